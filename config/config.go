@@ -1,0 +1,120 @@
+// Package config turns archiverd's configuration file into a validated value.
+//
+// It promises:
+//
+//   - A Config is complete: every default is filled in, every relative path
+//     resolved, every secret and key file read, and no value is out of range.
+//   - A file with faults gives no Config but an *Error with all of them at once,
+//     each with line, column, key path and remedy.
+//   - The file is read strictly. Unknown and duplicate keys, a second document,
+//     values of another type and unset variables are faults; YAML's anchors,
+//     aliases, merge keys, tags and directives are refused.
+//   - A variable is replaced after parsing, so that its value is never read as YAML.
+//   - No fault shows a secret or the value of a variable, and the types that hold
+//     secrets redact themselves.
+//   - Loading has no side effects, and no input makes it panic.
+//
+// The documented example of every key is archiverd.example.yaml.
+package config
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Config is the whole configuration. It is only read after Load, so it may be shared.
+type Config struct {
+	Organizations   []Organization // at least one; names are unique
+	Storage         Storage
+	State           State
+	Schedule        Schedule
+	Transfer        Transfer
+	DeleteOriginals DeleteOriginals
+	Network         Network
+	ShutdownGrace   time.Duration // what transfers under way get after SIGTERM; default 30 s, 0: none
+	Log             Log
+}
+
+// Organization is one Genesys Cloud organization and its OAuth client.
+type Organization struct {
+	Name              string // [a-z0-9-]{1,63}, part of every object key
+	Domain            string // such as mypurecloud.ie; may be empty where both URLs are given
+	APIURL            string // http or https, without a trailing slash; default https://api.{Domain}
+	LoginURL          string // likewise; default https://login.{Domain}
+	ClientID          string
+	ClientSecret      Secret
+	Grant             string // "authorization_code" (default) or "client_credentials"
+	DownloadAPI       string // "transcoding" (default) or "media"
+	Format            string // WAV, WEBM, WAV_ULAW, OGG_VORBIS, OGG_OPUS, MP3 or NONE; no default
+	PageSize          int    // 1 to 500; default 100
+	RequestsPerMinute int    // for one token, 1 to 3000; default 300
+}
+
+// Storage is the bucket of the archive and how objects are written there.
+type Storage struct {
+	Endpoint        string // http or https, without a trailing slash; empty: AWS
+	Region          string // required for AWS; default us-east-1 where Endpoint is set
+	Bucket          string
+	Prefix          string // without slashes at its ends; may be empty: the whole bucket; default genesys
+	PathStyle       bool
+	AccessKeyID     string // empty: the AWS default credential chain
+	SecretAccessKey Secret // set exactly where AccessKeyID is
+	Encryption      Encryption
+	ObjectLock      ObjectLock
+	StorageClass    string // empty: the bucket's default; only classes that are read at once
+	Checksum        string // "auto" (default) or "md5"
+}
+
+// Encryption is the server-side encryption asked for.
+type Encryption struct {
+	Mode     string // "none" (default), "AES256" or "aws:kms"
+	KMSKeyID string // only with aws:kms; empty: the account's default key
+}
+
+// ObjectLock is the retention asked for.
+type ObjectLock struct {
+	Mode      string // "none" (default), "governance" or "compliance"
+	RetainFor Period // more than zero; default 7 years; without effect in mode none
+}
+
+// State is the ledger.
+type State struct {
+	Path    string // absolute; a relative one is resolved against the configuration file's directory
+	SealKey Key    // the 32 bytes of key_file; nil: tokens are not sealed
+}
+
+// Schedule says when runs start.
+type Schedule struct {
+	Cron     string         // as written; default */15 * * * *
+	Timezone *time.Location // default Europe/Dublin
+	Parsed   cron.Schedule  // Next works in Timezone, whatever the location of its argument
+}
+
+// Transfer bounds the work of a run.
+type Transfer struct {
+	Workers   int           // 1 to 256; default 8
+	Memory    int64         // bytes of all buffers, at least 8 MiB; default 128 MiB
+	Bandwidth int64         // bytes a second; default 0: unlimited
+	MinAge    time.Duration // younger recordings wait; default 10 min
+}
+
+// DeleteOriginals says whether and when archived originals are deleted.
+type DeleteOriginals struct {
+	Enabled    bool          // default false
+	After      time.Duration // default 7 d
+	MaxPerPass int           // at least 1; default 1000
+}
+
+// Network is how other hosts are reached.
+type Network struct {
+	CAFile       string   // absolute, PEM, readable when loaded; empty: the system's roots alone
+	AllowLinksTo []string // CIDRs, addresses and lower-case host names
+}
+
+// Log is what is logged, and how.
+type Log struct {
+	Level  slog.Level // default info
+	Format string     // "auto" (default), "text" or "json"
+}

@@ -1,0 +1,73 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	day     = 24 * time.Hour
+	century = 36500 * day // the longest duration and, in years, the longest period
+)
+
+// Period is a span of calendar years and a fixed rest, for retention.
+type Period struct {
+	Years int
+	Rest  time.Duration
+}
+
+// After is the first midnight UTC that is no earlier than the period after t:
+// retention is rounded up, never down. 29 February plus a year is 1 March.
+func (p Period) After(t time.Time) time.Time {
+	end := t.UTC().AddDate(p.Years, 0, 0).Add(p.Rest)
+	midnight := time.Date(end.Year(), end.Month(), end.Day(), 0, 0, 0, 0, time.UTC)
+	if midnight.Before(end) {
+		midnight = midnight.AddDate(0, 0, 1)
+	}
+	return midnight
+}
+
+// String is the period as the file would give it, such as 7y or 1y36h0m0s.
+func (p Period) String() string {
+	switch {
+	case p.Years == 0:
+		return p.Rest.String()
+	case p.Rest == 0:
+		return strconv.Itoa(p.Years) + "y"
+	}
+	return fmt.Sprintf("%dy%v", p.Years, p.Rest)
+}
+
+var leadingYearsAndDays = regexp.MustCompile(`^(?:(\d{1,3})y)?(?:(\d{1,5})d)?`)
+
+// parsePeriod reads years, days and a Go duration, in this order, each optional
+// but not all. It refuses negative ones and those beyond a century.
+func parsePeriod(text string) (Period, bool) {
+	m := leadingYearsAndDays.FindStringSubmatch(text)
+	years, _ := strconv.Atoi(m[1]) // digits or nothing
+	days, _ := strconv.Atoi(m[2])
+	rest := time.Duration(0)
+	if tail := strings.TrimPrefix(text, m[0]); tail != "" || text == "" {
+		var err error
+		if rest, err = time.ParseDuration(tail); err != nil {
+			return Period{}, false
+		}
+	}
+	if years > 100 || days > 36500 || rest < 0 || rest > century-time.Duration(days)*day {
+		return Period{}, false
+	}
+	return Period{Years: years, Rest: time.Duration(days)*day + rest}, true
+}
+
+// parseDuration is parsePeriod with years of 365 days.
+func parseDuration(text string) (time.Duration, bool) {
+	p, ok := parsePeriod(text)
+	years := time.Duration(p.Years) * 365 * day
+	if !ok || p.Rest > century-years {
+		return 0, false
+	}
+	return years + p.Rest, true
+}
