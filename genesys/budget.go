@@ -1,0 +1,240 @@
+package genesys
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+const (
+	burst             = 5
+	longestWait       = 180 * time.Second   // beyond it the official SDKs give up too (seen)
+	defaultRetryAfter = 3 * time.Second     // of a 429 without Retry-After, as the official SDKs have it (seen)
+	longestRetryAfter = 30 * 24 * time.Hour // what a Retry-After is believed at most
+	longestReset      = time.Minute         // what inin-ratelimit-reset is believed at most: the limits are by the minute
+	slowestRate       = 0.99 / 60           // requests a second where one a minute is allowed
+)
+
+// Budget is the rate budget of one token. It is a bucket of 5 requests, refilled so slowly that no window of 60 s sees
+// more than the allowed number, those 5 included; and a time before which nothing is sent, set by Retry-After. It is safe
+// for concurrent use; waiters are served in the order of their arrival.
+type Budget struct {
+	size, rate float64       // of the bucket, in requests; of its refill, in requests a second
+	turn       chan struct{} // held by the waiter at the head of the queue
+	holding    sync.Mutex    // keeps calls of onHold in the order of what they tell
+
+	mu        sync.Mutex // guards the rest
+	tokens    float64
+	at        time.Time // when tokens was right
+	notBefore time.Time
+	moved     chan struct{} // closed, and replaced, when notBefore moves
+	inFlight  int
+	onHold    func(time.Time)
+}
+
+// BudgetState is what the next process needs so that it goes on where this one stopped. The zero value is a full bucket.
+type BudgetState struct {
+	Tokens    float64
+	At        time.Time // when Tokens was right; zero: never, the bucket is full
+	NotBefore time.Time
+}
+
+// LimitedError says that nothing may be sent for so long that waiting makes no sense.
+type LimitedError struct{ Until time.Time }
+
+func (e *LimitedError) Error() string {
+	return "limited by Genesys until " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// NewBudget returns a budget of perMinute requests (at least 1) that starts with s. Genesys' limit is 300 a minute for a
+// user and client (seen). Of 10 a minute or less the bucket holds 1.
+func NewBudget(perMinute int, s BudgetState) *Budget {
+	allowed := float64(max(perMinute, 1))
+	size := float64(burst)
+	if allowed <= 2*burst {
+		size = 1
+	}
+	b := &Budget{
+		size:      size,
+		rate:      max((allowed-size)/60, slowestRate),
+		turn:      make(chan struct{}, 1),
+		tokens:    size,
+		at:        time.Now(),
+		notBefore: s.NotBefore,
+		moved:     make(chan struct{}),
+	}
+	if latest := b.at.Add(longestRetryAfter); b.notBefore.After(latest) {
+		b.notBefore = latest
+	}
+	if !s.At.IsZero() {
+		b.tokens = 0
+		if s.Tokens > 0 { // nor NaN
+			b.tokens = min(s.Tokens, size)
+		}
+		if s.At.Before(b.at) {
+			b.at = s.At
+		}
+	}
+	return b
+}
+
+// Wait blocks until a request may be sent, and counts it as sent. It returns ctx's error; or, at once, a *LimitedError
+// where nothing may be sent for the next 180 s, also to those already waiting when that became known.
+func (b *Budget) Wait(ctx context.Context) error { return b.take(ctx, 1) }
+
+// take waits as Wait does, for n requests. With n 0 it only waits for the end of a hold.
+func (b *Budget) take(ctx context.Context, n float64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case b.turn <- struct{}{}:
+		defer func() { <-b.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for {
+		wait, moved, err := b.try(n)
+		if err != nil || wait == 0 {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		case <-timer.C:
+		case <-moved: // perhaps for too long
+			timer.Stop()
+		}
+	}
+}
+
+// try takes n requests from the bucket, or says how long to wait before the next try.
+func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.refill()
+	if hold := b.notBefore.Sub(now); hold > longestWait {
+		return 0, nil, &LimitedError{Until: b.notBefore}
+	} else if hold > 0 {
+		return hold, b.moved, nil
+	}
+	if b.tokens < n {
+		return time.Duration(math.Ceil((n - b.tokens) / b.rate * float64(time.Second))), b.moved, nil
+	}
+	b.tokens -= n
+	return 0, nil, nil
+}
+
+// refill brings tokens up to now. A clock that went back refills nothing.
+func (b *Budget) refill() time.Time {
+	now := time.Now()
+	if passed := now.Sub(b.at); passed > 0 {
+		b.tokens = min(b.size, b.tokens+passed.Seconds()*b.rate)
+	}
+	b.at = now
+	return now
+}
+
+// State returns what the next process needs.
+func (b *Budget) State() BudgetState {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.refill()
+	return BudgetState{Tokens: b.tokens, At: b.at, NotBefore: b.notBefore}
+}
+
+// OnHold has f called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so that f
+// can make it durable. Calls of f do not overlap. Set it before the first request.
+func (b *Budget) OnHold(f func(notBefore time.Time)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.onHold = f
+}
+
+// begin and end enclose a request that is under way.
+func (b *Budget) begin() { b.mu.Lock(); b.inFlight++; b.mu.Unlock() }
+func (b *Budget) end()   { b.mu.Lock(); b.inFlight--; b.mu.Unlock() }
+
+// Observe learns from a reply: Retry-After of a 429 (3 s where absent) and of a 503, and the inin-ratelimit headers, which tell of
+// other clients' use of the same limit and are not always there (seen). It only ever makes the budget slower.
+func (b *Budget) Observe(h http.Header, status int) {
+	after := retryAfter(h, status)
+	if status == http.StatusTooManyRequests && after == 0 {
+		after = defaultRetryAfter
+	}
+	if after > 0 {
+		b.holding.Lock()
+		defer b.holding.Unlock()
+		if until, f, moved := b.hold(after); moved && f != nil {
+			f(until)
+		}
+		return
+	}
+	if reset := b.exhausted(h); reset > 0 {
+		b.hold(reset)
+	}
+}
+
+// hold sends nothing for d, or for longer if that was so before.
+func (b *Budget) hold(d time.Duration) (until time.Time, onHold func(time.Time), moved bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	until = time.Now().Add(d)
+	if !until.After(b.notBefore) {
+		return b.notBefore, b.onHold, false
+	}
+	b.notBefore = until
+	close(b.moved)
+	b.moved = make(chan struct{})
+	return until, b.onHold, true
+}
+
+// exhausted returns how long to hold, if the reply says that the limit leaves nothing beyond the other requests that
+// are under way.
+func (b *Budget) exhausted(h http.Header) time.Duration {
+	var n [3]int
+	for i, name := range []string{"Count", "Allowed", "Reset"} {
+		v, err := strconv.Atoi(h.Get("Inin-Ratelimit-" + name))
+		if err != nil || v < 0 {
+			return 0
+		}
+		n[i] = v
+	}
+	used, allowed, reset := n[0], n[1], n[2]
+	b.mu.Lock()
+	others := max(b.inFlight-1, 0)
+	b.mu.Unlock()
+	if allowed == 0 || allowed-used > others {
+		return 0
+	}
+	return min(time.Duration(min(reset, 3600))*time.Second, longestReset)
+}
+
+// retryAfter reads the Retry-After of a 429 or 503, in seconds or as a date (by the server's clock where the reply has its
+// Date). 0 is absent or unreadable; else it is between 1 s and 30 days.
+func retryAfter(h http.Header, status int) time.Duration {
+	v := h.Get("Retry-After")
+	if v == "" || status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
+		return 0
+	}
+	d := longestRetryAfter
+	if seconds, err := strconv.ParseFloat(v, 64); err == nil && !math.IsNaN(seconds) {
+		if seconds < longestRetryAfter.Seconds() {
+			d = time.Duration(math.Ceil(max(seconds, 0))) * time.Second
+		}
+	} else if date, err := http.ParseTime(v); err == nil {
+		now, err := http.ParseTime(h.Get("Date"))
+		if err != nil {
+			now = time.Now()
+		}
+		d = date.Sub(now)
+	} else {
+		return 0
+	}
+	return min(max(d, time.Second), longestRetryAfter)
+}

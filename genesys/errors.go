@@ -1,0 +1,183 @@
+package genesys
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// permanent is an error that another try would meet again. Error.Temporary asks for its method, not its type, so that
+// a transport can say the same of a request it will not send.
+type permanent string
+
+func (p permanent) Error() string   { return string(p) }
+func (p permanent) Permanent() bool { return true }
+
+// The reasons of an *Error that callers branch on; test with errors.Is.
+var (
+	// ErrNeedsLogin: there is no refresh token, or Genesys answered invalid_grant. Only the user can help, by logging in.
+	ErrNeedsLogin error = permanent("the user has to log in again")
+	// ErrWrongUser: users/me named another user than the inbox's. The token is never used for anything else.
+	ErrWrongUser error = permanent("the token belongs to another user")
+	// ErrTooLarge: the reply is larger, or nested deeper, than this client reads.
+	ErrTooLarge error = permanent("the reply is too large")
+	// ErrChanged: a resumed download was answered with other bytes. Start again from the beginning.
+	ErrChanged = errors.New("the media changed since the download began")
+)
+
+// Error is the failure of an operation. Its text never holds a token, a secret, or more of a media link than its host.
+type Error struct {
+	Op            string        // the operation's name in Genesys' SDKs ("get_userrecordings"), or "oauth_token", "media_link"
+	Status        int           // 0: no reply
+	Code          string        // as in "too.many.requests.retry.after"; of the ErrorBody, or OAuth's error
+	Message       string        // for people; at most 500 bytes
+	CorrelationID string        // header ININ-Correlation-Id: what Genesys' support asks for
+	RetryAfter    time.Duration // of a 429 or 503; 0 absent
+	Parsed        bool          // the body was an ErrorBody (a JSON object with a code or message): a 404 without it is no proof of absence
+	Err           error         // why there is no (usable) reply; nil where Status and Code say it all
+}
+
+func (e *Error) Error() string {
+	var parts []string
+	if e.Status != 0 {
+		code := e.Code
+		if code == "" {
+			code = http.StatusText(e.Status)
+		}
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, code)))
+	}
+	if e.Message != "" {
+		parts = append(parts, e.Message)
+	}
+	if e.Err != nil {
+		parts = append(parts, e.Err.Error())
+	}
+	s := e.Op + ": " + strings.Join(parts, ": ")
+	if e.CorrelationID != "" {
+		s += " (correlation id " + e.CorrelationID + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same request may succeed later: no reply; 408, 425, 429, 500, 502, 503, 504; a good
+// status with an unreadable body. What was refused on this side, or needs a person, is not temporary.
+func (e *Error) Temporary() bool {
+	var p interface{ Permanent() bool }
+	switch {
+	case errors.As(e.Err, &p) && p.Permanent():
+		return false
+	case errors.Is(e.Err, ErrChanged):
+		return true
+	}
+	switch e.Status {
+	case 0, http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests, http.StatusInternalServerError,
+		http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return true
+	}
+	return e.Status/100 == 2
+}
+
+// replyError is the *Error of a reply that is no success. An ErrorBody's fields are read one by one, as are all of the API's.
+func replyError(op string, status int, h http.Header, body []byte) *Error {
+	e := &Error{Op: op, Status: status, CorrelationID: correlationID(h), RetryAfter: retryAfter(h, status)}
+	fields, err := object(body)
+	if err != nil {
+		return e
+	}
+	e.Code, _ = field[string](fields, "code")
+	e.Message, _ = field[string](fields, "message")
+	if e.Message == "" {
+		e.Message, _ = field[string](fields, "messageWithParams")
+	}
+	e.Parsed = e.Code != "" || e.Message != ""
+	e.Code, e.Message = printable(e.Code, 100), printable(e.Message, 500)
+	return e
+}
+
+func correlationID(h http.Header) string { return printable(h.Get("ININ-Correlation-Id"), 100) }
+
+// printable makes text of a server fit for one line of a log.
+func printable(s string, limit int) string {
+	s = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// bare is err without the URL that net/http puts before it, and without its text where that repeats a secret (servers
+// and proxies like to quote what they were sent).
+func bare(err error, secrets ...string) error {
+	for u := (*url.Error)(nil); errors.As(err, &u); {
+		err = u.Err
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(err.Error(), s) {
+			return errors.New("an error whose text quotes the request and is not shown")
+		}
+	}
+	return err
+}
+
+// field decodes one member of a JSON object on its own: ok is false where it is absent, null or of another type.
+func field[T any](fields map[string]json.RawMessage, name string) (v T, ok bool) {
+	raw := fields[name]
+	if raw == nil || string(raw) == "null" {
+		return v, false
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		var zero T
+		return zero, false
+	}
+	return v, true
+}
+
+const maxDepth = 100 // of JSON; the models published by Genesys need 6
+
+// object decodes a JSON object into its members, whose bytes stay as they came.
+func object(body []byte) (map[string]json.RawMessage, error) {
+	if tooDeep(body) {
+		return nil, fmt.Errorf("%w: JSON nested deeper than %d", ErrTooLarge, maxDepth)
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(body, &fields); err != nil {
+		return nil, errors.New("the reply is no JSON object") // err would quote it
+	}
+	if fields == nil {
+		return nil, errors.New("the reply is null")
+	}
+	return fields, nil
+}
+
+// tooDeep counts brackets outside strings. It need not be right about text that is no JSON.
+func tooDeep(body []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}

@@ -1,0 +1,78 @@
+package genesys
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Nothing that can be printed, logged or marshalled shows a secret.
+func TestRedaction(t *testing.T) {
+	token := Token{Access: "hidden-a", Refresh: "hidden-r", Expiry: time.Now()}
+	options := TokensOptions{ClientID: "c", ClientSecret: "hidden-s", LoginURL: "https://l"}
+	tokens := NewTokens(options)
+	tokens.current, tokens.spent = token, "hidden-r"
+	client := NewClient(ClientOptions{APIURL: "https://a", Tokens: tokens, Budget: NewBudget(1, BudgetState{})})
+	download := Download{ID: "d", Location: "https://h/hidden-l", ResultURI: "hidden", ImageURI: "hidden", Thumbnails: []Thumbnail{{ImageURI: "hidden"}}}
+	for _, v := range []any{token, &token, []Token{token}, map[string]Token{"k": token}, options, &options, tokens, client, download, &download, []Download{download}, download.Thumbnails} {
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", v)
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&log, verb, v)
+		}
+		switch v.(type) {
+		case TokensOptions, *TokensOptions, *Tokens, *Client, []Thumbnail: // not marshalled by anyone
+		default:
+			slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "v", v)
+			b, err := json.Marshal(v)
+			if err != nil {
+				t.Error(err)
+			}
+			log.Write(b)
+		}
+		if s := log.String(); strings.Contains(s, "hidden") || strings.Contains(s, fmt.Sprintf("%x", "hidden")) {
+			t.Errorf("%T shows a secret: %s", v, s)
+		}
+	}
+}
+
+// A transport that quotes what it was given in its errors does not get it into ours.
+func TestErrorsOfTalkativeTransports(t *testing.T) {
+	talkative := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		var body []byte
+		if r.Body != nil {
+			body, _ = io.ReadAll(r.Body)
+			r.Body.Close()
+		}
+		_, secret, _ := r.BasicAuth()
+		return nil, errors.New(r.URL.String() + " " + strings.Join(r.Header["Authorization"], "") + string(body) + secret)
+	})
+	fresh := Token{Access: "hidden-a", Refresh: "hidden-r", Expiry: time.Now().Add(time.Hour), Confirmed: true}
+	for _, saved := range []Token{fresh, {Refresh: "hidden-r"}} {
+		store := &memoryStore{log: &journal{}, token: saved}
+		c := NewClient(ClientOptions{
+			APIURL: "https://a.test", Transport: talkative, Budget: NewBudget(300, BudgetState{}),
+			Tokens: NewTokens(TokensOptions{Grant: GrantAuthorizationCode, LoginURL: "https://l.test", ClientSecret: "hidden-s", Store: store, Transport: talkative}),
+		})
+		_, err := c.Summary(t.Context())
+		asError(t, err)
+		for e := err; e != nil; e = errors.Unwrap(e) {
+			if s := fmt.Sprintf("%v %+v %#v", e, e, e); strings.Contains(s, "hidden") {
+				t.Errorf("shows a secret: %s", s)
+			}
+		}
+	}
+	_, err := NewLinks(LinksOptions{Transport: talkative}).Open(t.Context(), "https://h.test/secret?sig=secret", Position{})
+	checkShown(t, err)
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -1,0 +1,55 @@
+package genesys
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+const redacted = "[redacted]"
+
+// Token is the access to one inbox. It shows itself to nobody: printing, logging and marshalling redact it as a whole, so a
+// store has to take its fields.
+type Token struct {
+	Access, Refresh string    // Refresh is spent by its first use (documented); "" with client credentials
+	Expiry          time.Time // of Access, by the local clock
+	Confirmed       bool      // users/me named the inbox's user since the last renewal
+}
+
+func (Token) String() string               { return redacted }
+func (Token) GoString() string             { return redacted }
+func (Token) Format(s fmt.State, _ rune)   { io.WriteString(s, redacted) }
+func (Token) LogValue() slog.Value         { return slog.StringValue(redacted) }
+func (Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// TokenStore keeps the token of one inbox. The client calls it from one goroutine at a time, before each renewal and
+// after. What another process or a login stores meanwhile is used from the next renewal on.
+type TokenStore interface {
+	LoadToken() (Token, error) // the zero Token: there is none
+	SaveToken(Token) error     // durable once it returns nil
+}
+
+// Grants, as Genesys names them.
+const (
+	GrantClientCredentials = "client_credentials"
+	GrantAuthorizationCode = "authorization_code"
+)
+
+// TokensOptions says whose tokens these are and where they come from.
+type TokensOptions struct {
+	LoginURL, ClientID, ClientSecret string
+	Grant                            string // GrantClientCredentials or GrantAuthorizationCode
+	UserID                           string // with GrantAuthorizationCode: whose inbox it is
+	Store                            TokenStore
+	Transport                        http.RoundTripper
+}
+
+// Format prints o without the secret, whatever the verb.
+func (o TokensOptions) Format(s fmt.State, _ rune) {
+	fmt.Fprintf(s, "tokens of client %s at %s, user %q", o.ClientID, o.LoginURL, o.UserID)
+}
+
+// LogValue is o without the secret.
+func (o TokensOptions) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(o)) }

@@ -1,0 +1,194 @@
+package genesys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	opToken     = "oauth_token"
+	spareLife   = 60 * time.Second // of an access token: with less it is renewed before it is used
+	unknownLife = 5 * time.Minute  // of one whose life the reply does not tell: the shortest that Genesys documents
+)
+
+// Tokens hands the access token of one inbox to the Client it was given to, and renews it. It is safe for concurrent use;
+// concurrent callers share one renewal.
+//
+// The write order of a renewal, and what a crash after each step means:
+//
+//  1. POST to the login host.     The old refresh token is spent, the new one lost: the user has to log in again. Nothing
+//     can be done about that but to make it unlikely: from here to step 2 the caller's context does not count.
+//  2. SaveToken, not Confirmed.   The next process loads the token and goes on with step 3.
+//  3. GET users/me with it.       As after 2.
+//  4. SaveToken, Confirmed.       The next process uses the token as it is.
+//
+// Client credentials stand for no user: their token is saved Confirmed, and that is all.
+type Tokens struct {
+	o         TokensOptions
+	sender    *sender
+	turn      chan struct{} // held by who reads or changes the fields below
+	current   Token
+	unsaved   bool   // current comes from a renewal, and SaveToken failed: it must not be used yet, nor be forgotten
+	asked     bool   // users/me refused to answer for current
+	wrong     error  // users/me named another user
+	spent     string // the refresh token that was answered with invalid_grant,
+	needed    error  // and that answer
+	confirmed atomic.Bool
+}
+
+// NewTokens returns the tokens of one inbox. It loads and sends nothing; NewClient gives it what it sends through.
+func NewTokens(o TokensOptions) *Tokens {
+	t := &Tokens{o: o, turn: make(chan struct{}, 1)}
+	t.confirmed.Store(!t.ofUser())
+	return t
+}
+
+// Format prints nothing of the tokens, whatever the verb.
+func (t *Tokens) Format(s fmt.State, _ rune) { io.WriteString(s, "tokens "+redacted) }
+
+func (t *Tokens) ofUser() bool { return t.o.Grant == GrantAuthorizationCode }
+
+// Confirmed reports whether users/me named the inbox's user since the last renewal; with client credentials it is always
+// true. It is false before the first call of the Client, and stays false where users/me answers 403: the token is
+// used then, but nothing may be deleted or called vanished.
+func (t *Tokens) Confirmed() bool { return t.confirmed.Load() }
+
+// token returns an access token other than rejected, the one the API did not accept ("": any). A saved one is used as long
+// as it has 60 s to live. All its errors are *Error.
+func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", &Error{Op: opToken, Err: err}
+	}
+	select {
+	case t.turn <- struct{}{}:
+		defer func() { <-t.turn }()
+	case <-ctx.Done():
+		return "", &Error{Op: opToken, Err: ctx.Err()}
+	}
+	for {
+		if t.wrong != nil {
+			return "", t.wrong
+		}
+		renewed, err := t.provide(ctx, rejected)
+		if err != nil {
+			return "", err
+		}
+		err = t.confirm(ctx)
+		if err == nil {
+			return t.current.Access, nil
+		}
+		if renewed || !revoked(err) {
+			return "", err
+		}
+		rejected = t.current.Access // a saved token that was revoked meanwhile
+	}
+}
+
+// provide makes current a token that is saved and not rejected, and reports whether that took a renewal.
+func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, err error) {
+	if t.unsaved {
+		if err := t.save(t.current); err != nil {
+			return false, err
+		}
+	}
+	if t.usable(rejected) {
+		return false, nil
+	}
+	saved, err := t.o.Store.LoadToken()
+	if err != nil {
+		return false, &Error{Op: opToken, Err: fmt.Errorf("load token: %w", bare(err, t.secrets(saved)...))}
+	}
+	t.adopt(saved)
+	if t.usable(rejected) {
+		return false, nil
+	}
+	return true, t.renew(ctx)
+}
+
+func (t *Tokens) usable(rejected string) bool {
+	return t.current.Access != "" && t.current.Access != rejected && time.Until(t.current.Expiry) > spareLife
+}
+
+func (t *Tokens) adopt(n Token) {
+	if n.Access != t.current.Access {
+		t.asked = false
+	}
+	t.current = n
+	t.confirmed.Store(!t.ofUser() || n.Confirmed)
+}
+
+func (t *Tokens) secrets(n Token) []string {
+	return []string{n.Access, n.Refresh, t.current.Access, t.current.Refresh, t.o.ClientSecret}
+}
+
+// renew gets a new token and saves it.
+func (t *Tokens) renew(ctx context.Context) error {
+	if t.ofUser() {
+		if t.current.Refresh == "" {
+			return &Error{Op: opToken, Message: "no refresh token", Err: ErrNeedsLogin}
+		}
+		if t.current.Refresh == t.spent {
+			return t.needed
+		}
+	}
+	if err := t.sender.budget.take(ctx, 0); err != nil {
+		return &Error{Op: opToken, Err: err}
+	}
+	n, err := t.exchange(ctx)
+	if err != nil {
+		if errors.Is(err, ErrNeedsLogin) {
+			t.spent, t.needed = t.current.Refresh, err
+		}
+		return err
+	}
+	t.adopt(n)
+	t.unsaved = true
+	return t.save(n)
+}
+
+// save makes n durable. Where it fails, the token stays in memory, unused, and the next call saves it first.
+func (t *Tokens) save(n Token) error {
+	if err := t.o.Store.SaveToken(n); err != nil {
+		return &Error{Op: opToken, Err: fmt.Errorf("save token: %w", bare(err, t.secrets(n)...))}
+	}
+	t.unsaved = false
+	return nil
+}
+
+// confirm asks users/me, once for a token, whose it is.
+func (t *Tokens) confirm(ctx context.Context) error {
+	if !t.ofUser() || t.current.Confirmed || t.asked {
+		return nil
+	}
+	r, err := t.sender.send(ctx, t.current.Access, meCall)
+	var e *Error
+	if errors.As(err, &e) && e.Status == http.StatusForbidden && e.Code != codeIPNotAuthorized {
+		t.asked = true // as where scopes are enforced and users:readonly is missing (documented)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	u, err := parseUser(r)
+	if err != nil {
+		return err
+	}
+	if u.ID != t.o.UserID {
+		e := r.unusable(meCall.op, ErrWrongUser)
+		e.Message = printable(fmt.Sprintf("user %s instead of %s", u.ID, t.o.UserID), 500)
+		t.wrong = e
+		return e
+	}
+	n := t.current
+	n.Confirmed = true
+	if err := t.save(n); err != nil {
+		return err
+	}
+	t.adopt(n)
+	return nil
+}
