@@ -1,0 +1,148 @@
+// Package storage is one S3 bucket as an archive needs it: objects are
+// created, never overwritten and never deleted, and what the store holds can
+// be read back and compared.
+//
+// Callers may rely on this:
+//
+//   - Every write carries If-None-Match: *, so that a key which holds an
+//     object keeps it: the second create fails with [ErrExists]. The store
+//     must know conditional writes (S3 since 2024; [Bucket.PutCorrupt] and a
+//     second Put show whether it does).
+//   - Every write carries a checksum that the store compares with the bytes:
+//     SHA-256 for a put, CRC-32 for each part and the whole of an upload, or
+//     Content-MD5 where Options.Checksum is "md5". Disagreement is
+//     [ErrChecksum] and leaves nothing behind.
+//   - A write's own reply proves nothing about what is stored. [Bucket.Head]
+//     and [Bucket.Get] do.
+//   - A failed request is repeated by the SDK's standard retryer, three
+//     attempts in all, and nowhere else in this package. A create whose first
+//     reply was lost therefore fails with [ErrExists] (a completed upload
+//     perhaps with [ErrNoUpload]) although the object is ours: the caller
+//     compares what is there.
+//   - Nothing here has a timeout of its own: the context bounds every call,
+//     and Options.Transport is expected to cut connections that stall.
+//   - Every failure of an operation is an [*Error]; no error holds credentials.
+//     Nothing is logged.
+//
+// Facts about S3 come from the Amazon S3 API Reference and from the contract
+// suite in storage/storagetest, which runs against several servers.
+package storage
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+)
+
+// attempts is how often a request is sent at most.
+const attempts = 3
+
+// Options says which bucket, and how to reach it.
+type Options struct {
+	Endpoint  string // scheme://host[:port]; empty: AWS
+	Region    string // empty: that of the AWS default chain, or us-east-1 where Endpoint is set
+	Bucket    string
+	PathStyle bool // the bucket is in the path, not in the host name
+
+	// AccessKeyID and SecretAccessKey are given together. Where both are empty
+	// the AWS default chain is asked: environment, shared files, web identity,
+	// container and instance roles. Nothing but credentials and the region is
+	// taken from it.
+	AccessKeyID     string
+	SecretAccessKey string `json:"-"`
+
+	Encryption   string // "none" or "", "AES256", "aws:kms"
+	KMSKeyID     string // with aws:kms; empty: the account's key for S3
+	StorageClass string // empty: the bucket's default
+
+	// Checksum is "auto" or "", or "md5" for stores that know nothing else:
+	// then Content-MD5 is sent, and no x-amz-checksum header at all.
+	Checksum string
+
+	Transport http.RoundTripper // nil: http.DefaultTransport
+	UserAgent string            // put before the SDK's own
+}
+
+// Format keeps the secret out of whatever prints Options.
+func (o Options) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "{bucket %q at %q, region %q}", o.Bucket, o.Endpoint, o.Region)
+}
+
+// Bucket is one bucket. It is safe for concurrent use.
+type Bucket struct {
+	client *s3.Client
+	opts   Options // without the credentials
+	skew   *atomic.Pointer[time.Duration]
+}
+
+// Open checks the options and builds the client. It sends no request to the
+// store; the AWS default chain may read files and the environment.
+func Open(ctx context.Context, o Options) (*Bucket, error) {
+	return open(ctx, o, retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = attempts }))
+}
+
+func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) {
+	if err := o.check(); err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", o.Bucket, err)
+	}
+	if o.Transport == nil {
+		o.Transport = http.DefaultTransport
+	}
+	creds, region, err := o.credentials(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %q: %w", o.Bucket, err)
+	}
+	b := &Bucket{opts: o, skew: new(atomic.Pointer[time.Duration])}
+	b.opts.AccessKeyID, b.opts.SecretAccessKey = "", ""
+	so := s3.Options{
+		Region:       region,
+		Credentials:  creds,
+		UsePathStyle: o.PathStyle,
+		Retryer:      retryer,
+		Logger:       logging.Nop{},
+		HTTPClient:   httpClient(&transport{base: o.Transport, userAgent: o.UserAgent, skew: b.skew}),
+		// The checksums are sent explicitly: the SDK's own trailers are refused
+		// by several stores (aws-sdk-go-v2 issues 3007, 3151, 3469).
+		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
+		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
+	}
+	if o.Endpoint != "" {
+		so.BaseEndpoint = &o.Endpoint
+	}
+	b.client = s3.New(so)
+	return b, nil
+}
+
+// Check asks whether the bucket is there and may be used: nil, [ErrNoBucket],
+// [ErrAccess], or a temporary [*Error].
+func (b *Bucket) Check(ctx context.Context) error {
+	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.opts.Bucket})
+	if err = b.fail(opCheck, "", err); err == nil || err.(*Error).Temporary() {
+		return err
+	}
+	// The reply to a HEAD has no body to tell why; versitygw even answers an
+	// unknown access key with 404. A listing needs the same rights and tells.
+	_, why := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)})
+	if why != nil {
+		return b.fail(opCheck, "", why)
+	}
+	return err
+}
+
+// Skew is the store's clock minus the local one, as of the last reply with a
+// Date header; that header counts whole seconds. False before there was one.
+func (b *Bucket) Skew() (time.Duration, bool) {
+	if d := b.skew.Load(); d != nil {
+		return *d, true
+	}
+	return 0, false
+}
+
+func (b *Bucket) md5() bool { return b.opts.Checksum == "md5" }

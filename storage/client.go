@@ -1,0 +1,150 @@
+package storage
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
+)
+
+func (o *Options) check() error {
+	switch {
+	case o.Bucket == "":
+		return errors.New("no bucket is named")
+	case (o.AccessKeyID == "") != (o.SecretAccessKey == ""):
+		return errors.New("access key id and secret access key must be given together")
+	}
+	switch o.Encryption {
+	case "", "none", "AES256", "aws:kms":
+	default:
+		return fmt.Errorf("unknown encryption %q", o.Encryption)
+	}
+	switch o.Checksum {
+	case "", "auto", "md5":
+	default:
+		return fmt.Errorf("unknown checksum %q", o.Checksum)
+	}
+	if o.Endpoint == "" {
+		return nil
+	}
+	u, err := url.Parse(o.Endpoint)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("the endpoint must be http:// or https://, a host, and nothing secret") // not shown: it may hold a password
+	}
+	return nil
+}
+
+// credentials gives the credentials and the region to sign for.
+func (o *Options) credentials(ctx context.Context) (aws.CredentialsProvider, string, error) {
+	region := o.Region
+	if region == "" && o.Endpoint != "" {
+		region = "us-east-1"
+	}
+	if o.AccessKeyID != "" && region != "" {
+		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), region, nil
+	}
+	// Its own HTTP client: the Date of a metadata service is not the store's.
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{}),
+		config.WithHTTPClient(chainClient(o.Transport)))
+	if err != nil {
+		return nil, "", fmt.Errorf("AWS default configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, "", errors.New("no region: set storage.region")
+	}
+	if o.AccessKeyID != "" {
+		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), cfg.Region, nil
+	}
+	return chain{cfg.Credentials}, cfg.Region, nil
+}
+
+// chainClient is what the default chain fetches credentials with. Where
+// AWS_CA_BUNDLE is set it insists on the SDK's own type, so the means of our
+// transport are lent to one of those.
+func chainClient(rt http.RoundTripper) config.HTTPClient {
+	ours, ok := rt.(*http.Transport)
+	if !ok {
+		return httpClient(rt)
+	}
+	return awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
+		t.Proxy, t.DialContext, t.DialTLSContext = ours.Proxy, ours.DialContext, ours.DialTLSContext
+		if ours.TLSClientConfig == nil {
+			return
+		}
+		t.TLSClientConfig = ours.TLSClientConfig.Clone()
+		if roots := t.TLSClientConfig.RootCAs; roots != nil {
+			t.TLSClientConfig.RootCAs = roots.Clone() // the bundle is added to it
+		}
+	})
+}
+
+// chain is the AWS default chain, with failures that can be told from the
+// store's own.
+type chain struct{ aws.CredentialsProvider }
+
+func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
+	v, err := c.CredentialsProvider.Retrieve(ctx)
+	if err != nil {
+		return v, &credentialsError{err}
+	}
+	return v, nil
+}
+
+type credentialsError struct{ err error }
+
+func (e *credentialsError) Error() string { return e.err.Error() }
+func (e *credentialsError) Unwrap() error { return e.err }
+
+// httpClient follows no redirect: a signature is good for one host only, and
+// none of S3's is needed when the region is right.
+func httpClient(rt http.RoundTripper) *http.Client {
+	return &http.Client{
+		Transport:     rt,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// transport names us to the store and reads its clock.
+type transport struct {
+	base      http.RoundTripper
+	userAgent string
+	skew      *atomic.Pointer[time.Duration]
+}
+
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.userAgent != "" { // not among the signed headers
+		req = req.Clone(req.Context())
+		req.Header.Set("User-Agent", t.userAgent+" "+req.Header.Get("User-Agent"))
+	}
+	resp, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		skew := time.Until(date)
+		t.skew.Store(&skew)
+	}
+	return resp, nil
+}
+
+// signed tells the signer the body's SHA-256, which is known: it would hash
+// the body once more over http, and leave it unsigned over https.
+func signed(sum [32]byte) func(*s3.Options) {
+	m := middleware.InitializeMiddlewareFunc("PayloadHash", func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+		return next.HandleInitialize(v4.SetPayloadHash(ctx, hex.EncodeToString(sum[:])), in)
+	})
+	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Initialize.Add(m, middleware.Before) })
+}

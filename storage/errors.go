@@ -1,0 +1,260 @@
+package storage
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+)
+
+// What callers branch on, by errors.Is. Each comes wrapped in an [*Error].
+var (
+	ErrExists   = errors.New("the key already holds an object")              // 412 PreconditionFailed
+	ErrNotFound = errors.New("no such object")                               // NoSuchKey, NoSuchVersion; for Head also a missing bucket
+	ErrChecksum = errors.New("the bytes do not match their checksum")        // as the store sees them
+	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
+	ErrAccess   = errors.New("access refused")                               // 401, 403, or no credentials
+	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
+)
+
+// The operations, as Error.Op names them.
+const (
+	opCheck    = "check bucket"
+	opPut      = "put"
+	opCreate   = "create upload"
+	opPart     = "upload part"
+	opComplete = "complete upload"
+	opAbort    = "abort upload"
+	opHead     = "head"
+	opGet      = "get"
+	opRead     = "read"
+	opList     = "list"
+)
+
+// Error is a failed operation.
+type Error struct {
+	Op        string // "put", "head", …
+	Key       string // of the object; of a listing the prefix; "" for the bucket itself
+	Code      string // S3's, or one of this package's where nothing was sent; "" where the reply had none
+	Status    int    // of the HTTP reply; 0: none came
+	RequestID string // to quote to the store's support
+	Err       error  // one of the sentinels where there is one, with the cause and a remedy; never nil
+}
+
+// Error says what failed and, where known, what to do about it. It never
+// shows credentials or a URL.
+func (e *Error) Error() string {
+	var s strings.Builder
+	s.WriteString(e.Op)
+	if e.Key != "" {
+		fmt.Fprintf(&s, " %q", e.Key)
+	}
+	fmt.Fprintf(&s, ": %v", e.Err)
+	var facts []string
+	if e.Status != 0 {
+		facts = append(facts, fmt.Sprintf("status %d", e.Status))
+	}
+	if e.Code != "" {
+		facts = append(facts, e.Code)
+	}
+	if e.RequestID != "" {
+		facts = append(facts, "request "+e.RequestID)
+	}
+	if facts != nil {
+		fmt.Fprintf(&s, " (%s)", strings.Join(facts, ", "))
+	}
+	return s.String()
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Temporary reports whether the same call may succeed later with nothing
+// changed: no reply (a cancelled context included: look at the context first),
+// 408, 429, 5xx but 501, a good status with a reply that is not S3's, and what
+// S3 documents as passing.
+func (e *Error) Temporary() bool {
+	switch e.Code {
+	case "SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
+		"ConditionalRequestConflict", "OperationAborted", "InternalError", "ServiceUnavailable", "TemporaryRedirect":
+		return true
+	}
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusTooManyRequests:
+		return true
+	case http.StatusNotImplemented:
+		return false
+	}
+	if e.Status < 300 {
+		return e.Code == ""
+	}
+	return e.Status >= 500
+}
+
+// refuse is an operation that was not sent.
+func refuse(op, key, code, format string, args ...any) error {
+	return &Error{Op: op, Key: key, Code: code, Err: fmt.Errorf(format, args...)}
+}
+
+// unreadable is a good status with something else than S3's reply.
+func unreadable(op, key, what string) error {
+	return &Error{Op: op, Key: key, Status: http.StatusOK,
+		Err: fmt.Errorf("the reply has no %s: is this an S3 server, or a proxy before it?", what)}
+}
+
+// fail turns what the SDK gave into an *Error; nil stays nil.
+func (b *Bucket) fail(op, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &Error{Op: op, Key: key}
+	var status interface{ HTTPStatusCode() int } // also of a credentials' service
+	if errors.As(err, &status) {
+		e.Status = status.HTTPStatusCode()
+	}
+	var reply *awshttp.ResponseError
+	region := ""
+	if errors.As(err, &reply) && reply.Response != nil {
+		e.RequestID = reply.ServiceRequestID()
+		region = reply.Response.Header.Get("X-Amz-Bucket-Region")
+	}
+	var api smithy.APIError
+	if errors.As(err, &api) {
+		e.Code = api.ErrorCode()
+	}
+	var cred *credentialsError
+	if errors.As(err, &cred) && !cancelled(err) && (e.Status == 0 || !e.Temporary()) {
+		e.Code = "NoCredentials"
+	}
+	r := &reason{remedy: b.remedy(e, region, err)}
+	for _, err := range []error{sentinel(e), cause(err)} {
+		if err != nil {
+			r.errs = append(r.errs, err)
+		}
+	}
+	e.Err = r
+	return e
+}
+
+// reason is a sentinel, a cause and a remedy, as far as there are any.
+type reason struct {
+	errs   []error
+	remedy string
+}
+
+func (r *reason) Error() string {
+	var texts []string
+	for _, err := range r.errs {
+		texts = append(texts, err.Error())
+	}
+	s := strings.Join(texts, ": ")
+	if r.remedy != "" {
+		s += "; " + r.remedy
+	}
+	return s
+}
+
+func (r *reason) Unwrap() []error { return r.errs }
+
+// cause is the part of an SDK error that says something, without the URL.
+func cause(err error) error {
+	var cred *credentialsError
+	var api smithy.APIError
+	var sent *url.Error
+	var garbled *smithy.DeserializationError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.DeadlineExceeded
+	case errors.As(err, &cred):
+		return cred.err
+	case errors.As(err, &api) && api.ErrorMessage() != "":
+		return errors.New(api.ErrorMessage())
+	case api != nil:
+		return errors.New(api.ErrorCode())
+	case errors.As(err, &sent):
+		return fmt.Errorf("no reply: %w", sent.Err)
+	case errors.As(err, &garbled):
+		return fmt.Errorf("the reply is not S3's: %w", garbled.Err)
+	}
+	return err
+}
+
+func cancelled(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// sentinel is what callers branch on; nil where there is none. A HEAD's reply
+// has no body, hence no code but the status' own text.
+func sentinel(e *Error) error {
+	switch e.Code {
+	case "NoSuchBucket":
+		return ErrNoBucket
+	case "NoSuchKey", "NoSuchVersion":
+		return ErrNotFound
+	case "NoSuchUpload":
+		return ErrNoUpload
+	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch":
+		return ErrChecksum
+	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",
+		"XAdminUserNotFound": // versitygw's InvalidAccessKeyId, a 404
+		return ErrAccess
+	case "InvalidObjectState", "QuotaExceeded": // 403, but no matter of rights
+		return nil
+	}
+	switch e.Status {
+	case http.StatusNotFound:
+		switch e.Op {
+		case opCheck:
+			return ErrNoBucket
+		case opHead:
+			return ErrNotFound
+		}
+	case http.StatusPreconditionFailed:
+		return ErrExists
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return ErrAccess
+	}
+	return nil
+}
+
+// remedy tells an operator what to do; "" where there is nothing to say.
+func (b *Bucket) remedy(e *Error, region string, err error) string {
+	if region != "" && region != b.client.Options().Region {
+		return fmt.Sprintf("the bucket is in region %s: set storage.region", region)
+	}
+	switch e.Code {
+	case "NoCredentials":
+		return "set storage.access_key_id and its secret, or give this machine an AWS role"
+	case "InvalidAccessKeyId", "XAdminUserNotFound":
+		return "check storage.access_key_id"
+	case "SignatureDoesNotMatch":
+		return "check storage.secret_access_key_file and storage.region"
+	case "AuthorizationHeaderMalformed", "PermanentRedirect", "MovedPermanently":
+		return "check storage.region and storage.endpoint"
+	case "RequestTimeTooSkewed", "ExpiredToken", "RequestExpired":
+		return "check the local clock, and that the credentials have not expired"
+	case "NotImplemented":
+		return "the store lacks conditional writes, checksums or locks: it cannot be used so"
+	case "InvalidObjectState":
+		return "the object was moved to a storage class that must be restored before reading"
+	case "QuotaExceeded":
+		return "raise the store's quota"
+	}
+	var cert *tls.CertificateVerificationError
+	switch kind := sentinel(e); {
+	case kind == ErrNoBucket:
+		return fmt.Sprintf("create bucket %q or correct storage.bucket", b.opts.Bucket)
+	case kind == ErrAccess:
+		return "allow the credentials' owner this operation on the bucket"
+	case errors.As(err, &cert):
+		return "check storage.endpoint and network.ca_file"
+	}
+	return ""
+}

@@ -1,0 +1,87 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestErrorReplies(t *testing.T) {
+	for _, tc := range []struct {
+		status    int
+		code      string
+		is        error
+		temporary bool
+		says      string
+	}{
+		{404, "NoSuchBucket", ErrNoBucket, false, `create bucket "bucket"`},
+		{404, "NoSuchKey", ErrNotFound, false, ""},
+		{404, "NoSuchVersion", ErrNotFound, false, ""},
+		{404, "NoSuchUpload", ErrNoUpload, false, ""},
+		{404, "XAdminUserNotFound", ErrAccess, false, "storage.access_key_id"},
+		{404, "Whatever", nil, false, "Whatever"},
+		{412, "PreconditionFailed", ErrExists, false, ""},
+		{409, "ConditionalRequestConflict", nil, true, ""},
+		{409, "OperationAborted", nil, true, ""},
+		{409, "InvalidBucketState", nil, false, ""},
+		{400, "BadDigest", ErrChecksum, false, ""},
+		{400, "InvalidDigest", ErrChecksum, false, ""},
+		{400, "XAmzContentChecksumMismatch", ErrChecksum, false, ""},
+		{400, "XAmzContentSHA256Mismatch", ErrChecksum, false, ""},
+		{400, "RequestTimeout", nil, true, ""},
+		{400, "AuthorizationHeaderMalformed", nil, false, "set storage.region"},
+		{301, "PermanentRedirect", nil, false, "region us-west-2"},
+		{307, "TemporaryRedirect", nil, true, ""},
+		{401, "", ErrAccess, false, "allow"},
+		{403, "AccessDenied", ErrAccess, false, "allow"},
+		{403, "InvalidAccessKeyId", ErrAccess, false, "storage.access_key_id"},
+		{403, "SignatureDoesNotMatch", ErrAccess, false, "storage.secret_access_key_file"},
+		{403, "RequestTimeTooSkewed", ErrAccess, false, "clock"},
+		{403, "InvalidObjectState", nil, false, "restored"},
+		{403, "QuotaExceeded", nil, false, "quota"},
+		{408, "", nil, true, ""},
+		{429, "", nil, true, ""},
+		{500, "InternalError", nil, true, ""},
+		{501, "NotImplemented", nil, false, "conditional writes"},
+		{503, "SlowDown", nil, true, ""},
+		{507, "XMinioStorageFull", nil, true, ""},
+		{200, "InternalError", nil, true, ""},
+	} {
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Amz-Request-Id", "REQ1")
+			w.Header().Set("X-Amz-Bucket-Region", "us-west-2")
+			if tc.status != 301 && tc.code != "AuthorizationHeaderMalformed" {
+				w.Header().Set("X-Amz-Bucket-Region", "eu-west-1")
+			}
+			w.WriteHeader(tc.status)
+			if tc.code != "" {
+				_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>the reason</Message></Error>", tc.code)
+			}
+		})
+		err := operations(t.Context(), b)[opComplete]()
+		var e *Error
+		if !errors.As(err, &e) {
+			t.Errorf("%s: %v", tc.code, err)
+			continue
+		}
+		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum} {
+			if errors.Is(err, sentinel) != (sentinel == tc.is) {
+				t.Errorf("%d %s is %v: %v", tc.status, tc.code, sentinel, errors.Is(err, sentinel))
+			}
+		}
+		if e.Temporary() != tc.temporary || e.Key != "k" || (tc.code != "" && e.Code != tc.code) {
+			t.Errorf("%d %s: temporary %v, %+v", tc.status, tc.code, e.Temporary(), e)
+		}
+		text := err.Error()
+		for _, part := range []string{tc.says, tc.code, `complete upload "k": `, "request REQ1"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%d %s: %q lacks %q", tc.status, tc.code, text, part)
+			}
+		}
+		if strings.Contains(text, "AKIATEST") || strings.Contains(text, "the-secret") || strings.Contains(text, "http") {
+			t.Errorf("says too much: %s", text)
+		}
+	}
+}

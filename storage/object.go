@@ -1,0 +1,210 @@
+package storage
+
+import (
+	"context"
+	"io"
+	"iter"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Retention is an object lock. The zero value is none.
+type Retention struct {
+	Mode  string    // "", "GOVERNANCE", "COMPLIANCE"
+	Until time.Time // sent in whole seconds, rounded up
+}
+
+// Checksum is a hash of a whole object. The zero value is none.
+type Checksum struct {
+	Algorithm string // "SHA256", "CRC32", "CRC64NVME", …
+	Value     string // base64, as S3 gives it
+}
+
+// Object is what the store tells of one version of an object. What it does
+// not tell is zero.
+type Object struct {
+	Key         string
+	VersionID   string // "" where the bucket is not versioned
+	ContentType string
+	Size        int64 // -1 where a reply does not say
+	Modified    time.Time
+	Metadata    map[string]string // names in lower case, values unescaped: see New
+	Checksum    Checksum          // of all bytes; never a COMPOSITE one (a hash of the parts' hashes)
+	Retention   Retention         // AWS shows it only to those who may s3:GetObjectRetention
+	// Expires is when a lifecycle rule will remove the object, by the
+	// x-amz-expiration header; zero: none is announced. An announcement that
+	// cannot be read gives the Unix epoch: as good as expired.
+	Expires time.Time
+	ETag    string // with its quotes, as S3 gives it
+}
+
+// Head asks what the store holds under a key. An empty versionID means the
+// newest version, and is [ErrNotFound] where that is a delete marker.
+func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error) {
+	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{
+		Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID), ChecksumMode: types.ChecksumModeEnabled,
+	})
+	if err != nil {
+		return Object{}, b.fail(opHead, key, err)
+	}
+	etag := aws.ToString(out.ETag)
+	return Object{
+		Key:         key,
+		VersionID:   aws.ToString(out.VersionId),
+		ContentType: aws.ToString(out.ContentType),
+		Size:        size(out.ContentLength),
+		Modified:    aws.ToTime(out.LastModified),
+		Metadata:    decodeMetadata(out.Metadata),
+		Checksum:    wholeChecksum(out, etag),
+		Retention:   Retention{string(out.ObjectLockMode), aws.ToTime(out.ObjectLockRetainUntilDate)},
+		Expires:     expiry(aws.ToString(out.Expiration)),
+		ETag:        etag,
+	}, nil
+}
+
+// Get opens an object's bytes. The caller closes the reader, which gives
+// io.EOF only after all of them, and an [*Error] when the connection fails.
+// Object.Checksum is empty: nothing is validated on the way, ask Head.
+func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser, Object, error) {
+	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
+	if err != nil {
+		return nil, Object{}, b.fail(opGet, key, err)
+	}
+	return &body{out.Body, key}, Object{
+		Key:         key,
+		VersionID:   aws.ToString(out.VersionId),
+		ContentType: aws.ToString(out.ContentType),
+		Size:        size(out.ContentLength),
+		Modified:    aws.ToTime(out.LastModified),
+		Metadata:    decodeMetadata(out.Metadata),
+		Retention:   Retention{string(out.ObjectLockMode), aws.ToTime(out.ObjectLockRetainUntilDate)},
+		Expires:     expiry(aws.ToString(out.Expiration)),
+		ETag:        aws.ToString(out.ETag),
+	}, nil
+}
+
+type body struct {
+	io.ReadCloser
+	key string
+}
+
+func (r *body) Read(p []byte) (int, error) {
+	n, err := r.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		err = &Error{Op: opRead, Key: r.key, Err: err}
+	}
+	return n, err
+}
+
+// List walks the newest versions whose key begins with prefix, in the store's
+// order (S3's is that of the bytes), 1,000 a request. Only Key, Size, Modified
+// and ETag are set. An error is yielded once, as the last element.
+func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return func(yield func(Object, error) bool) {
+		var next *string
+		for {
+			out, err := b.listPage(ctx, prefix, next)
+			if err != nil {
+				yield(Object{}, err)
+				return
+			}
+			for _, c := range out.Contents {
+				o := Object{Key: aws.ToString(c.Key), Size: size(c.Size), Modified: aws.ToTime(c.LastModified), ETag: aws.ToString(c.ETag)}
+				if !yield(o, nil) {
+					return
+				}
+			}
+			if !*out.IsTruncated {
+				return
+			}
+			next = out.NextContinuationToken
+		}
+	}
+}
+
+// listPage gives one page. Keys travel URL-encoded, for XML cannot hold every
+// byte; a page that does not say how to go on is an error, not an end.
+func (b *Bucket) listPage(ctx context.Context, prefix string, token *string) (*s3.ListObjectsV2Output, error) {
+	out, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+		Bucket: &b.opts.Bucket, Prefix: optional(prefix), ContinuationToken: token, EncodingType: types.EncodingTypeUrl,
+	})
+	if err != nil {
+		return nil, b.fail(opList, prefix, err)
+	}
+	if out.IsTruncated == nil {
+		return nil, unreadable(opList, prefix, "IsTruncated")
+	}
+	if next := aws.ToString(out.NextContinuationToken); *out.IsTruncated && (next == "" || next == aws.ToString(token)) {
+		return nil, unreadable(opList, prefix, "new continuation token")
+	}
+	if out.EncodingType != types.EncodingTypeUrl {
+		return out, nil
+	}
+	for i := range out.Contents {
+		key, err := url.QueryUnescape(aws.ToString(out.Contents[i].Key))
+		if err != nil {
+			return nil, unreadable(opList, prefix, "readable key")
+		}
+		out.Contents[i].Key = &key
+	}
+	return out, nil
+}
+
+// wholeChecksum is the checksum of all bytes. A store that gives no type may
+// mean one of the parts' checksums if there were parts: those end in "-N", and
+// so does the object's ETag.
+func wholeChecksum(out *s3.HeadObjectOutput, etag string) Checksum {
+	parts := strings.Contains(etag, "-")
+	if out.ChecksumType != types.ChecksumTypeFullObject && (out.ChecksumType != "" || parts) {
+		return Checksum{}
+	}
+	for _, c := range []struct {
+		algorithm types.ChecksumAlgorithm
+		value     *string
+	}{ // those we send come first
+		{types.ChecksumAlgorithmSha256, out.ChecksumSHA256},
+		{types.ChecksumAlgorithmCrc32, out.ChecksumCRC32},
+		{types.ChecksumAlgorithmCrc64nvme, out.ChecksumCRC64NVME},
+		{types.ChecksumAlgorithmCrc32c, out.ChecksumCRC32C},
+		{types.ChecksumAlgorithmSha1, out.ChecksumSHA1},
+	} {
+		if v := aws.ToString(c.value); v != "" && !strings.Contains(v, "-") {
+			return Checksum{string(c.algorithm), v}
+		}
+	}
+	return Checksum{}
+}
+
+// expiry reads x-amz-expiration: expiry-date="Fri, 21 Dec 2012 00:00:00 GMT", rule-id="…"
+func expiry(header string) time.Time {
+	if header == "" {
+		return time.Time{}
+	}
+	_, rest, _ := strings.Cut(header, `expiry-date="`)
+	date, _, _ := strings.Cut(rest, `"`)
+	t, err := http.ParseTime(date)
+	if err != nil {
+		return time.Unix(0, 0).UTC()
+	}
+	return t
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func size(n *int64) int64 {
+	if n == nil {
+		return -1
+	}
+	return *n
+}

@@ -1,0 +1,149 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+// Quotas of a multipart upload (Amazon S3 User Guide, "multipart upload limits").
+const (
+	MaxParts    = 10_000
+	MinPartSize = 5 << 20 // bytes, of all parts but the last
+)
+
+// Upload is a multipart upload under way: nothing is visible under Key before
+// [Upload.Complete], and the store keeps (and charges for) the parts until
+// then or [Upload.Abort]. It is for one goroutine at a time.
+type Upload struct {
+	Key string
+	ID  string // with Key all that AbortUpload needs, in a later process too
+
+	b     *Bucket
+	parts []types.CompletedPart
+	size  int64
+	crc   uint32 // of the parts so far
+	short bool   // the newest part is one that only the last may be
+}
+
+// Create begins a multipart upload. Whether the key is taken shows only when
+// it is completed.
+func (b *Bucket) Create(ctx context.Context, n New) (*Upload, error) {
+	metadata, err := n.check(opCreate)
+	if err != nil {
+		return nil, err
+	}
+	in := &s3.CreateMultipartUploadInput{
+		Bucket:       &b.opts.Bucket,
+		Key:          &n.Key,
+		ContentType:  optional(n.ContentType),
+		Metadata:     metadata,
+		StorageClass: types.StorageClass(b.opts.StorageClass),
+	}
+	in.ServerSideEncryption, in.SSEKMSKeyId = b.encryption()
+	in.ObjectLockMode, in.ObjectLockRetainUntilDate = n.Retention.put()
+	if !b.md5() {
+		in.ChecksumAlgorithm, in.ChecksumType = types.ChecksumAlgorithmCrc32, types.ChecksumTypeFullObject
+	}
+	out, err := b.client.CreateMultipartUpload(ctx, in)
+	if err != nil {
+		return nil, b.fail(opCreate, n.Key, err)
+	}
+	if aws.ToString(out.UploadId) == "" {
+		return nil, unreadable(opCreate, n.Key, "UploadId")
+	}
+	return &Upload{Key: n.Key, ID: *out.UploadId, b: b}, nil
+}
+
+// Part uploads the next part: [MinPartSize] bytes or more unless it is the
+// last, [MaxParts] in all. body is not touched after the return. A part that
+// failed is not counted: the same bytes may be given again.
+func (u *Upload) Part(ctx context.Context, body []byte) error {
+	number := int32(len(u.parts) + 1)
+	switch {
+	case number > MaxParts:
+		return refuse(opPart, u.Key, "TooManyParts", "an upload has %d parts at most: the object is too large for parts of this size", MaxParts)
+	case u.short:
+		return refuse(opPart, u.Key, "EntityTooSmall", "only the last part may have less than %d bytes", MinPartSize)
+	}
+	in := &s3.UploadPartInput{
+		Bucket: &u.b.opts.Bucket, Key: &u.Key, UploadId: &u.ID, PartNumber: &number, Body: bytes.NewReader(body),
+	}
+	if u.b.md5() {
+		in.ContentMD5 = contentMD5(body)
+	} else {
+		in.ChecksumCRC32 = base64CRC(crc32.ChecksumIEEE(body))
+	}
+	out, err := u.b.client.UploadPart(ctx, in)
+	if err != nil {
+		return u.b.fail(opPart, u.Key, err)
+	}
+	if aws.ToString(out.ETag) == "" {
+		return unreadable(opPart, u.Key, "ETag")
+	}
+	u.parts = append(u.parts, types.CompletedPart{ETag: out.ETag, PartNumber: &number, ChecksumCRC32: in.ChecksumCRC32})
+	u.crc = crc32.Update(u.crc, crc32.IEEETable, body)
+	u.size += int64(len(body))
+	u.short = len(body) < MinPartSize
+	return nil
+}
+
+// Complete makes the object of the parts, at least one. The store compares the
+// CRC-32 of the whole, which is also the Object's Checksum: computed on this
+// side, and as little a proof as the rest of the reply. In md5 mode it is
+// zero. A key that is taken gives [ErrExists] and the upload stays, to be
+// aborted. [ErrExists] and [ErrNoUpload] may also mean that an earlier attempt
+// succeeded and its reply was lost: ask [Bucket.Head].
+func (u *Upload) Complete(ctx context.Context) (Object, error) {
+	if len(u.parts) == 0 {
+		return Object{}, refuse(opComplete, u.Key, "NoParts", "an upload without parts: an empty object is a put")
+	}
+	in := &s3.CompleteMultipartUploadInput{
+		Bucket: &u.b.opts.Bucket, Key: &u.Key, UploadId: &u.ID, IfNoneMatch: aws.String("*"),
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: u.parts},
+	}
+	var whole Checksum
+	if !u.b.md5() {
+		in.ChecksumType, in.ChecksumCRC32 = types.ChecksumTypeFullObject, base64CRC(u.crc)
+		whole = Checksum{string(types.ChecksumAlgorithmCrc32), *in.ChecksumCRC32}
+	}
+	out, err := u.b.client.CompleteMultipartUpload(ctx, in)
+	if err != nil {
+		return Object{}, u.b.fail(opComplete, u.Key, err)
+	}
+	if aws.ToString(out.ETag) == "" {
+		return Object{}, unreadable(opComplete, u.Key, "ETag")
+	}
+	return Object{
+		Key:       u.Key,
+		VersionID: aws.ToString(out.VersionId),
+		Size:      u.size,
+		Checksum:  whole,
+		Expires:   expiry(aws.ToString(out.Expiration)),
+		ETag:      *out.ETag,
+	}, nil
+}
+
+// Abort gives up the upload and frees its parts. It may be called again, and
+// after Complete, when it does nothing.
+func (u *Upload) Abort(ctx context.Context) error { return u.b.AbortUpload(ctx, u.Key, u.ID) }
+
+// AbortUpload is [Upload.Abort] for an upload that another process began. An
+// upload that the store does not know is no error.
+func (b *Bucket) AbortUpload(ctx context.Context, key, id string) error {
+	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.opts.Bucket, Key: &key, UploadId: &id})
+	if err = b.fail(opAbort, key, err); errors.Is(err, ErrNoUpload) {
+		return nil
+	}
+	return err
+}
+
+func base64CRC(sum uint32) *string {
+	return base64of(binary.BigEndian.AppendUint32(nil, sum))
+}
