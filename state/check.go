@@ -1,0 +1,188 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// checkLimit is how many faults Check names.
+const checkLimit = 20
+
+// Check reads the whole file and holds it against all that this package
+// promises of one: bbolt's own check of its pages; every entry readable, valid,
+// in the bucket of its state and in no other; counters equal to a recount; every
+// inbox that has anything in the inboxes; passes, uploads and tokens readable.
+// It gives up to 20 faults, joined. Nothing is written while it runs.
+func (l *Ledger) Check() error {
+	if !l.readOnly {
+		// bbolt's check must not meet a writer: this one never writes.
+		w, err := l.db.Begin(true)
+		if err != nil {
+			return fmt.Errorf("check ledger: %w", err)
+		}
+		defer w.Rollback()
+	}
+	return l.db.View(func(tx *bbolt.Tx) error {
+		c := checker{tx: tx, l: l}
+		for err := range tx.Check() {
+			c.fault(err)
+		}
+		if len(c.faults) == 0 { // else there may be no reading it
+			c.buckets()
+			c.inboxes()
+			c.uploads()
+		}
+		if len(c.faults) > 0 {
+			return fmt.Errorf("check ledger: %w", errors.Join(c.faults...))
+		}
+		return nil
+	})
+}
+
+type checker struct {
+	tx     *bbolt.Tx
+	l      *Ledger
+	faults []error
+}
+
+func (c *checker) fault(err error) {
+	if err != nil && len(c.faults) < checkLimit {
+		c.faults = append(c.faults, err)
+	}
+}
+
+func (c *checker) faultf(format string, args ...any) {
+	c.fault(fmt.Errorf(format, args...))
+}
+
+// buckets looks for what belongs to nothing.
+func (c *checker) buckets() {
+	c.fault(c.tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		if !slices.Contains(buckets[:], string(name)) {
+			c.faultf("unknown bucket %q", name)
+		}
+		return nil
+	}))
+	inboxes := c.tx.Bucket([]byte("inboxes"))
+	for _, top := range []string{"tokens", "live", "past", "raw", "passes"} {
+		c.fault(c.tx.Bucket([]byte(top)).ForEach(func(k, v []byte) error {
+			if inboxes.Get(k) == nil {
+				c.faultf("%s: no inbox %q", top, k)
+			}
+			if (v != nil) != (top == "tokens") {
+				c.faultf("%s: %q has the wrong form", top, k)
+			}
+			return nil
+		}))
+	}
+}
+
+func (c *checker) inboxes() {
+	c.fault(c.tx.Bucket([]byte("inboxes")).ForEach(func(k, _ []byte) error {
+		key := string(k)
+		in, err := getInbox(c.tx, key)
+		if err != nil {
+			c.fault(err)
+			return nil
+		}
+		if in.Org != "" || in.ID != "" || in.LastPass != nil {
+			c.faultf("inbox %q repeats what is kept elsewhere", key)
+		}
+		if _, err := inboxKey(splitKey(k)); err != nil {
+			c.faultf("inbox %q: %w", key, err)
+		}
+		var count Inbox
+		c.entries(key, "live", &count)
+		c.entries(key, "past", &count)
+		c.raw(key)
+		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes {
+			c.faultf("inbox %q counts %v and %d bytes, but has %v and %d", key, in.Counts, in.Bytes, count.Counts, count.Bytes)
+		}
+		c.passes(key)
+		if data := c.tx.Bucket([]byte("tokens")).Get(k); data != nil {
+			if _, err := c.l.seal.decodeToken(key, data); err != nil {
+				c.faultf("token of %q: %w", key, err)
+			}
+		}
+		return nil
+	}))
+}
+
+// entries checks those of an inbox in one bucket, and adds them to count.
+func (c *checker) entries(inbox, top string, count *Inbox) {
+	b := c.tx.Bucket([]byte(top)).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	org, id := splitKey([]byte(inbox))
+	c.fault(b.ForEach(func(k, v []byte) error {
+		key := Key{org, id, string(k)}
+		e, err := c.l.codec.decode(v)
+		if err != nil {
+			c.faultf("entry %s: %w", key, err)
+			return nil
+		}
+		if bucketOf(e.State) != top {
+			c.faultf("entry %s is %s, but among the %s", key, e.State, top)
+		}
+		if top == "past" {
+			if live := c.tx.Bucket([]byte("live")).Bucket([]byte(inbox)); live != nil && live.Get(k) != nil {
+				c.faultf("entry %s is there twice", key)
+			}
+		}
+		count.count(e.State, 1)
+		count.Bytes += e.bytes()
+		return nil
+	}))
+}
+
+// raw checks that every recording as listed has an entry that may have it.
+func (c *checker) raw(inbox string) {
+	b := c.tx.Bucket([]byte("raw")).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	org, id := splitKey([]byte(inbox))
+	c.fault(b.ForEach(func(k, v []byte) error {
+		key := Key{org, id, string(k)}
+		e, err := c.l.getEntry(c.tx, inbox, key)
+		if err == nil && (e == nil || e.State.stored() || len(v) == 0) {
+			c.faultf("recording %s as listed has no use", key)
+		}
+		return nil
+	}))
+}
+
+func (c *checker) passes(inbox string) {
+	b := c.tx.Bucket([]byte("passes")).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	n := 0
+	c.fault(b.ForEach(func(k, v []byte) error {
+		var p Pass
+		if err := unmarshal(v, &p); err != nil || p.Start.UTC().Format(passTime) != string(k) {
+			c.faultf("inbox %q: pass %q: %v, started %v", inbox, k, err, p.Start)
+		}
+		n++
+		return nil
+	}))
+	if n > passesKept {
+		c.faultf("inbox %q has %d passes", inbox, n)
+	}
+}
+
+func (c *checker) uploads() {
+	c.fault(c.tx.Bucket([]byte("uploads")).ForEach(func(k, v []byte) error {
+		u, err := decodeUpload(k, v)
+		if err == nil {
+			_, err = uploadKey(u.Key, u.ID)
+		}
+		c.fault(err)
+		return nil
+	}))
+}

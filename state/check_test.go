@@ -1,0 +1,125 @@
+package state
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// setEntry edits an entry behind the ledger's back.
+func setEntry(l *Ledger, k Key, edit func(*Entry)) func(*bbolt.Tx) error {
+	return func(tx *bbolt.Tx) error {
+		key := k.Org + "/" + k.Inbox
+		e, err := l.getEntry(tx, key, k)
+		if err != nil {
+			return err
+		}
+		b, err := nested(tx, bucketOf(e.State), key)
+		if err != nil {
+			return err
+		}
+		was := e.bytes()
+		edit(e)
+		in, err := getInbox(tx, key)
+		if err != nil {
+			return err
+		}
+		in.Bytes += e.bytes() - was
+		data, err := l.codec.encode(e)
+		if err != nil {
+			return err
+		}
+		if err := putInbox(tx, key, in); err != nil {
+			return err
+		}
+		return b.Put([]byte(k.Recording), data)
+	}
+}
+
+// TestCheckFinds breaks a good ledger in every way that Check looks for.
+func TestCheckFinds(t *testing.T) {
+	const in = "acme/u1"
+	k := Key{"acme", "u1", "r1"}
+	raw := func(top string, path ...string) func(*bbolt.Tx) error { // path: nested buckets, key, value
+		return func(tx *bbolt.Tx) error {
+			b := tx.Bucket([]byte(top))
+			for _, name := range path[:len(path)-2] {
+				var err error
+				if b, err = b.CreateBucketIfNotExists([]byte(name)); err != nil {
+					return err
+				}
+			}
+			return b.Put([]byte(path[len(path)-2]), []byte(path[len(path)-1]))
+		}
+	}
+	edited := func(l *Ledger, edit func(*Entry)) string {
+		e, err := l.Entry(k)
+		must(t, err)
+		edit(&e)
+		data, err := l.codec.encode(&e)
+		must(t, err)
+		return string(data)
+	}
+	faults := map[string]func(*Ledger) func(*bbolt.Tx) error{
+		"unknown bucket": func(*Ledger) func(*bbolt.Tx) error {
+			return func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("more")); return err }
+		},
+		"counts map": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("inboxes", in, `{"counts":{"archived":2},"bytes":1000}`)
+		},
+		"and 1000": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("inboxes", in, `{"counts":{"archived":1},"bytes":1001}`)
+		},
+		"repeats": func(*Ledger) func(*bbolt.Tx) error { return raw("inboxes", in, `{"org":"acme"}`) },
+		"inbox acme/u1: ": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("inboxes", in, `{"unheard":1}`)
+		},
+		"no inbox":     func(*Ledger) func(*bbolt.Tx) error { return raw("live", "acme/u2", "r1", "x") },
+		"want letters": func(*Ledger) func(*bbolt.Tx) error { return raw("inboxes", "ACME/u1", "{}") },
+		"wrong form":   func(*Ledger) func(*bbolt.Tx) error { return raw("live", in+"x", "x") },
+		"but among the live": func(l *Ledger) func(*bbolt.Tx) error {
+			return setEntry(l, k, func(e *Entry) { e.State = StateGone })
+		},
+		"is there twice": func(l *Ledger) func(*bbolt.Tx) error {
+			return raw("past", in, "r1", edited(l, func(e *Entry) { e.State = StateGone }))
+		},
+		"flate": func(*Ledger) func(*bbolt.Tx) error { return raw("live", in, "r1", "\xff\xff\xff") },
+		"archived without a version": func(l *Ledger) func(*bbolt.Tx) error {
+			return setEntry(l, k, func(e *Entry) { e.Versions = nil })
+		},
+		"has no use":   func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r1", "{}") },
+		"r2 as listed": func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r2", "{}") },
+		"pass":         func(*Ledger) func(*bbolt.Tx) error { return raw("passes", in, "2026", "{}") },
+		"has 101 passes": func(*Ledger) func(*bbolt.Tx) error {
+			return func(tx *bbolt.Tx) error {
+				for i := range 101 {
+					at := testTime.Add(time.Duration(i) * time.Hour)
+					v := fmt.Sprintf(`{"start":%q}`, at.Format(time.RFC3339Nano))
+					if err := raw("passes", in, at.Format(passTime), v)(tx); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+		},
+		"token of":           func(*Ledger) func(*bbolt.Tx) error { return raw("tokens", in, "{") },
+		"upload \"k\\x00i\"": func(*Ledger) func(*bbolt.Tx) error { return raw("uploads", "k\x00i", "{") },
+		"an upload with":     func(*Ledger) func(*bbolt.Tx) error { return raw("uploads", "k", "{}") },
+	}
+	for want, fault := range faults {
+		t.Run(want, func(t *testing.T) {
+			l, err := Open(newPath(t), Options{})
+			must(t, err)
+			defer l.Close()
+			bring(t, l, k, StateArchived)
+			must(t, l.Check())
+			must(t, l.db.Update(fault(l)))
+			if err := l.Check(); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("Check: %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package state
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// edge is one change of state that the ledger allows.
+type edge struct{ from, to State }
+
+// edges are all of them. An edge from a state to itself edits the entry, for
+// instance its MissingSince.
+var edges = [...]edge{
+	{"", StateListed},
+
+	{StateListed, StateListed},
+	{StateListed, StateArchived},
+	{StateListed, StateFailed},
+	{StateListed, StateVanished},
+
+	{StateFailed, StateFailed},
+	{StateFailed, StateListed},
+	{StateFailed, StateArchived},
+	{StateFailed, StateVanished},
+
+	{StateArchived, StateArchived},
+	{StateArchived, StateDeleteRequested},
+	{StateArchived, StateGone},
+	{StateArchived, StateListed}, // it came back changed
+
+	{StateDeleteRequested, StateDeleteRequested},
+	{StateDeleteRequested, StateDeleted},
+	{StateDeleteRequested, StateArchived}, // it is still listed: the request came to nothing
+	{StateDeleteRequested, StateListed},
+
+	{StateDeleted, StateListed},
+	{StateDeleted, StateArchived},
+	{StateGone, StateListed},
+	{StateGone, StateArchived},
+	{StateVanished, StateListed},
+}
+
+func allowed(from, to State) bool {
+	for _, e := range edges {
+		if e == (edge{from, to}) {
+			return true
+		}
+	}
+	return false
+}
+
+// ConflictError says that an entry was not in the state its caller believed.
+// Nothing was changed.
+type ConflictError struct {
+	Key        Key
+	Have, Want State // "" stands for no entry
+}
+
+func (e *ConflictError) Error() string {
+	name := func(s State) State {
+		if s == "" {
+			return "not in the ledger"
+		}
+		return s
+	}
+	return fmt.Sprintf("%s is %s, expected %s", e.Key, name(e.Have), name(e.Want))
+}
+
+// transition gives the entry that an edit makes of old (nil: there is none) on
+// the way to state to. What it does by itself:
+//
+//   - Entering listed or archived from another state first clears LastError,
+//     FailedSince, NextAttempt, MissingSince and DeleteRequestedAt: they speak
+//     of what is over. Attempts, Mismatches and DeleteAttempts stay unless
+//     edit changes them. The edit comes after, so what it sets holds.
+//   - In archived, delete_requested, deleted and gone, Raw and Expanded are
+//     dropped after the edit: the manifest has the recording now.
+//   - A new entry without ListedAt gets now.
+//
+// It refuses an entry that breaks a promise: see checkHistory and Entry.check.
+func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry, error) {
+	e := &Entry{}
+	if old != nil {
+		e = old.clone()
+	}
+	if e.State != to && (to == StateListed || to == StateArchived) {
+		e.LastError = ""
+		e.FailedSince, e.NextAttempt, e.MissingSince, e.DeleteRequestedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	}
+	if edit != nil {
+		edit(e)
+	}
+	e.State = to
+	if to.stored() {
+		e.Raw, e.Expanded = nil, false
+	}
+	if e.ListedAt.IsZero() {
+		e.ListedAt = now
+	}
+	if old != nil {
+		if err := checkHistory(old, e); err != nil {
+			return nil, err
+		}
+	}
+	return e, e.check()
+}
+
+// checkHistory refuses to forget what is in the archive.
+func checkHistory(old, e *Entry) error {
+	if old.MediaKey != "" && e.MediaKey != old.MediaKey {
+		return fmt.Errorf("%w: media key changed from %q to %q", ErrInvalid, old.MediaKey, e.MediaKey)
+	}
+	if len(e.Versions) < len(old.Versions) {
+		return fmt.Errorf("%w: %d versions left of %d", ErrInvalid, len(e.Versions), len(old.Versions))
+	}
+	if n := len(old.BadKeys); len(e.BadKeys) < n || !slices.Equal(e.BadKeys[:n], old.BadKeys) {
+		return fmt.Errorf("%w: bad keys %q became %q", ErrInvalid, old.BadKeys, e.BadKeys)
+	}
+	for i, was := range old.Versions {
+		is := e.Versions[i]
+		if is.MediaKey != was.MediaKey || is.Size != was.Size || is.SHA256 != was.SHA256 {
+			return fmt.Errorf("%w: version %d changed its media", ErrInvalid, i+1)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package state
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// State is where a recording stands. The empty State is that of a recording
+// which the ledger doesn't know.
+type State string
+
+// The states of an entry; the edges between them are in edges.go.
+const (
+	StateListed          State = "listed"           // seen in the inbox, to be archived
+	StateFailed          State = "failed"           // archiving failed; NextAttempt says when to try again
+	StateArchived        State = "archived"         // media and manifest are in the archive, verified
+	StateDeleteRequested State = "delete_requested" // archived, and a DELETE may have been sent
+	StateDeleted         State = "deleted"          // archived, and the original is gone by our DELETE
+	StateVanished        State = "vanished"         // the original disappeared before it was archived
+	StateGone            State = "gone"             // archived, and the original disappeared without our DELETE
+)
+
+// past tells whether entries in this state are kept apart from those that a
+// pass has to look at.
+func (s State) past() bool {
+	return s == StateDeleted || s == StateVanished || s == StateGone
+}
+
+// stored tells whether an entry in this state must name what is in the archive.
+func (s State) stored() bool {
+	return s == StateArchived || s == StateDeleteRequested || s == StateDeleted || s == StateGone
+}
+
+// Key names a recording: the organization as configured, the inbox by its
+// user's id, the recording by its id.
+type Key struct{ Org, Inbox, Recording string }
+
+// String is for messages; ids that aren't plain are quoted.
+func (k Key) String() string {
+	s := k.Org + "/" + k.Inbox + "/" + k.Recording
+	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` {
+		return q
+	}
+	return s
+}
+
+// Entry is what the ledger knows of one recording. Times and dates given as
+// strings are as the API gave them. Strings that aren't UTF-8 are made so on
+// the way in, except that object keys are refused.
+type Entry struct {
+	State State `json:"state"`
+
+	// Of the newest listing.
+	Name           string          `json:"name,omitempty"`
+	ConversationID string          `json:"conversation,omitempty"`
+	DateCreated    string          `json:"created,omitempty"`
+	DateModified   string          `json:"modified,omitempty"`
+	ListedAt       time.Time       `json:"listed_at,omitzero"` // first seen; set by the ledger where the creating edit leaves it zero
+	Raw            json.RawMessage `json:"raw,omitempty"`      // the recording as listed, byte for byte; dropped once archived
+	Expanded       bool            `json:"expanded,omitempty"` // Raw was listed with expand=conversation
+
+	MediaKey string    `json:"media_key,omitempty"` // the first key, reused for ever: once set it can't change
+	Versions []Version `json:"versions,omitempty"`  // oldest first; they are never removed
+	BadKeys  []string  `json:"bad_keys,omitempty"`  // media keys at which the store holds other bytes than were written: never used again, nor removed from here
+
+	Attempts    int       `json:"attempts,omitempty"`
+	LastError   string    `json:"error,omitempty"`
+	FailedSince time.Time `json:"failed_since,omitzero"`
+	NextAttempt time.Time `json:"next_attempt,omitzero"`
+	Mismatches  int       `json:"mismatches,omitempty"` // passes in which the media disagreed with their own header or the metadata
+
+	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
+	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
+	DeleteAttempts    int       `json:"delete_attempts,omitempty"`
+}
+
+// Version is one archived state of a recording: a media object and its
+// manifest. MediaKey, Size and SHA256 can't change once in the ledger.
+type Version struct {
+	DateModified      string    `json:"modified,omitempty"` // the recording's, when archived
+	Format            string    `json:"format,omitempty"`
+	MediaKey          string    `json:"media_key"`
+	MediaVersionID    string    `json:"media_version,omitempty"`
+	ManifestKey       string    `json:"manifest_key"`
+	ManifestVersionID string    `json:"manifest_version,omitempty"`
+	Size              int64     `json:"size"`               // bytes of media
+	SHA256            string    `json:"sha256"`             // of the media, 64 hex digits in lower case
+	Checksum          string    `json:"checksum,omitempty"` // "CRC32:base64" as the store shows it, "" where it shows none
+	ManifestSize      int64     `json:"manifest_size,omitempty"`
+	ManifestSHA256    string    `json:"manifest_sha256,omitempty"`
+	RetentionMode     string    `json:"retention,omitempty"`
+	RetainUntil       time.Time `json:"retain_until,omitzero"`
+	ArchivedAt        time.Time `json:"archived_at,omitzero"`
+	Suspect           string    `json:"suspect,omitempty"` // why the media are doubted: never deleted from
+}
+
+// sha256Empty is the hash of no bytes: the only one a version of size 0 may have.
+const sha256Empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+func (e *Entry) clone() *Entry {
+	c := *e
+	c.Raw = slices.Clone(e.Raw)
+	c.Versions = slices.Clone(e.Versions)
+	c.BadKeys = slices.Clone(e.BadKeys)
+	return &c
+}
+
+// bytes is the size of all versions' media.
+func (e *Entry) bytes() (n int64) {
+	for _, v := range e.Versions {
+		n += v.Size
+	}
+	return n
+}
+
+// check tells what makes the entry one that must not be in the file.
+func (e *Entry) check() error {
+	switch e.State {
+	case StateListed, StateFailed, StateVanished:
+	default:
+		if !e.State.stored() {
+			return fmt.Errorf("%w: state %q", ErrInvalid, e.State)
+		}
+		if len(e.Versions) == 0 {
+			return fmt.Errorf("%w: %s without a version", ErrInvalid, e.State)
+		}
+		if len(e.Raw) > 0 {
+			return fmt.Errorf("%w: %s with the recording as listed", ErrInvalid, e.State)
+		}
+	}
+	for _, key := range append([]string{e.MediaKey}, e.BadKeys...) {
+		if !utf8.ValidString(key) {
+			return fmt.Errorf("%w: media key %q is not UTF-8", ErrInvalid, key)
+		}
+	}
+	for i := range e.Versions {
+		if err := e.Versions[i].check(); err != nil {
+			return fmt.Errorf("%w: version %d: %w", ErrInvalid, i+1, err)
+		}
+	}
+	return nil
+}
+
+func (v *Version) check() error {
+	switch {
+	case v.MediaKey == "" || v.ManifestKey == "":
+		return fmt.Errorf("media key %q, manifest key %q", v.MediaKey, v.ManifestKey)
+	case !utf8.ValidString(v.MediaKey) || !utf8.ValidString(v.ManifestKey):
+		return fmt.Errorf("keys %q, %q: not UTF-8", v.MediaKey, v.ManifestKey)
+	case !isSHA256(v.SHA256):
+		return fmt.Errorf("SHA-256 %q", v.SHA256)
+	case v.ManifestSHA256 != "" && !isSHA256(v.ManifestSHA256):
+		return fmt.Errorf("the manifest's SHA-256 %q", v.ManifestSHA256)
+	case v.Size < 0 || v.ManifestSize < 0 || (v.Size == 0) != (v.SHA256 == sha256Empty):
+		return fmt.Errorf("sizes %d and %d with SHA-256 %s", v.Size, v.ManifestSize, v.SHA256)
+	}
+	return nil
+}
+
+func isSHA256(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == 64 && s == strings.ToLower(s)
+}

@@ -1,0 +1,312 @@
+package state
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Inbox is one user's inbox.
+type Inbox struct {
+	Org         string          `json:"org,omitempty"` // as configured; with ID the key
+	ID          string          `json:"id,omitempty"`  // of the user
+	Name        string          `json:"name,omitempty"`
+	Email       string          `json:"email,omitempty"`
+	Condition   string          `json:"condition,omitempty"` // the archiver's word on it
+	Reason      string          `json:"reason,omitempty"`    // for people: why it is in that condition
+	Counts      map[State]int64 `json:"counts,omitempty"`    // entries in each state; none: absent. Kept by the ledger
+	Bytes       int64           `json:"bytes,omitempty"`     // of media of all versions ever archived. Kept by the ledger
+	LastPass    *Pass           `json:"last_pass,omitempty"` // the newest of Passes; nil: none yet. Kept by the ledger
+	AddedAt     time.Time       `json:"added_at,omitzero"`   // set by the ledger when it first heard of the inbox
+	LastSuccess time.Time       `json:"last_success,omitzero"`
+	Budget      Budget          `json:"budget,omitzero"`
+	// OwnerClaimed: the archive's owner object for the inbox names this ledger.
+	OwnerClaimed bool `json:"owner_claimed,omitempty"`
+	// AcceptGone: a person has said that recordings missing in great number are really gone.
+	AcceptGone bool `json:"accept_gone,omitempty"`
+}
+
+// Budget is what the next process needs to know of a rate budget: the tokens
+// left in the bucket at At, and when the first request may be sent.
+type Budget struct {
+	Tokens    float64   `json:"tokens,omitempty"`
+	At        time.Time `json:"at,omitzero"`
+	NotBefore time.Time `json:"not_before,omitzero"`
+}
+
+// Pass is what one pass of an inbox did. The numbers count recordings, but for
+// Bytes, of media archived, and Walks, through the listing.
+type Pass struct {
+	Start           time.Time `json:"start"`
+	End             time.Time `json:"end,omitzero"`
+	Complete        bool      `json:"complete,omitempty"`
+	Listed          int64     `json:"listed,omitempty"`
+	Archived        int64     `json:"archived,omitempty"`
+	Adopted         int64     `json:"adopted,omitempty"`
+	Failed          int64     `json:"failed,omitempty"`
+	Vanished        int64     `json:"vanished,omitempty"`
+	Gone            int64     `json:"gone,omitempty"`
+	DeleteRequested int64     `json:"delete_requested,omitempty"`
+	Deleted         int64     `json:"deleted,omitempty"`
+	Bytes           int64     `json:"bytes,omitempty"`
+	Walks           int       `json:"walks,omitempty"`
+	Error           string    `json:"error,omitempty"`
+}
+
+// UploadRef names a multipart upload, so that one left behind can be aborted.
+type UploadRef struct {
+	Key     string    `json:"-"` // of the object
+	ID      string    `json:"-"` // the store's id of the upload
+	Started time.Time `json:"started,omitzero"`
+}
+
+func (in *Inbox) clone() *Inbox {
+	c := *in
+	c.Counts = maps.Clone(in.Counts)
+	return &c
+}
+
+func (in *Inbox) equal(other *Inbox) bool { return reflect.DeepEqual(in, other) }
+
+func (in *Inbox) count(s State, n int64) {
+	if s == "" {
+		return
+	}
+	if in.Counts == nil {
+		in.Counts = make(map[State]int64)
+	}
+	in.Counts[s] += n
+	if in.Counts[s] == 0 {
+		delete(in.Counts, s)
+	}
+}
+
+// getInbox gives the record as it is kept, without what fill adds; nil where
+// there is none.
+func getInbox(tx *bbolt.Tx, key string) (*Inbox, error) {
+	data := tx.Bucket([]byte("inboxes")).Get([]byte(key))
+	if data == nil {
+		return nil, nil
+	}
+	var in Inbox
+	if err := unmarshal(data, &in); err != nil {
+		return nil, fmt.Errorf("inbox %s: %w", key, err)
+	}
+	return &in, nil
+}
+
+func putInbox(tx *bbolt.Tx, key string, in *Inbox) error {
+	c := *in
+	c.Org, c.ID, c.LastPass = "", "", nil
+	return putJSON(tx.Bucket([]byte("inboxes")), key, &c)
+}
+
+// fill adds what is kept elsewhere.
+func (in *Inbox) fill(tx *bbolt.Tx, key string) error {
+	in.Org, in.ID = splitKey([]byte(key))
+	passes, err := getPasses(tx, key, 1)
+	if len(passes) > 0 {
+		in.LastPass = &passes[0]
+	}
+	return err
+}
+
+// Inbox reads one inbox; ErrNotFound where there is none.
+func (l *Ledger) Inbox(org, id string) (Inbox, error) {
+	key, err := inboxKey(org, id)
+	if err != nil {
+		return Inbox{}, fmt.Errorf("read inbox: %w", err)
+	}
+	var in *Inbox
+	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+		if in, err = getInbox(tx, key); err != nil {
+			return err
+		}
+		if in == nil {
+			return ErrNotFound
+		}
+		return in.fill(tx, key)
+	})
+	if err != nil {
+		return Inbox{}, fmt.Errorf("read inbox %s: %w", key, err)
+	}
+	return *in, nil
+}
+
+// Inboxes reads the inboxes of one organization, "" for all, in the order of
+// their ids' bytes.
+func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
+	keys, err := l.inboxKeys(org, "")
+	if err != nil {
+		return nil, fmt.Errorf("read inboxes: %w", err)
+	}
+	out := make([]Inbox, 0, len(keys))
+	for _, key := range keys {
+		o, id := splitKey([]byte(key))
+		in, err := l.Inbox(o, id)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, in)
+	}
+	return out, nil
+}
+
+// EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
+// Counts, Bytes and LastPass are not its to change, and stay as they are.
+func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
+	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
+		in := p.inbox.clone()
+		if err := in.fill(p.tx, p.key); err != nil {
+			return err
+		}
+		edit(in)
+		in.Counts, in.Bytes = p.inbox.Counts, p.inbox.Bytes
+		*p.inbox = *in // putInbox leaves out the rest that isn't edit's
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("edit inbox %s/%s: %w", org, id, err)
+	}
+	return nil
+}
+
+// passesKept is how many passes are kept for an inbox.
+const passesKept = 100
+
+// passTime is RFC 3339 in UTC with all nine digits, so that keys sort.
+const passTime = "2006-01-02T15:04:05.000000000Z"
+
+// AddPass records a pass under its Start, in place of one that started at the
+// same time, and forgets the oldest beyond 100.
+func (l *Ledger) AddPass(org, inbox string, p Pass) error {
+	err := l.changeInbox(l.db.Update, org, inbox, func(pg *page) error {
+		if y := p.Start.UTC().Year(); p.Start.IsZero() || y < 1 || y > 9999 {
+			return fmt.Errorf("a pass that started %v", p.Start)
+		}
+		b, err := nested(pg.tx, "passes", pg.key)
+		if err != nil {
+			return err
+		}
+		if err := putJSON(b, p.Start.UTC().Format(passTime), &p); err != nil {
+			return err
+		}
+		var old [][]byte
+		n, c := 0, b.Cursor()
+		for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+			if n++; n > passesKept {
+				old = append(old, k)
+			}
+		}
+		for _, k := range old {
+			if err := b.Delete(k); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("add pass of %s/%s: %w", org, inbox, err)
+	}
+	return nil
+}
+
+// Passes reads the passes of an inbox, newest first, limit at most.
+func (l *Ledger) Passes(org, inbox string, limit int) ([]Pass, error) {
+	key, err := inboxKey(org, inbox)
+	if err != nil {
+		return nil, fmt.Errorf("read passes: %w", err)
+	}
+	var out []Pass
+	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+		out, err = getPasses(tx, key, limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read passes of %s: %w", key, err)
+	}
+	return out, nil
+}
+
+func getPasses(tx *bbolt.Tx, key string, limit int) ([]Pass, error) {
+	b := tx.Bucket([]byte("passes")).Bucket([]byte(key))
+	if b == nil {
+		return nil, nil
+	}
+	var out []Pass
+	c := b.Cursor()
+	for k, v := c.Last(); k != nil && len(out) < limit; k, v = c.Prev() {
+		var p Pass
+		if err := unmarshal(v, &p); err != nil {
+			return nil, fmt.Errorf("pass %s: %w", k, err)
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// AddUpload remembers a multipart upload; it is durable at return, so call it
+// before the first part is sent.
+func (l *Ledger) AddUpload(u UploadRef) error {
+	k, err := uploadKey(u.Key, u.ID)
+	if err == nil {
+		err = l.db.Update(func(tx *bbolt.Tx) error {
+			return putJSON(tx.Bucket([]byte("uploads")), k, &u)
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("add upload of %q: %w", u.Key, err)
+	}
+	return nil
+}
+
+// RemoveUpload forgets a multipart upload; it is no error that there is none.
+func (l *Ledger) RemoveUpload(key, id string) error {
+	k, err := uploadKey(key, id)
+	if err == nil {
+		err = l.db.Update(func(tx *bbolt.Tx) error {
+			return tx.Bucket([]byte("uploads")).Delete([]byte(k))
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("remove upload of %q: %w", key, err)
+	}
+	return nil
+}
+
+// Uploads reads the multipart uploads under way, in the order of their keys.
+func (l *Ledger) Uploads() ([]UploadRef, error) {
+	var out []UploadRef
+	err := l.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("uploads")).ForEach(func(k, v []byte) error {
+			u, err := decodeUpload(k, v)
+			out = append(out, u)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read uploads: %w", err)
+	}
+	return out, nil
+}
+
+// uploadKey joins with a NUL, which is in no key or id that a store gives.
+func uploadKey(key, id string) (string, error) {
+	k := key + "\x00" + id
+	if key == "" || id == "" || len(k) > maxKey || strings.Count(k, "\x00") > 1 {
+		return "", fmt.Errorf("an upload with key %q and id %q", key, id)
+	}
+	return k, nil
+}
+
+func decodeUpload(k, v []byte) (u UploadRef, err error) {
+	if err := unmarshal(v, &u); err != nil {
+		return u, fmt.Errorf("upload %q: %w", k, err)
+	}
+	u.Key, u.ID, _ = strings.Cut(string(k), "\x00")
+	return u, nil
+}

@@ -1,0 +1,267 @@
+package state
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// model is the ledger as one would write it without a disk.
+type model struct {
+	l       *Ledger
+	path    string
+	entries map[Key]Entry
+	inboxes map[Key]Inbox // by Org and Inbox; without what is counted
+}
+
+// TestModel drives a ledger and a model of it with the same random calls.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{path: newPath(t), entries: map[Key]Entry{}, inboxes: map[Key]Inbox{}}
+		m.open(rt)
+		defer func() { m.l.Close() }()
+		rt.Repeat(map[string]func(*rapid.T){
+			"":      m.compare,
+			"move":  m.move,
+			"list":  m.list,
+			"inbox": m.editInbox,
+			"reopen": func(rt *rapid.T) {
+				if err := errors.Join(m.l.Check(), m.l.Close()); err != nil {
+					rt.Fatal(err)
+				}
+				m.open(rt)
+			},
+		})
+		if err := m.l.Check(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func (m *model) open(rt *rapid.T) {
+	l, err := Open(m.path, Options{Now: testNow})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	l.db.NoSync, l.db.MaxBatchDelay = true, 0
+	m.l = l
+}
+
+var (
+	genInbox = rapid.SampledFrom([]Key{{Org: "a", Inbox: "u"}, {Org: "a-b", Inbox: "u/\xff"}})
+	genID    = rapid.SampledFrom([]string{"r", "\x00\xff", strings.Repeat("l", 3000)})
+	genState = rapid.SampledFrom([]State{StateListed, StateListed, StateFailed, StateArchived, StateArchived,
+		StateDeleteRequested, StateDeleted, StateVanished, StateGone})
+	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "missing", "forget", "rewrite", "other key"})
+)
+
+// edit is one of the things an archiver does to an entry, or must not.
+func edit(what string, n int) func(*Entry) {
+	return func(e *Entry) {
+		switch what {
+		case "raw":
+			e.Raw, e.Expanded = []byte(strings.Repeat("r", n)), n > 50
+		case "fail":
+			e.Attempts++
+			e.LastError, e.FailedSince, e.NextAttempt = "oops", testTime, testTime.Add(time.Hour)
+		case "version":
+			addVersion(n)(e)
+		case "key":
+			if e.MediaKey == "" {
+				e.MediaKey = "first"
+			}
+		case "missing":
+			e.MissingSince = testTime
+		case "forget":
+			e.Versions = nil
+		case "rewrite":
+			if len(e.Versions) > 0 {
+				e.Versions[0].Size++
+			}
+		case "other key":
+			e.MediaKey += "x"
+		}
+	}
+}
+
+// expect is what the model makes of a change: false where it is refused.
+func (m *model) expect(k Key, from, to State, what string, n int) (Entry, bool) {
+	have := m.entries[k]
+	if have.State != from || !agreedEdges()[edge{from, to}] {
+		return have, false
+	}
+	e := *have.clone()
+	if from != to && (to == StateListed || to == StateArchived) {
+		e = Entry{
+			Raw: e.Raw, Expanded: e.Expanded, MediaKey: e.MediaKey, Versions: e.Versions, BadKeys: e.BadKeys,
+			ListedAt: e.ListedAt, Attempts: e.Attempts,
+		}
+	}
+	edit(what, n)(&e)
+	if e.State = to; from == "" {
+		e.ListedAt = testTime
+	}
+	archived := to == StateArchived || to == StateDeleteRequested || to == StateDeleted || to == StateGone
+	if archived {
+		e.Raw, e.Expanded = nil, false
+	}
+	switch {
+	case archived && len(e.Versions) == 0,
+		len(e.Versions) < len(have.Versions),
+		len(have.Versions) > 0 && what == "rewrite",
+		have.MediaKey != "" && what == "other key":
+		return have, false
+	}
+	return e, true
+}
+
+// draw makes up a change: mostly from the state that the entry has, along an edge.
+func (m *model) draw(rt *rapid.T, k Key) (from, to State, what string, n int) {
+	from, to = m.entries[k].State, genState.Draw(rt, "to")
+	if rapid.IntRange(0, 9).Draw(rt, "stale") == 0 {
+		from = genState.Draw(rt, "from")
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "wild") > 0 {
+		var ways []State
+		for _, e := range edges {
+			if e.from == from {
+				ways = append(ways, e.to)
+			}
+		}
+		to = rapid.SampledFrom(ways).Draw(rt, "way")
+	}
+	return from, to, genEdit.Draw(rt, "edit"), rapid.IntRange(1, 3000).Draw(rt, "n")
+}
+
+func (m *model) move(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	k.Recording = genID.Draw(rt, "id")
+	from, to, what, n := m.draw(rt, k)
+	want, ok := m.expect(k, from, to, what, n)
+	got, err := m.l.Move(k, from, to, edit(what, n))
+	if ok != (err == nil) {
+		rt.Fatalf("%s from %q to %q with %s: %v", k, from, to, what, err)
+	}
+	if ok {
+		same(rt, got, want)
+		m.put(k, want)
+	}
+}
+
+func (m *model) put(k Key, e Entry) {
+	m.entries[k] = e
+	m.add(k)
+}
+
+func (m *model) add(k Key) {
+	k.Recording = ""
+	if _, ok := m.inboxes[k]; !ok {
+		m.inboxes[k] = Inbox{Org: k.Org, ID: k.Inbox, AddedAt: testTime}
+	}
+}
+
+func (m *model) list(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	before := maps.Clone(m.entries)
+	var changes []Change
+	all := true
+	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
+		k.Recording = genID.Draw(rt, "id")
+		from, to, what, n := m.draw(rt, k)
+		changes = append(changes, Change{k.Recording, from, to, edit(what, n)})
+		e, ok := m.expect(k, from, to, what, n)
+		if all = all && ok; all {
+			m.entries[k] = e
+		}
+	}
+	err := m.l.List(k.Org, k.Inbox, func(get func(string) (Entry, bool)) []Change {
+		for id := range map[string]bool{"r": true, "none": true} {
+			e, ok := get(id)
+			want, known := before[Key{k.Org, k.Inbox, id}]
+			if ok != known {
+				rt.Fatalf("get %q: %v", id, ok)
+			}
+			same(rt, e, want)
+		}
+		return changes
+	})
+	if all != (err == nil) {
+		rt.Fatalf("list %d changes: %v", len(changes), err)
+	}
+	if !all {
+		m.entries = before
+		return
+	}
+	m.add(k)
+}
+
+func (m *model) editInbox(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	name := rapid.StringN(0, 5, -1).Draw(rt, "name")
+	if err := m.l.EditInbox(k.Org, k.Inbox, func(in *Inbox) { in.Name = name }); err != nil {
+		rt.Fatal(err)
+	}
+	m.add(k)
+	in := m.inboxes[k]
+	in.Name = name
+	m.inboxes[k] = in
+}
+
+// compare reads all of the ledger in each way there is.
+func (m *model) compare(rt *rapid.T) {
+	got := make(map[Key]Entry)
+	counted := maps.Clone(m.inboxes)
+	err := m.l.Scan("", "", func(k Key, e *Entry) error {
+		if _, twice := got[k]; twice {
+			rt.Fatalf("%s comes twice", k)
+		}
+		got[k] = *e
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	same(rt, got, m.entries)
+	live := make(map[Key][]string)
+	for k, e := range m.entries {
+		box := Key{Org: k.Org, Inbox: k.Inbox}
+		in := counted[box]
+		in.Counts = maps.Clone(in.Counts)
+		if in.Counts == nil {
+			in.Counts = map[State]int64{}
+		}
+		in.Counts[e.State]++
+		for _, v := range e.Versions {
+			in.Bytes += v.Size
+		}
+		counted[box] = in
+		if e.State != StateDeleted && e.State != StateGone && e.State != StateVanished {
+			live[box] = append(live[box], k.Recording)
+		}
+	}
+	boxes, err := m.l.Inboxes("")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	have := make(map[Key]Inbox)
+	for _, in := range boxes {
+		box := Key{Org: in.Org, Inbox: in.ID}
+		have[box] = in
+		page, err := m.l.Live(in.Org, in.ID, "", 1000)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		var ids []string
+		for _, e := range page {
+			ids = append(ids, e.Key.Recording)
+		}
+		slices.Sort(live[box])
+		same(rt, ids, live[box])
+	}
+	same(rt, have, counted)
+}

@@ -1,0 +1,347 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+)
+
+// Change is one compare-and-set of a page of a listing; see Move.
+type Change struct {
+	Recording string
+	From, To  State
+	Edit      func(*Entry)
+}
+
+// KeyedEntry is an entry with the key it is kept under.
+type KeyedEntry struct {
+	Key   Key
+	Entry Entry
+}
+
+// Entry reads one entry; ErrNotFound where there is none.
+func (l *Ledger) Entry(k Key) (Entry, error) {
+	in, err := inboxKey(k.Org, k.Inbox)
+	if err != nil {
+		return Entry{}, fmt.Errorf("read entry: %w", err)
+	}
+	var e *Entry
+	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+		e, err = l.getEntry(tx, in, k)
+		return err
+	})
+	if err == nil && e == nil {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return Entry{}, fmt.Errorf("read entry %s: %w", k, err)
+	}
+	return *e, nil
+}
+
+// Move takes the entry from one state to another, or edits it within its state
+// where both are the same, and returns it as it is then. From "" it creates the
+// entry, and the inbox with it where that is new. edit, which may be nil, gets
+// the entry to change. It may run more than once, each time on a fresh copy, and
+// must touch only that. See transition for what happens beside the edit.
+//
+// Errors: *ConflictError where the entry isn't in from, ErrEdge where the edge
+// isn't in the table, ErrInvalid where the edit broke a promise.
+//
+// Concurrent Moves share a transaction and its fsync; one that fails does so
+// alone.
+func (l *Ledger) Move(k Key, from, to State, edit func(*Entry)) (Entry, error) {
+	var e *Entry
+	err := l.changeInbox(l.db.Batch, k.Org, k.Inbox, func(p *page) (err error) {
+		e, err = p.apply(Change{k.Recording, from, to, edit})
+		return err
+	})
+	if err != nil {
+		return Entry{}, fmt.Errorf("move %s from %q to %q: %w", k, from, to, err)
+	}
+	return *e, nil
+}
+
+// List applies one page of a listing in one transaction: all of it or nothing.
+// f reads entries with get, which is of no use once f returned, and gives the
+// changes, each like a Move; a recording may have several, applied in order.
+// f runs once, and holds up every other writer.
+func (l *Ledger) List(org, inbox string, f func(get func(recording string) (Entry, bool)) []Change) error {
+	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+		var failed error
+		get := func(recording string) (Entry, bool) {
+			e, err := l.getEntry(p.tx, p.key, Key{org, inbox, recording})
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("read entry %q: %w", recording, err))
+			}
+			if e == nil {
+				return Entry{}, false
+			}
+			return *e, true
+		}
+		changes := f(get)
+		for _, c := range changes {
+			if failed != nil {
+				break
+			}
+			if _, err := p.apply(c); err != nil {
+				failed = fmt.Errorf("%q from %q to %q: %w", c.Recording, c.From, c.To, err)
+			}
+		}
+		return failed
+	})
+	if err != nil {
+		return fmt.Errorf("list %s/%s: %w", org, inbox, err)
+	}
+	return nil
+}
+
+// page is a transaction on the entries of one inbox.
+type page struct {
+	tx    *bbolt.Tx
+	l     *Ledger
+	key   string
+	inbox *Inbox
+}
+
+// changeInbox runs f in a transaction and keeps the inbox's record with it, new
+// where there is none. run is the database's Update or Batch.
+func (l *Ledger) changeInbox(run func(func(*bbolt.Tx) error) error, org, inbox string, f func(*page) error) error {
+	key, err := inboxKey(org, inbox)
+	if err != nil {
+		return err
+	}
+	return run(func(tx *bbolt.Tx) error {
+		in, err := getInbox(tx, key)
+		if err != nil {
+			return err
+		}
+		known := in != nil
+		if !known {
+			in = &Inbox{AddedAt: l.now()}
+		}
+		was := in.clone()
+		if err := f(&page{tx, l, key, in}); err != nil {
+			return err
+		}
+		if known && in.equal(was) {
+			return nil
+		}
+		return putInbox(tx, key, in)
+	})
+}
+
+// apply does one change and counts it.
+func (p *page) apply(c Change) (*Entry, error) {
+	org, inbox := splitKey([]byte(p.key))
+	k := Key{org, inbox, c.Recording}
+	if err := checkLen("recording", c.Recording, maxKey); err != nil {
+		return nil, err
+	}
+	if !allowed(c.From, c.To) {
+		return nil, fmt.Errorf("%w: %q to %q", ErrEdge, c.From, c.To)
+	}
+	old, err := p.l.getEntry(p.tx, p.key, k)
+	if err != nil {
+		return nil, err
+	}
+	var have State
+	var bytes int64
+	if old != nil {
+		have, bytes = old.State, old.bytes()
+	}
+	if have != c.From {
+		return nil, &ConflictError{Key: k, Have: have, Want: c.From}
+	}
+	e, err := transition(old, c.To, c.Edit, p.l.now())
+	if err != nil {
+		return nil, err
+	}
+	if err := p.l.putEntry(p.tx, p.key, k, old, e); err != nil {
+		return nil, err
+	}
+	p.inbox.count(have, -1)
+	p.inbox.count(c.To, 1)
+	p.inbox.Bytes += e.bytes() - bytes
+	return e, nil
+}
+
+func bucketOf(s State) string {
+	if s.past() {
+		return "past"
+	}
+	return "live"
+}
+
+// getEntry gives nil where there is none.
+func (l *Ledger) getEntry(tx *bbolt.Tx, inbox string, k Key) (*Entry, error) {
+	for _, top := range []string{"live", "past"} {
+		b := tx.Bucket([]byte(top)).Bucket([]byte(inbox))
+		if b == nil {
+			continue
+		}
+		if data := b.Get([]byte(k.Recording)); data != nil {
+			return l.readEntry(tx, inbox, k, data)
+		}
+	}
+	return nil, nil
+}
+
+// readEntry decodes data and adds Raw.
+func (l *Ledger) readEntry(tx *bbolt.Tx, inbox string, k Key, data []byte) (*Entry, error) {
+	e, err := l.codec.decode(data)
+	if err != nil {
+		return nil, err
+	}
+	if b := tx.Bucket([]byte("raw")).Bucket([]byte(inbox)); b != nil {
+		e.Raw = bytes.Clone(b.Get([]byte(k.Recording)))
+	}
+	return e, nil
+}
+
+// putEntry writes e in place of old, which may be nil.
+func (l *Ledger) putEntry(tx *bbolt.Tx, inbox string, k Key, old, e *Entry) error {
+	data, err := l.codec.encode(e)
+	if err != nil {
+		return err
+	}
+	if old == nil {
+		old = &Entry{State: e.State}
+	}
+	if was, is := bucketOf(old.State), bucketOf(e.State); was != is {
+		if err := put(tx, was, inbox, k.Recording, nil); err != nil {
+			return err
+		}
+	}
+	if !bytes.Equal(old.Raw, e.Raw) {
+		if err := put(tx, "raw", inbox, k.Recording, e.Raw); err != nil {
+			return err
+		}
+	}
+	return put(tx, bucketOf(e.State), inbox, k.Recording, data)
+}
+
+// put writes a value of an inbox, or deletes it where there is no data.
+func put(tx *bbolt.Tx, top, inbox, key string, data []byte) error {
+	b, err := nested(tx, top, inbox)
+	if err != nil {
+		return err
+	}
+	if len(data) == 0 {
+		return b.Delete([]byte(key))
+	}
+	return b.Put([]byte(key), data)
+}
+
+// Live gives the entries of one inbox that are listed, failed, archived or
+// delete_requested, in the order of their ids' bytes, from the first after
+// `after` on, limit at most.
+func (l *Ledger) Live(org, inbox string, after string, limit int) ([]KeyedEntry, error) {
+	key, err := inboxKey(org, inbox)
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	var out []KeyedEntry
+	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+		out, err = l.collect(tx, key, after, limit, "live")
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read entries of %s/%s: %w", org, inbox, err)
+	}
+	return out, nil
+}
+
+// scanChunk is how many entries Scan reads in one transaction: a read
+// transaction keeps pages from being used again, so none may last.
+const scanChunk = 256
+
+// Scan calls f with every entry, inbox by inbox and in the order of ids; an
+// empty org or inbox stands for all. It reads in chunks, each a transaction of
+// its own: an entry that is there all the time comes exactly once, whatever
+// becomes of it meanwhile. f owns what it gets, and may call the ledger. Scan
+// ends with f's first error and returns it as it is.
+func (l *Ledger) Scan(org, inbox string, f func(Key, *Entry) error) error {
+	keys, err := l.inboxKeys(org, inbox)
+	if err != nil {
+		return fmt.Errorf("scan ledger: %w", err)
+	}
+	for _, key := range keys {
+		for after := ""; ; {
+			var chunk []KeyedEntry
+			err := l.db.View(func(tx *bbolt.Tx) (err error) {
+				chunk, err = l.collect(tx, key, after, scanChunk, "live", "past")
+				return err
+			})
+			if err != nil {
+				return fmt.Errorf("scan ledger: %s: %w", key, err)
+			}
+			for i := range chunk {
+				if err := f(chunk[i].Key, &chunk[i].Entry); err != nil {
+					return err
+				}
+			}
+			if len(chunk) < scanChunk {
+				break
+			}
+			after = chunk[len(chunk)-1].Key.Recording
+		}
+	}
+	return nil
+}
+
+// inboxKeys are the keys of the inboxes that org and inbox, "" for all, select.
+func (l *Ledger) inboxKeys(org, inbox string) ([]string, error) {
+	var keys []string
+	err := l.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket([]byte("inboxes")).ForEach(func(k, _ []byte) error {
+			o, in := splitKey(k)
+			if (org == "" || o == org) && (inbox == "" || in == inbox) {
+				keys = append(keys, string(k))
+			}
+			return nil
+		})
+	})
+	return keys, err
+}
+
+// collect merges the entries of one inbox in several buckets into one order.
+func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, tops ...string) ([]KeyedEntry, error) {
+	type pos struct {
+		c    *bbolt.Cursor
+		k, v []byte
+	}
+	var at []*pos
+	for _, top := range tops {
+		if b := tx.Bucket([]byte(top)).Bucket([]byte(inbox)); b != nil {
+			p := &pos{c: b.Cursor()}
+			if p.k, p.v = p.c.Seek([]byte(after)); p.k != nil && string(p.k) == after {
+				p.k, p.v = p.c.Next()
+			}
+			at = append(at, p)
+		}
+	}
+	org, id := splitKey([]byte(inbox))
+	var out []KeyedEntry
+	for len(out) < limit {
+		var least *pos
+		for _, p := range at {
+			if p.k != nil && (least == nil || bytes.Compare(p.k, least.k) < 0) {
+				least = p
+			}
+		}
+		if least == nil {
+			break
+		}
+		k := Key{org, id, string(least.k)}
+		e, err := l.readEntry(tx, inbox, k, least.v)
+		if err != nil {
+			return nil, fmt.Errorf("entry %s: %w", k, err)
+		}
+		out = append(out, KeyedEntry{k, *e})
+		least.k, least.v = least.c.Next()
+	}
+	return out, nil
+}
