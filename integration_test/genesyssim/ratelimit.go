@@ -1,0 +1,92 @@
+package genesyssim
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const ratePeriod = time.Minute
+
+// limit counts the request against its token's budget; the reply is the 429 where that is spent. h gets the rate headers.
+func (x *call) limit(h http.Header) (reply, bool) {
+	if x.o.RateLimit == 0 || x.inbox == nil {
+		return reply{}, false
+	}
+	now := x.o.Now()
+	x.c.mu.Lock()
+	i := x.inbox
+	i.forget(now)
+	limited := len(i.used) >= x.o.RateLimit
+	if !limited {
+		i.used = append(i.used, now)
+	}
+	count, reset := len(i.used), seconds(i.used[0].Add(ratePeriod).Sub(now))
+	x.c.mu.Unlock()
+
+	if !x.o.HideRateHeaders {
+		h.Set("inin-ratelimit-count", strconv.Itoa(count))
+		h.Set("inin-ratelimit-allowed", strconv.Itoa(x.o.RateLimit))
+		h.Set("inin-ratelimit-reset", strconv.Itoa(reset))
+	}
+	if !limited {
+		return reply{}, false
+	}
+	x.note("rate limited")
+	return retryReply(http.StatusTooManyRequests, reset), true
+}
+
+// retryReply is a 429 or 503 that says when to come back.
+func retryReply(status, after int) reply {
+	code, message := "too.many.requests.retry.after", "Rate limit exceeded the maximum. Retry the request in ["+strconv.Itoa(after)+"] seconds"
+	if status == http.StatusServiceUnavailable {
+		code, message = "service.unavailable", "Service Unavailable"
+	}
+	p := errorReply(status, code, message)
+	p.header.Set("Retry-After", strconv.Itoa(after))
+	return p
+}
+
+func seconds(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+
+// forget drops the requests that no longer count. The Cloud's mu is held.
+func (i *Inbox) forget(now time.Time) {
+	n := 0
+	for n < len(i.used) && now.Sub(i.used[n]) >= ratePeriod {
+		n++
+	}
+	i.used = i.used[n:]
+}
+
+// UseBudget spends n requests of the inbox's budget, as another client of the same user would.
+func (i *Inbox) UseBudget(n int) {
+	i.cloud.mu.Lock()
+	defer i.cloud.mu.Unlock()
+	now := i.cloud.opts.Now()
+	for range n {
+		i.used = append(i.used, now)
+	}
+}
+
+// hold is what a Retry-After asked for.
+type hold struct {
+	from, until time.Time // from: when a request can no longer have been under way
+}
+
+// setHold notes a Retry-After. Requests that cross the reply on its way are forgiven.
+func (c *Cloud) setHold(holder string, now time.Time, after time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if until := now.Add(after); until.After(c.holds[holder].until) {
+		c.holds[holder] = hold{now.Add(min(time.Second, after/2)), until}
+	}
+}
+
+func (c *Cloud) checkHold(holder, op string, now time.Time) {
+	c.mu.Lock()
+	h := c.holds[holder]
+	c.mu.Unlock()
+	if now.After(h.from) && now.Before(h.until) {
+		c.violate("%s: %s was sent %v before Retry-After had passed", holder, op, h.until.Sub(now))
+	}
+}
