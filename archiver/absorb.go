@@ -1,0 +1,109 @@
+package archiver
+
+import (
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+// listingLag is how long a recording may stay listed after its deletion was
+// accepted before the deletion counts as not done.
+const listingLag = 24 * time.Hour
+
+// absorb writes what a page shows into the ledger, in one transaction.
+func (p *pass) absorb(page []genesys.Recording) error {
+	now := time.Now().UTC()
+	known := int64(0)
+	err := p.Ledger.List(p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
+		known = 0
+		var changes []state.Change
+		for _, r := range page {
+			e, _ := get(r.ID)
+			to, edit := p.sighted(e, r, now)
+			if edit != nil {
+				changes = append(changes, state.Change{Recording: r.ID, From: e.State, To: to, Edit: edit})
+			}
+			if waitsOrKept(to) {
+				known++
+			}
+		}
+		return changes
+	})
+	if err != nil {
+		return &ledgerError{err}
+	}
+	p.known += known
+	return nil
+}
+
+// sighted says what becomes of an entry whose recording is listed: its state, and
+// how it changes, or nil where it does not. The zero Entry stands for an unknown one.
+func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
+	relist := func(e *state.Entry) { p.fill(e, r, now) }
+	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
+	switch changed := changedSince(archivedDate(e), r.DateModified); e.State {
+	case "", state.StateVanished:
+		return state.StateListed, relist
+	case state.StateListed, state.StateFailed:
+		if changedSince(e.DateModified, r.DateModified) {
+			return state.StateListed, relist
+		}
+		if !e.MissingSince.IsZero() {
+			return e.State, found
+		}
+	case state.StateArchived:
+		if changed {
+			return state.StateListed, relist
+		}
+		if !e.MissingSince.IsZero() {
+			return e.State, found
+		}
+	case state.StateDeleteRequested, state.StateDeleted:
+		if changed {
+			return state.StateListed, relist
+		}
+		if now.Sub(e.DeleteRequestedAt) > listingLag {
+			p.log.Warn("still listed a day after its deletion was accepted", "recording", r.ID)
+			return state.StateArchived, found
+		}
+	case state.StateGone:
+		if changed {
+			return state.StateListed, relist
+		}
+		return state.StateArchived, found
+	}
+	return e.State, nil
+}
+
+// fill takes what the listing says into the entry.
+func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
+	if e.ListedAt.IsZero() {
+		e.ListedAt = now
+	}
+	if e.MediaKey == "" {
+		e.MediaKey = p.keys.media(r.ID, r.DateCreated, p.in.Format)
+	}
+	e.Name, e.ConversationID = r.Name, r.ConversationID
+	e.DateCreated, e.DateModified = r.DateCreated, r.DateModified
+	e.Raw, e.Expanded = r.Raw, p.expanded
+	e.MissingSince = time.Time{}
+}
+
+// archivedDate is the dateModified of the newest archived version.
+func archivedDate(e state.Entry) string {
+	if len(e.Versions) == 0 {
+		return ""
+	}
+	return e.Versions[len(e.Versions)-1].DateModified
+}
+
+// waitsOrKept tells the states whose recordings should be listed.
+func waitsOrKept(s state.State) bool {
+	return s == state.StateListed || s == state.StateFailed || s == state.StateArchived
+}
+
+// live counts an inbox's entries in those states.
+func live(i state.Inbox) int64 {
+	return i.Counts[state.StateListed] + i.Counts[state.StateFailed] + i.Counts[state.StateArchived]
+}

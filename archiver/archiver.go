@@ -1,0 +1,166 @@
+// Package archiver moves recordings from Genesys Cloud inboxes into an archive,
+// one pass over one inbox at a time, so that a crash anywhere loses nothing.
+//
+// A pass has one order:
+//
+//	walk       list the inbox until the listing proves itself complete
+//	transfer   for each recording that waits:
+//	             1 place     HEAD finds the free key, or media already there: adopt
+//	             2 media     download, check, hash, create-only put, HEAD proves it
+//	             3 manifest  create-only put, HEAD proves it
+//	             4 ledger    listed → archived
+//	settle     what two complete walks missed is vanished or gone
+//	delete     where enabled, originals whose stored objects are proved again now
+//
+// A crash between 2 and 3, or 3 and 4, leaves an object that the next pass finds
+// in step 1 and adopts: repair is the normal code. A crash inside 2 leaves nothing
+// visible, at most an upload under way whose id the ledger holds and the next run
+// aborts. Deletion comes last and trusts only what it reads back.
+//
+// The package owns retries and knows Genesys, the store and the ledger by the
+// small interfaces it declares.
+package archiver
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+	"golang.org/x/time/rate"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+// Options configure an Archiver. All fields without a comment that says otherwise
+// are required.
+type Options struct {
+	Bucket    objects
+	Ledger    ledger
+	Prefix    string        // of every key, without slashes at its ends
+	Workers   int           // transfers at a time
+	Memory    int64         // bytes of transfer buffers in all, at least PartSize
+	Bandwidth int64         // bytes a second downloaded in all; 0: unlimited
+	MinAge    time.Duration // younger recordings wait for a later pass
+	Delete    Deletion
+	Retention Retention
+	Version   string // of archiverd, for manifests
+	Log       *slog.Logger
+}
+
+// Deletion says whether and when originals are deleted.
+type Deletion struct {
+	Enabled    bool
+	After      time.Duration // since archiving and since the last change
+	MaxPerPass int
+}
+
+// Retention says how long the archive keeps what it holds.
+type Retention struct {
+	Mode  string                    // "GOVERNANCE", "COMPLIANCE", or "" for no lock
+	Until func(time.Time) time.Time // the end of a retention that begins at the given time
+}
+
+// Inbox is one user's recordings and the means to reach them.
+type Inbox struct {
+	Org, ID     string
+	API         recordingsAPI
+	Links       linkOpener
+	Identity    identity // nil for the client's own inbox, which has no user
+	DownloadAPI genesys.DownloadAPI
+	Format      genesys.Format
+	PageSize    int
+}
+
+// Archiver runs passes. Its methods may be called concurrently, but only one pass
+// over an inbox at a time.
+type Archiver struct {
+	Options
+	Progress Progress
+
+	workers *semaphore.Weighted
+	buffers *buffers
+	pace    *rate.Limiter // nil: unlimited
+	canary  canary
+}
+
+// New returns an Archiver.
+func New(o Options) *Archiver {
+	a := &Archiver{
+		Options: o,
+		workers: semaphore.NewWeighted(int64(o.Workers)),
+		buffers: newBuffers(o.Memory),
+	}
+	if o.Bandwidth > 0 {
+		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))
+	}
+	return a
+}
+
+// maxPasses bounds the inboxes listed side by side; the transfers of all share
+// the workers.
+const maxPasses = 16
+
+// Run makes one pass over each inbox, side by side. Cancelling stop ends it soon:
+// nothing new begins, transfers under way are finished. Cancelling ctx abandons
+// those too; what they wrote is never visible half. A failure of the store or the
+// ledger ends every pass, one of an organization's client all of that organization.
+func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
+	r := &Report{Start: time.Now().UTC(), Inboxes: make([]InboxReport, len(inboxes))}
+	stop, stopAll := context.WithCancelCause(stop)
+	defer stopAll(nil)
+	if err := a.abortUploads(ctx); err != nil {
+		stopAll(err)
+	}
+	type orgStop struct {
+		ctx    context.Context
+		cancel context.CancelCauseFunc
+	}
+	orgs := map[string]orgStop{}
+	for _, in := range inboxes {
+		if _, ok := orgs[in.Org]; !ok {
+			ctx, cancel := context.WithCancelCause(stop)
+			defer cancel(nil)
+			orgs[in.Org] = orgStop{ctx, cancel}
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(maxPasses)
+	for i, in := range inboxes {
+		g.Go(func() error {
+			org := orgs[in.Org]
+			r.Inboxes[i] = a.pass(ctx, org.ctx, in)
+			switch err := r.Inboxes[i].Err; {
+			case failsRun(err), temporary(err) && isStorage(err):
+				stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
+			case clientRefused(err), silent(err):
+				org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
+			}
+			return nil
+		})
+	}
+	_ = g.Wait() // a pass reports its error, it returns none
+	r.End = time.Now().UTC()
+	return r
+}
+
+// abortUploads ends the multipart uploads that an earlier process left under way.
+// Their parts cost money and are never visible.
+func (a *Archiver) abortUploads(ctx context.Context) error {
+	uploads, err := a.Ledger.Uploads()
+	if err != nil {
+		return &ledgerError{err}
+	}
+	for _, u := range uploads {
+		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
+			return fmt.Errorf("abort the unfinished upload of %s: %w", u.Key, err)
+		}
+		if err := a.Ledger.RemoveUpload(u.Key, u.ID); err != nil {
+			return &ledgerError{err}
+		}
+		a.Log.Info("aborted an upload that an earlier run left unfinished", "key", u.Key)
+	}
+	return nil
+}

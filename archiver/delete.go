@@ -1,0 +1,237 @@
+package archiver
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// maxSkew is how far this machine's clock may be from Genesys' and the store's.
+const maxSkew = 5 * time.Minute
+
+// deleteAll asks Genesys to delete originals, after everything else in the pass. The
+// conditions of an original's deletion stand in their order: those of the whole
+// pass here, those of one recording in deletable and deleteOne. Whatever is absent
+// or unclear keeps the original.
+func (p *pass) deleteAll(ctx context.Context, owned bool) error {
+	if !p.Delete.Enabled || !owned || !p.confirmed() {
+		return nil
+	}
+	var g errgroup.Group
+	g.SetLimit(p.Workers)
+	trusted, checked, begun := false, false, 0
+	err := p.eachLive(func(e state.KeyedEntry) error {
+		if !p.deletable(e) {
+			return nil
+		}
+		if err := p.stopped(); err != nil {
+			return err
+		}
+		if begun++; begun > p.Delete.MaxPerPass {
+			return errCapped
+		}
+		if !checked {
+			var err error
+			if err = p.clocksAgree(); err == nil {
+				trusted, err = p.storeTrusted(ctx)
+			}
+			if err != nil {
+				return fmt.Errorf("nothing was deleted: %w", err)
+			}
+			checked = true
+		}
+		g.Go(func() error {
+			if err := p.deleteOne(ctx, e, trusted); err != nil {
+				p.halt(err)
+			}
+			return nil
+		})
+		return nil
+	})
+	_ = g.Wait() // what ends the pass is in stopped
+	if halted := p.stopped(); halted != nil {
+		return halted
+	}
+	if errors.Is(err, errCapped) {
+		p.log.Info("more originals could be deleted; the next pass goes on", "max_per_pass", p.Delete.MaxPerPass)
+		return nil
+	}
+	return err
+}
+
+var errCapped = errors.New("as many deletions as a pass may ask for")
+
+// deletable applies the conditions that the ledger and this pass's walk answer.
+func (p *pass) deletable(e state.KeyedEntry) bool {
+	if e.Entry.State != state.StateArchived || !p.saw(e.Key.Recording) {
+		return false
+	}
+	return p.ripe(e.Entry, time.Now())
+}
+
+// ripe tells an archived entry that has waited long enough since it was archived
+// and last changed, and whose media nobody doubts.
+func (p *pass) ripe(e state.Entry, now time.Time) bool {
+	v := e.Versions[len(e.Versions)-1]
+	modified, ok := genesys.ParseTime(v.DateModified)
+	if !ok || v.Suspect != "" || e.DateModified != v.DateModified {
+		return false
+	}
+	since := v.ArchivedAt
+	if modified.After(since) {
+		since = modified
+	}
+	return now.Sub(since) >= p.Delete.After
+}
+
+// clocksAgree compares this machine's clock with both services'.
+func (p *pass) clocksAgree() error {
+	for name, skew := range map[string]func() (time.Duration, bool){"Genesys": p.in.API.Skew, "the store": p.Bucket.Skew} {
+		d, known := skew()
+		if !known {
+			return fmt.Errorf("%s has shown no clock to compare with", name)
+		}
+		if d.Abs() > maxSkew {
+			return fmt.Errorf("the clock of this machine and that of %s differ by %s: set it right", name, d.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// deleteOne applies the last conditions and asks for the deletion. Its error ends
+// the pass; a reason to keep the original does not.
+func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
+	log := p.log.With("recording", e.Key.Recording)
+	v := e.Entry.Versions[len(e.Entry.Versions)-1]
+	if err := p.stillStored(ctx, e.Entry, v, trusted); err != nil {
+		log.Error("original kept: the archive does not show what the ledger says", "error", err)
+		if errors.Is(err, errCorrupt) || errors.Is(err, storage.ErrNotFound) {
+			p.mu.Lock()
+			p.corrupt = append(p.corrupt, v.MediaKey)
+			p.mu.Unlock()
+			return nil
+		}
+		return onlyFatal(err)
+	}
+	r, err := p.fetch(ctx, e.Key.Recording)
+	if err != nil {
+		log.Info("original kept: it can't be looked at", "error", err)
+		return onlyFatal(err)
+	}
+	if r.ID != e.Key.Recording || r.DateModified == "" || changedSince(v.DateModified, r.DateModified) {
+		log.Info("original kept: it changed since it was archived")
+		return nil
+	}
+	if err := p.stopped(); err != nil {
+		return err
+	}
+	return p.requestDeletion(ctx, e)
+}
+
+// onlyFatal passes on what would stop every other deletion too.
+func onlyFatal(err error) error {
+	if failsPass(err) {
+		return err
+	}
+	return nil
+}
+
+// stillStored proves, now, that the archive holds the ledger's versions of media
+// and manifest, kept long enough.
+func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) error {
+	until := p.keepUntil(e.DateCreated, v.ArchivedAt)
+	media, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, until)
+	if err != nil {
+		return err
+	}
+	shown := media.Checksum.Algorithm + ":" + media.Checksum.Value
+	if v.Checksum != "" && shown != v.Checksum {
+		return fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
+	}
+	manifest, err := p.headAs(ctx, v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v, until)
+	if err != nil {
+		return err
+	}
+	if !trusted || v.Checksum == "" {
+		if err := p.compareHex(ctx, media, v.SHA256); err != nil {
+			return err
+		}
+	}
+	if !trusted || manifest.Checksum.Algorithm != "SHA256" {
+		return p.compareHex(ctx, manifest, v.ManifestSHA256)
+	}
+	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); err != nil || hex.EncodeToString(sum) != v.ManifestSHA256 {
+		return fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, errCorrupt)
+	}
+	return nil
+}
+
+// headAs asks for one object and compares size, lock and announced expiry.
+func (p *pass) headAs(ctx context.Context, key, versionID string, size int64, v state.Version, until time.Time) (storage.Object, error) {
+	obj, err := p.Bucket.Head(ctx, key, versionID)
+	if err != nil {
+		return obj, err
+	}
+	if obj.Size != size {
+		return obj, fmt.Errorf("%s has %d bytes, the ledger has %d: %w", key, obj.Size, size, errCorrupt)
+	}
+	if err := locked(obj, storage.Retention{Mode: v.RetentionMode, Until: v.RetainUntil}); err != nil {
+		return obj, err
+	}
+	if !obj.Expires.IsZero() && obj.Expires.Before(until) {
+		return obj, fmt.Errorf("a lifecycle rule of the bucket would expire %s on %s, before the end of its retention on %s: exclude the prefix from the rule",
+			key, obj.Expires.Format(time.DateOnly), until.Format(time.DateOnly))
+	}
+	return obj, nil
+}
+
+func (p *pass) compareHex(ctx context.Context, obj storage.Object, want string) error {
+	var sum [32]byte
+	if n, err := hex.Decode(sum[:], []byte(want)); err != nil || n != len(sum) {
+		return fmt.Errorf("the ledger has no SHA-256 of %s: %w", obj.Key, errors.Join(errCorrupt, err))
+	}
+	return p.compare(ctx, obj, sum)
+}
+
+// requestDeletion makes the request durable and sends it. Whether it came about,
+// the next complete walk tells.
+func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry) error {
+	now := time.Now().UTC()
+	_, err := p.move(e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
+		e.DeleteRequestedAt = now
+		e.DeleteAttempts++
+	})
+	if err != nil {
+		return err
+	}
+	err = p.in.API.DeleteRecording(ctx, e.Key.Recording)
+	switch {
+	case err == nil || absent(err):
+		p.Progress.Deleted.Add(1)
+		p.count(func(r *state.Pass) { r.DeleteRequested++ })
+		p.log.Info("deletion requested", "recording", e.Key.Recording)
+		return nil
+	case said4xx(err): // Genesys said no, so nothing is under way
+		p.log.Warn("Genesys refused the deletion", "recording", e.Key.Recording, "error", err)
+		_, merr := p.move(e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
+		return errors.Join(merr, onlyFatal(err))
+	}
+	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, "error", err)
+	return onlyFatal(err)
+}
+
+// said4xx tells a refusal by Genesys itself. A 408 leaves open what was done.
+func said4xx(err error) bool {
+	var e *genesys.Error
+	return errors.As(err, &e) && e.Parsed && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout
+}

@@ -1,0 +1,219 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// description is what only the one who transferred the media knows of them.
+type description struct {
+	downloaded     *time.Time
+	correlationIDs []string
+	adopted        bool
+}
+
+// describe writes the manifest of proved media, then the ledger's entry.
+func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) error {
+	manifest := &Manifest{
+		SchemaVersion: ManifestVersion,
+		Organization:  k.Org,
+		User:          ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
+		RecordingID:   k.Recording,
+		DateModified:  e.DateModified,
+		Recording:     rec.Raw,
+		Media: ManifestMedia{
+			Key: m.Key, VersionID: m.VersionID, Format: string(p.in.Format), Size: m.Size, SHA256: m.sha256,
+			ContentType: m.detected, Checks: m.checks, Suspect: m.suspect,
+		},
+		Retention:      p.manifestRetention(e.DateCreated, m.Modified, m.Retention),
+		Times:          ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
+		CorrelationIDs: how.correlationIDs,
+		Adopted:        how.adopted,
+		Ledger:         p.Ledger.ID(),
+		Archiverd:      p.Version,
+	}
+	if m.Checksum.Algorithm != "" {
+		manifest.Media.Checksum = &ManifestChecksum{m.Checksum.Algorithm, m.Checksum.Value}
+	}
+	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention)
+	if err != nil {
+		return err
+	}
+	return p.enter(k, e, manifest, m.Object, obj, sum, how.adopted)
+}
+
+// putManifest writes the manifest to the first free key and proves it there.
+func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *Manifest, lock storage.Retention) (storage.Object, string, error) {
+	text, err := m.encode()
+	if err != nil {
+		return storage.Object{}, "", err
+	}
+	for n := 1; n <= maxPlaces; n++ {
+		key := p.keys.manifest(e.MediaKey, n)
+		_, err := p.Bucket.Head(ctx, key, "")
+		if err == nil {
+			continue // another version's, or foreign: see findManifest
+		}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return storage.Object{}, "", err
+		}
+		obj, sum, err := p.putProved(ctx, storage.New{
+			Key:         key,
+			ContentType: "application/json",
+			Metadata:    p.keys.metadata(k.Recording, e.DateModified, p.in.Format),
+			Retention:   lock,
+		}, text)
+		if !errors.Is(err, storage.ErrExists) {
+			return obj, sum, err
+		}
+	}
+	return storage.Object{}, "", fmt.Errorf("no free key for the manifest of %s: %d are taken", m.Media.Key, maxPlaces)
+}
+
+// putProved creates a small object and proves that the store holds it. It returns
+// the SHA-256 in hex.
+func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (storage.Object, string, error) {
+	d := newDigest(genesys.FormatNone)
+	d.Write(text)
+	sum := fmt.Sprintf("%x", d.sum())
+	obj, err := p.Bucket.Put(ctx, n, text, d.sum())
+	if err != nil {
+		return obj, sum, err
+	}
+	obj, _, err = p.prove(ctx, n.Key, obj.VersionID, d, n.Retention)
+	return obj, sum, err
+}
+
+// enter writes the archived version into the ledger.
+func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest storage.Object, manifestSum string, adopted bool) error {
+	v := state.Version{
+		DateModified:      m.DateModified,
+		Format:            m.Media.Format,
+		MediaKey:          media.Key,
+		MediaVersionID:    media.VersionID,
+		ManifestKey:       manifest.Key,
+		ManifestVersionID: manifest.VersionID,
+		Size:              media.Size,
+		SHA256:            m.Media.SHA256,
+		ManifestSize:      manifest.Size,
+		ManifestSHA256:    manifestSum,
+		RetentionMode:     media.Retention.Mode,
+		RetainUntil:       media.Retention.Until.UTC(),
+		ArchivedAt:        time.Now().UTC(),
+		Suspect:           m.Media.Suspect,
+	}
+	if media.Checksum.Algorithm != "" {
+		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
+	}
+	_, err := p.move(k, e.State, state.StateArchived, func(e *state.Entry) { e.Versions = append(e.Versions, v) })
+	if err != nil {
+		return err
+	}
+	if v.Suspect != "" {
+		p.log.Warn("archived, but the media are suspect and the original will never be deleted", "recording", k.Recording, "reason", v.Suspect)
+	}
+	p.Progress.Archived.Add(1)
+	p.count(func(r *state.Pass) {
+		r.Archived++
+		if adopted {
+			r.Adopted++
+		}
+	})
+	return nil
+}
+
+// adopt takes media that stand in their place already into the ledger, without
+// another download. A manifest that describes them is believed where the store
+// shows the checksum it names; else the bytes are read and judged again.
+func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
+	if err := p.workers.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer p.workers.Release(1)
+	if err := p.stopped(); err != nil {
+		return err
+	}
+	media := *pl.found
+	// The lock was computed when the upload began, up to a day before it was done.
+	if err := locked(media, p.retention(e.DateCreated, media.Modified.Add(-24*time.Hour))); err != nil {
+		return err
+	}
+	m, obj, sum, err := p.findManifest(ctx, k, e, media)
+	if err != nil {
+		return err
+	}
+	if m != nil && m.Media.Checksum != nil && *m.Media.Checksum == (ManifestChecksum{media.Checksum.Algorithm, media.Checksum.Value}) {
+		return p.enter(k, e, m, media, obj, sum, true)
+	}
+	found, err := p.readMedia(ctx, k, e, rec, media)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		return p.describe(ctx, k, e, rec, found, description{adopted: true})
+	}
+	if m.Media.SHA256 != found.sha256 {
+		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, errCorrupt)
+		return errors.Join(err, p.reportCorrupt(k, e.State, media.Key))
+	}
+	return p.enter(k, e, m, media, obj, sum, true)
+}
+
+// readMedia reads media in the archive and puts them through the checks of a download.
+func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, media storage.Object) (*stored, error) {
+	d := newDigest(p.in.Format)
+	if err := p.readInto(ctx, media, d); err != nil {
+		return nil, err
+	}
+	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[metaSHA256] != "" && media.Metadata[metaSHA256] != fmt.Sprintf("%x", d.sum()) {
+		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, errCorrupt)
+		return nil, errors.Join(err, p.reportCorrupt(k, e.State, media.Key))
+	}
+	suspect := ""
+	err := d.finish(rec)
+	var mismatch *mismatchError
+	if errors.As(err, &mismatch) {
+		suspect, err = mismatch.reason, nil // it was stored as suspect
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", media.Key, err), p.reportCorrupt(k, e.State, media.Key))
+	}
+	return p.storedMedia(media, d, suspect, true), nil
+}
+
+// findManifest looks for the manifest that describes a stored media object.
+func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, media storage.Object) (*Manifest, storage.Object, string, error) {
+	for n := 1; n <= maxPlaces; n++ {
+		key := p.keys.manifest(e.MediaKey, n)
+		r, obj, err := p.Bucket.Get(ctx, key, "")
+		if errors.Is(err, storage.ErrNotFound) {
+			return nil, obj, "", nil
+		}
+		if err != nil {
+			return nil, obj, "", err
+		}
+		text, err := io.ReadAll(io.LimitReader(r, maxManifest))
+		r.Close()
+		if err != nil {
+			return nil, obj, "", fmt.Errorf("read manifest %s: %w", key, err)
+		}
+		m, err := DecodeManifest(text)
+		if err != nil {
+			p.reportForeign(key)
+			continue
+		}
+		if m.describes(k.Recording, e.DateModified, media) {
+			d := newDigest(genesys.FormatNone)
+			d.Write(text)
+			return m, obj, fmt.Sprintf("%x", d.sum()), nil
+		}
+	}
+	return nil, storage.Object{}, "", nil
+}

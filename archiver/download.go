@@ -1,0 +1,219 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+const (
+	firstPoll = 250 * time.Millisecond
+	maxPoll   = 30 * time.Second
+	// maxWait bounds the wait for one transcoding in one pass.
+	maxWait = 15 * time.Minute
+	// maxResumes bounds the reconnections of a download that makes no progress.
+	maxResumes = 5
+	// readSize is the most that one read of a download asks for, so that a bandwidth
+	// limit is spread evenly.
+	readSize = 256 << 10
+)
+
+// errNotReady says that Genesys is still transcoding.
+var errNotReady = errors.New("the transcoding is not ready")
+
+// ready waits until a recording's media can be fetched and returns holding a
+// worker, which the caller gives back. Between the questions it holds none.
+func (p *pass) ready(ctx context.Context, id string) (*source, error) {
+	begun := time.Now()
+	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
+		if err := p.workers.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		s := &source{pass: p, id: id}
+		err := p.stopped()
+		if err == nil {
+			err = s.ask(ctx)
+		}
+		if err == nil {
+			return s, nil
+		}
+		p.workers.Release(1)
+		if !errors.Is(err, errNotReady) {
+			return nil, err
+		}
+		if time.Since(begun) > maxWait {
+			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
+		}
+		if !sleep(p.stop, jitter(poll)) && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// source is where one recording's media come from: a link, renewed when it expires.
+type source struct {
+	*pass
+	id             string
+	link           string
+	correlationIDs []string
+}
+
+// ask asks for the download once.
+func (s *source) ask(ctx context.Context) error {
+	var d *genesys.Download
+	err := s.retry(ctx, func() (err error) {
+		d, err = s.in.API.Download(ctx, s.in.DownloadAPI, s.id, s.in.Format)
+		return err
+	})
+	var e *genesys.Error
+	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return s.notServed(ctx, err)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.served = true
+	s.mu.Unlock()
+	s.correlationIDs = append(s.correlationIDs, d.CorrelationID)
+	if !d.Ready() {
+		return errNotReady
+	}
+	s.link = d.Location
+	return nil
+}
+
+// notServed finds out whether a 404 of the download operation means the recording
+// or the operation itself. Three recordings that exist, before any was served,
+// name the operation.
+func (s *source) notServed(ctx context.Context, notFound error) error {
+	_, err := s.fetch(ctx, s.id)
+	if absent(err) {
+		return errMoved
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.absent++; !s.served && s.absent >= 3 {
+		return &wrongDownloadAPIError{s.in.DownloadAPI}
+	}
+	return fmt.Errorf("the recording exists, but not for the download operation (is download_api: %s right?): %w", s.in.DownloadAPI, notFound)
+}
+
+// open begins or resumes the download, with a new link where the old one expired.
+func (s *source) open(ctx context.Context, at genesys.Position) (*genesys.Media, error) {
+	m, err := s.openLink(ctx, at)
+	if !expired(err) {
+		return m, err
+	}
+	if err := s.ask(ctx); err != nil {
+		return nil, err
+	}
+	return s.openLink(ctx, at)
+}
+
+func (s *source) openLink(ctx context.Context, at genesys.Position) (m *genesys.Media, err error) {
+	err = s.retry(ctx, func() error {
+		m, err = s.in.Links.Open(ctx, s.link, at)
+		return err
+	})
+	return m, err
+}
+
+// expired tells that a link is not valid any more. Object stores answer 403; 404
+// and 410 are possible once the transcode behind it is gone.
+func expired(err error) bool {
+	var e *genesys.Error
+	if !errors.As(err, &e) || e.Op != mediaLink {
+		return false
+	}
+	return e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone
+}
+
+// body is one recording's media, read to a proved end. When the connection breaks
+// it goes on where it stopped, if the same bytes are provably still there; if not,
+// Read fails with errAgain.
+type body struct {
+	ctx     context.Context
+	src     *source
+	media   *genesys.Media
+	offset  int64
+	failure error // met together with bytes, due at the next Read
+	resumes int   // since the last progress
+}
+
+func (s *source) body(ctx context.Context) (*body, error) {
+	m, err := s.open(ctx, genesys.Position{})
+	if err != nil {
+		return nil, err
+	}
+	return &body{ctx: ctx, src: s, media: m}, nil
+}
+
+func (b *body) Read(buf []byte) (int, error) {
+	buf = buf[:min(len(buf), readSize)]
+	for {
+		n, err := 0, b.failure
+		if err == nil {
+			n, err = b.media.Read(buf)
+			b.offset += int64(n)
+		}
+		if n > 0 {
+			b.failure, b.resumes = err, 0
+			b.src.Progress.Bytes.Add(int64(n))
+			return n, b.src.paced(b.ctx, n)
+		}
+		if err == io.EOF {
+			return 0, io.EOF
+		}
+		if err != nil {
+			b.failure = nil
+			if err := b.resume(err); err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// resume reconnects after cause.
+func (b *body) resume(cause error) error {
+	if b.ctx.Err() != nil {
+		return b.ctx.Err()
+	}
+	if b.media.ETag == "" || b.media.Total < 0 {
+		return fmt.Errorf("download broke off and can't be resumed, %w: %w", errAgain, cause)
+	}
+	if b.resumes++; b.resumes > maxResumes {
+		return fmt.Errorf("download broke off %d times without progress: %w", b.resumes, cause)
+	}
+	if !sleep(b.ctx, jitter(time.Duration(b.resumes)*200*time.Millisecond)) {
+		return b.ctx.Err()
+	}
+	b.media.Close()
+	m, err := b.src.open(b.ctx, genesys.Position{Offset: b.offset, Total: b.media.Total, ETag: b.media.ETag})
+	if errors.Is(err, genesys.ErrChanged) || errors.Is(err, errNotReady) {
+		return fmt.Errorf("the media changed during the download, %w: %w", errAgain, err)
+	}
+	if err != nil {
+		return err
+	}
+	b.media = m
+	return nil
+}
+
+func (b *body) Close() error { return b.media.Close() }
+
+// paced waits until n more bytes fit the configured bandwidth.
+func (a *Archiver) paced(ctx context.Context, n int) error {
+	if a.pace == nil {
+		return nil
+	}
+	return a.pace.WaitN(ctx, n)
+}

@@ -1,0 +1,231 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+// Report is what a run did.
+type Report struct {
+	Start, End time.Time // UTC
+	Inboxes    []InboxReport
+}
+
+// InboxReport is what one pass did.
+type InboxReport struct {
+	Org, Inbox string
+	Pass       state.Pass
+	Err        error    // why the pass ended early, or nil
+	Foreign    []string // keys at which something stands that archiverd did not put there
+	Corrupt    []string // keys whose stored bytes are not the ones downloaded
+}
+
+// Progress counts what a run has done so far. Read it at any time.
+type Progress struct {
+	Found    atomic.Int64 // recordings that wait for a transfer
+	Archived atomic.Int64
+	Failed   atomic.Int64
+	Deleted  atomic.Int64 // deletions requested
+	Bytes    atomic.Int64 // of media downloaded
+}
+
+// ErrStopped ends a pass that was told to stop.
+var ErrStopped = errors.New("stopped before the pass was done; the next one goes on")
+
+// pass is one inbox listed, transferred, settled and deleted from.
+type pass struct {
+	*Archiver
+	in    Inbox
+	keys  keyspace
+	stop  context.Context         // once it ends nothing new begins
+	halt  context.CancelCauseFunc // ends it, with the error that ends the pass
+	log   *slog.Logger
+	inbox state.Inbox // as it was when the pass began
+	seed  maphash.Seed
+	seen  map[uint64]uint8 // hash of every recording listed → the last walk that saw it
+	known int64            // of those, how many the ledger holds as listed, failed or archived
+
+	unreadable int  // recordings without an id, in the last walk
+	expanded   bool // the walk listed with expand=conversation
+
+	mu      sync.Mutex
+	record  state.Pass
+	foreign []string
+	corrupt []string
+	streak  int  // recordings that failed temporarily, one after the other
+	served  bool // the download operation has answered for a recording
+	absent  int  // recordings for which it answered 404 though they exist
+}
+
+func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
+	p := &pass{
+		Archiver: a,
+		in:       in,
+		keys:     keyspace{a.Prefix, in.Org, in.ID},
+		log:      a.Log.With("org", in.Org, "inbox", in.ID),
+		seed:     maphash.MakeSeed(),
+		seen:     map[uint64]uint8{},
+		record:   state.Pass{Start: time.Now().UTC()},
+	}
+	p.stop, p.halt = context.WithCancelCause(stop)
+	return p
+}
+
+// pass runs one pass and writes down how it went.
+func (a *Archiver) pass(ctx, stop context.Context, in Inbox) InboxReport {
+	p := a.newPass(stop, in)
+	defer p.halt(nil)
+	err := p.stopped()
+	if err == nil {
+		err = p.run(ctx)
+		err = errors.Join(err, p.finish(err))
+	}
+	return InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
+}
+
+func (p *pass) run(ctx context.Context) error {
+	inbox, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	p.inbox = inbox
+	owned, err := p.claim(ctx)
+	if err != nil {
+		return err
+	}
+	walkErr := p.walk(ctx, p.absorb)
+	if walkErr != nil && (failsPass(walkErr) || !temporary(walkErr)) {
+		return walkErr
+	}
+	// A listing that broke off has still shown recordings that can be saved now.
+	if err := p.transferAll(ctx); err != nil {
+		return err
+	}
+	switch {
+	case walkErr != nil:
+		return walkErr
+	case p.unreadable > 0:
+		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.unreadable)
+	case !p.record.Complete:
+		p.log.Warn("the listing kept changing: archived what was seen, deleted nothing", "walks", p.record.Walks)
+		return nil
+	}
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	return p.deleteAll(ctx, owned)
+}
+
+// stopped tells why nothing new may begin, if so.
+func (p *pass) stopped() error {
+	cause := context.Cause(p.stop)
+	if errors.Is(cause, context.Canceled) {
+		return ErrStopped
+	}
+	return cause
+}
+
+// finish writes the pass into the ledger.
+func (p *pass) finish(failure error) error {
+	p.record.End = time.Now().UTC()
+	if failure != nil {
+		p.record.Error = failure.Error()
+	}
+	if err := p.Ledger.AddPass(p.in.Org, p.in.ID, p.record); err != nil {
+		return &ledgerError{err}
+	}
+	condition, reason := condition(failure)
+	err := p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) {
+		i.Condition, i.Reason = condition, reason
+		if failure == nil {
+			i.LastSuccess = p.record.End
+		}
+	})
+	if err != nil {
+		return &ledgerError{err}
+	}
+	r := p.record
+	p.log.Info("pass done", "listed", r.Listed, "archived", r.Archived, "adopted", r.Adopted, "failed", r.Failed,
+		"bytes", r.Bytes, "deletions", r.DeleteRequested, "complete", r.Complete, "error", r.Error,
+		"took", r.End.Sub(r.Start).Round(time.Millisecond).String())
+	return nil
+}
+
+// Conditions of an inbox, as the ledger keeps them.
+const (
+	ConditionOK         = "ok"
+	ConditionNeedsLogin = "needs_login"
+	ConditionFailing    = "failing"
+)
+
+// condition says how an inbox stands after a pass.
+func condition(failure error) (condition, reason string) {
+	switch KindOf(failure) {
+	case KindNone:
+		return ConditionOK, ""
+	case KindNeedsLogin:
+		return ConditionNeedsLogin, failure.Error()
+	}
+	return ConditionFailing, failure.Error()
+}
+
+// count changes the pass's record.
+func (p *pass) count(f func(*state.Pass)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f(&p.record)
+}
+
+// confirmed tells whether the token is known to be that of the inbox's user.
+func (p *pass) confirmed() bool {
+	return p.in.Identity == nil || p.in.Identity.Confirmed()
+}
+
+// sameInbox asks Genesys now whose token the pass uses.
+func (p *pass) sameInbox(ctx context.Context) error {
+	if p.in.Identity == nil {
+		return nil
+	}
+	var u *genesys.User
+	err := p.retry(ctx, func() (err error) { u, err = p.in.Identity.Me(ctx); return err })
+	if err != nil {
+		return fmt.Errorf("ask whose inbox this is: %w", err)
+	}
+	if u.ID != p.in.ID {
+		return fmt.Errorf("users/me names user %s: %w", u.ID, genesys.ErrWrongUser)
+	}
+	return nil
+}
+
+func (p *pass) key(id string) state.Key {
+	return state.Key{Org: p.in.Org, Inbox: p.in.ID, Recording: id}
+}
+
+// move changes one entry's state and marks a failure as the ledger's.
+func (p *pass) move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	e, err := p.Ledger.Move(k, from, to, edit)
+	if err != nil {
+		return e, &ledgerError{err}
+	}
+	return e, nil
+}
+
+// changedSince tells whether the dateModified that is shown now speaks of another
+// version than the one before. An absent date proves no change.
+func changedSince(before, now string) bool {
+	if now == "" || now == before {
+		return false
+	}
+	tb, okb := genesys.ParseTime(before)
+	tn, okn := genesys.ParseTime(now)
+	return !okb || !okn || !tb.Equal(tn)
+}

@@ -1,0 +1,76 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// maxPlaces bounds the keys tried beside the first.
+const maxPlaces = 1000
+
+// place is where a recording's media go, or already are.
+type place struct {
+	key   string
+	found *storage.Object // our own object of this very version, to be adopted
+}
+
+// place finds the first key that is free or already holds this version. An object
+// is one's own by its metadata alone: the store made it visible only when it was
+// complete. Whatever else stands in the way is left as it is.
+func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, error) {
+	want := p.keys.metadata(k.Recording, e.DateModified, p.in.Format)
+	for n := 1; n <= maxPlaces; n++ {
+		key := nth(e.MediaKey, n, p.in.Format)
+		if slices.Contains(e.BadKeys, key) {
+			continue
+		}
+		obj, err := p.Bucket.Head(ctx, key, "")
+		if errors.Is(err, storage.ErrNotFound) {
+			return place{key: key}, nil
+		}
+		if err != nil {
+			return place{}, err
+		}
+		if !sameRecording(obj.Metadata, want) {
+			p.reportForeign(key)
+		} else if obj.Metadata[metaDateModified] == want[metaDateModified] && obj.Metadata[metaFormat] == want[metaFormat] {
+			return place{key: key, found: &obj}, nil
+		}
+	}
+	return place{}, fmt.Errorf("no free key beside %s: %d are taken", e.MediaKey, maxPlaces)
+}
+
+// sameRecording tells an object of ours, whichever version of the recording it holds.
+func sameRecording(have, want map[string]string) bool {
+	for _, name := range []string{metaOrg, metaInbox, metaRecording} {
+		if have[name] != want[name] {
+			return false
+		}
+	}
+	return true
+}
+
+// reportForeign notes an object that stands in the way.
+func (p *pass) reportForeign(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(p.foreign, key) {
+		p.foreign = append(p.foreign, key)
+		p.log.Error("an object that archiverd did not write stands in the way; the recording gets the next free key", "key", key)
+	}
+}
+
+// reportCorrupt notes an object whose bytes are not the ones downloaded, and never
+// lets it be taken for the recording again.
+func (p *pass) reportCorrupt(k state.Key, from state.State, key string) error {
+	p.mu.Lock()
+	p.corrupt = append(p.corrupt, key)
+	p.mu.Unlock()
+	_, err := p.move(k, from, from, func(e *state.Entry) { e.BadKeys = append(e.BadKeys, key) })
+	return err
+}

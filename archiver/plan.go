@@ -1,0 +1,71 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+// Planned is what a run would do about one recording.
+type Planned struct {
+	Org       string `json:"org"`
+	Inbox     string `json:"inbox"`
+	Recording string `json:"recording"`
+	Name      string `json:"name,omitempty"`
+	Action    string `json:"action"` // "archive", "wait" or "delete"
+	Reason    string `json:"reason,omitempty"`
+	Key       string `json:"key,omitempty"` // the first key that would be tried
+}
+
+// Plan lists an inbox and tells emit what a run would do now. It changes nothing in
+// Genesys, the archive or the ledger's entries. A deletion is still subject to the
+// proofs that only the run itself makes.
+func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
+	p := a.newPass(stop, in)
+	defer p.halt(nil)
+	return p.walk(ctx, func(page []genesys.Recording) error {
+		for _, r := range page {
+			e, err := p.Ledger.Entry(p.key(r.ID))
+			if err != nil && !errors.Is(err, state.ErrNotFound) {
+				return &ledgerError{err}
+			}
+			if err := p.plan(e, r, emit); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// plan works out the sighting on a copy of the entry.
+func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) error {
+	now := time.Now().UTC()
+	to, edit := p.sighted(e, r, now)
+	if edit != nil {
+		edit(&e)
+	}
+	e.State = to
+	if waitsOrKept(to) {
+		p.known++
+	}
+	out := Planned{Org: p.in.Org, Inbox: p.in.ID, Recording: r.ID, Name: r.Name, Key: e.MediaKey}
+	switch {
+	case p.due(e):
+		out.Action = "archive"
+		if len(e.Versions) > 0 {
+			out.Reason = "changed since it was archived"
+		}
+	case to == state.StateListed:
+		out.Action, out.Reason = "wait", "younger than transfer.min_age"
+	case to == state.StateFailed:
+		out.Action, out.Reason = "wait", "tried again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
+	case to == state.StateArchived && p.Delete.Enabled && p.ripe(e, now):
+		out.Action, out.Reason = "delete", "archived "+e.Versions[len(e.Versions)-1].ArchivedAt.Format(time.RFC3339)
+	default:
+		return nil
+	}
+	return emit(out)
+}

@@ -1,0 +1,81 @@
+package archiver
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// What a pass needs of the others, by purpose. *genesys.Client, *genesys.Links,
+// *genesys.Tokens, *storage.Bucket and *state.Ledger have it.
+
+type lister interface {
+	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
+	Summary(ctx context.Context) (*genesys.Summary, error)
+}
+
+type recordingsAPI interface {
+	lister
+	Recording(ctx context.Context, id string, expand ...string) (*genesys.Recording, error)
+	Download(ctx context.Context, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
+	DeleteRecording(ctx context.Context, id string) error
+	Skew() (time.Duration, bool)
+}
+
+// identity tells whose token an inbox is reached with.
+type identity interface {
+	Confirmed() bool // users/me named the inbox's user since the last renewal
+	Me(ctx context.Context, expand ...string) (*genesys.User, error)
+}
+
+type linkOpener interface {
+	Open(ctx context.Context, link string, at genesys.Position) (*genesys.Media, error)
+}
+
+type creator interface {
+	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
+	Create(ctx context.Context, n storage.New) (*storage.Upload, error)
+	AbortUpload(ctx context.Context, key, id string) error
+	PutCorrupt(ctx context.Context, key string) error
+}
+
+type reader interface {
+	Head(ctx context.Context, key, versionID string) (storage.Object, error)
+	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
+	Skew() (time.Duration, bool)
+}
+
+type objects interface {
+	creator
+	reader
+}
+
+type entries interface {
+	Entry(k state.Key) (state.Entry, error)
+	Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+	List(org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
+	Live(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+}
+
+type inboxes interface {
+	Inbox(org, id string) (state.Inbox, error)
+	EditInbox(org, id string, edit func(*state.Inbox)) error
+	AddPass(org, inbox string, p state.Pass) error
+}
+
+type uploads interface {
+	AddUpload(state.UploadRef) error
+	RemoveUpload(key, id string) error
+	Uploads() ([]state.UploadRef, error)
+}
+
+type ledger interface {
+	entries
+	inboxes
+	uploads
+	ID() string
+}

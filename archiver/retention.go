@@ -1,0 +1,61 @@
+package archiver
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// minLock is the shortest retention worth setting: S3 refuses dates in the past,
+// and clocks differ.
+const minLock = time.Hour
+
+// errNotLocked says that an object lacks the retention asked for.
+var errNotLocked = errors.New("the store does not hold the retention asked for: create the bucket with Object Lock and allow s3:PutObjectRetention and s3:GetObjectRetention, or set storage.object_lock.mode to none")
+
+// keepUntil is the end of a recording's retention: counted from dateCreated where
+// that is believable, else from the time it was archived.
+func (a *Archiver) keepUntil(dateCreated string, archived time.Time) time.Time {
+	from := archived
+	if t, ok := genesys.ParseTime(dateCreated); ok && t.Year() >= 2000 && t.Before(archived) {
+		from = t
+	}
+	return a.Retention.Until(from.UTC())
+}
+
+// retention is the lock to ask for, or none: no mode is configured, or the end has
+// passed already or is too near.
+func (a *Archiver) retention(dateCreated string, archived time.Time) storage.Retention {
+	until := a.keepUntil(dateCreated, archived)
+	if a.Retention.Mode == "" || until.Before(archived.Add(minLock)) {
+		return storage.Retention{}
+	}
+	return storage.Retention{Mode: a.Retention.Mode, Until: until}
+}
+
+// locked tells whether an object holds at least the retention asked for.
+func locked(obj storage.Object, want storage.Retention) error {
+	if want.Mode == "" {
+		return nil
+	}
+	if obj.Retention.Mode != want.Mode || obj.Retention.Until.Before(want.Until.Truncate(time.Second)) {
+		return fmt.Errorf("%s is locked %q until %s, want %s until %s: %w", obj.Key, obj.Retention.Mode,
+			obj.Retention.Until.Format(time.RFC3339), want.Mode, want.Until.Format(time.RFC3339), errNotLocked)
+	}
+	return nil
+}
+
+// manifestRetention says in the manifest what lock the media have.
+func (a *Archiver) manifestRetention(dateCreated string, archived time.Time, have storage.Retention) *ManifestRetention {
+	switch {
+	case have.Mode != "":
+		until := have.Until.UTC()
+		return &ManifestRetention{Mode: have.Mode, Until: &until}
+	case a.Retention.Mode != "":
+		return &ManifestRetention{Note: "not locked: the retention ended " + a.keepUntil(dateCreated, archived).Format(time.RFC3339)}
+	}
+	return nil
+}

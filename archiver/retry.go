@@ -1,0 +1,64 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+// tries is how often one action is tried in a pass. The next pass tries again.
+const tries = 4
+
+// maxHolds bounds how often an action waits out a 429. Each wait is the time that
+// Genesys itself named; holds of over three minutes end the pass at once.
+const maxHolds = 10
+
+// retry runs f, a request to Genesys, until it succeeds, fails for good, or has
+// failed too often; the storage package retries its own. The last error is returned. Waits between tries: 0.3, 1.2, 4.8 s, a quarter either way.
+func (a *Archiver) retry(ctx context.Context, f func() error) error {
+	wait, holds := 300*time.Millisecond, 0
+	for n := 1; ; n++ {
+		err := f()
+		if err == nil || !temporary(err) {
+			return err
+		}
+		if tooMany(err) && holds < maxHolds {
+			holds++ // the rate budget waits before the next request
+			n--
+			continue
+		}
+		if n >= tries || !sleep(ctx, jitter(wait)) {
+			return err
+		}
+		a.Log.Debug("trying again", "error", err)
+		wait *= 4
+	}
+}
+
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2)
+}
+
+// sleep waits for d, or tells that ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func tooMany(err error) bool {
+	var e *genesys.Error
+	return errors.As(err, &e) && e.Status == http.StatusTooManyRequests && e.Op != mediaLink
+}
+
+// mediaLink is the Op of errors of a link's host, which is not Genesys' API.
+const mediaLink = "media_link"

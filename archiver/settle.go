@@ -1,0 +1,100 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// A mass disappearance is one of at least massCount recordings and of more than a
+// tenth of the inbox.
+const massCount = 20
+
+// settle deals with the entries that this pass's complete walk missed. A deletion
+// asked for is done. Anything else is only marked; what an earlier complete walk
+// missed too, and Genesys itself answers 404 for, is vanished or gone.
+func (p *pass) settle(ctx context.Context) error {
+	if !p.confirmed() {
+		return nil
+	}
+	var twice []state.KeyedEntry
+	err := p.eachLive(func(e state.KeyedEntry) error {
+		switch {
+		case p.saw(e.Key.Recording):
+			return nil
+		case e.Entry.State == state.StateDeleteRequested:
+			p.count(func(r *state.Pass) { r.Deleted++ })
+			_, err := p.move(e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
+			return err
+		case e.Entry.MissingSince.IsZero():
+			_, err := p.move(e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = p.record.Start })
+			return err
+		case e.Entry.MissingSince.Before(p.record.Start):
+			twice = append(twice, state.KeyedEntry{Key: e.Key, Entry: state.Entry{State: e.Entry.State}})
+		}
+		return nil
+	})
+	if err != nil || len(twice) == 0 {
+		return err
+	}
+	return p.disappear(ctx, twice)
+}
+
+// disappear confirms what two complete walks missed.
+func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error {
+	inbox, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	if n := int64(len(missing)); n >= massCount && n*10 > live(inbox) && !inbox.AcceptGone {
+		return fmt.Errorf("%d of %d recordings disappeared from the inbox at once: nothing was called gone and nothing deleted. Find out why; if it is right, run: archiverd retry --accept-gone --org %s --inbox %s", n, live(inbox), p.in.Org, p.in.ID)
+	}
+	if err := p.sameInbox(ctx); err != nil {
+		return err
+	}
+	for _, e := range missing {
+		if err := p.stopped(); err != nil {
+			return err
+		}
+		if err := p.disappearOne(ctx, e); err != nil {
+			return err
+		}
+	}
+	if !inbox.AcceptGone {
+		return nil
+	}
+	err = p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) { i.AcceptGone = false })
+	if err != nil {
+		return &ledgerError{err}
+	}
+	return nil
+}
+
+func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
+	log := p.log.With("recording", e.Key.Recording)
+	_, err := p.fetch(ctx, e.Key.Recording)
+	switch {
+	case err == nil:
+		log.Warn("the listing misses a recording that exists")
+		_, err := p.move(e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
+		return err
+	case !absent(err):
+		if failsPass(err) {
+			return err
+		}
+		log.Warn("not known whether the recording still exists", "error", err)
+		return nil
+	}
+	to := state.StateVanished
+	if e.Entry.State == state.StateArchived {
+		to = state.StateGone
+		p.count(func(r *state.Pass) { r.Gone++ })
+	} else {
+		p.count(func(r *state.Pass) { r.Vanished++ })
+		log.Error("deleted in Genesys before it was archived")
+	}
+	_, err = p.move(e.Key, e.Entry.State, to, func(*state.Entry) {})
+	return err
+}

@@ -1,0 +1,259 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+const (
+	// asksPerWorker bounds the recordings asked for and not finished: most of them
+	// wait for Genesys' transcoding and hold no worker.
+	asksPerWorker = 16
+	// ledgerChunk is how many entries are read from the ledger at a time.
+	ledgerChunk = 256
+	// downStreak recordings that fail temporarily one after the other mean that a
+	// service is down.
+	downStreak = 5
+	// suspectPass is the pass in which media that still disagree with themselves
+	// are archived as suspect.
+	suspectPass = 3
+	// eagerTries failures are tried again by every pass; later ones wait longer and
+	// longer, up to maxDelay.
+	eagerTries = 3
+	firstDelay = 15 * time.Minute
+	maxDelay   = 12 * time.Hour
+)
+
+// transferAll archives what the ledger says is waiting. A recording's own failure
+// is written into the ledger. One that would fail every other recording too halts
+// the pass: transfers under way are finished, and the failure is returned.
+func (p *pass) transferAll(ctx context.Context) error {
+	var g errgroup.Group
+	g.SetLimit(p.Workers * asksPerWorker)
+	err := p.eachLive(func(e state.KeyedEntry) error {
+		if !p.due(e.Entry) {
+			return nil
+		}
+		if err := p.stopped(); err != nil {
+			return err
+		}
+		p.Progress.Found.Add(1)
+		g.Go(func() error {
+			if err := p.transferOne(ctx, e.Key, e.Entry); err != nil {
+				p.halt(err)
+			}
+			return nil
+		})
+		return nil
+	})
+	_ = g.Wait() // what ends the pass is in stopped
+	if halted := p.stopped(); halted != nil {
+		return halted
+	}
+	return err
+}
+
+// eachLive calls f for every live entry of the inbox, a chunk at a time, so that
+// neither memory nor a ledger transaction grows with the inbox.
+func (p *pass) eachLive(f func(state.KeyedEntry) error) error {
+	for after := ""; ; {
+		chunk, err := p.Ledger.Live(p.in.Org, p.in.ID, after, ledgerChunk)
+		if err != nil {
+			return &ledgerError{err}
+		}
+		for _, e := range chunk {
+			if err := f(e); err != nil {
+				return err
+			}
+			after = e.Key.Recording
+		}
+		if len(chunk) < ledgerChunk {
+			return nil
+		}
+	}
+}
+
+// due tells whether an entry is to be transferred in this pass.
+func (p *pass) due(e state.Entry) bool {
+	now := time.Now()
+	switch e.State {
+	case state.StateListed:
+		return !p.young(e, now)
+	case state.StateFailed:
+		return !now.Before(e.NextAttempt)
+	}
+	return false
+}
+
+// young tells a recording that was made or changed so lately that more may come.
+func (p *pass) young(e state.Entry, now time.Time) bool {
+	for _, date := range []string{e.DateCreated, e.DateModified} {
+		if t, ok := genesys.ParseTime(date); ok && now.Sub(t) < p.MinAge && !t.After(now.Add(maxSkew)) {
+			return true
+		}
+	}
+	return false
+}
+
+// transferOne archives one recording. Its error ends the pass.
+func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) error {
+	log := p.log.With("recording", k.Recording)
+	err := p.archive(ctx, k, e)
+	if err == nil {
+		p.clearStreak()
+		return nil
+	}
+	if ctx.Err() != nil {
+		return ErrStopped
+	}
+	if failsPass(err) {
+		return err
+	}
+	if errors.Is(err, errMoved) && e.Attempts == 0 {
+		log.Info("left to the next pass", "reason", err)
+		_, err := p.move(k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
+		return err
+	}
+	log.Error("not archived", "error", err, "attempts", e.Attempts+1)
+	if err := p.fail(k, e.State, err); err != nil {
+		return err
+	}
+	return p.addStreak(err)
+}
+
+// fail writes a recording's failure into the ledger.
+func (p *pass) fail(k state.Key, from state.State, failure error) error {
+	p.Progress.Failed.Add(1)
+	p.count(func(r *state.Pass) { r.Failed++ })
+	now := time.Now().UTC()
+	var mismatch *mismatchError
+	_, err := p.move(k, from, state.StateFailed, func(e *state.Entry) {
+		e.Attempts++
+		e.LastError = failure.Error()
+		e.NextAttempt = now.Add(delay(e.Attempts))
+		if e.FailedSince.IsZero() {
+			e.FailedSince = now
+		}
+		if errors.As(failure, &mismatch) {
+			e.Mismatches++
+		}
+	})
+	return err
+}
+
+// delay is how long after its n-th failure a recording is left alone.
+func delay(n int) time.Duration {
+	if n < eagerTries {
+		return 0
+	}
+	d := firstDelay
+	for ; n > eagerTries && d < maxDelay; n-- {
+		d *= 2
+	}
+	return min(d, maxDelay)
+}
+
+// clearStreak and addStreak tell one broken recording from a broken service.
+func (p *pass) clearStreak() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.streak = 0
+}
+
+func (p *pass) addStreak(err error) error {
+	if !temporary(err) {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.streak++; p.streak >= downStreak {
+		return &downError{err}
+	}
+	return nil
+}
+
+// archive takes one recording through the write order. It starts over where the
+// place was taken meanwhile or the media changed during the download.
+func (p *pass) archive(ctx context.Context, k state.Key, e state.Entry) error {
+	rec, err := p.recording(ctx, k, e)
+	if err != nil {
+		return err
+	}
+	var last error
+	for range tries {
+		pl, err := p.place(ctx, k, e)
+		if err != nil {
+			return err
+		}
+		if pl.found != nil {
+			err = p.adopt(ctx, k, e, rec, pl)
+		} else {
+			err = p.transfer(ctx, k, e, rec, pl)
+		}
+		if !errors.Is(err, errAgain) {
+			return err
+		}
+		last = err
+	}
+	return last
+}
+
+// errAgain says that what an attempt began with is no longer so.
+var errAgain = errors.New("begin again")
+
+// recording gives the metadata that go into the manifest. Where they were too large
+// to be listed with the conversation they are fetched singly.
+func (p *pass) recording(ctx context.Context, k state.Key, e state.Entry) (genesys.Recording, error) {
+	if e.Expanded {
+		return genesys.ParseRecording(e.Raw)
+	}
+	r, err := p.fetch(ctx, k.Recording)
+	if absent(err) {
+		return genesys.Recording{}, errMoved
+	}
+	if err != nil {
+		return genesys.Recording{}, err
+	}
+	if changedSince(e.DateModified, r.DateModified) {
+		return genesys.Recording{}, fmt.Errorf("its dateModified is another now: %w", errMoved)
+	}
+	return *r, nil
+}
+
+// fetch asks for one recording.
+func (p *pass) fetch(ctx context.Context, id string) (r *genesys.Recording, err error) {
+	err = p.retry(ctx, func() error {
+		r, err = p.in.API.Recording(ctx, id, "conversation")
+		return err
+	})
+	return r, err
+}
+
+// errMoved says that a recording is not any more what the listing showed: normal
+// once, since listing and transfer take time; a failure if the next pass meets it again.
+var errMoved = errors.New("changed or deleted in Genesys since it was listed")
+
+// absent tells a 404 that Genesys' API itself gave.
+func absent(err error) bool {
+	var e *genesys.Error
+	return errors.As(err, &e) && e.Status == http.StatusNotFound && e.Parsed && e.Op != mediaLink
+}
+
+// A wrongDownloadAPIError says that the configured download operation does not exist.
+type wrongDownloadAPIError struct{ api genesys.DownloadAPI }
+
+func (e *wrongDownloadAPIError) Error() string {
+	other := genesys.DownloadMedia
+	if e.api == other {
+		other = genesys.DownloadTranscoding
+	}
+	return fmt.Sprintf("the download operation answers 404 for recordings that exist: download_api: %s is not served here, try download_api: %s", e.api, other)
+}

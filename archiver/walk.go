@@ -1,0 +1,218 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"net/http"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+const (
+	maxRepeats  = 3  // walks beyond the first before the inbox counts as incomplete
+	maxRestarts = 5  // of one walk, for a page size that changes
+	maxBarren   = 10 // pages without anything new that still claim a next one
+)
+
+// errRestart says that a walk's pages don't belong together.
+var errRestart = errors.New("the page size changed during the listing")
+
+// walker walks an inbox's pages. Pages shift while recordings arrive and vanish,
+// so a walk proves nothing by its end alone: see complete.
+type walker struct {
+	*pass
+	sink     func(page []genesys.Recording) error
+	pageSize int // asked for
+	number   uint8
+
+	// of the present walk
+	distinct    int64
+	unreadable  int    // entities without an id
+	first, last *int64 // total by the first and the last page
+	newOld      int    // recordings no walk of this pass saw before, older than the pass
+}
+
+// walk lists the inbox, handing each recording to sink once, until a walk is
+// complete or three repeats were not. It fails with what stopped a walk; what was
+// seen before has reached sink.
+func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) error {
+	if err := p.summary(ctx); err != nil {
+		return err
+	}
+	w := &walker{pass: p, sink: sink, pageSize: p.in.PageSize}
+	p.expanded = true
+	for restarts := 0; p.record.Walks <= maxRepeats; {
+		err := w.once(ctx)
+		if errors.Is(err, errRestart) {
+			if restarts++; restarts > maxRestarts {
+				return nil
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		p.record.Walks++
+		if w.complete() {
+			p.record.Complete = true
+			return nil
+		}
+	}
+	return nil
+}
+
+// summary asks for the inbox's own count: a cross-check for the reader of the
+// log, since neither it nor the listing's total is documented to be exact.
+func (p *pass) summary(ctx context.Context) error {
+	var s *genesys.Summary
+	err := p.retry(ctx, func() (err error) { s, err = p.in.API.Summary(ctx); return err })
+	if err != nil {
+		if failsPass(err) || temporary(err) {
+			return err
+		}
+		p.log.Warn("no summary of the inbox", "error", err)
+		return nil
+	}
+	if s.TotalCount != nil {
+		p.log.Debug("summary", "total", *s.TotalCount)
+	}
+	return nil
+}
+
+// once walks all pages.
+func (w *walker) once(ctx context.Context) error {
+	w.number++
+	w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, nil, nil
+	barren := 0
+	for page, size := 1, 0; ; page++ {
+		if err := w.stopped(); err != nil {
+			return err
+		}
+		l, err := w.page(ctx, page)
+		if err != nil {
+			return err
+		}
+		if size == 0 {
+			size, w.first = l.PageSize, l.Total
+			if size == 0 {
+				size = w.pageSize
+			}
+		} else if l.PageSize != 0 && l.PageSize != size {
+			return errRestart
+		}
+		w.last = l.Total
+		w.unreadable += l.Unreadable
+		fresh, err := w.take(l.Recordings)
+		if err != nil {
+			return err
+		}
+		if barren++; fresh > 0 {
+			barren = 0
+		}
+		if !more(l, page, size) || barren >= maxBarren {
+			return nil
+		}
+	}
+}
+
+// more tells whether a page claims another after it. An empty page ends the
+// listing whatever it claims.
+func more(l *genesys.Listing, page, size int) bool {
+	n := len(l.Recordings) + l.Unreadable
+	switch {
+	case n == 0:
+		return false
+	case l.NextURI != "" || page < l.PageCount:
+		return true
+	case l.PageCount != 0:
+		return false
+	}
+	return n >= size
+}
+
+// page gets one page. Where the reply would be too large it turns to smaller means
+// for the rest of the pass and asks for the walk to begin again.
+func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error) {
+	params := genesys.ListParams{PageSize: w.pageSize, PageNumber: number}
+	if w.expanded {
+		params.Expand = []string{"conversation"}
+	}
+	var l *genesys.Listing
+	err := w.retry(ctx, func() (err error) { l, err = w.in.API.Recordings(ctx, params); return err })
+	if err == nil || !tooLarge(err) {
+		return l, err
+	}
+	switch {
+	case w.expanded:
+		w.expanded = false
+	case w.pageSize > 1:
+		w.pageSize /= 2
+	default:
+		return nil, err
+	}
+	w.log.Info("the listing is too large, asking for less", "expand", w.expanded, "page_size", w.pageSize)
+	return nil, errRestart
+}
+
+func tooLarge(err error) bool {
+	var e *genesys.Error
+	return errors.As(err, &e) &&
+		(e.Code == "response.entity.too.large" || e.Status == http.StatusRequestEntityTooLarge || errors.Is(err, genesys.ErrTooLarge))
+}
+
+// take marks a page's recordings as seen, hands those that are new in this pass to
+// the sink and counts those that are new in this walk.
+func (w *walker) take(page []genesys.Recording) (fresh int, err error) {
+	var unseen []genesys.Recording
+	for _, r := range page {
+		h := maphash.String(w.seed, r.ID)
+		last, before := w.seen[h]
+		if last == w.number {
+			continue // pages shifted, or repeat one
+		}
+		w.seen[h] = w.number
+		w.distinct++
+		fresh++
+		if !before {
+			unseen = append(unseen, r)
+			if !w.youngerThanPass(r) {
+				w.newOld++
+			}
+		}
+	}
+	w.count(func(r *state.Pass) { r.Listed += int64(len(unseen)) })
+	if len(unseen) == 0 {
+		return fresh, nil
+	}
+	return fresh, w.sink(unseen)
+}
+
+func (w *walker) youngerThanPass(r genesys.Recording) bool {
+	t, ok := genesys.ParseTime(r.DateCreated)
+	return ok && t.After(w.record.Start)
+}
+
+// complete judges the walk that just reached its end. The first is believed where
+// nothing contradicts it: the total stood still, as many distinct recordings came,
+// and none that the ledger knows is missing. A repeat is believed where it found
+// nothing that should have been there before.
+func (w *walker) complete() bool {
+	w.pass.unreadable = w.unreadable
+	if w.record.Walks > 1 && w.newOld == 0 {
+		return true
+	}
+	steady := w.first != nil && w.last != nil && *w.first == *w.last
+	if !steady || w.distinct < *w.last {
+		return false
+	}
+	inbox, err := w.Ledger.Inbox(w.in.Org, w.in.ID)
+	return err == nil && w.known >= live(inbox)
+}
+
+// saw tells whether any walk of this pass listed the recording.
+func (p *pass) saw(id string) bool {
+	_, ok := p.seen[maphash.String(p.seed, id)]
+	return ok
+}
