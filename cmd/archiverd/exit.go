@@ -1,0 +1,95 @@
+package main
+
+import (
+	"slices"
+
+	"github.com/archiverd/archiverd/archiver"
+)
+
+// Exit codes. They are a contract with service managers and CronJobs: see the README.
+const (
+	exitOK        = 0
+	exitError1    = 1 // unexpected
+	exitUsage     = 2 // usage or configuration: nothing was started
+	exitFailed    = 3 // some recordings or inboxes failed, the rest is archived
+	exitRefused   = 4 // Genesys refused the client, its scope, or every inbox
+	exitTemporary = 5 // unreachable, limited for too long, or stopped early
+	exitIntegrity = 6 // the archive is not what the ledger says
+	exitHeld      = 7 // another process holds the ledger
+)
+
+// An exitError ends the process with a code. Without an error inside, everything
+// has been said.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// fail is an exitError, or nil for no error.
+func fail(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{code, err}
+}
+
+// worst picks the exit code that stands for several.
+func worst(codes []int) int {
+	for _, c := range []int{exitIntegrity, exitUsage, exitHeld, exitRefused, exitTemporary, exitFailed, exitError1} {
+		if slices.Contains(codes, c) {
+			return c
+		}
+	}
+	return exitOK
+}
+
+// runCode judges a run. failing tells, for each inbox of the report, how many
+// recordings the ledger still counts as failed.
+func runCode(r *archiver.Report, failing []int64, strict bool) int {
+	var codes []int
+	refused := 0
+	for i, in := range r.Inboxes {
+		if len(in.Foreign)+len(in.Corrupt) > 0 {
+			codes = append(codes, exitIntegrity)
+		}
+		if failing[i] > 0 {
+			codes = append(codes, exitFailed)
+		}
+		switch archiver.KindOf(in.Err) {
+		case archiver.KindNone:
+		case archiver.KindNeedsLogin:
+			refused++
+			if strict {
+				codes = append(codes, exitFailed)
+			}
+		case archiver.KindRefused:
+			refused++
+			codes = append(codes, exitFailed)
+		case archiver.KindClientRefused:
+			codes = append(codes, exitRefused)
+		case archiver.KindTemporary, archiver.KindStopped:
+			codes = append(codes, exitTemporary)
+		case archiver.KindConfiguration:
+			codes = append(codes, exitUsage)
+		case archiver.KindLedger:
+			codes = append(codes, exitError1)
+		case archiver.KindIntegrity:
+			codes = append(codes, exitIntegrity)
+		case archiver.KindFailed:
+			codes = append(codes, exitFailed)
+		}
+	}
+	if refused > 0 && refused == len(r.Inboxes) {
+		codes = append(codes, exitRefused)
+	}
+	return worst(codes)
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+func newGet(a *app) *cobra.Command {
+	var output string
+	var number int
+	c := &cobra.Command{
+		Use:   "get RECORDING",
+		Short: "Fetch a recording's media from the archive, hashed again on the way",
+		Long: `Fetches a recording's media and compares their SHA-256 with the ledger's. A file is
+there only once the hash agreed. With --output -, the bytes go to stdout as they
+come, and exit code 6 says afterwards that they were not the archived ones.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var v state.Version
+			err := a.withLedger(func(_ *config.Config, l *state.Ledger) (err error) {
+				v, err = archivedVersion(l, args[0], number)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			return a.get(v, output)
+		},
+	}
+	c.Flags().StringVarP(&output, "output", "o", "", "`file` to write, - for stdout (default: the object's own name)")
+	c.Flags().IntVar(&number, "number", 0, "which archived version, from 1 (default: the newest)")
+	return c
+}
+
+func archivedVersion(l *state.Ledger, id string, number int) (state.Version, error) {
+	found, err := find(l, id)
+	if err != nil {
+		return state.Version{}, err
+	}
+	versions := found[len(found)-1].Versions
+	if number == 0 {
+		number = len(versions)
+	}
+	if number < 1 || number > len(versions) {
+		return state.Version{}, fail(exitUsage, fmt.Errorf("recording %s has %d archived versions; archiverd show tells more", cell(id), len(versions)))
+	}
+	return versions[number-1], nil
+}
+
+func (a *app) get(v state.Version, output string) error {
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	if output == "-" {
+		return fetch(a.stop, b, v, a.stdout)
+	}
+	if output == "" {
+		output = filepath.Base(v.MediaKey)
+	}
+	f, err := os.CreateTemp(filepath.Dir(output), filepath.Base(output)+".part*")
+	if err != nil {
+		return fmt.Errorf("write the media: %w", err)
+	}
+	err = errors.Join(fetch(a.stop, b, v, f), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), output)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: %s, SHA-256 %s as archived\n", output, size(v.Size), v.SHA256)
+	return err
+}
+
+// fetch copies one version's bytes and hashes them.
+func fetch(ctx context.Context, b *storage.Bucket, v state.Version, w io.Writer) error {
+	r, _, err := b.Get(ctx, v.MediaKey, v.MediaVersionID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return fail(exitIntegrity, fmt.Errorf("the archive lacks %s, which the ledger has", v.MediaKey))
+	}
+	if err != nil {
+		return storageFailure(err)
+	}
+	defer r.Close()
+	sum := sha256.New()
+	n, err := io.Copy(io.MultiWriter(w, sum), r)
+	if err != nil {
+		return fail(exitTemporary, fmt.Errorf("fetch %s: %w", v.MediaKey, err))
+	}
+	if have := hex.EncodeToString(sum.Sum(nil)); have != v.SHA256 {
+		return fail(exitIntegrity, fmt.Errorf("%s has %d bytes with SHA-256 %s, the ledger says %d bytes with %s", v.MediaKey, n, have, v.Size, v.SHA256))
+	}
+	return nil
+}

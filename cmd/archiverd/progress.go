@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/archiverd/archiverd/archiver"
+)
+
+const (
+	barInterval = 200 * time.Millisecond
+	logInterval = 30 * time.Second
+)
+
+// progress shows how a run goes: a bar on a terminal, a log line now and then
+// elsewhere.
+type progress struct {
+	bars *mpb.Progress // nil: no terminal
+	w    io.Writer     // where log lines don't tear the bar
+}
+
+func newProgress(stderr io.Writer) *progress {
+	if !isTerminal(stderr) {
+		return &progress{w: stderr}
+	}
+	bars := mpb.New(mpb.WithOutput(stderr), mpb.WithRefreshRate(barInterval))
+	return &progress{bars: bars, w: bars}
+}
+
+// follow shows the counters until the returned function is called, which waits for
+// the last look at them.
+func (p *progress) follow(n *archiver.Progress, log *slog.Logger) (finish func()) {
+	if p.bars != nil {
+		return p.bar(n)
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(logInterval)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				log.Info("under way", "found", n.Found.Load(), "archived", n.Archived.Load(), "failed", n.Failed.Load(),
+					"bytes", n.Bytes.Load(), "deletions", n.Deleted.Load())
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// bar draws recordings done of those found, bytes, rate and the time left.
+func (p *progress) bar(n *archiver.Progress) (finish func()) {
+	begun := time.Now()
+	text := func(decor.Statistics) string { return barText(n, time.Since(begun)) }
+	bar := p.bars.New(0, mpb.BarStyle().Rbound("] ").Lbound(" ["),
+		mpb.BarWidth(30), mpb.AppendDecorators(decor.Any(text)))
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(barInterval)
+		defer t.Stop()
+		for {
+			bar.SetTotal(n.Found.Load()+1, false) // one more: a total that is reached would end the bar
+			bar.SetCurrent(n.Archived.Load() + n.Failed.Load())
+			select {
+			case <-t.C:
+			case <-quit:
+				bar.SetTotal(max(1, n.Found.Load()), false)
+				bar.EnableTriggerComplete()
+				bar.SetCurrent(max(1, n.Found.Load()))
+				return
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-done
+		bar.Abort(false)
+		p.bars.Wait()
+	}
+}
+
+func barText(n *archiver.Progress, took time.Duration) string {
+	found, done, bytes := n.Found.Load(), n.Archived.Load()+n.Failed.Load(), n.Bytes.Load()
+	text := fmt.Sprintf("%d of %d recordings, %s", done, found, size(bytes))
+	if seconds := took.Seconds(); seconds >= 1 {
+		text += fmt.Sprintf(", %s/s", size(int64(float64(bytes)/seconds)))
+	}
+	if done > 0 && done < found {
+		left := time.Duration(float64(took) / float64(done) * float64(found-done))
+		text += fmt.Sprintf(", %s left", left.Round(time.Second))
+	}
+	if failed := n.Failed.Load(); failed > 0 {
+		text += fmt.Sprintf(", %d failed", failed)
+	}
+	return text
+}

@@ -1,0 +1,296 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+func newStatus(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Show inboxes, counts and failures with remedies",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			return a.withLedger(func(_ *config.Config, l *state.Ledger) error { return a.status(l) })
+		},
+	}
+	a.addJSON(c)
+	return c
+}
+
+func (a *app) status(l *state.Ledger) error {
+	inboxes, err := l.Inboxes("")
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(append([]state.Inbox{}, inboxes...))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "INBOX\tCONDITION\tWAITING\tFAILED\tARCHIVED\tDELETED\tVANISHED\tBYTES\tLAST PASS")
+	for _, i := range inboxes {
+		n := i.Counts
+		archived := n[state.StateArchived] + n[state.StateGone] + n[state.StateDeleteRequested]
+		fmt.Fprintf(w, "%s/%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", i.Org, cell(i.ID), or(i.Condition, "new"),
+			n[state.StateListed], n[state.StateFailed], archived, n[state.StateDeleted], n[state.StateVanished], size(i.Bytes), lastPass(i))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, i := range inboxes {
+		if i.Reason != "" {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %s\n", i.Org, cell(i.ID), i.Reason)
+		}
+		if n := i.Counts[state.StateFailed]; n > 0 {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
+		}
+	}
+	return nil
+}
+
+func lastPass(i state.Inbox) string {
+	if i.LastPass == nil {
+		return "never"
+	}
+	s := i.LastPass.End.Local().Format(time.DateTime)
+	if i.LastPass.Error != "" {
+		s += ", ended early"
+	}
+	return s
+}
+
+// filter is what ls selects entries by.
+type filter struct {
+	*selection
+	conversation, name, from, to, state string
+}
+
+func newLs(a *app) *cobra.Command {
+	var f filter
+	c := &cobra.Command{
+		Use:   "ls",
+		Short: "List recordings in the ledger",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			match, err := f.matcher()
+			if err != nil {
+				return fail(exitUsage, err)
+			}
+			return a.withLedger(func(_ *config.Config, l *state.Ledger) error { return a.ls(l, f, match) })
+		},
+	}
+	f.selection = addSelection(c)
+	c.Flags().StringVar(&f.conversation, "conversation", "", "only this conversation `id`")
+	c.Flags().StringVar(&f.name, "name", "", "only names that contain this `text`, in any case")
+	c.Flags().StringVar(&f.from, "from", "", "only recordings created at or after this `date` (2026-11-23, or RFC 3339)")
+	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `date`")
+	c.Flags().StringVar(&f.state, "state", "", "only this `state`: listed, failed, archived, delete_requested, deleted, vanished, gone")
+	a.addJSON(c)
+	return c
+}
+
+// matcher reads the filter.
+func (f filter) matcher() (func(*state.Entry) bool, error) {
+	from, err := date("--from", f.from)
+	if err != nil {
+		return nil, err
+	}
+	to, err := date("--to", f.to)
+	if err != nil {
+		return nil, err
+	}
+	states := []state.State{"", state.StateListed, state.StateFailed, state.StateArchived, state.StateDeleteRequested, state.StateDeleted, state.StateVanished, state.StateGone}
+	if !slices.Contains(states, state.State(f.state)) {
+		return nil, fmt.Errorf("--state %s: there is no such state", f.state)
+	}
+	name := strings.ToLower(f.name)
+	return func(e *state.Entry) bool {
+		created, _ := genesys.ParseTime(e.DateCreated)
+		return (f.state == "" || string(e.State) == f.state) &&
+			(f.conversation == "" || e.ConversationID == f.conversation) &&
+			strings.Contains(strings.ToLower(e.Name), name) &&
+			(from.IsZero() || !created.Before(from)) &&
+			(to.IsZero() || !created.IsZero() && created.Before(to))
+	}, nil
+}
+
+func date(flag, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t, nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return t, fmt.Errorf("%s %s: want a date such as 2026-11-23, or RFC 3339", flag, s)
+	}
+	return t, nil
+}
+
+func (a *app) ls(l *state.Ledger, f filter, match func(*state.Entry) bool) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	if !a.json {
+		fmt.Fprintln(w, "RECORDING\tINBOX\tSTATE\tCREATED\tSIZE\tNAME\tERROR")
+	}
+	err := l.Scan(f.org, f.inbox, func(k state.Key, e *state.Entry) error {
+		if !match(e) {
+			return nil
+		}
+		if a.json {
+			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})
+		}
+		bytes := ""
+		if n := len(e.Versions); n > 0 {
+			bytes = size(e.Versions[n-1].Size)
+		}
+		_, err := fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\n", cell(k.Recording), k.Org, cell(k.Inbox), e.State, cell(e.DateCreated), bytes, short(e.Name), short(e.LastError))
+		return err
+	})
+	return errors.Join(err, w.Flush())
+}
+
+// entryJSON is an entry as --json prints it.
+type entryJSON struct {
+	Org       string `json:"org"`
+	Inbox     string `json:"inbox"`
+	Recording string `json:"recording"`
+	state.Entry
+}
+
+func newShow(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show RECORDING",
+		Short: "Explain one recording: where it stands and why",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return a.withLedger(func(_ *config.Config, l *state.Ledger) error {
+				found, err := find(l, args[0])
+				if err != nil {
+					return err
+				}
+				return a.show(found)
+			})
+		},
+	}
+	a.addJSON(c)
+	return c
+}
+
+// find looks for a recording by its id in every inbox: a recording can have been
+// in several.
+func find(l *state.Ledger, id string) ([]entryJSON, error) {
+	inboxes, err := l.Inboxes("")
+	if err != nil {
+		return nil, err
+	}
+	var found []entryJSON
+	for _, i := range inboxes {
+		e, err := l.Entry(state.Key{Org: i.Org, Inbox: i.ID, Recording: id})
+		switch {
+		case err == nil:
+			found = append(found, entryJSON{i.Org, i.ID, id, e})
+		case !errors.Is(err, state.ErrNotFound):
+			return nil, err
+		}
+	}
+	if len(found) == 0 {
+		return nil, fail(exitUsage, fmt.Errorf("the ledger knows no recording %s: archiverd ls lists those that it knows", cell(id)))
+	}
+	return found, nil
+}
+
+func (a *app) show(found []entryJSON) error {
+	if a.json {
+		for _, e := range found {
+			if err := a.printJSON(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	for _, e := range found {
+		row := func(name, value string) {
+			if value != "" {
+				fmt.Fprintf(w, "%s\t%s\n", name, value)
+			}
+		}
+		row("recording", cell(e.Recording))
+		row("inbox", e.Org+"/"+cell(e.Inbox))
+		row("state", string(e.State)+": "+meaning(e.State))
+		row("name", cell(e.Name))
+		row("conversation", cell(e.ConversationID))
+		row("created", cell(e.DateCreated))
+		row("modified", cell(e.DateModified))
+		row("first listed", stamp(e.ListedAt))
+		row("missing since", stamp(e.MissingSince))
+		row("last error", cell(e.LastError))
+		row("next attempt", stamp(e.NextAttempt))
+		row("deletion asked", stamp(e.DeleteRequestedAt))
+		for i, v := range e.Versions {
+			fmt.Fprintf(w, "\t\nversion %d\tarchived %s, %s, %s\n", i+1, stamp(v.ArchivedAt), v.Format, size(v.Size))
+			row("  media", versioned(v.MediaKey, v.MediaVersionID))
+			row("  manifest", versioned(v.ManifestKey, v.ManifestVersionID))
+			row("  sha256", v.SHA256)
+			row("  checksum", v.Checksum)
+			if v.RetentionMode != "" {
+				row("  locked", v.RetentionMode+" until "+stamp(v.RetainUntil))
+			}
+			row("  suspect", cell(v.Suspect))
+		}
+	}
+	return w.Flush()
+}
+
+// meaning explains a state to its reader.
+func meaning(s state.State) string {
+	switch s {
+	case state.StateListed:
+		return "waits to be archived"
+	case state.StateFailed:
+		return "could not be archived yet"
+	case state.StateArchived:
+		return "media and manifest are in the archive"
+	case state.StateDeleteRequested:
+		return "archived, and Genesys was asked to delete the original"
+	case state.StateDeleted:
+		return "archived, and the original is deleted"
+	case state.StateVanished:
+		return "deleted in Genesys before it could be archived"
+	case state.StateGone:
+		return "archived, and deleted in Genesys by someone else"
+	}
+	return "unknown to this archiverd"
+}
+
+func versioned(key, version string) string {
+	if version == "" {
+		return key
+	}
+	return key + " (version " + version + ")"
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime + " MST")
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

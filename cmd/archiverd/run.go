@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/service"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+type runFlags struct {
+	once, dryRun, strict bool
+	only                 *selection
+}
+
+func newRun(a *app) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run",
+		Short: "Archive on the schedule, or once",
+		Long: `Stays and archives on the configured schedule; with --once, archives one time and
+exits. SIGTERM or SIGINT stops it: transfers under way are finished within
+shutdown_grace, nothing new begins; a second signal ends it at once. Whatever is
+interrupted, the next run goes on.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.run(f) },
+	}
+	c.Flags().BoolVar(&f.once, "once", false, "make one run, then exit")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "with --once: print what would be archived and deleted, and change nothing")
+	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login")
+	f.only = addSelection(c)
+	a.addJSON(c)
+	return c
+}
+
+func (a *app) run(f runFlags) error {
+	if f.dryRun && !f.once {
+		return fail(exitUsage, errors.New("--dry-run goes with --once"))
+	}
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	l, err := openLedger(c, false)
+	if err != nil {
+		return err
+	}
+	switch {
+	case f.dryRun:
+		err = a.dryRun(c, b, l, f)
+	case f.once:
+		err = a.runOnce(c, b, l, f)
+	default:
+		err = a.runScheduled(c, b, l, f)
+	}
+	return errors.Join(err, l.Close())
+}
+
+// runOnce makes one run and says how it went on stdout.
+func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+	shown := newProgress(a.stderr)
+	log := a.logger(c.Log, shown.w)
+	report, code, err := a.oneRun(c, b, l, f, log, shown)
+	if err != nil {
+		return err
+	}
+	if err := a.printReport(report, code); err != nil {
+		return err
+	}
+	if code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// runScheduled stays until it is told to stop.
+func (a *app) runScheduled(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+	log := a.logger(c.Log, a.stderr)
+	log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
+	service.Run(a.stop, c.Schedule.Parsed, c.Schedule.Timezone, log, func() {
+		if _, _, err := a.oneRun(c, b, l, f, log, &progress{}); err != nil {
+			log.Error("the run failed", "error", err)
+		}
+	})
+	log.Info("archiverd stops")
+	return nil
+}
+
+// oneRun makes one pass over every selected inbox.
+func (a *app) oneRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags, log *slog.Logger, shown *progress) (*archiver.Report, int, error) {
+	open, err := openInboxes(c, l, *f.only, log)
+	if err != nil {
+		return nil, 0, err
+	}
+	passes := make([]archiver.Inbox, len(open))
+	for i, in := range open {
+		passes[i] = in.Inbox
+	}
+	arch := newArchiver(c, b, l, log)
+	ctx, cancel := a.withGrace(c.ShutdownGrace)
+	defer cancel()
+	finish := shown.follow(&arch.Progress, log)
+	report := arch.Run(ctx, a.stop, passes)
+	finish()
+	for _, in := range open {
+		err = errors.Join(err, in.close())
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	failing := make([]int64, len(open))
+	for i, in := range open {
+		known, err := l.Inbox(in.Org, in.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		failing[i] = known.Counts[state.StateFailed]
+		if r := report.Inboxes[i]; r.Err != nil {
+			log.Error("the pass ended early", "org", r.Org, "inbox", r.Inbox, "error", r.Err)
+		}
+	}
+	code := runCode(report, failing, f.strict)
+	log.Info("run done", "inboxes", len(open), "exit_code", code, "took", report.End.Sub(report.Start).Round(time.Millisecond).String())
+	return report, code, nil
+}
+
+// withGrace returns a context that ends some time after the request to stop.
+func (a *app) withGrace(grace time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	release := context.AfterFunc(a.stop, func() {
+		select {
+		case <-time.After(grace):
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() { release(); cancel() }
+}
+
+func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+	log := a.logger(c.Log, a.stderr)
+	open, err := openInboxes(c, l, *f.only, log)
+	if err != nil {
+		return err
+	}
+	arch := newArchiver(c, b, l, log)
+	emit, flush := a.planPrinter()
+	report := &archiver.Report{}
+	for _, in := range open {
+		perr := arch.Plan(a.stop, a.stop, in.Inbox, emit)
+		report.Inboxes = append(report.Inboxes, archiver.InboxReport{Org: in.Org, Inbox: in.ID, Err: perr})
+		if perr != nil {
+			log.Error("the inbox could not be listed", "org", in.Org, "inbox", in.ID, "error", perr)
+		}
+		err = errors.Join(err, in.close())
+	}
+	if err := errors.Join(err, flush()); err != nil {
+		return err
+	}
+	if code := runCode(report, make([]int64, len(open)), f.strict); code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+// planPrinter prints a line, or a JSON object, for each recording as it is seen.
+func (a *app) planPrinter() (emit func(archiver.Planned) error, flush func() error) {
+	if a.json {
+		return func(p archiver.Planned) error { return a.printJSON(p) }, func() error { return nil }
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "ACTION\tINBOX\tRECORDING\tNAME\tREASON")
+	return func(p archiver.Planned) error {
+		_, err := fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\n", p.Action, p.Org, cell(p.Inbox), cell(p.Recording), cell(p.Name), cell(p.Reason))
+		return err
+	}, w.Flush
+}
+
+// reportJSON is a run as --json prints it.
+type reportJSON struct {
+	Start    time.Time         `json:"start"`
+	End      time.Time         `json:"end"`
+	ExitCode int               `json:"exit_code"`
+	Inboxes  []inboxReportJSON `json:"inboxes"`
+}
+
+type inboxReportJSON struct {
+	Org     string     `json:"org"`
+	Inbox   string     `json:"inbox"`
+	Pass    state.Pass `json:"pass"`
+	Error   string     `json:"error,omitempty"`
+	Foreign []string   `json:"foreign,omitempty"`
+	Corrupt []string   `json:"corrupt,omitempty"`
+}
+
+func (a *app) printReport(r *archiver.Report, code int) error {
+	if a.json {
+		out := reportJSON{Start: r.Start, End: r.End, ExitCode: code, Inboxes: []inboxReportJSON{}}
+		for _, in := range r.Inboxes {
+			j := inboxReportJSON{Org: in.Org, Inbox: in.Inbox, Pass: in.Pass, Foreign: in.Foreign, Corrupt: in.Corrupt}
+			if in.Err != nil {
+				j.Error = in.Err.Error()
+			}
+			out.Inboxes = append(out.Inboxes, j)
+		}
+		return a.printJSON(out)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "INBOX\tLISTED\tARCHIVED\tFAILED\tBYTES\tDELETIONS\tRESULT")
+	for _, in := range r.Inboxes {
+		p := in.Pass
+		fmt.Fprintf(w, "%s/%s\t%d\t%d\t%d\t%s\t%d\t%s\n", in.Org, cell(in.Inbox), p.Listed, p.Archived, p.Failed, size(p.Bytes), p.DeleteRequested, result(in))
+	}
+	return w.Flush()
+}
+
+func result(in archiver.InboxReport) string {
+	switch {
+	case in.Err != nil:
+		return cell(in.Err.Error())
+	case len(in.Corrupt) > 0:
+		return fmt.Sprintf("stored bytes are wrong: %v", in.Corrupt)
+	case len(in.Foreign) > 0:
+		return fmt.Sprintf("foreign objects stand in the way: %v", in.Foreign)
+	case in.Pass.Failed > 0:
+		return fmt.Sprintf("%d failed; archiverd ls --state failed tells why", in.Pass.Failed)
+	case !in.Pass.Complete:
+		return "the listing kept changing; nothing was deleted"
+	}
+	return "ok"
+}
