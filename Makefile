@@ -1,0 +1,32 @@
+# What the tests and checks need is installed below .tools, at the versions named here.
+VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
+MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+export GOBIN := $(CURDIR)/.tools
+
+.PHONY: build demo test check clean
+
+build: ## the binary, in bin/
+	go build -trimpath -o bin/archiverd ./cmd/archiverd
+
+demo: build ## archive a simulated inbox, twice, and look at the result
+	go run ./integration_test/demo -archiverd bin/archiverd
+
+test: .tools/versitygw .tools/minio ## every test, integration with real S3 servers included
+	go test -count=1 -timeout 15m ./...
+
+check: .tools/versitygw .tools/minio .tools/staticcheck ## what CI checks beside the tests
+	.ci/check
+
+.tools/versitygw:
+	go install $(VERSITYGW)
+
+.tools/minio:
+	go install $(MINIO)
+
+.tools/staticcheck:
+	go install $(STATICCHECK)
+
+clean:
+	rm -rf bin .tools
