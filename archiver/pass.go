@@ -70,7 +70,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	p := &pass{
 		Archiver: a,
 		in:       in,
-		keys:     keyspace{a.Prefix, in.Org, in.ID},
+		keys:     keyspace{a.root(), in.Org, in.ID},
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
 		seed:     maphash.MakeSeed(),
 		seen:     map[uint64]uint8{},
@@ -98,13 +98,13 @@ func (p *pass) run(ctx context.Context) error {
 		return &ledgerError{err}
 	}
 	p.inbox = inbox
-	owned, err := p.claim(ctx)
-	if err != nil {
-		return err
-	}
 	walkErr := p.walk(ctx, p.absorb)
 	if walkErr != nil && (failsPass(walkErr) || !temporary(walkErr)) {
 		return walkErr
+	}
+	owned, err := p.claim(ctx) // only now: what can't even be listed claims nothing
+	if err != nil {
+		return err
 	}
 	// A listing that broke off has still shown recordings that can be saved now.
 	if err := p.transferAll(ctx); err != nil {

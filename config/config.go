@@ -57,7 +57,7 @@ type Storage struct {
 	Endpoint        string // http or https, without a trailing slash; empty: AWS
 	Region          string // required for AWS; default us-east-1 where Endpoint is set
 	Bucket          string
-	Prefix          string // without slashes at its ends; may be empty: the whole bucket; default genesys
+	Prefix          string // not empty, without slashes at its ends; default genesys
 	PathStyle       bool
 	AccessKeyID     string // empty: the AWS default credential chain
 	SecretAccessKey Secret // set exactly where AccessKeyID is

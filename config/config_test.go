@@ -345,3 +345,21 @@ func TestSecretFileBesideTheConfiguration(t *testing.T) {
 		t.Errorf("the secret is %q", got)
 	}
 }
+
+// TestAbsoluteSecretFile isn't looked up among the credentials, even where one of that path is.
+func TestAbsoluteSecretFile(t *testing.T) {
+	dir := folder(t, map[string]string{"acme.secret": "absolute"})
+	absolute := filepath.Join(dir, "acme.secret")
+	credentials := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(credentials, dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(credentials, absolute), []byte("another"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(minimal, "client_secret: hunter2", "client_secret_file: "+absolute, 1)
+	c := mustLoad(t, text, map[string]string{"CREDENTIALS_DIRECTORY": credentials})
+	if got := c.Organizations[0].ClientSecret.Reveal(); got != "absolute" {
+		t.Errorf("the secret is %q", got)
+	}
+}

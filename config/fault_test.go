@@ -288,3 +288,12 @@ func TestFaultsHideSecrets(t *testing.T) {
 		}
 	}
 }
+
+func TestUnpanicked(t *testing.T) {
+	if _, err := unpanicked(func() (int, error) { panic("hunter2") }); err == nil || err.Error() != "not understood" {
+		t.Errorf("a panic became %v", err)
+	}
+	if n, err := unpanicked(func() (int, error) { return 1, nil }); n != 1 || err != nil {
+		t.Errorf("got %d, %v", n, err)
+	}
+}

@@ -61,9 +61,8 @@ func organizations(values []value) []Organization {
 	for i, v := range values {
 		s := v.section()
 		all[i].decode(s)
-		name := s.get("name")
-		if first, taken := owner[all[i].Name]; taken && !name.faulty() {
-			name.fault("%s has the same name; give each its own", first)
+		if first, taken := owner[all[i].Name]; taken {
+			s.get("name").fault("%s has the same name; give each its own", first)
 		} else if all[i].Name != "" {
 			owner[all[i].Name] = v.path
 		}

@@ -120,13 +120,6 @@ func matching(want, pattern string) rule[string] {
 
 func anyText(want string) rule[string] { return matching(want, `.*`) }
 
-// secretText accepts any text but "".
-func secretText(want string) rule[string] {
-	r := matching(want, `.+`)
-	r.private = true
-	return r
-}
-
 func oneOf(choices ...string) rule[string] {
 	named := slices.Clone(choices)
 	if i := slices.Index(named, ""); i >= 0 {
@@ -235,10 +228,10 @@ func domain() rule[string] {
 	}}
 }
 
-// prefix accepts the beginning of every object key, or "".
+// prefix accepts the beginning of every object key. "" would make them begin with a slash.
 func prefix() rule[string] {
 	r := matching("a prefix such as genesys or archive/genesys: at most 200 of A-Z a-z 0-9 . _ = - and single slashes within",
-		`|[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*`)
+		`[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*`)
 	plain := r.parse
 	r.parse = func(s string) (string, bool) {
 		_, ok := plain(s)

@@ -13,7 +13,7 @@ func TestRules(t *testing.T) {
 		rule         rule[string]
 		good, faulty string // separated by |
 	}{
-		{"prefix", prefix(), "|genesys|a/b/c|A.b_c=d-e|..a|" + strings.Repeat("x", 200), "/a|a/|a//b|a b|é|a/../b|.|a/.|" + strings.Repeat("x", 201)},
+		{"prefix", prefix(), "genesys|a/b/c|A.b_c=d-e|..a|" + strings.Repeat("x", 200), "|/a|a/|a//b|a b|é|a/../b|.|a/.|" + strings.Repeat("x", 201)},
 		{"address", address("a URL"), "|http://x|https://x.example:8443/base/|http://127.0.0.1|http://[::1]:1", "x|//x|ftp://x|http://|http://u@x|http://x?q|http://x?|http://x#f|http://x:0|http://x:65536|http://x:|http://:80|http://a b|http://x/%zz|https://é"},
 		{"link target", linkTarget(), "a|A.example|a_b-c.example|10.0.0.1|::1|10.0.0.0/8|fd00::/8", "|.|a.|.a|-a|a-|*.a|a:1|10.0.0|1.2.3.4.5|10.0.0.0/|[::1]|" + strings.Repeat("a", 64)},
 		{"domain", domain(), "|mypurecloud.ie|usw2.pure.cloud|MyPureCloud.com", "mypurecloud|https://mypurecloud.ie|login.mypurecloud.ie|apps.mypurecloud.ie|mypurecloud.ie/"},

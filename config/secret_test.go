@@ -35,7 +35,7 @@ func TestSecretsRedact(t *testing.T) {
 		text, _ := value.(interface{ MarshalText() ([]byte, error) }).MarshalText()
 		fmt.Fprintln(&shown, value.String(), value.(fmt.GoStringer).GoString(), string(text))
 	}
-	for _, leak := range []string{"a: [b", "613a205b62", "613A205B62", "0123456789abcdef", "MDEyMzQ1Njc4", "30313233", "[48 49 50", "from systemd"} {
+	for _, leak := range []string{"a: [b", "613a205b62", "613A205B62", "0123456789abcdef", "MDEyMzQ1Njc4", "30313233", "[48 49 50", "- 48\n", "48, 49", "from systemd"} {
 		if strings.Contains(shown.String(), leak) {
 			t.Errorf("%q was shown", leak)
 		}
@@ -45,10 +45,15 @@ func TestSecretsRedact(t *testing.T) {
 	}
 }
 
-func TestEmptySecret(t *testing.T) {
+func TestSecretText(t *testing.T) {
 	var zero Secret
 	if got := fmt.Sprintf("%v%s%#v", zero, NewSecret(""), Key(nil)); got != "" || zero.Reveal() != "" {
 		t.Errorf("empty secrets show %q", got)
+	}
+	for _, verb := range []string{"%v", "%#v", "%d", "%x"} {
+		if got := fmt.Sprintf(verb+verb, NewSecret("x"), Key("x")); got != redacted+redacted {
+			t.Errorf("%s shows %q", verb, got)
+		}
 	}
 	if data, err := json.Marshal(NewSecret("x")); err != nil || string(data) != `"REDACTED"` {
 		t.Errorf("JSON is %s, %v", data, err)

@@ -63,11 +63,14 @@ func (d *decoder) parse(data []byte) *ast.MappingNode {
 	if !d.plainText(data) {
 		return nil
 	}
-	tokens := lexer.Tokenize(string(data))
-	if !d.survey(tokens) {
+	tokens, err := unpanicked(func() (token.Tokens, error) { return lexer.Tokenize(string(data)), nil })
+	if err == nil && !d.survey(tokens) {
 		return nil
 	}
-	file, err := parseTokens(tokens)
+	var file *ast.File
+	if err == nil {
+		file, err = unpanicked(func() (*ast.File, error) { return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) })
+	}
 	if err != nil {
 		if len(d.faults) == 0 { // else the survey named the cause
 			d.syntaxFault(err, data)
@@ -91,14 +94,14 @@ func (d *decoder) parse(data []byte) *ast.MappingNode {
 	return nil
 }
 
-// parseTokens keeps a panic of the parser from ending the process.
-func parseTokens(tokens token.Tokens) (file *ast.File, err error) {
+// unpanicked makes an error of a panic of the YAML library. None is known; but none is to end a service that reloads.
+func unpanicked[T any](f func() (T, error)) (t T, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errors.New("not understood")
 		}
 	}()
-	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+	return f()
 }
 
 // plainText refuses what no YAML may hold and no terminal should get.

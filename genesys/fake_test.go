@@ -1,7 +1,6 @@
 package genesys
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -229,13 +228,4 @@ func asError(t *testing.T, err error) *Error {
 		t.Fatalf("error %v (%T) is no *Error", err, err)
 	}
 	return e
-}
-
-func mustJSON(t *testing.T, v any) string {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

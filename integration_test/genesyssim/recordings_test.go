@@ -74,8 +74,7 @@ func TestListingOrder(t *testing.T) {
 }
 
 func TestListingDrift(t *testing.T) {
-	var w *world
-	w = newWorld(t, Options{OnPage: func(i *Inbox, page int) {
+	w := newWorld(t, Options{OnPage: func(i *Inbox, page int) {
 		if page == 1 {
 			i.Add(Recording{ID: "new"})
 		}

@@ -1,0 +1,55 @@
+package archiver
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+// TestMain stops the servers that tests share before it looks for leaks.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(stopping{m}) }
+
+type stopping struct{ *testing.M }
+
+func (s stopping) Run() int {
+	code := s.M.Run()
+	for _, shared := range []*sharedServer{&checking, &echoing} {
+		if shared.server == nil {
+			continue
+		}
+		if err := shared.server.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "stop", shared.server.Name+":", err)
+			code = max(code, 1)
+		}
+	}
+	return code
+}
+
+// checking compares and shows checksums and keeps locks and versions; echoing is
+// in this process and knows none of that, but shows the headers it was sent.
+var (
+	checking = sharedServer{start: storagetest.StartVersitygw}
+	echoing  = sharedServer{start: func() (*storagetest.Server, error) { return storagetest.StartFake() }}
+)
+
+// sharedServer is started by the first test that asks for it; each has a bucket of its own.
+type sharedServer struct {
+	start  func() (*storagetest.Server, error)
+	once   sync.Once
+	server *storagetest.Server
+	err    error
+}
+
+func (s *sharedServer) get(t *testing.T) *storagetest.Server {
+	t.Helper()
+	s.once.Do(func() { s.server, s.err = s.start() })
+	if s.err != nil {
+		t.Fatal(s.err)
+	}
+	return s.server
+}
