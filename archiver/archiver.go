@@ -39,7 +39,7 @@ import (
 type Options struct {
 	Bucket    objects
 	Ledger    ledger
-	Prefix    string        // of every key, without slashes at its ends; may be empty
+	Prefix    string        // of every key, without slashes at its ends
 	Workers   int           // transfers at a time
 	Memory    int64         // bytes of transfer buffers in all, at least PartSize
 	Bandwidth int64         // bytes a second downloaded in all; 0: unlimited
@@ -97,14 +97,6 @@ func New(o Options) *Archiver {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))
 	}
 	return a
-}
-
-// root is what every key begins with.
-func (a *Archiver) root() string {
-	if a.Prefix == "" {
-		return ""
-	}
-	return a.Prefix + "/"
 }
 
 // maxPasses bounds the inboxes listed side by side; the transfers of all share

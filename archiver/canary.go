@@ -27,7 +27,7 @@ func (a *Archiver) storeTrusted(ctx context.Context) (bool, error) {
 	if a.canary.sung {
 		return a.canary.trusted, nil
 	}
-	dir := a.root() + "doctor/" + a.Ledger.ID()
+	dir := a.Prefix + "/doctor/" + a.Ledger.ID()
 	checks, err := a.refusesCorrupt(ctx, dir+"-corrupt")
 	if err != nil {
 		return false, err

@@ -16,8 +16,7 @@ const maxPlainID = 200
 // keyspace builds the object keys of one inbox. Nothing from the API enters a
 // key but ids, escaped.
 type keyspace struct {
-	prefix     string // of every key, with its slash; or empty
-	org, inbox string
+	prefix, org, inbox string
 }
 
 // media returns the key of a recording's first media object. dateCreated is as
@@ -32,12 +31,12 @@ func (k keyspace) dated(kind, dateCreated string) string {
 		t = t.UTC()
 		day = fmt.Sprintf("year=%04d/month=%02d/day=%02d/", t.Year(), t.Month(), t.Day())
 	}
-	return k.prefix + kind + "/org=" + k.org + "/inbox=" + escapeID(k.inbox) + "/" + day
+	return k.prefix + "/" + kind + "/org=" + k.org + "/inbox=" + escapeID(k.inbox) + "/" + day
 }
 
 // owner returns the key of the claim on the inbox.
 func (k keyspace) owner() string {
-	return k.prefix + "owners/org=" + k.org + "/inbox=" + escapeID(k.inbox) + ".json"
+	return k.prefix + "/owners/org=" + k.org + "/inbox=" + escapeID(k.inbox) + ".json"
 }
 
 // nth returns the n-th key beside the first: itself for 1, then {stem}~2.{ext}.
@@ -49,8 +48,8 @@ func nth(first string, n int, f genesys.Format) string {
 
 // manifest returns the n-th manifest key that belongs to a recording's first media key.
 func (k keyspace) manifest(first string, n int) string {
-	rest := strings.TrimPrefix(stem(first), k.prefix+"media/")
-	return numbered(k.prefix+"manifests/"+rest, n) + ".json"
+	rest := strings.TrimPrefix(stem(first), k.prefix+"/media/")
+	return numbered(k.prefix+"/manifests/"+rest, n) + ".json"
 }
 
 // stem cuts the extension off. Escaped ids hold no dot, so the last one begins it.

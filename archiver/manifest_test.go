@@ -40,7 +40,10 @@ func TestManifestKeepsTheRecordingAsItCame(t *testing.T) {
 }
 
 func TestManifestFollowsItsSchema(t *testing.T) {
-	schema := jsonschema.MustCompile("../docs/manifest.schema.json")
+	schema, err := jsonschema.NewCompiler().Compile("../docs/manifest.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	text, err := fullManifest(`{"id":"r"}`).encode()
 	if err != nil {
 		t.Fatal(err)

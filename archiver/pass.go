@@ -70,7 +70,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	p := &pass{
 		Archiver: a,
 		in:       in,
-		keys:     keyspace{a.root(), in.Org, in.ID},
+		keys:     keyspace{a.Prefix, in.Org, in.ID},
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
 		seed:     maphash.MakeSeed(),
 		seen:     map[uint64]uint8{},

@@ -23,7 +23,8 @@ func (a *Archiver) retry(ctx context.Context, f func() error) error {
 	wait, holds := 300*time.Millisecond, 0
 	for n := 1; ; n++ {
 		err := f()
-		if err == nil || !temporary(err) || errors.Is(err, genesys.ErrChanged) { // changed bytes stay so: it is the download that begins again
+		// Media that changed stay so: not this request is repeated but the download.
+		if err == nil || !temporary(err) || errors.Is(err, genesys.ErrChanged) {
 			return err
 		}
 		if tooMany(err) && holds < maxHolds {

@@ -109,24 +109,7 @@ func (w *wire) altered(name, header, value string) {
 	})
 }
 
-// flipped inverts the first byte of the bodies of requests or, where reply is
-// true, of replies of a name.
-func (w *wire) flipped(name string, reply bool) {
-	w.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
-		if n != name {
-			return send()
-		}
-		if !reply {
-			req.Body = flip(req.Body)
-		}
-		resp, err := send()
-		if err == nil && reply {
-			resp.Body = flip(resp.Body)
-		}
-		return resp, err
-	})
-}
-
+// flip inverts the last byte of a body.
 func flip(body io.ReadCloser) io.ReadCloser {
 	defer body.Close()
 	b, _ := io.ReadAll(body)

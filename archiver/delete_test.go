@@ -1,0 +1,265 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// TestDeletes is the control for all the reasons to keep an original: where nothing
+// speaks against it, each is asked for once, and the next complete walk says deleted.
+func TestDeletes(t *testing.T) {
+	for name, on := range map[string]*sharedServer{"a store that checks": &checking, "a store that only echoes": &echoing} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, on, false)
+			ids := r.add(3)
+			r.passed(deleting)
+			for _, id := range ids {
+				if e := r.wantState(id, state.StateDeleteRequested); e.DeleteAttempts != 1 {
+					t.Errorf("%s: %d attempts", id, e.DeleteAttempts)
+				}
+			}
+			r.passed(deleting)
+			for _, id := range ids {
+				r.wantState(id, state.StateDeleted)
+			}
+			got := r.requests(opDelete)
+			slices.Sort(got)
+			wantSame(t, "deletions", got, ids)
+		})
+	}
+}
+
+// keeps breaks one condition of a deletion between two passes, and wants no DELETE.
+type keeps struct {
+	name  string
+	first func(*Options) // of the pass that archives
+	rig   func(*rig)     // what is broken before the pass that could delete
+	pass  func(*Options) // and of that pass
+	lock  bool
+	err   string // that the pass fails with
+}
+
+func TestKeepsOriginal(t *testing.T) {
+	none := func(*Options) {}
+	for _, c := range []keeps{
+		{name: "deletions are off", rig: func(*rig) {}, pass: func(o *Options) { o.Delete.Enabled = false }},
+		{name: "the cap is reached", rig: func(*rig) {}, pass: func(o *Options) { o.Delete.MaxPerPass = 0 }},
+		{name: "it was archived too lately", rig: func(*rig) {}, pass: func(o *Options) { o.Delete.After = time.Hour }},
+		{name: "another ledger owns the inbox", rig: (*rig).otherOwner},
+		{name: "the walk is not complete", rig: func(r *rig) {
+			r.cloud.Configure(func(o *genesyssim.Options) {
+				o.OnPage = func(i *genesyssim.Inbox, _ int) { // a new old one for each page
+					i.Add(genesyssim.Recording{ID: "late-" + time.Now().Format("150405.000000000"), Duration: 100 * time.Millisecond, DateCreated: time.Now().Add(-time.Hour)})
+				}
+				o.TotalOffset = 1
+			})
+		}},
+		{name: "users/me refuses to answer", rig: func(r *rig) {
+			r.cloud.Configure(func(o *genesyssim.Options) { o.RefuseMe = true })
+			r.in = r.inboxOf(r.user)
+		}},
+		{name: "Genesys' clock differs", err: "clock", rig: func(r *rig) {
+			r.cloud.Configure(func(o *genesyssim.Options) { o.DateSkew = 6 * time.Minute })
+		}},
+		{name: "the store's clock differs", err: "clock", rig: func(r *rig) {
+			r.wire.use(header("", "Date", time.Now().Add(-6*time.Minute).UTC().Format(http.TimeFormat)))
+		}},
+		{name: "the media's size differs", rig: func(r *rig) { r.wire.altered("HEAD media", "Content-Length", "1") }},
+		{name: "the media's checksum differs", rig: func(r *rig) {
+			r.wire.altered("HEAD media", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+		}},
+		{name: "the manifest's checksum differs", rig: func(r *rig) {
+			r.wire.altered("HEAD manifests", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+		}},
+		{name: "the media are missing", rig: func(r *rig) { r.wire.use(absentFor("HEAD media")) }},
+		{name: "the manifest is missing", rig: func(r *rig) { r.wire.use(absentFor("HEAD manifests")) }},
+		{name: "the media differ when read back", rig: func(r *rig) {
+			r.wire.altered("HEAD media", "X-Amz-Checksum-Sha256", "")
+			r.wire.also(flippedReply("GET media"))
+		}},
+		{name: "the manifest differs when read back", rig: func(r *rig) {
+			r.wire.altered("HEAD manifests", "X-Amz-Checksum-Sha256", "")
+			r.wire.also(flippedReply("GET manifests"))
+		}},
+		{name: "the retention is shorter", lock: true, rig: func(r *rig) {
+			r.wire.altered("HEAD media", "X-Amz-Object-Lock-Retain-Until-Date", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		}, err: "retention"},
+		{name: "the retention is gone", lock: true, rig: func(r *rig) { r.wire.altered("HEAD manifests", "X-Amz-Object-Lock-Mode", "") }, err: "retention"},
+		{name: "a lifecycle rule expires the media first", rig: func(r *rig) {
+			r.wire.altered("HEAD media", "X-Amz-Expiration", `expiry-date="Fri, 01 Jan 2027 00:00:00 GMT", rule-id="x"`)
+		}},
+		{name: "it can't be looked at", rig: func(r *rig) {
+			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.Status(500, "internal.server.error")})
+		}},
+		{name: "it is not there any more", rig: func(r *rig) {
+			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.Status(404, "not.found")})
+		}},
+		{name: "it changed after the walk", rig: func(r *rig) {
+			r.cloud.Configure(func(o *genesyssim.Options) {
+				o.OnPage = func(i *genesyssim.Inbox, _ int) { i.Change("rec-01") }
+			})
+		}},
+		{name: "the media are suspect", rig: func(*rig) {}, first: nil, pass: nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, &checking, c.lock)
+			edit := []func(*genesyssim.Recording){func(*genesyssim.Recording) {}}
+			passes := 1
+			if strings.Contains(c.name, "suspect") {
+				edit[0] = func(rec *genesyssim.Recording) { rec.MediaDuration = 5 * time.Second }
+				passes = suspectPass
+			}
+			r.add(1, edit...)
+			for range passes {
+				r.pass(or(c.first, none))
+			}
+			r.wantState("rec-01", state.StateArchived)
+			c.rig(r)
+			a := r.archiver(deleting, or(c.pass, none))
+			ctx := context.Background()
+			err := a.Run(ctx, ctx, []Inbox{r.in}).Inboxes[0].Err
+			r.wire.use(nil)
+			if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
+				t.Errorf("the pass ended with %v, want %q", err, c.err)
+			}
+			if sent := r.requests(opDelete); len(sent) != 0 {
+				t.Errorf("deleted %q", sent)
+			}
+		})
+	}
+}
+
+func or[T any](f, other func(T)) func(T) {
+	if f == nil {
+		return other
+	}
+	return f
+}
+
+// otherOwner puts another ledger's claim in the place of this one's.
+func (r *rig) otherOwner() {
+	r.t.Helper()
+	r.closeLedger()
+	r.path += ".other"
+	r.openLedger()
+	r.login(r.user)
+	r.passed()
+}
+
+type rule = func(string, *http.Request, func() (*http.Response, error)) (*http.Response, error)
+
+// header sets a header of the replies to requests of a name, or of all.
+func header(name, key, value string) rule {
+	return func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		resp, err := send()
+		if err == nil && (name == "" || n == name) {
+			resp.Header.Set(key, value)
+		}
+		return resp, err
+	}
+}
+
+func absentFor(name string) rule {
+	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if n == name {
+			return answer(req, http.StatusNotFound, ""), nil
+		}
+		return send()
+	}
+}
+
+func flippedReply(name string) rule {
+	return func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		resp, err := send()
+		if err == nil && n == name {
+			resp.Body = flip(resp.Body)
+		}
+		return resp, err
+	}
+}
+
+// also adds a rule to the one in force.
+func (w *wire) also(more rule) {
+	w.mu.Lock()
+	before := w.rule
+	w.mu.Unlock()
+	w.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		return more(n, req, func() (*http.Response, error) { return before(n, req, send) })
+	})
+}
+
+// orderLedger and orderAPI write down what a deletion does in which order.
+type orderLedger struct {
+	ledger
+	log *[]string
+}
+
+func (l orderLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	e, err := l.ledger.Move(k, from, to, edit)
+	*l.log = append(*l.log, string(to))
+	return e, err
+}
+
+type orderAPI struct {
+	recordingsAPI
+	log *[]string
+	err error
+}
+
+func (a orderAPI) DeleteRecording(ctx context.Context, id string) error {
+	*a.log = append(*a.log, "DELETE")
+	if a.err != nil {
+		return a.err
+	}
+	return a.recordingsAPI.DeleteRecording(ctx, id)
+}
+
+func TestDeletionIsDurableBeforeItIsSent(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		want []string
+	}{
+		{"accepted", nil, []string{"archived", "delete_requested", "DELETE"}},
+		{"refused", &genesys.Error{Op: opDelete, Status: 409, Code: "request.conflict", Parsed: true}, []string{"archived", "delete_requested", "DELETE", "archived"}},
+		{"no reply", &genesys.Error{Op: opDelete, Err: errors.New("connection reset")}, []string{"archived", "delete_requested", "DELETE"}},
+		{"timed out there", &genesys.Error{Op: opDelete, Status: 408, Code: "client.timeout", Parsed: true}, []string{"archived", "delete_requested", "DELETE"}},
+		{"refused by who knows whom", &genesys.Error{Op: opDelete, Status: 409}, []string{"archived", "delete_requested", "DELETE"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, &checking, false)
+			r.add(1)
+			var log []string
+			r.in.API = orderAPI{r.in.API, &log, c.err}
+			r.passed(deleting, func(o *Options) { o.Ledger = orderLedger{o.Ledger, &log} })
+			wantSame(t, "steps", log, c.want)
+		})
+	}
+}
+
+func TestDeletionThatDidNotHappen(t *testing.T) {
+	r := newRig(t, &checking, false)
+	r.add(1)
+	r.cloud.Configure(func(o *genesyssim.Options) { o.DeletedListings = -1 })
+	r.passed(deleting)
+	r.passed(deleting)
+	r.wantState("rec-01", state.StateDeleteRequested) // it may only be slow
+	r.edit("rec-01", func(e *state.Entry) { e.DeleteRequestedAt = e.DeleteRequestedAt.Add(-listingLag) })
+	r.passed() // deletions off: what it becomes is to be seen
+	if e := r.wantState("rec-01", state.StateArchived); e.DeleteAttempts != 1 {
+		t.Errorf("%d attempts counted", e.DeleteAttempts)
+	}
+	r.passed(deleting)
+	if e := r.wantState("rec-01", state.StateDeleteRequested); e.DeleteAttempts != 2 {
+		t.Errorf("%d attempts counted", e.DeleteAttempts)
+	}
+}
