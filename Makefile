@@ -5,7 +5,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test check clean
+.PHONY: build demo test check tools clean
 
 build: ## the binary, in bin/
 	go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -13,11 +13,13 @@ build: ## the binary, in bin/
 demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
 
-test: .tools/versitygw .tools/minio ## every test, integration with real S3 servers included
+test: tools ## every test, integration with real S3 servers included
 	go test -count=1 -timeout 15m ./...
 
-check: .tools/versitygw .tools/minio .tools/staticcheck ## what CI checks beside the tests
+check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/check
+
+tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 
 .tools/versitygw:
 	go install $(VERSITYGW)

@@ -70,30 +70,23 @@ func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *M
 			Metadata:    p.keys.metadata(k.Recording, e.DateModified, p.in.Format),
 			Retention:   lock,
 		}, text)
-		if !errors.Is(err, storage.ErrExists) {
-			return obj, sum, err
-		}
+		return obj, sum, placeTaken(err)
 	}
 	return storage.Object{}, "", fmt.Errorf("no free key for the manifest of %s: %d are taken", m.Media.Key, maxPlaces)
 }
 
-// putProved creates a small object and proves that the store holds it. An object in
-// its place with the same bytes is the one just written, by a put whose reply was
-// lost; any other is ErrExists. It returns the SHA-256 in hex.
+// putProved creates a small object and proves that the store holds it. It returns
+// the SHA-256 in hex.
 func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (storage.Object, string, error) {
 	d := newDigest(genesys.FormatNone)
 	d.Write(text)
 	sum := fmt.Sprintf("%x", d.sum())
 	obj, err := p.Bucket.Put(ctx, n, text, d.sum())
-	exists := errors.Is(err, storage.ErrExists)
-	if err != nil && !exists {
+	if err != nil {
 		return obj, sum, err
 	}
-	obj, _, proof := p.prove(ctx, n.Key, obj.VersionID, d, n.Retention)
-	if exists && errors.Is(proof, errCorrupt) {
-		return obj, sum, err
-	}
-	return obj, sum, proof
+	obj, _, err = p.prove(ctx, n.Key, obj.VersionID, d, n.Retention)
+	return obj, sum, err
 }
 
 // enter writes the archived version into the ledger.

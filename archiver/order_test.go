@@ -30,8 +30,11 @@ func TestWriteOrder(t *testing.T) {
 			t.Parallel()
 			steps := c.undisturbed(t)
 			for n := range steps {
+				if !c.concerns(steps, n) {
+					continue
+				}
 				for _, after := range []bool{false, true} {
-					for _, crash := range []bool{false, true} {
+					for _, crash := range c.ways() {
 						t.Run(stepName(n, steps[n], after, crash), func(t *testing.T) {
 							c.broken(t, n, after, crash)
 						})
@@ -66,6 +69,24 @@ func (c orderCase) rig(t *testing.T) *rig {
 	return r
 }
 
+// concerns leaves the steps that a multipart upload has in common with a put to
+// the latter: they would only move 8 MiB once more.
+func (c orderCase) concerns(steps []string, n int) bool {
+	if c.recording.Size <= PartSize {
+		return true
+	}
+	return n >= slices.Index(steps, "POST media create") && n < slices.Index(steps, "HEAD manifests")
+}
+
+// ways tells whether a step can go wrong without a crash too. What a multipart
+// upload does then is the same on every store.
+func (c orderCase) ways() []bool {
+	if c.recording.Size > PartSize && c.on == &echoing {
+		return []bool{true}
+	}
+	return []bool{false, true}
+}
+
 // undisturbed gives the steps of a pass in which nothing fails. What it looks
 // for proves that the table of steps is the whole write order.
 func (c orderCase) undisturbed(t *testing.T) []string {
@@ -76,7 +97,7 @@ func (c orderCase) undisturbed(t *testing.T) []string {
 	}
 	r.wantArchived("rec-01")
 	r.wantOnce()
-	order := []string{"HEAD owners", "ledger list", "HEAD media", "PUT media", "HEAD media", "HEAD manifests", "PUT manifests", "HEAD manifests", "ledger listed→archived", "ledger pass"}
+	order := []string{"ledger list", "HEAD owners", "HEAD media", "PUT media", "HEAD media", "HEAD manifests", "PUT manifests", "HEAD manifests", "ledger listed→archived", "ledger pass"}
 	if c.recording.Size > PartSize {
 		order = slices.Replace(order, 3, 4, "POST media create", "ledger add upload", "PUT media part", "PUT media part", "POST media complete", "ledger remove upload")
 	}
@@ -171,8 +192,8 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
-// A file that an older process left in the ledger is aborted by the next run even
-// though its inbox is not among those of the run.
+// An upload that an older process left in the ledger is aborted by the next run
+// even though its inbox is not among those of the run.
 func TestRunAbortsUploadsLeftUnderWay(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)

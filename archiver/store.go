@@ -207,10 +207,11 @@ func (p *pass) judge(d *digest, rec genesys.Recording, e state.Entry) (suspect s
 	return "", err
 }
 
-// placeTaken turns a create-only refusal into another look at the place: what
-// stands there may be one's own, from a put whose reply was lost.
+// placeTaken turns a create-only refusal, or an upload that is gone when it is to be
+// completed, into another look at the place: what stands there may be one's own, from
+// a write whose reply was lost.
 func placeTaken(err error) error {
-	if errors.Is(err, storage.ErrExists) {
+	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrNoUpload) {
 		return fmt.Errorf("the place was taken meanwhile, %w: %w", errAgain, err)
 	}
 	return err

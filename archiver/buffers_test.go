@@ -1,0 +1,80 @@
+package archiver
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+)
+
+func TestBuffersAreAsManyAsTheMemoryHolds(t *testing.T) {
+	for memory, want := range map[int64]int{0: 1, PartSize - 1: 1, PartSize: 1, 2*PartSize - 1: 1, 3*PartSize + 5: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBuffers(memory)
+			seen := map[*byte]bool{}
+			var held [][]byte
+			for range want {
+				buf, err := b.get(t.Context())
+				if err != nil || len(buf) != PartSize {
+					t.Fatalf("a buffer of %d bytes, %v", len(buf), err)
+				}
+				seen[&buf[0]] = true
+				held = append(held, buf)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			done := make(chan error, 1)
+			go func() { _, err := b.get(ctx); done <- err }()
+			synctest.Wait()
+			select {
+			case err := <-done:
+				t.Fatalf("memory of %d bytes gave buffer %d: %v", memory, want+1, err)
+			default:
+			}
+			cancel()
+			if err := <-done; err != context.Canceled {
+				t.Errorf("a wait that was called off: %v", err)
+			}
+			b.put(held[0])
+			if again, err := b.get(t.Context()); err != nil || !seen[&again[0]] {
+				t.Errorf("a buffer given back is not used again: %v", err)
+			}
+		})
+	}
+}
+
+// Promise 9: more workers than buffers, recordings longer than one buffer, and
+// memory for exactly one. All are archived, and never two buffers are made.
+func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	ids := r.add(6, func(rec *genesyssim.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
+	r.user.Add(genesyssim.Recording{ID: "rec-06", Size: PartSize + 1})
+	r.user.Add(genesyssim.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
+	a := r.archiver(func(o *Options) { o.Workers, o.Memory = 4, PartSize })
+	report := a.Run(t.Context(), t.Context(), []Inbox{r.in}).Inboxes[0]
+	if report.Err != nil || report.Pass.Archived != int64(len(ids)) {
+		t.Fatalf("%d archived, %v", report.Pass.Archived, report.Err)
+	}
+	for _, id := range ids {
+		r.wantArchived(id)
+	}
+	if buffers := made(a); len(buffers) != 1 {
+		t.Errorf("%d buffers were made", len(buffers))
+	}
+	if n := r.uploads(); n != 0 {
+		t.Errorf("%d uploads are under way", n)
+	}
+}
+
+// made tells, once all are given back, which buffers an Archiver made.
+func made(a *Archiver) map[*byte]bool {
+	buffers := map[*byte]bool{}
+	for range cap(a.buffers.free) {
+		if buf := <-a.buffers.free; buf != nil {
+			buffers[&buf[0]] = true
+		}
+	}
+	return buffers
+}

@@ -1,0 +1,138 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/storage"
+)
+
+func quiet() *Archiver { return &Archiver{Options: Options{Log: slog.New(slog.DiscardHandler)}} }
+
+func TestJitterIsAQuarterEitherWay(t *testing.T) {
+	const d = 1000 * time.Millisecond
+	least, most := d, d
+	for range 10_000 {
+		got := jitter(d)
+		least, most = min(least, got), max(most, got)
+	}
+	if least < 750*time.Millisecond || most >= 1250*time.Millisecond {
+		t.Errorf("between %s and %s", least, most)
+	}
+	if least > 800*time.Millisecond || most < 1200*time.Millisecond {
+		t.Errorf("hardly any: between %s and %s", least, most)
+	}
+}
+
+func TestRetry(t *testing.T) {
+	reply := func(status int) error { return &genesys.Error{Op: opGet, Status: status} }
+	for _, c := range []struct {
+		name     string
+		errs     []error // by try; after them nil
+		tries    int
+		min, max time.Duration
+	}{
+		{"at once", nil, 1, 0, 0},
+		{"not temporary", []error{reply(404)}, 1, 0, 0},
+		{"not ours to judge", []error{errors.New("unknown")}, 1, 0, 0},
+		{"the storage package retried", []error{&storage.Error{Op: "put", Status: 503, Err: errors.New("x")}}, 2, 225 * time.Millisecond, 375 * time.Millisecond},
+		{"no reply, then one", []error{reply(0)}, 2, 225 * time.Millisecond, 375 * time.Millisecond},
+		{"503 for good", []error{reply(503), reply(503), reply(503), reply(503), reply(503)}, 4, 4725 * time.Millisecond, 7875 * time.Millisecond},
+		{"503, then 404", []error{reply(503), reply(404)}, 2, 225 * time.Millisecond, 375 * time.Millisecond},
+		{"the budget waits out a 429", []error{reply(429), reply(429), reply(429), reply(429), reply(429)}, 6, 0, 0},
+		{"limited for long", []error{&genesys.Error{Op: opGet, Err: &genesys.LimitedError{}}}, 1, 0, 0},
+		{"media that changed", []error{&genesys.Error{Op: mediaLink, Status: 200, Err: genesys.ErrChanged}}, 1, 0, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, begun := 0, time.Now()
+				err := quiet().retry(t.Context(), func() error {
+					if n++; n <= len(c.errs) {
+						return c.errs[n-1]
+					}
+					return nil
+				})
+				if n != c.tries {
+					t.Errorf("%d tries, want %d", n, c.tries)
+				}
+				if want := append(c.errs, nil)[min(n-1, len(c.errs))]; err != want {
+					t.Errorf("ended with %v, want the last error, %v", err, want)
+				}
+				if took := time.Since(begun); took < c.min || took > c.max {
+					t.Errorf("waited %s, want %s to %s", took, c.min, c.max)
+				}
+			})
+		})
+	}
+}
+
+func TestRetryDoesNotWaitOutADayOf429(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		err := quiet().retry(t.Context(), func() error { n++; return &genesys.Error{Op: opGet, Status: 429} })
+		if err == nil || n != maxHolds+tries {
+			t.Errorf("%d tries, %v", n, err)
+		}
+	})
+}
+
+func TestRetryEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		begun, cause := time.Now(), &genesys.Error{Op: opGet, Status: 503}
+		if err := quiet().retry(ctx, func() error { return cause }); err != cause {
+			t.Errorf("ended with %v: the reason is the last error, not the context", err)
+		}
+		if took := time.Since(begun); took != 50*time.Millisecond {
+			t.Errorf("ended after %s", took)
+		}
+	})
+}
+
+// The waits after a recording's failures never shrink and never pass maxDelay.
+func TestDelayNeverShrinks(t *testing.T) {
+	for n := 1; n < 200; n++ {
+		if delay(n) > delay(n+1) || delay(n) < 0 || delay(n) > maxDelay {
+			t.Fatalf("failure %d: %s, failure %d: %s", n, delay(n), n+1, delay(n+1))
+		}
+	}
+}
+
+// A pass has one kind, whatever wraps its error.
+func TestKindOfWrappedErrors(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Kind
+	}{
+		{nil, KindNone},
+		{errors.New("x"), KindFailed},
+		{&ledgerError{errors.New("x")}, KindLedger},
+		{errCorrupt, KindIntegrity},
+		{errNotLocked, KindConfiguration},
+		{storage.ErrAccess, KindConfiguration},
+		{storage.ErrNoBucket, KindConfiguration},
+		{genesys.ErrNeedsLogin, KindNeedsLogin},
+		{genesys.ErrWrongUser, KindRefused},
+		{&genesys.Error{Op: "oauth_token", Status: 401}, KindClientRefused},
+		{&genesys.Error{Op: opList, Status: 403, Code: "app.not.authorized.for.scope"}, KindClientRefused},
+		{&genesys.Error{Op: opList, Status: 503}, KindTemporary},
+		{&genesys.LimitedError{}, KindTemporary},
+		{ErrStopped, KindStopped},
+	} {
+		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(c.err, nil)} {
+			if c.err == nil {
+				err = nil
+			}
+			if got := KindOf(err); got != c.want {
+				t.Errorf("%v: kind %d, want %d", err, got, c.want)
+			}
+		}
+	}
+}

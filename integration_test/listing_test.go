@@ -1,0 +1,186 @@
+package integration_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// TestListings wants nothing lost by any way in which listings are known, or feared,
+// to be wrong.
+func TestListings(t *testing.T) {
+	t.Parallel()
+	sizes := func(f func(call int64, asked int) int) func(int, int) int {
+		var calls atomic.Int64
+		return func(_, asked int) int { return f(calls.Add(1), asked) }
+	}
+	for _, c := range []struct {
+		name  string
+		cloud genesyssim.Options
+		fault genesyssim.Fault
+	}{
+		{"phantom pages", genesyssim.Options{PhantomPages: 7}, genesyssim.Fault{}},
+		{"repeated across pages", genesyssim.Options{RepeatAcross: true}, genesyssim.Fault{}},
+		{"smaller pages than asked for", genesyssim.Options{MaxPageSize: 4}, genesyssim.Fault{}},
+		{"pages that change their size", genesyssim.Options{PageSize: sizes(func(call int64, asked int) int {
+			return max(asked-int(call), 4)
+		})}, genesyssim.Fault{}},
+		{"too large when expanded", genesyssim.Options{MaxExpanded: 2}, genesyssim.Fault{}},
+		{"a total too high", genesyssim.Options{TotalOffset: 5}, genesyssim.Fault{}},
+		{"a total too low", genesyssim.Options{TotalOffset: -5}, genesyssim.Fault{}},
+		{"no total", genesyssim.Options{}, genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: withoutTotal()}},
+		{"a page cut short", genesyssim.Options{}, genesyssim.Fault{Op: opList, Skip: 1, Effect: genesyssim.Shorten()}},
+		{"oldest first", genesyssim.Options{Order: genesyssim.OldestFirst}, genesyssim.Fault{}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.cloud)
+			w.org["page_size"] = 10
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 34)
+			if c.fault.Op != "" {
+				w.cloud.Inject(c.fault)
+			}
+			w.once(0)
+			w.wantArchived(all(inbox))
+			w.wantState(state.StateArchived, inbox)
+		})
+	}
+}
+
+// withoutTotal renames the total, so that nobody finds it.
+func withoutTotal() genesyssim.Effect {
+	return genesyssim.Effect{Name: "no total", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+		return renamer{w}
+	}}
+}
+
+type renamer struct{ http.ResponseWriter }
+
+func (r renamer) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+func (r renamer) Write(p []byte) (int, error) {
+	return r.ResponseWriter.Write(bytes.ReplaceAll(p, []byte(`"total":`), []byte(`"tally":`)))
+}
+
+// TestDrift changes the inbox while it is being listed: newest first, an arrival
+// pushes a recording onto the page after, a removal pulls one onto the page before.
+func TestDrift(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{MaxPageSize: 10})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 45)
+	removed := []string{"r044", "r043"}
+	var page atomic.Int64
+	w.cloud.Configure(func(o *genesyssim.Options) {
+		o.OnPage = func(inbox *genesyssim.Inbox, _ int) {
+			switch n := page.Add(1); {
+			case n <= 2:
+				inbox.Remove(removed[n-1])
+			case n <= 7:
+				inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Minute)})
+			}
+		}
+	})
+	w.once(0)
+	w.run("run", "--once") // also what came after the page that would have shown it
+	w.once(0)
+	held := some(inbox, inbox.IDs()...)
+	archived := w.archive()
+	for _, id := range removed { // listed just before their user deleted them
+		held.ids = append(held.ids, archivedID(archived, inbox, id)...)
+	}
+	w.wantArchived(held)
+}
+
+func archivedID(a archive, inbox *genesyssim.Inbox, id string) []string {
+	if len(a.of(inbox, id)) > 0 {
+		return []string{id}
+	}
+	return nil
+}
+
+// TestNeverSteady wants no deletion and nothing called vanished while the listing
+// never proves itself complete.
+func TestNeverSteady(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{MaxPageSize: 10})
+	w.deleting()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 30)
+	var page atomic.Int64
+	w.cloud.Configure(func(o *genesyssim.Options) {
+		o.OnPage = func(inbox *genesyssim.Inbox, _ int) {
+			n := page.Add(1)
+			inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Hour)})
+		}
+	})
+	r := w.once(0)
+	if !strings.Contains(r.stdout, "kept changing") {
+		t.Errorf("the table doesn't say that the listing kept changing: %s", r)
+	}
+	if n := w.cloud.Requests(opDelete); n != 0 {
+		t.Errorf("%d deletions after an incomplete listing", n)
+	}
+	w.cloud.Configure(func(o *genesyssim.Options) { o.OnPage = nil })
+	ids := inbox.IDs()
+	w.once(0)
+	w.wantArchived(some(inbox, ids...))
+}
+
+// TestUnreadable lists recordings that can't be named.
+func TestUnreadable(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.deleting()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 3)
+	for n, raw := range []string{`{"name":"no id"}`, `{"id":null}`, `{"id":["x"]}`, `"text"`, `null`, `17`} {
+		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("odd%d", n), RawJSON: []byte(raw)})
+	}
+	r := w.once(3)
+	if !strings.Contains(r.stdout, "6 recordings are listed without an id") {
+		t.Errorf("not reported: %s", r)
+	}
+	w.wantArchived(some(inbox, "r000", "r001", "r002"))
+	if n := w.cloud.Requests(opDelete); n != 0 {
+		t.Errorf("%d deletions although the listing can't be read whole", n)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 3)
+	w.once(0)
+	before := w.archive()
+	inbox.Change("r001")
+	w.once(0)
+	after := w.archive()
+	was, is := before.of(inbox, "r001")[0], after.of(inbox, "r001")
+	if len(is) != 2 || len(after.media) != 4 || is[0].key != was.key {
+		t.Fatalf("%d manifests of the changed recording, %d media objects in all", len(is), len(after.media))
+	}
+	second := is[1]
+	if second.Media.Key != strings.Replace(was.Media.Key, ".wav", "~2.wav", 1) || second.key != strings.Replace(was.key, ".json", "~2.json", 1) {
+		t.Errorf("the second version is at %s and %s", second.Media.Key, second.key)
+	}
+	if after.media[was.Media.Key] != before.media[was.Media.Key] {
+		t.Error("the first version was touched")
+	}
+	delete(after.media, was.Media.Key)
+	after.manifests = is[1:]
+	w.wantRecording(after, inbox, "r001") // the second is the changed one's
+	w.once(0)
+	if n := len(w.archive().media); n != 4 {
+		t.Errorf("the run after left %d media objects", n)
+	}
+}

@@ -1,0 +1,114 @@
+// Package integration_test runs the real archiverd against a simulated Genesys Cloud
+// and S3 servers, and judges it by what its user can see: exit codes, output, the
+// bucket, the ledger and what Genesys was asked.
+//
+// Every test has a cloud, a bucket, a configuration and a ledger of its own, and ends
+// with the same questions: did archiverd ever break what a client owes Genesys, was
+// anything deleted that the bucket did not hold, and is the ledger sound.
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binary is the archiverd under test.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "archiverd-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binary = filepath.Join(dir, "archiverd")
+	build := exec.Command("go", "build", "-o", binary, "../cmd/archiverd")
+	build.Stderr = os.Stderr
+	if err := errors.Join(build.Run(), os.Chmod(dir, 0o755)); err != nil { // others run it too
+		fmt.Fprintln(os.Stderr, "build archiverd:", err)
+		return 1
+	}
+	return m.Run()
+}
+
+// commandTimeout ends a command that hangs. No test waits for it to pass.
+const commandTimeout = 3 * time.Minute
+
+// result is how a command ended.
+type result struct {
+	code           int // -1: by a signal
+	stdout, stderr string
+}
+
+func (r result) String() string {
+	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.code, tail(r.stdout), tail(r.stderr))
+}
+
+// tail keeps the output of a failed test readable.
+func tail(s string) string {
+	const most = 6000
+	if len(s) <= most {
+		return s
+	}
+	return "…" + s[len(s)-most:]
+}
+
+// process is a running archiverd.
+type process struct {
+	cmd            *exec.Cmd
+	stdout, stderr bytes.Buffer // read only once it has ended
+	ended          chan struct{}
+}
+
+// startBinary starts archiverd; edit may change how.
+func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
+	p := &process{cmd: exec.CommandContext(ctx, binary, args...), ended: make(chan struct{})}
+	p.cmd.Env, p.cmd.Stdout, p.cmd.Stderr = env, &p.stdout, &p.stderr
+	if edit != nil {
+		edit(p.cmd)
+	}
+	if err := p.cmd.Start(); err != nil {
+		cancel()
+		t.Fatalf("start archiverd: %v", err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // its code is in ProcessState
+		close(p.ended)
+	}()
+	t.Cleanup(func() { // what a failed test leaves running
+		cancel()
+		<-p.ended
+	})
+	return p
+}
+
+func (p *process) wait() result {
+	<-p.ended
+	return result{p.cmd.ProcessState.ExitCode(), p.stdout.String(), p.stderr.String()}
+}
+
+// kill ends it as a power failure would, and returns when it is gone.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	<-p.ended
+}
+
+func (p *process) terminate(t *testing.T) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("SIGTERM: %v", err)
+	}
+}
