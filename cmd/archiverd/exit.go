@@ -8,14 +8,14 @@ import (
 
 // Exit codes. They are a contract with service managers and CronJobs: see the README.
 const (
-	exitOK        = 0
-	exitError1    = 1 // unexpected
-	exitUsage     = 2 // usage or configuration: nothing was started
-	exitFailed    = 3 // some recordings or inboxes failed, the rest is archived
-	exitRefused   = 4 // Genesys refused the client, its scope, or every inbox
-	exitTemporary = 5 // unreachable, limited for too long, or stopped early
-	exitIntegrity = 6 // the archive is not what the ledger says
-	exitHeld      = 7 // another process holds the ledger
+	exitOK         = 0
+	exitUnexpected = 1 // unexpected
+	exitUsage      = 2 // usage or configuration: nothing was started
+	exitFailed     = 3 // some recordings or inboxes failed, the rest is archived
+	exitRefused    = 4 // Genesys refused the client, its scope, or every inbox
+	exitTemporary  = 5 // unreachable, limited for too long, or stopped early
+	exitIntegrity  = 6 // the archive is not what the ledger says
+	exitHeld       = 7 // another process holds the ledger
 )
 
 // An exitError ends the process with a code. Without an error inside, everything
@@ -44,7 +44,7 @@ func fail(code int, err error) error {
 
 // worst picks the exit code that stands for several.
 func worst(codes []int) int {
-	for _, c := range []int{exitIntegrity, exitUsage, exitHeld, exitRefused, exitTemporary, exitFailed, exitError1} {
+	for _, c := range []int{exitIntegrity, exitUsage, exitHeld, exitRefused, exitTemporary, exitFailed, exitUnexpected} {
 		if slices.Contains(codes, c) {
 			return c
 		}
@@ -81,7 +81,7 @@ func runCode(r *archiver.Report, failing []int64, strict bool) int {
 		case archiver.KindConfiguration:
 			codes = append(codes, exitUsage)
 		case archiver.KindLedger:
-			codes = append(codes, exitError1)
+			codes = append(codes, exitUnexpected)
 		case archiver.KindIntegrity:
 			codes = append(codes, exitIntegrity)
 		case archiver.KindFailed:

@@ -14,20 +14,20 @@ import (
 )
 
 func main() {
-	os.Exit(execute(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // execute runs one command line and returns its exit code. The first SIGTERM or
 // SIGINT asks for a stop; a second one ends the process at once, by the signal's
 // own default.
-func execute(args []string, in io.Reader, out, errOut io.Writer) int {
+func execute(args []string, out, errOut io.Writer) int {
 	stop, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer release()
 	go func() {
 		<-stop.Done()
 		release()
 	}()
-	root := newRoot(&app{stdin: in, stdout: out, stderr: errOut, stop: stop, lookupEnv: os.LookupEnv})
+	root := newRoot(&app{stdout: out, stderr: errOut, stop: stop, lookupEnv: os.LookupEnv})
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errOut)

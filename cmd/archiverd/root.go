@@ -21,7 +21,6 @@ const defaultConfig = "/etc/archiverd/archiverd.yaml"
 // app is what every command shares: the streams, the environment and the flags
 // that all commands take.
 type app struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 	stop           context.Context // ends with the first SIGTERM or SIGINT
 	lookupEnv      func(string) (string, bool)

@@ -7,14 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// maxCell is the longest text that a table cell shows, in characters.
+// maxCell is the longest name or error that a table shows, in characters.
 const maxCell = 60
 
 // cell makes text from Genesys fit for a terminal: control characters can't move the
-// cursor, tabs and line ends can't break a table, and its length is bounded. Errors
-// are shown whole.
+// cursor, tabs and line ends can't break a table.
 func cell(s string) string {
-	s = strings.Map(func(r rune) rune {
+	return strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
 			return ' '
 		}
@@ -23,7 +22,6 @@ func cell(s string) string {
 		}
 		return r
 	}, s)
-	return s
 }
 
 // short is a cell of bounded length.
