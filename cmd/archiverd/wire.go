@@ -58,7 +58,7 @@ func storageFailure(err error) error {
 	case errors.As(err, &s) && s.Temporary():
 		return fail(exitTemporary, err)
 	}
-	return fail(exitError1, err)
+	return fail(exitUnexpected, err)
 }
 
 // openLedger opens the ledger that belongs to the configuration.
