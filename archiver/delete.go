@@ -176,11 +176,15 @@ func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, 
 	return nil
 }
 
-// headAs asks for one object and compares size, lock and announced expiry.
+// headAs asks for one version of an object, and compares that version, its size,
+// lock and announced expiry.
 func (p *pass) headAs(ctx context.Context, key, versionID string, size int64, v state.Version, until time.Time) (storage.Object, error) {
 	obj, err := p.Bucket.Head(ctx, key, versionID)
 	if err != nil {
 		return obj, err
+	}
+	if versionID != "" && obj.VersionID != versionID {
+		return obj, fmt.Errorf("%s shows version %q, the ledger has %q: %w", key, obj.VersionID, versionID, errCorrupt)
 	}
 	if obj.Size != size {
 		return obj, fmt.Errorf("%s has %d bytes, the ledger has %d: %w", key, obj.Size, size, errCorrupt)

@@ -16,8 +16,12 @@ const (
 	maxBarren   = 10 // pages without anything new that still claim a next one
 )
 
-// errRestart says that a walk's pages don't belong together.
-var errRestart = errors.New("the page size changed during the listing")
+// errRestart says that a walk's pages don't belong together; errSmaller, that they
+// are asked for in a smaller form from here on, which ends by itself.
+var (
+	errRestart = errors.New("the page size changed during the listing")
+	errSmaller = errors.New("the listing is too large as it was asked for")
+)
 
 // walker walks an inbox's pages. Pages shift while recordings arrive and vanish,
 // so a walk proves nothing by its end alone: see complete.
@@ -45,6 +49,9 @@ func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) e
 	p.expanded = true
 	for restarts := 0; p.record.Walks <= maxRepeats; {
 		err := w.once(ctx)
+		if errors.Is(err, errSmaller) {
+			continue
+		}
 		if errors.Is(err, errRestart) {
 			if restarts++; restarts > maxRestarts {
 				return nil
@@ -153,7 +160,7 @@ func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error)
 		return nil, err
 	}
 	w.log.Info("the listing is too large, asking for less", "expand", w.expanded, "page_size", w.pageSize)
-	return nil, errRestart
+	return nil, errSmaller
 }
 
 func tooLarge(err error) bool {

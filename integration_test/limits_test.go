@@ -1,8 +1,11 @@
 package integration_test
 
 import (
+	"bytes"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 )
@@ -60,5 +63,42 @@ func TestLongRetryAfter(t *testing.T) {
 				t.Errorf("%s was asked within the hour, after a new start", e.Op)
 			}
 		})
+	}
+}
+
+// TestHoldSurvivesKill kills a process that was told to wait for an hour.
+func TestHoldSurvivesKill(t *testing.T) {
+	t.Parallel()
+	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
+	w.cloud.Inject(genesyssim.Fault{Op: opList, Inbox: "anna", Effect: genesyssim.RetryAfter(429, 3600)})
+	w.cloud.Inject(genesyssim.Fault{Op: opLink, Inbox: "ben", Times: genesyssim.Always, Effect: w.cloud.Stall()})
+	p := w.start("run", "--once")
+	w.await(opLink, 1) // so the process lives on
+	w.awaitInLedger("not_before")
+	p.kill()
+	w.cloud.ClearFaults()
+	asked := w.asked(inboxes[0], "")
+	w.once(5)
+	if n := w.asked(inboxes[0], "") - asked; n != 0 {
+		t.Errorf("asked %d times within the hour", n)
+	}
+	w.wantArchived(all(inboxes[1]))
+}
+
+// awaitInLedger looks into the file that a running archiverd has open.
+func (w *world) awaitInLedger(text string) {
+	w.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(commandTimeout)
+	for {
+		if file, err := os.ReadFile(w.ledgerPath()); err == nil && bytes.Contains(file, []byte(text)) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			w.Fatalf("no %q in the ledger", text)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,7 @@ func TestInterruptedDownload(t *testing.T) {
 		{"cut, chunked", genesyssim.Options{Links: genesyssim.LinkMode{Length: genesyssim.Chunked}}, effects(genesyssim.CutAfter(300_000)), []int{200, 200}},
 		{"ends with the connection", genesyssim.Options{Links: genesyssim.LinkMode{Length: genesyssim.CloseDelimited}}, nil, []int{200, 206}},
 		{"encoded anew", genesyssim.Options{Reencode: true}, effects(genesyssim.CutAfter(9_000_000), genesyssim.Expired()), []int{200, 403, 200, 200}},
+		{"If-Range ignored", genesyssim.Options{Reencode: true}, effects(genesyssim.CutAfter(9_000_000), genesyssim.Expired(), ignoreIfRange()), []int{200, 403, 206, 200}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -54,6 +56,14 @@ func TestInterruptedDownload(t *testing.T) {
 			}
 		})
 	}
+}
+
+// ignoreIfRange sends the range asked for, of whatever the bytes are by now.
+func ignoreIfRange() genesyssim.Effect {
+	return genesyssim.Effect{Name: "If-Range ignored", Before: func(_ http.ResponseWriter, r *http.Request) bool {
+		r.Header.Del("If-Range")
+		return false
+	}}
 }
 
 func effects(e ...genesyssim.Effect) []genesyssim.Effect { return e }
