@@ -140,10 +140,14 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	}
 	media := *pl.found
 	// The lock was computed when the upload began, up to a day before it was done.
-	if err := locked(media, p.retention(e.DateCreated, media.Modified.Add(-24*time.Hour))); err != nil {
+	lock := p.retention(e.DateCreated, media.Modified.Add(-24*time.Hour))
+	if err := locked(media, lock); err != nil {
 		return err
 	}
 	m, obj, sum, err := p.findManifest(ctx, k, e, media)
+	if err == nil && m != nil {
+		err = locked(obj, lock)
+	}
 	if err != nil {
 		return err
 	}
@@ -210,7 +214,9 @@ func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, med
 		if m.describes(k.Recording, e.DateModified, media) {
 			d := newDigest(genesys.FormatNone)
 			d.Write(text)
-			return m, obj, fmt.Sprintf("%x", d.sum()), nil
+			// The reply to a GET need not show version and lock.
+			obj, err := p.Bucket.Head(ctx, key, obj.VersionID)
+			return m, obj, fmt.Sprintf("%x", d.sum()), err
 		}
 	}
 	return nil, storage.Object{}, "", nil

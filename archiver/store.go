@@ -115,7 +115,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		written, suspect, err = p.storeParts(ctx, n, e, rec, d, body, buf)
 	}
 	if err != nil {
-		return nil, placeTaken(err)
+		return nil, placeTaken(lockRefused(err, n.Retention))
 	}
 	obj, readBack, err := p.prove(ctx, key, written.VersionID, d, n.Retention)
 	if errors.Is(err, errCorrupt) {
@@ -213,6 +213,16 @@ func (p *pass) judge(d *digest, rec genesys.Recording, e state.Entry) (suspect s
 func placeTaken(err error) error {
 	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrNoUpload) {
 		return fmt.Errorf("the place was taken meanwhile, %w: %w", errAgain, err)
+	}
+	return err
+}
+
+// lockRefused tells a bucket that has no Object Lock, to which S3 answers that the
+// request is invalid, from a failure of the recording's own.
+func lockRefused(err error, asked storage.Retention) error {
+	var e *storage.Error
+	if asked.Mode != "" && errors.As(err, &e) && e.Code == "InvalidRequest" {
+		return fmt.Errorf("%w: %w", errNotLocked, err)
 	}
 	return err
 }

@@ -137,3 +137,15 @@ func loseOnce(name string) func(string, *http.Request, func() (*http.Response, e
 }
 
 func newObject(key string) storage.New { return storage.New{Key: key, ContentType: "text/plain"} }
+
+// signalling closes a channel after the first good reply to a request of a name.
+func signalling(name string, done chan struct{}) rule {
+	var once sync.Once
+	return func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		resp, err := send()
+		if n == name && err == nil {
+			once.Do(func() { close(done) })
+		}
+		return resp, err
+	}
+}

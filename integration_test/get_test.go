@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
 // put writes an object as anyone with access to the bucket could.
@@ -48,7 +49,7 @@ func TestGet(t *testing.T) {
 // the archived bytes would survive.
 func TestGetAltered(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
 	w.bucket = w.s3.NewBucket(t, false)
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
@@ -65,12 +66,15 @@ func TestGetAltered(t *testing.T) {
 	if _, err := w.s3.Client().DeleteObject(w.Context(), &s3.DeleteObjectInput{Bucket: &w.bucket, Key: &removed}); err != nil {
 		t.Fatal(err)
 	}
-	for id, key := range map[string]string{"r000": flipped, "r001": removed} {
-		r := w.expect(6, "get", id, "-o", "out.wav")
-		if !strings.Contains(r.stderr, key) {
-			t.Errorf("the object is not named: %s", r)
+	for id, says := range map[string][]string{"r000": {flipped, "SHA-256"}, "r001": {removed, "lacks"}} {
+		for _, out := range []string{"out.wav", "-"} {
+			r := w.expect(6, "get", id, "-o", out)
+			for _, want := range says {
+				if !strings.Contains(r.stderr, want) {
+					t.Errorf("%q is not said: %s", want, r)
+				}
+			}
 		}
-		w.expect(6, "get", id, "-o", "-")
 	}
 	if left, err := filepath.Glob(filepath.Join(w.dir, "out.wav*")); err != nil || len(left) > 0 {
 		t.Errorf("files are left: %v, %v", left, err)

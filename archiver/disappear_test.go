@@ -1,0 +1,135 @@
+package archiver
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// missingRig lists n recordings, removes some, and makes the first pass that misses them.
+func missingRig(t *testing.T, n, removed int) (*rig, []string) {
+	t.Parallel()
+	r := walkRig(t, func(*genesyssim.Options) {})
+	r.in.PageSize = 100
+	var ids []string
+	for i := range n {
+		ids = append(ids, fmt.Sprintf("rec-%03d", i))
+		r.user.Add(genesyssim.Recording{ID: ids[i], Duration: 50 * time.Millisecond})
+	}
+	r.settled()
+	for _, id := range ids[:removed] {
+		r.user.Remove(id)
+	}
+	r.settled()
+	return r, ids
+}
+
+// Promise 5: a mass disappearance is at least 20 recordings and more than a tenth.
+func TestMassDisappearanceBounds(t *testing.T) {
+	for _, c := range []struct {
+		live, gone int
+		mass       bool
+	}{{19, 19, false}, {20, 20, true}, {199, 20, true}, {200, 20, false}, {201, 20, false}, {209, 21, true}} {
+		t.Run(fmt.Sprintf("%d of %d", c.gone, c.live), func(t *testing.T) {
+			r, ids := missingRig(t, c.live, c.gone)
+			p := r.walk()
+			if err := p.settle(t.Context()); (err != nil) != c.mass {
+				t.Errorf("settled with %v", err)
+			}
+			want := state.StateVanished
+			if c.mass {
+				want = state.StateListed
+			}
+			for _, id := range ids[:c.gone] {
+				if e := r.entry(id); e.State != want {
+					t.Fatalf("%s is %s, want %s", id, e.State, want)
+				}
+			}
+			if asked := r.requests(opGet); c.mass && len(asked) != 0 {
+				t.Errorf("Genesys was asked for %q", asked)
+			}
+		})
+	}
+}
+
+// One complete walk is not enough, nor are any number of incomplete ones, and one
+// that sees the recording again begins the count anew.
+func TestTwoCompleteWalksInARow(t *testing.T) {
+	r, ids := missingRig(t, 3, 1)
+	id := ids[0]
+	if e := r.wantState(id, state.StateListed); e.MissingSince.IsZero() {
+		t.Error("the first complete walk marked nothing")
+	}
+	flap := 0
+	r.cloud.Configure(func(o *genesyssim.Options) {
+		o.PageSize = func(int, int) int { flap++; return 1 + flap%2 }
+	})
+	for range 3 {
+		if p := r.settled(); p.record.Complete {
+			t.Fatal("a page size that flaps made a complete walk")
+		}
+	}
+	r.wantState(id, state.StateListed)
+	r.cloud.Configure(func(o *genesyssim.Options) { o.PageSize = nil })
+	r.user.Restore(id)
+	r.settled()
+	if e := r.wantState(id, state.StateListed); !e.MissingSince.IsZero() {
+		t.Error("listed again, and still counted as missing")
+	}
+	r.user.Remove(id)
+	r.settled()
+	r.wantState(id, state.StateListed)
+	r.settled()
+	r.wantState(id, state.StateVanished)
+}
+
+// While Genesys has the recording, or says nothing that is its own, it isn't gone.
+func TestOnlyGenesysOwn404IsProof(t *testing.T) {
+	for name, effect := range map[string]genesyssim.Effect{
+		"a page":              genesyssim.HTML(http.StatusNotFound),
+		"a body without code": genesyssim.Body(http.StatusNotFound, "application/json", "{}"),
+		"no body":             genesyssim.Body(http.StatusNotFound, "", ""),
+		"410":                 genesyssim.Status(http.StatusGone, "gone"),
+		"403":                 genesyssim.Status(http.StatusForbidden, "not.authorized"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, ids := missingRig(t, 3, 1)
+			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: effect})
+			for range 3 {
+				r.settled()
+			}
+			r.wantState(ids[0], state.StateListed)
+			if !slices.Contains(r.requests(opGet), ids[0]) {
+				t.Error("Genesys was not asked")
+			}
+			r.cloud.ClearFaults()
+			r.settled()
+			r.wantState(ids[0], state.StateVanished)
+		})
+	}
+}
+
+// users/me is asked right before anything is called gone, and its answer counts.
+func TestAnotherUsersInboxIsNotThisOnes(t *testing.T) {
+	r, ids := missingRig(t, 3, 1)
+	r.user.AnswerMe("somebody-else")
+	p := r.walk()
+	wantErr(t, p.settle(t.Context()), KindRefused, "somebody-else")
+	r.wantState(ids[0], state.StateListed)
+	r.user.AnswerMe("")
+	r.settled()
+	r.wantState(ids[0], state.StateVanished)
+}
+
+// The client's own inbox has no user to ask for.
+func TestClientInboxNeedsNoUser(t *testing.T) {
+	r, ids := missingRig(t, 3, 1)
+	r.in.Identity = nil
+	r.settled()
+	r.wantState(ids[0], state.StateVanished)
+}

@@ -1,0 +1,121 @@
+package archiver
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// The bytes of a manifest are a contract with those who query the archive: a
+// change of this file is a change of the schema.
+func TestManifestGolden(t *testing.T) {
+	full, err := fullManifest(`{"id":"r","name":"<b>&"}`).encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 23, 10, 0, 0, 5, time.UTC)
+	small := &Manifest{
+		SchemaVersion: ManifestVersion, Organization: "acme", User: ManifestUser{ID: "client"}, RecordingID: "r", Recording: json.RawMessage(`{}`),
+		Media: ManifestMedia{Key: "k", Format: "NONE", SHA256: "0", Checks: []string{}}, Times: ManifestTimes{Listed: at, Uploaded: at}, Ledger: "L",
+	}
+	least, err := small.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, got := filepath.Join("testdata", "manifests.golden.json"), append(full, least...)
+	if *update {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("want - got +\n%s", diff)
+	}
+}
+
+// Every manifest that a pass writes follows the schema and holds the recording as
+// Genesys gave it, whatever that is.
+func TestManifestsOfPassesFollowTheSchema(t *testing.T) {
+	t.Parallel()
+	schema, err := jsonschema.NewCompiler().Compile("../docs/manifest.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw := `{ "id":"raw", "dateCreated":"2026-01-01T00:00:00.000Z",
+		"n":1e400, "n":-0.0, "big":12345678901234567890.10, "html":"<&>", "escaped":"\u0041\ud800", "line":"` + "\u2028" + `", "conversation":{"id":null,"deep":[[[{}]]]} }`
+	for _, lock := range []bool{false, true} {
+		r := newRig(t, &checking, lock)
+		r.user.Add(genesyssim.Recording{ID: "plain", Duration: 50 * time.Millisecond})
+		r.user.Add(genesyssim.Recording{ID: "bare", Omit: []string{"name", "dateCreated", "dateModified", "conversation", "contentLength", "durationMilliseconds"}})
+		r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond}) // its retention has ended
+		r.user.Add(genesyssim.Recording{ID: "empty", Empty: true})
+		r.user.Add(genesyssim.Recording{ID: "raw", RawJSON: json.RawMessage(raw)})
+		r.passed(func(o *Options) { o.MinAge = 0 })
+		for _, id := range []string{"plain", "bare", "old", "empty", "raw"} {
+			r.wantSchema(schema, id)
+		}
+	}
+}
+
+func (r *rig) wantSchema(schema *jsonschema.Schema, id string) {
+	r.t.Helper()
+	text := r.read(r.wantArchived(id).ManifestKey)
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if err := schema.Validate(v); err != nil {
+		r.t.Errorf("%s: %v", id, err)
+	}
+	if n := bytes.Count(text, []byte("\n")); n != 1 {
+		r.t.Errorf("%s: %d lines", id, n)
+	}
+	var asGiven bytes.Buffer
+	if err := json.Compact(&asGiven, r.user.JSON(id, true)); err != nil {
+		r.t.Fatal(err)
+	}
+	if !bytes.Contains(text, append([]byte(`"recording":`), asGiven.Bytes()...)) {
+		r.t.Errorf("%s: the recording in the manifest is not what Genesys gave, which is\n%s\nbut\n%s", id, asGiven.Bytes(), text)
+	}
+}
+
+// The ledger's word and the manifest's on retention are the store's own.
+func TestManifestTellsTheLock(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, true)
+	r.add(1)
+	r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond})
+	r.passed()
+	created, _ := genesys.ParseTime(r.entry("rec-01").DateCreated)
+	until := created.AddDate(7, 0, 0)
+	v := r.wantArchived("rec-01")
+	m := r.manifest(v.ManifestKey)
+	if m.Retention == nil || m.Retention.Mode != "GOVERNANCE" || m.Retention.Until.Before(until) || m.Retention.Until.Sub(until) > time.Second || !v.RetainUntil.Equal(*m.Retention.Until) {
+		t.Errorf("the manifest says %+v, the ledger %s until %s, want until %s", m.Retention, v.RetentionMode, v.RetainUntil, until)
+	}
+	for _, key := range []string{v.MediaKey, v.ManifestKey} {
+		if o, err := r.store().Head(t.Context(), key, ""); err != nil || !o.Retention.Until.Equal(v.RetainUntil) {
+			t.Errorf("%s is locked until %s: %v", key, o.Retention.Until, err)
+		}
+	}
+	old := r.wantArchived("old")
+	if m := r.manifest(old.ManifestKey); old.RetentionMode != "" || m.Retention == nil || m.Retention.Mode != "" || m.Retention.Note == "" {
+		t.Errorf("a retention that has ended: ledger %q, manifest %+v", old.RetentionMode, m.Retention)
+	}
+}

@@ -1,0 +1,107 @@
+package archiver
+
+import (
+	"encoding/hex"
+	"net/url"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+// anyID draws ids that are likely to meet an edge of the escaping.
+func anyID() *rapid.Generator[string] {
+	return rapid.OneOf(
+		rapid.String(),
+		rapid.StringMatching(`[a-z./~=%]{0,80}`),
+		rapid.Custom(func(t *rapid.T) string { return string(rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "bytes")) }),
+		rapid.Custom(func(t *rapid.T) string {
+			return strings.Repeat(rapid.SampledFrom([]string{"a", "/", "ü"}).Draw(t, "of"), rapid.IntRange(60, 210).Draw(t, "length"))
+		}),
+	)
+}
+
+// What is not hashed can be read back, so that no two ids share a key.
+func TestEscapeIDCanBeUndone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		id := anyID().Draw(t, "id")
+		got := escapeID(id)
+		if len(got) > maxPlainID {
+			t.Fatalf("%d bytes", len(got))
+		}
+		back, err := url.PathUnescape(got)
+		sum, herr := hex.DecodeString(got)
+		hashed := herr == nil && len(sum) == 32 && len(url.PathEscape(id)) > maxPlainID
+		if !hashed && (err != nil || back != id) {
+			t.Errorf("%q became %q, which is %q: %v", id, got, back, err)
+		}
+	})
+}
+
+// Every key of a recording names its own place: kind, day, and a stem that the
+// n-th key of media and manifest share.
+func TestKeysHoldTogether(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		k := keyspace{"some/prefix", "acme", anyID().Draw(t, "inbox")}
+		date := rapid.OneOf(rapid.SampledFrom([]string{"", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "2026-11-23T00:30:00+0100", "../../x"}), rapid.String()).Draw(t, "date")
+		f := rapid.SampledFrom(formats()).Draw(t, "format")
+		n := rapid.IntRange(1, maxPlaces).Draw(t, "n")
+		first := k.media(anyID().Draw(t, "id"), date, f)
+		media, manifest := nth(first, n, f), k.manifest(first, n)
+		if n == 1 && media != first {
+			t.Errorf("the first of %s is %s", first, media)
+		}
+		want := strings.Replace(stem(media), "/media/", "/manifests/", 1)
+		if stem(manifest) != want || !strings.HasSuffix(manifest, ".json") || !strings.HasSuffix(media, "."+f.Extension()) {
+			t.Errorf("media %s, manifest %s", media, manifest)
+		}
+		if parts := strings.Count(media, "/"); parts != 8 && !(parts == 6 && strings.Contains(media, "/undated/")) {
+			t.Errorf("%d parts in %s", parts, media)
+		}
+		if len(manifest) > 1024 || len(media) > 1024 {
+			t.Errorf("S3 takes keys of 1,024 bytes, not %d and %d", len(media), len(manifest))
+		}
+	})
+}
+
+func TestYearsOfKeys(t *testing.T) {
+	k := keyspace{"p", "acme", "u"}
+	for date, want := range map[string]string{
+		"0000-01-01T00:00:00Z":       "year=0000/month=01/day=01/",
+		"0999-03-04T00:00:00Z":       "year=0999/month=03/day=04/",
+		"9999-12-31T23:59:59Z":       "year=9999/month=12/day=31/",
+		"2026-12-31T23:30:00-01:00":  "year=2027/month=01/day=01/",
+		"2024-02-29T00:00:00.000Z":   "year=2024/month=02/day=29/",
+		"2026-02-29T00:00:00.000Z":   "undated/", // no such day
+		"10000-01-01T00:00:00Z":      "undated/",
+		" 2026-01-01T00:00:00Z":      "undated/",
+		"2026-01-01":                 "undated/",
+		"2026-01-01T00:00:00.00Z/..": "undated/",
+	} {
+		if got, prefix := k.media("r", date, genesys.FormatMP3), "p/media/org=acme/inbox=u/"; got != prefix+want+"r.mp3" {
+			t.Errorf("%q: %s", date, got)
+		}
+	}
+}
+
+// S3 takes 2 KB of metadata, names included; the storage package escapes '%' once
+// more on its way.
+func TestMetadataOfHugeIDs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		huge := func(name string) string {
+			return strings.Repeat(rapid.SampledFrom([]string{"a", "%", "ü", "\x00"}).Draw(t, name), rapid.IntRange(1, 2000).Draw(t, name+" length"))
+		}
+		k := keyspace{"p", strings.Repeat("o", 63), huge("inbox")}
+		m := k.metadata(huge("id"), huge("date"), genesys.FormatOggVorbis)
+		m[metaSHA256] = strings.Repeat("0", 64)
+		size := 0
+		for name, value := range m {
+			size += len("x-amz-meta-") + len(name) + len(value) + 2*strings.Count(value, "%")
+		}
+		if size > 2048 {
+			t.Errorf("%d bytes", size)
+		}
+	})
+}

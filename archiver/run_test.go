@@ -1,0 +1,182 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// many makes n users with one recording each.
+func (r *rig) many(n int) (all []Inbox) {
+	for i := range n {
+		u := r.cloud.AddUser(fmt.Sprintf("user-%02d", i), "U", "")
+		u.Add(genesyssim.Recording{ID: "rec-01", Duration: 50 * time.Millisecond})
+		r.login(u)
+		all = append(all, r.inboxOf(u))
+	}
+	return all
+}
+
+// Promise 7: what meets every inbox ends the run, before those that have not begun
+// ask anybody anything.
+func TestNoBucketStopsTheRun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	all := r.many(maxPasses + 4)
+	r.bucket = "no-such-bucket"
+	report := r.archiver().Run(t.Context(), t.Context(), all)
+	asked := map[string]bool{}
+	for _, e := range r.cloud.Events() {
+		asked[e.Inbox] = true
+	}
+	idle := 0
+	for _, in := range report.Inboxes {
+		wantErr(t, in.Err, KindConfiguration)
+		if strings.Contains(fmt.Sprint(in.Err), "not done, since another inbox met this") && !asked[in.Inbox] {
+			idle++
+		}
+	}
+	if idle == 0 {
+		t.Errorf("all of %d inboxes found out for themselves", len(all))
+	}
+}
+
+// A failure of one organization's client ends that organization's passes, not others'.
+func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	all := r.many(maxPasses + 2)
+	refused := &genesys.Error{Op: opList, Status: 403, Code: "app.not.authorized.for.scope", Parsed: true}
+	for i := range all[:maxPasses+1] {
+		all[i].Org = "other"
+		all[i].API = &shapedAPI{recordingsAPI: all[i].API, refuse: func(genesys.ListParams) error { return refused }}
+		if err := r.ledger.EditInbox("other", all[i].ID, func(*state.Inbox) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	report := r.archiver().Run(t.Context(), t.Context(), all)
+	for _, in := range report.Inboxes {
+		if in.Org == "other" {
+			wantErr(t, in.Err, KindClientRefused)
+		} else if in.Err != nil || in.Pass.Archived != 1 {
+			t.Errorf("%s/%s: %d archived, %v", in.Org, in.Inbox, in.Pass.Archived, in.Err)
+		}
+	}
+}
+
+// A ledger that can't be written ends the pass: what is not written down is not done.
+func TestLedgerFailureEndsThePass(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.options.Workers = 1
+	r.add(30)
+	failing := func(o *Options) { o.Ledger = brokenLedger{o.Ledger} }
+	wantErr(t, r.pass(deleting, failing).Err, KindLedger, "disk full")
+	if n := len(r.requests(opLink)); n > 2 {
+		t.Errorf("%d downloads that nobody wrote down", n)
+	}
+	if sent := r.requests(opDelete); len(sent) != 0 {
+		t.Errorf("deleted %q", sent)
+	}
+	r.passed()
+	r.wantArchived("rec-30")
+	if n := len(r.requests(opLink)); n != 30 {
+		t.Errorf("%d downloads of 30 recordings", n)
+	}
+}
+
+// brokenLedger can't write that something is archived.
+type brokenLedger struct{ ledger }
+
+func (l brokenLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	if to == state.StateArchived {
+		return state.Entry{}, errors.New("disk full")
+	}
+	return l.ledger.Move(k, from, to, edit)
+}
+
+// Told to stop, a pass finishes the transfer under way and begins no other.
+func TestStopFinishesTransfersUnderWay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(40)
+	stop, end := context.WithCancel(t.Context())
+	defer end()
+	r.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: r.cloud.Stall()})
+	report := make(chan *Report)
+	go func() {
+		report <- r.archiver(func(o *Options) { o.Workers = 1 }).Run(context.Background(), stop, []Inbox{r.in})
+	}()
+	if err := r.cloud.Await(t.Context(), opLink, 1); err != nil {
+		t.Fatal(err)
+	}
+	end()
+	r.cloud.Release()
+	got := (<-report).Inboxes[0]
+	wantErr(t, got.Err, KindStopped)
+	if got.Pass.Archived != 1 || len(r.requests(opLink)) != 1 {
+		t.Errorf("%d archived, %d downloads begun", got.Pass.Archived, len(r.requests(opLink)))
+	}
+	r.passed()
+	if n := len(r.requests(opLink)); n != 40 {
+		t.Errorf("%d downloads of 40 recordings", n)
+	}
+}
+
+// Abandoned in the middle of a long body, a transfer leaves nothing behind.
+func TestAbandonedTransferLeavesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.user.Add(genesyssim.Recording{ID: "rec-01", Size: PartSize + PartSize/2})
+	ctx, abandon := context.WithCancel(t.Context())
+	defer abandon()
+	r.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: r.cloud.StallAfter(PartSize + 1000)})
+	report := make(chan *Report)
+	parts := make(chan struct{})
+	r.wire.use(signalling("PUT media part", parts))
+	a := r.archiver()
+	go func() { report <- a.Run(ctx, context.Background(), []Inbox{r.in}) }()
+	<-parts
+	abandon()
+	wantErr(t, (<-report).Inboxes[0].Err, KindStopped)
+	r.wire.use(nil)
+	if n := r.uploads(); n != 0 {
+		t.Errorf("%d uploads are under way", n)
+	}
+	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 || len(r.objects("media")) != 0 {
+		t.Errorf("left: uploads %v, objects %q, %v", left, r.objects("media"), err)
+	}
+	if e := r.wantState("rec-01", state.StateListed); e.Attempts != 0 {
+		t.Errorf("being stopped counts as %d attempts", e.Attempts)
+	}
+}
+
+// Three recordings that exist name the operation; one served before clears it, and
+// 404s with an ErrorBody or without are the same.
+func TestDownloadAPIThatIsNotServed(t *testing.T) {
+	for name, absence := range map[string]genesyssim.Absence{"coded": genesyssim.AbsentCoded, "uncoded": genesyssim.AbsentUncoded} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &echoing, false)
+			r.options.Workers = 1
+			r.add(30)
+			r.cloud.Configure(func(o *genesyssim.Options) { o.Transcoding = absence })
+			wantErr(t, r.pass().Err, KindFailed, "download_api: transcoding is not served", "try download_api: media")
+			if n := len(r.requests(opDownload)); n > 5 {
+				t.Errorf("%d requests to find out", n)
+			}
+			r.in.DownloadAPI = genesys.DownloadMedia
+			for range eagerTries {
+				r.passed()
+			}
+			r.wantArchived("rec-30")
+		})
+	}
+}

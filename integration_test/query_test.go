@@ -1,0 +1,83 @@
+package integration_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+)
+
+// TestQueries selects from what a run with a failure left in the ledger.
+func TestQueries(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	for n, name := range []string{"Alpha call", "beta Call", "gamma"} {
+		inbox.Add(genesyssim.Recording{ID: recordingID(n), Name: name, ConversationID: "c" + name[:1],
+			DateCreated: time.Date(2026, 10, 1+n, 12, 0, 0, 0, time.UTC)})
+	}
+	w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: "r002", Times: genesyssim.Always, Effect: genesyssim.HTML(200)})
+	w.wantReport(w.expect(3, "run", "--once", "--json"))
+	for _, c := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"r000", "r001", "r002"}},
+		{[]string{"--name", "CALL"}, []string{"r000", "r001"}},
+		{[]string{"--conversation", "cb"}, []string{"r001"}},
+		{[]string{"--from", "2026-10-02"}, []string{"r001", "r002"}},
+		{[]string{"--from", "2026-10-01T12:00:00Z", "--to", "2026-10-03"}, []string{"r000", "r001"}},
+		{[]string{"--state", "failed"}, []string{"r002"}},
+		{[]string{"--org", "acme", "--inbox", "client", "--state", "archived", "--name", "beta"}, []string{"r001"}},
+		{[]string{"--inbox", "other"}, nil},
+	} {
+		out := w.expect(0, append([]string{"ls", "--json"}, c.args...)...).stdout
+		var ids []string
+		for line := range bytes.Lines([]byte(out)) {
+			var e struct{ Recording string }
+			if err := json.Unmarshal(line, &e); err != nil {
+				t.Fatalf("%v: %q", err, line)
+			}
+			ids = append(ids, e.Recording)
+		}
+		slices.Sort(ids)
+		if d := cmp.Diff(c.want, ids); d != "" {
+			t.Errorf("ls %q: -want +got\n%s", c.args, d)
+		}
+		table := w.expect(0, append([]string{"ls"}, c.args...)...).stdout
+		for _, id := range inbox.IDs() {
+			if strings.Contains(table, id) != slices.Contains(c.want, id) {
+				t.Errorf("ls %q without --json: %s", c.args, table)
+			}
+		}
+	}
+	w.expect(2, "ls", "--state", "lost")
+	w.expect(2, "show", "r003")
+	if r := w.expect(0, "show", "r002"); !strings.Contains(r.stdout, "HTML") {
+		t.Errorf("show doesn't say why r002 failed: %s", r)
+	}
+}
+
+// wantReport reads the report of a run that archived two recordings and failed at one.
+func (w *world) wantReport(r result) {
+	w.Helper()
+	var report struct {
+		ExitCode int `json:"exit_code"`
+		Inboxes  []struct {
+			Org, Inbox string
+			Pass       struct{ Listed, Archived, Failed int }
+		}
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &report); err != nil || len(report.Inboxes) != 1 || report.ExitCode != 3 {
+		w.Fatalf("%v: %s", err, r)
+	}
+	if p := report.Inboxes[0].Pass; p.Listed != 3 || p.Archived != 2 || p.Failed != 1 {
+		w.Errorf("the report says %+v", p)
+	}
+}
