@@ -29,7 +29,7 @@ come, and exit code 6 says afterwards that they were not the archived ones.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			var v state.Version
-			err := a.withLedger(func(_ *config.Config, l *state.Ledger) (err error) {
+			err := a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) (err error) {
 				v, err = archivedVersion(l, args[0], number)
 				return err
 			})

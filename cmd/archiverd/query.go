@@ -21,7 +21,7 @@ func newStatus(a *app) *cobra.Command {
 		Short: "Show inboxes, counts and failures with remedies",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.withLedger(func(_ *config.Config, l *state.Ledger) error { return a.status(l) })
+			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.status(l) })
 		},
 	}
 	a.addJSON(c)
@@ -86,7 +86,7 @@ func newLs(a *app) *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, err)
 			}
-			return a.withLedger(func(_ *config.Config, l *state.Ledger) error { return a.ls(l, f, match) })
+			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.ls(l, f, match) })
 		},
 	}
 	f.selection = addSelection(c)
@@ -174,7 +174,7 @@ func newShow(a *app) *cobra.Command {
 		Short: "Explain one recording: where it stands and why",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withLedger(func(_ *config.Config, l *state.Ledger) error {
+			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error {
 				found, err := find(l, args[0])
 				if err != nil {
 					return err

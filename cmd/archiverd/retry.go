@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -31,22 +32,16 @@ which many recordings disappeared at once may call them gone.`,
 }
 
 func (a *app) retry(f runFlags, acceptGone bool) error {
-	c, err := a.loadConfig()
-	if err != nil {
-		return err
-	}
-	b, err := openBucket(a.stop, c)
-	if err != nil {
-		return err
-	}
-	l, err := openLedger(c, false)
-	if err != nil {
-		return err
-	}
-	if err = makeDue(l, *f.only, acceptGone); err == nil {
-		err = a.runOnce(c, b, l, f)
-	}
-	return errors.Join(err, l.Close())
+	return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error {
+		b, err := openBucket(a.stop, c)
+		if err != nil {
+			return err
+		}
+		if err := makeDue(l, *f.only, acceptGone); err != nil {
+			return err
+		}
+		return a.runOnce(c, b, l, f)
+	})
 }
 
 // makeDue takes failed recordings back to listed, which every pass tries.

@@ -59,13 +59,19 @@ func (a *app) loadConfig() (*config.Config, error) {
 	return c, fail(exitUsage, err)
 }
 
-// withLedger opens the ledger for reading, for one command.
-func (a *app) withLedger(f func(*config.Config, *state.Ledger) error) error {
+// How a command opens the ledger.
+const (
+	toRead  = true
+	toWrite = false
+)
+
+// withLedger opens the ledger, toRead or toWrite, for one command.
+func (a *app) withLedger(readOnly bool, f func(*config.Config, *state.Ledger) error) error {
 	c, err := a.loadConfig()
 	if err != nil {
 		return err
 	}
-	l, err := openLedger(c, true)
+	l, err := openLedger(c, readOnly)
 	if err != nil {
 		return err
 	}
