@@ -4,7 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/archiverd/archiverd/genesys"
 )
@@ -26,12 +30,18 @@ func (k keyspace) media(id, dateCreated string, f genesys.Format) string {
 }
 
 func (k keyspace) dated(kind, dateCreated string) string {
-	day := "undated/"
-	if t, ok := genesys.ParseTime(dateCreated); ok {
-		t = t.UTC()
-		day = fmt.Sprintf("year=%04d/month=%02d/day=%02d/", t.Year(), t.Month(), t.Day())
+	t, _ := genesys.ParseTime(dateCreated)
+	return k.prefix + "/" + kind + "/org=" + k.org + "/inbox=" + escapeID(k.inbox) + "/" + partition(t)
+}
+
+// partition is the part of a key that is made of dateCreated. The first day there
+// is stands for no date.
+func partition(created time.Time) string {
+	day := created.UTC().Truncate(24 * time.Hour)
+	if day.IsZero() {
+		return "undated/"
 	}
-	return k.prefix + "/" + kind + "/org=" + k.org + "/inbox=" + escapeID(k.inbox) + "/" + day
+	return fmt.Sprintf("year=%04d/month=%02d/day=%02d/", day.Year(), day.Month(), day.Day())
 }
 
 // owner returns the key of the claim on the inbox.
@@ -64,6 +74,51 @@ func numbered(stem string, n int) string {
 	return fmt.Sprintf("%s~%d", stem, n)
 }
 
+// An objectKey is what the key of a media object or of a manifest says. Ids are
+// escaped: what escapeID hashed can't be had back from a key, so recordings are
+// matched by their escaped ids, and named by manifests.
+type objectKey struct {
+	kind      string // "media" or "manifests"
+	org       string
+	inbox     string
+	day       time.Time // of dateCreated, at midnight UTC; zero: undated
+	recording string
+	number    int // from 1, as in nth
+	extension string
+}
+
+var keyForm = regexp.MustCompile(`^(media|manifests)/org=([a-z0-9-]+)/inbox=([\w%-]+)/` +
+	`(?:undated|year=(\d{4})/month=(\d\d)/day=(\d\d))/([\w%-]+)(?:~(\d{1,4}))?\.(wav|webm|ogg|mp3|bin|json)$`)
+
+// parseKey reads a key back. It is false for every key that this package would not
+// have made.
+func parseKey(prefix, key string) (objectKey, bool) {
+	rest, ok := strings.CutPrefix(key, prefix+"/")
+	m := keyForm.FindStringSubmatch(rest)
+	if !ok || m == nil {
+		return objectKey{}, false
+	}
+	k := objectKey{kind: m[1], org: m[2], inbox: m[3], recording: m[7], number: 1, extension: m[9]}
+	if m[4] != "" {
+		day, err := time.Parse(time.DateOnly, m[4]+"-"+m[5]+"-"+m[6])
+		if err != nil {
+			return objectKey{}, false
+		}
+		k.day = day
+	}
+	if m[8] != "" {
+		k.number, _ = strconv.Atoi(m[8])
+	}
+	_, inbox := unescapeID(k.inbox)
+	_, recording := unescapeID(k.recording)
+	return k, inbox && recording && k.key(prefix) == key && (k.kind == "manifests") == (k.extension == "json")
+}
+
+// key is the key that k was read from.
+func (k objectKey) key(prefix string) string {
+	return numbered(prefix+"/"+k.kind+"/org="+k.org+"/inbox="+k.inbox+"/"+partition(k.day)+k.recording, k.number) + "." + k.extension
+}
+
 // escapeID makes an id safe as a part of a key and as a metadata value: letters,
 // digits, '-' and '_' stay, every other byte becomes %XX, and what is longer than
 // maxPlainID then becomes the SHA-256 of the id in hex. '~', '.', '/' and '=',
@@ -82,6 +137,13 @@ func escapeID(id string) string {
 		}
 	}
 	return b.String()
+}
+
+// unescapeID undoes escapeID, but for ids that were hashed: it gives their hash. It
+// is false for what escapeID never returns.
+func unescapeID(s string) (id string, ok bool) {
+	id, err := url.PathUnescape(s)
+	return id, err == nil && s != "" && escapeID(id) == s
 }
 
 func plain(c byte) bool {

@@ -4,6 +4,9 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/archiverd/archiverd/genesys"
 )
@@ -68,6 +71,73 @@ func TestKeys(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", c.got, c.want)
 		}
 	}
+}
+
+// TestParseKey reads back what the keyspace makes, whatever the ids and dates.
+func TestParseKey(t *testing.T) {
+	formats := []genesys.Format{genesys.FormatWAV, genesys.FormatWEBM, genesys.FormatWAVULAW, genesys.FormatOggVorbis,
+		genesys.FormatOggOpus, genesys.FormatMP3, genesys.FormatNone}
+	rapid.Check(t, func(t *rapid.T) {
+		id := rapid.OneOf(rapid.String(), rapid.StringN(201, 300, -1)).Filter(func(s string) bool { return s != "" })
+		k := keyspace{rapid.StringMatching(`[a-z/~.=]{1,9}`).Draw(t, "prefix"), rapid.StringMatching(`[a-z0-9-]{1,9}`).Draw(t, "org"), id.Draw(t, "inbox")}
+		recording, n := id.Draw(t, "recording"), rapid.IntRange(1, maxPlaces).Draw(t, "n")
+		format := rapid.SampledFrom(formats).Draw(t, "format")
+		created, day := "", time.Time{}
+		if rapid.Bool().Draw(t, "dated") {
+			at := time.Unix(rapid.Int64Range(-6e10, 2.5e11).Draw(t, "created"), 0).UTC()
+			created, day = at.Format(time.RFC3339), at.Truncate(24*time.Hour)
+		}
+		first := k.media(recording, created, format)
+		media := objectKey{"media", k.org, escapeID(k.inbox), day, escapeID(recording), n, format.Extension()}
+		manifest := media
+		manifest.kind, manifest.extension = "manifests", "json"
+		for key, want := range map[string]objectKey{nth(first, n, format): media, k.manifest(first, n): manifest} {
+			if got, ok := parseKey(k.prefix, key); !ok || got != want {
+				t.Fatalf("%s is read back as %+v, %v; want %+v", key, got, ok, want)
+			}
+		}
+		if back, ok := unescapeID(escapeID(recording)); !ok || back != recording && len(escapeID(recording)) != 64 {
+			t.Fatalf("%q is read back as %q, %v", recording, back, ok)
+		}
+	})
+	for _, key := range []string{
+		"other/media/org=acme/inbox=u/undated/r.wav", "genesys/journal/org=acme/inbox=u/undated/r.json",
+		"genesys/media/org=acme/inbox=u/r.wav", "genesys/media/org=acme/inbox=u/undated/r.json",
+		"genesys/manifests/org=acme/inbox=u/undated/r.wav", "genesys/media/org=acme/inbox=u/year=2026/month=02/day=30/r.wav",
+		"genesys/media/org=acme/inbox=u/undated/r~1.wav", "genesys/media/org=acme/inbox=u/undated/r~02.wav",
+		"genesys/media/org=acme/inbox=u/undated/r~2.wav\n", "genesys/media/org=acme/inbox=u/undated/a.b.wav",
+		"genesys/media/org=acme/inbox=u%2f1/undated/r.wav", "genesys/media/org=acme/inbox=u/undated/%41.wav",
+		"genesys/media/org=acme/inbox=u/undated/" + strings.Repeat("r", 201) + ".wav", "genesys/media/org=acme/inbox=u/undated/.wav",
+	} {
+		if got, ok := parseKey("genesys", key); ok {
+			t.Errorf("%q is taken for %+v", key, got)
+		}
+	}
+}
+
+// FuzzParseKey looks for a key that is believed although nothing would have made it.
+func FuzzParseKey(f *testing.F) {
+	f.Add("genesys/media/org=acme/inbox=u/year=2026/month=11/day=23/r~2.wav")
+	f.Fuzz(func(t *testing.T, key string) {
+		k, ok := parseKey("genesys", key)
+		if !ok {
+			return
+		}
+		inbox, _ := unescapeID(k.inbox)
+		recording, _ := unescapeID(k.recording)
+		created := ""
+		if !k.day.IsZero() {
+			created = k.day.Format(time.RFC3339)
+		}
+		space := keyspace{"genesys", k.org, inbox}
+		for _, f := range []genesys.Format{genesys.FormatWAV, genesys.FormatWEBM, genesys.FormatOggOpus, genesys.FormatMP3, genesys.FormatNone} {
+			first := space.media(recording, created, f)
+			if nth(first, k.number, f) == key || space.manifest(first, k.number) == key {
+				return
+			}
+		}
+		t.Errorf("%q is read as %+v", key, k)
+	})
 }
 
 // TestMetadataFit holds metadata to the 2 KB that S3 allows, whatever the API gives.
