@@ -5,10 +5,10 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test check tools clean
+.PHONY: build demo test check packaging tools clean
 
 build: ## the binary, in bin/
-	go build -trimpath -o bin/archiverd ./cmd/archiverd
+	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
 
 demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
@@ -18,6 +18,10 @@ test: tools ## every test, integration with real S3 servers included
 
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/check
+
+packaging: build ## check the units and the container image; as root
+	.ci/install
+	.ci/packaging
 
 tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 
