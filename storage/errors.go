@@ -37,6 +37,17 @@ const (
 	opList     = "list"
 )
 
+// Those of a [Probe].
+const (
+	opVersioning   = "get versioning"
+	opLockConfig   = "get lock configuration"
+	opLifecycle    = "get lifecycle"
+	opGetRetention = "get retention"
+	opSetRetention = "set retention"
+	opOverwrite    = "overwrite"
+	opDelete       = "delete"
+)
+
 // Error is a failed operation.
 type Error struct {
 	Op        string // "put", "head", …

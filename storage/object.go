@@ -37,6 +37,7 @@ type Object struct {
 	Metadata    map[string]string // names in lower case, values unescaped: see New
 	Checksum    Checksum          // of all bytes; never a COMPOSITE one (a hash of the parts' hashes)
 	Retention   Retention         // AWS shows it only to those who may s3:GetObjectRetention
+	Encryption  string            // by the server: "AES256", "aws:kms", …; of Head alone
 	// Expires is when a lifecycle rule will remove the object, by the
 	// x-amz-expiration header; zero: none is announced. An announcement that
 	// cannot be read gives the Unix epoch: as good as expired.
@@ -63,6 +64,7 @@ func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error
 		Metadata:    decodeMetadata(out.Metadata),
 		Checksum:    wholeChecksum(out, etag),
 		Retention:   Retention{string(out.ObjectLockMode), aws.ToTime(out.ObjectLockRetainUntilDate)},
+		Encryption:  string(out.ServerSideEncryption),
 		Expires:     expiry(aws.ToString(out.Expiration)),
 		ETag:        etag,
 	}, nil

@@ -45,6 +45,11 @@ func Run(t *testing.T, s *Server) {
 		"upload small parts":  c.uploadSmallParts,
 		"retention":           c.retention,
 		"retention enforced":  c.retentionEnforced,
+		"probe settings":      c.probeSettings,
+		"probe lifecycle":     c.probeLifecycle,
+		"probe locks":         c.probeLocks,
+		"probe deletes":       c.probeDeletes,
+		"probe refused":       c.probeRefused,
 	}
 	if s.Capabilities.ConditionalComplete { // uploadTaken asserts the lack
 		tests["upload raced"] = c.uploadRaced

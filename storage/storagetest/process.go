@@ -46,7 +46,7 @@ func StartVersitygw() (*Server, error) {
 
 // StartMinIO starts .tools/minio on a directory of its own.
 func StartMinIO() (*Server, error) {
-	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true}
+	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true, Lifecycle: true}
 	return start("minio", all, func(s *Server, address, dir string) (args, env []string, err error) {
 		args = []string{"server", "--quiet", "--address", address, "--certs-dir", filepath.Join(dir, "certs"), filepath.Join(dir, "data")}
 		return args, []string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey,

@@ -1,0 +1,190 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/aws/smithy-go"
+)
+
+// Probe tries a bucket out: it reads how the bucket is set up, and does to
+// objects made for the purpose what the archive relies on being refused. It is
+// kept apart from [Bucket], so that nothing which holds only a Bucket can
+// overwrite or delete.
+type Probe struct{ b *Bucket }
+
+// NewProbe returns a probe of b. It is as safe for concurrent use as b.
+func NewProbe(b *Bucket) *Probe { return &Probe{b} }
+
+// Versioning is "Enabled", "Suspended", or "" where it never was
+// (s3:GetBucketVersioning).
+func (p *Probe) Versioning(ctx context.Context) (string, error) {
+	out, err := p.b.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &p.b.opts.Bucket})
+	if err != nil {
+		return "", p.b.fail(opVersioning, "", err)
+	}
+	return string(out.Status), nil
+}
+
+// LockEnabled tells whether the bucket has Object Lock
+// (s3:GetBucketObjectLockConfiguration).
+func (p *Probe) LockEnabled(ctx context.Context) (bool, error) {
+	out, err := p.b.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &p.b.opts.Bucket})
+	switch {
+	case hasCode(err, "ObjectLockConfigurationNotFoundError"):
+		return false, nil
+	case err != nil:
+		return false, p.b.fail(opLockConfig, "", err)
+	case out.ObjectLockConfiguration == nil:
+		return false, unreadable(opLockConfig, "", "ObjectLockConfiguration")
+	}
+	return out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled, nil
+}
+
+// Rule is one enabled rule of a bucket's lifecycle, as far as it concerns
+// objects without tags. Days are whole ones since an object was created, or
+// since a version was replaced; nil: the rule does not do this.
+type Rule struct {
+	ID          string
+	Prefix      string
+	Expire      *Due
+	Noncurrent  *Due // versions that were replaced or hidden are removed for good
+	Transitions []Transition
+	AbortDays   int32 // of multipart uploads left incomplete; 0: not
+}
+
+// Due is when a rule acts: after some days, or at a date.
+type Due struct {
+	Days int32
+	Date time.Time // zero: Days count
+}
+
+// Transition moves objects into another storage class.
+type Transition struct {
+	Due
+	Class      string // "GLACIER", "STANDARD_IA", …
+	Noncurrent bool   // only versions that were replaced or hidden
+}
+
+// Lifecycle gives the enabled rules, none where none was set
+// (s3:GetLifecycleConfiguration). A rule for tagged objects is left out: nothing
+// in this package tags any.
+func (p *Probe) Lifecycle(ctx context.Context) ([]Rule, error) {
+	out, err := p.b.client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &p.b.opts.Bucket})
+	switch {
+	case hasCode(err, "NoSuchLifecycleConfiguration"):
+		return nil, nil
+	case err != nil:
+		return nil, p.b.fail(opLifecycle, "", err)
+	case len(out.Rules) == 0: // some servers take the question for a listing
+		return nil, unreadable(opLifecycle, "", "rule")
+	}
+	var rules []Rule
+	for _, r := range out.Rules {
+		prefix, tagged := scope(r)
+		if r.Status == types.ExpirationStatusEnabled && !tagged {
+			rules = append(rules, rule(r, prefix))
+		}
+	}
+	return rules, nil
+}
+
+// scope is what a rule is for. The bounds that it may set on sizes don't count:
+// some objects are within any.
+func scope(r types.LifecycleRule) (prefix string, tagged bool) {
+	switch f := r.Filter; {
+	case f == nil:
+		//lint:ignore SA1019 rules of before 2016 have it there
+		return aws.ToString(r.Prefix), false
+	case f.And != nil:
+		return aws.ToString(f.And.Prefix), len(f.And.Tags) > 0
+	default:
+		return aws.ToString(f.Prefix), f.Tag != nil
+	}
+}
+
+func rule(r types.LifecycleRule, prefix string) Rule {
+	out := Rule{ID: aws.ToString(r.ID), Prefix: prefix}
+	if e := r.Expiration; e != nil && (e.Days != nil || e.Date != nil) { // else it only removes markers with nothing below
+		out.Expire = &Due{aws.ToInt32(e.Days), aws.ToTime(e.Date)}
+	}
+	if n := r.NoncurrentVersionExpiration; n != nil {
+		out.Noncurrent = &Due{Days: aws.ToInt32(n.NoncurrentDays)}
+	}
+	for _, t := range r.Transitions {
+		out.Transitions = append(out.Transitions, Transition{Due{aws.ToInt32(t.Days), aws.ToTime(t.Date)}, string(t.StorageClass), false})
+	}
+	for _, t := range r.NoncurrentVersionTransitions {
+		out.Transitions = append(out.Transitions, Transition{Due{Days: aws.ToInt32(t.NoncurrentDays)}, string(t.StorageClass), true})
+	}
+	if a := r.AbortIncompleteMultipartUpload; a != nil {
+		out.AbortDays = aws.ToInt32(a.DaysAfterInitiation)
+	}
+	return out
+}
+
+// Retention asks for the lock of one version (s3:GetObjectRetention); the zero
+// Retention where it has none.
+func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention, error) {
+	out, err := p.b.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
+	switch {
+	case hasCode(err, "NoSuchObjectLockConfiguration"):
+		return Retention{}, nil
+	case err != nil:
+		return Retention{}, p.b.fail(opGetRetention, key, err)
+	case out.Retention == nil:
+		return Retention{}, unreadable(opGetRetention, key, "Retention")
+	}
+	return Retention{string(out.Retention.Mode), aws.ToTime(out.Retention.RetainUntilDate)}, nil
+}
+
+// SetRetention asks for another lock of one version, without leave to bypass
+// the one there is: a store that takes a shorter one does not hold its locks.
+func (p *Probe) SetRetention(ctx context.Context, key, versionID string, r Retention) error {
+	mode, until := r.put()
+	_, err := p.b.client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
+		Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID),
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(mode), RetainUntilDate: until},
+	})
+	return p.b.fail(opSetRetention, key, err)
+}
+
+// Overwrite puts other bytes in an object's place, with no condition.
+func (p *Probe) Overwrite(ctx context.Context, key string, body []byte) error {
+	sum := sha256.Sum256(body)
+	in, err := p.b.putInput(New{Key: key})
+	if err != nil {
+		return err
+	}
+	in.IfNoneMatch, in.Body = nil, bytes.NewReader(body)
+	if p.b.md5() {
+		in.ContentMD5 = contentMD5(body)
+	} else {
+		in.ChecksumSHA256 = base64of(sum[:])
+	}
+	_, err = p.b.client.PutObject(ctx, in, signed(sum))
+	return p.b.fail(opOverwrite, key, err)
+}
+
+// Delete removes one version for good, or hides an object where versionID is
+// empty and the bucket is versioned. With bypass it asks to overrule a
+// governance lock, which takes s3:BypassGovernanceRetention.
+func (p *Probe) Delete(ctx context.Context, key, versionID string, bypass bool) error {
+	in := &s3.DeleteObjectInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)}
+	if bypass {
+		in.BypassGovernanceRetention = aws.Bool(true)
+	}
+	_, err := p.b.client.DeleteObject(ctx, in)
+	return p.b.fail(opDelete, key, err)
+}
+
+func hasCode(err error, code string) bool {
+	var api smithy.APIError
+	return errors.As(err, &api) && api.ErrorCode() == code
+}
