@@ -46,7 +46,8 @@ type Options struct {
 	MinAge    time.Duration // younger recordings wait for a later pass
 	Delete    Deletion
 	Retention Retention
-	Version   string // of archiverd, for manifests
+	Version   string   // of archiverd, for manifests
+	Observer  observer // may be nil
 	Log       *slog.Logger
 }
 

@@ -89,7 +89,11 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox) InboxReport {
 		err = p.run(ctx)
 		err = errors.Join(err, p.finish(err))
 	}
-	return InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
+	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
+	if a.Observer != nil {
+		a.Observer.PassEnded(r)
+	}
+	return r
 }
 
 func (p *pass) run(ctx context.Context) error {
@@ -137,15 +141,20 @@ func (p *pass) stopped() error {
 // finish writes the pass into the ledger.
 func (p *pass) finish(failure error) error {
 	p.record.End = time.Now().UTC()
+	p.record.Findings = int64(len(p.foreign) + len(p.corrupt))
 	if failure != nil {
 		p.record.Error = failure.Error()
+	}
+	oldest, err := p.oldestWaiting()
+	if err != nil {
+		return &ledgerError{err}
 	}
 	if err := p.Ledger.AddPass(p.in.Org, p.in.ID, p.record); err != nil {
 		return &ledgerError{err}
 	}
 	condition, reason := condition(failure)
-	err := p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) {
-		i.Condition, i.Reason = condition, reason
+	err = p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) {
+		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if failure == nil {
 			i.LastSuccess = p.record.End
 		}
@@ -158,6 +167,30 @@ func (p *pass) finish(failure error) error {
 		"bytes", r.Bytes, "deletions", r.DeleteRequested, "complete", r.Complete, "error", r.Error,
 		"took", r.End.Sub(r.Start).Round(time.Millisecond).String())
 	return nil
+}
+
+// oldestWaiting is when the oldest recording was made that this pass leaves to the
+// next; zero: it leaves none. One without a date counts from when it was listed.
+func (p *pass) oldestWaiting() (oldest time.Time, err error) {
+	for after := ""; ; {
+		chunk, err := p.Ledger.Waiting(p.in.Org, p.in.ID, after, ledgerChunk)
+		if err != nil {
+			return oldest, err
+		}
+		for _, e := range chunk {
+			made, ok := genesys.ParseTime(e.Entry.DateCreated)
+			if !ok {
+				made = e.Entry.ListedAt
+			}
+			if oldest.IsZero() || made.Before(oldest) {
+				oldest = made
+			}
+			after = e.Key.Recording
+		}
+		if len(chunk) < ledgerChunk {
+			return oldest.UTC(), nil
+		}
+	}
 }
 
 // Conditions of an inbox, as the ledger keeps them.

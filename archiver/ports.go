@@ -65,12 +65,20 @@ type inboxes interface {
 	Inbox(org, id string) (state.Inbox, error)
 	EditInbox(org, id string, edit func(*state.Inbox)) error
 	AddPass(org, inbox string, p state.Pass) error
+	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
 }
 
 type uploads interface {
 	AddUpload(state.UploadRef) error
 	RemoveUpload(key, id string) error
 	Uploads() ([]state.UploadRef, error)
+}
+
+// observer is told what happens, while it happens. Its methods are called concurrently
+// and hold up the caller.
+type observer interface {
+	PassEnded(InboxReport)
+	Retried() // a request to Genesys is sent once more
 }
 
 type ledger interface {

@@ -30,13 +30,21 @@ func (a *Archiver) retry(ctx context.Context, f func() error) error {
 		if tooMany(err) && holds < maxHolds {
 			holds++ // the rate budget waits before the next request
 			n--
+			a.retried()
 			continue
 		}
 		if n >= tries || !sleep(ctx, jitter(wait)) {
 			return err
 		}
 		a.Log.Debug("trying again", "error", err)
+		a.retried()
 		wait *= 4
+	}
+}
+
+func (a *Archiver) retried() {
+	if a.Observer != nil {
+		a.Observer.Retried()
 	}
 }
 

@@ -51,6 +51,21 @@ type ClientOptions struct {
 	Budget    *Budget           // of the token; also for this client alone
 	UserAgent string
 	Timeout   time.Duration // of one request with its reply, not of the wait for the budget; 0: 60 s
+	Observe   Observer      // told of every exchange with the API and the login host; nil: nobody
+}
+
+// An Observer is told of an HTTP exchange once its reply, or its failure, is there: the operation as Error.Op names it, the
+// status (0: no reply), and how long it had waited for the budget before. It is called concurrently.
+type Observer func(op string, status int, waited time.Duration)
+
+func (o Observer) tell(op string, resp *http.Response, waited time.Duration) {
+	status := 0
+	if resp != nil {
+		status = resp.StatusCode
+	}
+	if o != nil {
+		o(op, status, waited)
+	}
 }
 
 // NewClient returns a client. It sends nothing.
@@ -61,6 +76,7 @@ func NewClient(o ClientOptions) *Client {
 		budget:    o.Budget,
 		userAgent: o.UserAgent,
 		timeout:   cmp.Or(o.Timeout, defaultTimeout),
+		told:      o.Observe,
 	}
 	o.Tokens.sender = s
 	return &Client{sender: s, tokens: o.Tokens}
@@ -110,6 +126,7 @@ type sender struct {
 	budget    *Budget
 	userAgent string
 	timeout   time.Duration
+	told      Observer
 	skew      atomic.Pointer[time.Duration]
 }
 
@@ -136,14 +153,16 @@ func (r *reply) unusable(op string, err error) *Error {
 
 // send is one request. All its errors are *Error.
 func (s *sender) send(ctx context.Context, token string, what call) (*reply, error) {
+	begun := time.Now()
 	if err := s.budget.Wait(ctx); err != nil {
 		return nil, &Error{Op: what.op, Err: err}
 	}
+	waited := time.Since(begun)
 	s.budget.begin()
 	defer s.budget.end()
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	r, err := s.exchange(limited, token, what)
+	r, err := s.exchange(limited, token, what, waited)
 	var e *Error
 	if errors.As(err, &e) {
 		if limited.Err() != nil && ctx.Err() == nil && e.Err != nil {
@@ -161,7 +180,7 @@ func redact(s, secret string) string {
 	return strings.ReplaceAll(s, secret, "[redacted]")
 }
 
-func (s *sender) exchange(ctx context.Context, token string, what call) (*reply, error) {
+func (s *sender) exchange(ctx context.Context, token string, what call, waited time.Duration) (*reply, error) {
 	target := s.api + what.path
 	if len(what.query) > 0 {
 		target += "?" + what.query.Encode()
@@ -177,6 +196,7 @@ func (s *sender) exchange(ctx context.Context, token string, what call) (*reply,
 		req.Header.Set("Content-Type", "application/json")
 	}
 	resp, err := s.transport.RoundTrip(req)
+	s.told.tell(what.op, resp, waited)
 	if err != nil {
 		return nil, &Error{Op: what.op, Err: bare(err, token)}
 	}

@@ -22,6 +22,7 @@ type LinksOptions struct {
 	Transport http.RoundTripper
 	AllowHTTP bool // links and redirects may be http: only where the API itself is
 	UserAgent string
+	Observe   Observer // told of every exchange, redirects included; nil: nobody
 }
 
 // NewLinks returns Links. It sends nothing.
@@ -136,6 +137,7 @@ func (l *Links) roundTrip(ctx context.Context, a ask) (*http.Response, error) {
 		req.Header.Set("If-Range", a.ifRange)
 	}
 	resp, err := l.o.Transport.RoundTrip(req)
+	l.o.Observe.tell(opLink, resp, 0)
 	if err == nil {
 		resp.Request = req
 	}

@@ -99,6 +99,7 @@ func (t *tokenTrip) RoundTrip(req *http.Request) (*http.Response, error) {
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", t.sender.userAgent)
 	resp, err := t.next.RoundTrip(req)
+	t.sender.told.tell(opToken, resp, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -99,8 +99,9 @@ func (c *checker) inboxes() {
 		c.entries(key, "live", &count)
 		c.entries(key, "past", &count)
 		c.raw(key)
-		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes {
-			c.faultf("inbox %q counts %v and %d bytes, but has %v and %d", key, in.Counts, in.Bytes, count.Counts, count.Bytes)
+		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes || in.Totals.Archived != count.Totals.Archived {
+			c.faultf("inbox %q counts %v, %d bytes and %d versions, but has %v, %d and %d", key,
+				in.Counts, in.Bytes, in.Totals.Archived, count.Counts, count.Bytes, count.Totals.Archived)
 		}
 		c.passes(key)
 		if data := c.tx.Bucket([]byte("tokens")).Get(k); data != nil {
@@ -134,8 +135,7 @@ func (c *checker) entries(inbox, top string, count *Inbox) {
 				c.faultf("entry %s is there twice", key)
 			}
 		}
-		count.count(e.State, 1)
-		count.Bytes += e.bytes()
+		count.account(nil, e)
 		return nil
 	}))
 }

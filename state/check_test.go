@@ -21,13 +21,14 @@ func setEntry(l *Ledger, k Key, edit func(*Entry)) func(*bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		was := e.bytes()
+		was := e.clone()
 		edit(e)
 		in, err := getInbox(tx, key)
 		if err != nil {
 			return err
 		}
-		in.Bytes += e.bytes() - was
+		in.Bytes += e.bytes() - was.bytes()
+		in.Totals.Archived += int64(len(e.Versions) - len(was.Versions))
 		data, err := l.codec.encode(e)
 		if err != nil {
 			return err
@@ -68,10 +69,13 @@ func TestCheckFinds(t *testing.T) {
 			return func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("more")); return err }
 		},
 		"counts map": func(*Ledger) func(*bbolt.Tx) error {
-			return raw("inboxes", in, `{"counts":{"archived":2},"bytes":1000}`)
+			return raw("inboxes", in, `{"counts":{"archived":2},"bytes":1000,"totals":{"archived":1}}`)
 		},
-		"and 1000": func(*Ledger) func(*bbolt.Tx) error {
-			return raw("inboxes", in, `{"counts":{"archived":1},"bytes":1001}`)
+		"archived:1], 1000 and 1": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("inboxes", in, `{"counts":{"archived":1},"bytes":1001,"totals":{"archived":1}}`)
+		},
+		"2 versions": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("inboxes", in, `{"counts":{"archived":1},"bytes":1000,"totals":{"archived":2}}`)
 		},
 		"repeats": func(*Ledger) func(*bbolt.Tx) error { return raw("inboxes", in, `{"org":"acme"}`) },
 		"inbox acme/u1: ": func(*Ledger) func(*bbolt.Tx) error {

@@ -20,14 +20,28 @@ type Inbox struct {
 	Reason      string          `json:"reason,omitempty"`    // for people: why it is in that condition
 	Counts      map[State]int64 `json:"counts,omitempty"`    // entries in each state; none: absent. Kept by the ledger
 	Bytes       int64           `json:"bytes,omitempty"`     // of media of all versions ever archived. Kept by the ledger
+	Totals      Totals          `json:"totals,omitzero"`     // Kept by the ledger
 	LastPass    *Pass           `json:"last_pass,omitempty"` // the newest of Passes; nil: none yet. Kept by the ledger
 	AddedAt     time.Time       `json:"added_at,omitzero"`   // set by the ledger when it first heard of the inbox
 	LastSuccess time.Time       `json:"last_success,omitzero"`
-	Budget      Budget          `json:"budget,omitzero"`
+	// OldestWaiting is when the oldest recording was made that the last pass left
+	// unarchived; zero: it left none.
+	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
+	Budget        Budget    `json:"budget,omitzero"`
 	// OwnerClaimed: the archive's owner object for the inbox names this ledger.
 	OwnerClaimed bool `json:"owner_claimed,omitempty"`
 	// AcceptGone: a person has said that recordings missing in great number are really gone.
 	AcceptGone bool `json:"accept_gone,omitempty"`
+}
+
+// Totals count what has happened to an inbox's recordings since the ledger was
+// made. They only grow.
+type Totals struct {
+	Archived int64 `json:"archived,omitempty"` // versions that the archive holds
+	Failed   int64 `json:"failed,omitempty"`   // attempts to archive one
+	Vanished int64 `json:"vanished,omitempty"`
+	Gone     int64 `json:"gone,omitempty"`
+	Deleted  int64 `json:"deleted,omitempty"`
 }
 
 // Budget is what the next process needs to know of a rate budget: the tokens
@@ -53,6 +67,7 @@ type Pass struct {
 	DeleteRequested int64     `json:"delete_requested,omitempty"`
 	Deleted         int64     `json:"deleted,omitempty"`
 	Bytes           int64     `json:"bytes,omitempty"`
+	Findings        int64     `json:"findings,omitempty"` // objects that are not what the ledger or the archive's rules say
 	Walks           int       `json:"walks,omitempty"`
 	Error           string    `json:"error,omitempty"`
 }
@@ -71,6 +86,28 @@ func (in *Inbox) clone() *Inbox {
 }
 
 func (in *Inbox) equal(other *Inbox) bool { return reflect.DeepEqual(in, other) }
+
+// account keeps the counters: an entry became e. old is what it was, or nil.
+func (in *Inbox) account(old, e *Entry) {
+	if old == nil {
+		old = &Entry{}
+	}
+	in.count(old.State, -1)
+	in.count(e.State, 1)
+	in.Bytes += e.bytes() - old.bytes()
+	in.Totals.Archived += int64(len(e.Versions) - len(old.Versions))
+	switch {
+	case e.State == StateFailed && e.Attempts > old.Attempts:
+		in.Totals.Failed++
+	case e.State == old.State:
+	case e.State == StateVanished:
+		in.Totals.Vanished++
+	case e.State == StateGone:
+		in.Totals.Gone++
+	case e.State == StateDeleted:
+		in.Totals.Deleted++
+	}
+}
 
 func (in *Inbox) count(s State, n int64) {
 	if s == "" {
@@ -157,7 +194,7 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 }
 
 // EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes and LastPass are not its to change, and stay as they are.
+// Counts, Bytes, Totals and LastPass are not its to change, and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
 	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
 		in := p.inbox.clone()
@@ -165,7 +202,7 @@ func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
 			return err
 		}
 		edit(in)
-		in.Counts, in.Bytes = p.inbox.Counts, p.inbox.Bytes
+		in.Counts, in.Bytes, in.Totals = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals
 		*p.inbox = *in // putInbox leaves out the rest that isn't edit's
 		return nil
 	})

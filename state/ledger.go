@@ -57,7 +57,9 @@ package state
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -106,6 +108,20 @@ func (l *Ledger) Close() error {
 		return fmt.Errorf("close ledger: %w", err)
 	}
 	return nil
+}
+
+// Disk tells the size of the ledger's file and what its file system has left, in
+// bytes.
+func (l *Ledger) Disk() (size, free int64, err error) {
+	info, err := os.Stat(l.db.Path())
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at ledger: %w", err)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(l.db.Path(), &fs); err != nil {
+		return 0, 0, fmt.Errorf("look at the file system of ledger %s: %w", l.db.Path(), err)
+	}
+	return info.Size(), int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
 // inboxKey names an inbox in the file.

@@ -3,6 +3,7 @@ package state
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -325,6 +326,7 @@ func TestInbox(t *testing.T) {
 	bring(t, l, Key{"acme", "u1", "r1"}, StateArchived)
 	must(t, l.AddPass("acme", "u1", Pass{Start: testTime}))
 	want := Inbox{
+		Totals: Totals{Archived: 1}, OldestWaiting: testTime.Add(3),
 		Org: "acme", ID: "u1", Name: "n", Email: "e", Condition: "c", Reason: "r",
 		Counts: map[State]int64{StateArchived: 1}, Bytes: 1000, LastPass: &Pass{Start: testTime},
 		AddedAt: testTime, LastSuccess: testTime.Add(1), Budget: Budget{1.5, testTime, testTime.Add(2)},
@@ -336,7 +338,7 @@ func TestInbox(t *testing.T) {
 		}
 		in.Counts[StateArchived] = 7 // no use
 		*in = want
-		in.Org, in.ID, in.Counts, in.Bytes, in.LastPass = "x", "y", nil, 3, nil
+		in.Org, in.ID, in.Counts, in.Bytes, in.Totals, in.LastPass = "x", "y", nil, 3, Totals{}, nil
 	}))
 	got, err := l.Inbox("acme", "u1")
 	must(t, err)
@@ -407,5 +409,16 @@ func TestClosed(t *testing.T) {
 	}
 	if _, err := l.Entry(Key{"acme", "u1", "r1"}); err == nil {
 		t.Error("a closed ledger reads")
+	}
+}
+
+func TestDisk(t *testing.T) {
+	path := newPath(t)
+	l := open(t, path, Options{})
+	info, err := os.Stat(path)
+	must(t, err)
+	size, free, err := l.Disk()
+	if err != nil || size != info.Size() || free <= 0 {
+		t.Errorf("%d bytes, %d free, %v; the file has %d", size, free, err, info.Size())
 	}
 }

@@ -16,7 +16,7 @@ type model struct {
 	l       *Ledger
 	path    string
 	entries map[Key]Entry
-	inboxes map[Key]Inbox // by Org and Inbox; without what is counted
+	inboxes map[Key]Inbox // by Org and Inbox; without what is counted but Totals
 }
 
 // TestModel drives a ledger and a model of it with the same random calls.
@@ -154,8 +154,26 @@ func (m *model) move(rt *rapid.T) {
 }
 
 func (m *model) put(k Key, e Entry) {
+	was := m.entries[k]
 	m.entries[k] = e
 	m.add(k)
+	k.Recording = ""
+	in := m.inboxes[k]
+	in.Totals.Archived += int64(len(e.Versions) - len(was.Versions))
+	if e.State == StateFailed && e.Attempts > was.Attempts {
+		in.Totals.Failed++
+	}
+	if e.State != was.State {
+		switch e.State {
+		case StateVanished:
+			in.Totals.Vanished++
+		case StateGone:
+			in.Totals.Gone++
+		case StateDeleted:
+			in.Totals.Deleted++
+		}
+	}
+	m.inboxes[k] = in
 }
 
 func (m *model) add(k Key) {
@@ -167,7 +185,7 @@ func (m *model) add(k Key) {
 
 func (m *model) list(rt *rapid.T) {
 	k := genInbox.Draw(rt, "inbox")
-	before := maps.Clone(m.entries)
+	before, inboxes := maps.Clone(m.entries), maps.Clone(m.inboxes)
 	var changes []Change
 	all := true
 	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
@@ -176,7 +194,7 @@ func (m *model) list(rt *rapid.T) {
 		changes = append(changes, Change{k.Recording, from, to, edit(what, n)})
 		e, ok := m.expect(k, from, to, what, n)
 		if all = all && ok; all {
-			m.entries[k] = e
+			m.put(k, e)
 		}
 	}
 	err := m.l.List(k.Org, k.Inbox, func(get func(string) (Entry, bool)) []Change {
@@ -194,7 +212,7 @@ func (m *model) list(rt *rapid.T) {
 		rt.Fatalf("list %d changes: %v", len(changes), err)
 	}
 	if !all {
-		m.entries = before
+		m.entries, m.inboxes = before, inboxes
 		return
 	}
 	m.add(k)
@@ -227,7 +245,7 @@ func (m *model) compare(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	same(rt, got, m.entries)
-	live := make(map[Key][]string)
+	live, waiting := make(map[Key][]string), make(map[Key][]string)
 	for k, e := range m.entries {
 		box := Key{Org: k.Org, Inbox: k.Inbox}
 		in := counted[box]
@@ -243,6 +261,9 @@ func (m *model) compare(rt *rapid.T) {
 		if e.State != StateDeleted && e.State != StateGone && e.State != StateVanished {
 			live[box] = append(live[box], k.Recording)
 		}
+		if (e.State == StateListed || e.State == StateFailed) && len(e.Raw) > 0 {
+			waiting[box] = append(waiting[box], k.Recording)
+		}
 	}
 	boxes, err := m.l.Inboxes("")
 	if err != nil {
@@ -252,16 +273,30 @@ func (m *model) compare(rt *rapid.T) {
 	for _, in := range boxes {
 		box := Key{Org: in.Org, Inbox: in.ID}
 		have[box] = in
-		page, err := m.l.Live(in.Org, in.ID, "", 1000)
+		m.comparePages(rt, box, live[box], m.l.Live)
+		m.comparePages(rt, box, waiting[box], m.l.Waiting)
+	}
+	same(rt, have, counted)
+}
+
+// comparePages reads an inbox one entry at a time.
+func (m *model) comparePages(rt *rapid.T, box Key, want []string, read func(org, inbox, after string, limit int) ([]KeyedEntry, error)) {
+	var ids []string
+	for after := ""; ; {
+		page, err := read(box.Org, box.Inbox, after, 1)
 		if err != nil {
 			rt.Fatal(err)
 		}
-		var ids []string
-		for _, e := range page {
-			ids = append(ids, e.Key.Recording)
+		if len(page) == 0 {
+			break
 		}
-		slices.Sort(live[box])
-		same(rt, ids, live[box])
+		k := page[0].Key
+		e, whole := page[0].Entry, m.entries[k]
+		e.Raw, whole.Raw = nil, nil
+		same(rt, e, whole)
+		after = k.Recording
+		ids = append(ids, after)
 	}
-	same(rt, have, counted)
+	slices.Sort(want)
+	same(rt, ids, want)
 }

@@ -148,9 +148,8 @@ func (p *page) apply(c Change) (*Entry, error) {
 		return nil, err
 	}
 	var have State
-	var bytes int64
 	if old != nil {
-		have, bytes = old.State, old.bytes()
+		have = old.State
 	}
 	if have != c.From {
 		return nil, &ConflictError{Key: k, Have: have, Want: c.From}
@@ -162,9 +161,7 @@ func (p *page) apply(c Change) (*Entry, error) {
 	if err := p.l.putEntry(p.tx, p.key, k, old, e); err != nil {
 		return nil, err
 	}
-	p.inbox.count(have, -1)
-	p.inbox.count(c.To, 1)
-	p.inbox.Bytes += e.bytes() - bytes
+	p.inbox.account(old, e)
 	return e, nil
 }
 
@@ -250,6 +247,45 @@ func (l *Ledger) Live(org, inbox string, after string, limit int) ([]KeyedEntry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read entries of %s/%s: %w", org, inbox, err)
+	}
+	return out, nil
+}
+
+// Waiting gives the entries of one inbox that are listed or failed, without their
+// Raw, in the order of their ids' bytes, from the first after `after` on, limit at
+// most. However many others the inbox has, it reads none of them: only what waits
+// still has a Raw, and what vanished, which it passes over.
+func (l *Ledger) Waiting(org, inbox, after string, limit int) ([]KeyedEntry, error) {
+	key, err := inboxKey(org, inbox)
+	if err != nil {
+		return nil, fmt.Errorf("read waiting entries: %w", err)
+	}
+	var out []KeyedEntry
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		raw, live := tx.Bucket([]byte("raw")).Bucket([]byte(key)), tx.Bucket([]byte("live")).Bucket([]byte(key))
+		if raw == nil || live == nil {
+			return nil
+		}
+		c := raw.Cursor()
+		k, _ := c.Seek([]byte(after))
+		if k != nil && string(k) == after {
+			k, _ = c.Next()
+		}
+		for ; k != nil && len(out) < limit; k, _ = c.Next() {
+			data := live.Get(k)
+			if data == nil {
+				continue
+			}
+			e, err := l.codec.decode(data)
+			if err != nil {
+				return fmt.Errorf("entry %q: %w", k, err)
+			}
+			out = append(out, KeyedEntry{Key{org, inbox, string(k)}, *e})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read waiting entries of %s: %w", key, err)
 	}
 	return out, nil
 }

@@ -68,6 +68,11 @@ type Options struct {
 
 	Transport http.RoundTripper // nil: http.DefaultTransport
 	UserAgent string            // put before the SDK's own
+
+	// Observe is told of every HTTP exchange with the store, repeated ones too: S3's
+	// name of the operation, and the status (0: no reply). It is called concurrently;
+	// nil: nobody.
+	Observe func(op string, status int) `json:"-"`
 }
 
 // Format keeps the secret out of whatever prints Options.
@@ -107,7 +112,7 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 		UsePathStyle: o.PathStyle,
 		Retryer:      retryer,
 		Logger:       logging.Nop{},
-		HTTPClient:   httpClient(&transport{base: o.Transport, userAgent: o.UserAgent, skew: b.skew}),
+		HTTPClient:   httpClient(&transport{base: o.Transport, userAgent: o.UserAgent, skew: b.skew, observe: o.Observe}),
 		// The checksums are sent explicitly: the SDK's own trailers are refused
 		// by several stores (aws-sdk-go-v2 issues 3007, 3151, 3469).
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -238,5 +239,24 @@ func TestOptions(t *testing.T) {
 		if strings.Contains(s, "the-secret") {
 			t.Errorf("shows the secret: %s", s)
 		}
+	}
+}
+
+// TestObserve wants every exchange told, repeated ones too.
+func TestObserve(t *testing.T) {
+	replies := 0
+	var told []string
+	b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		if replies++; replies == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}, func(o *Options) {
+		o.Observe = func(op string, status int) { told = append(told, fmt.Sprint(op, " ", status)) }
+	})
+	if _, err := b.Head(t.Context(), "k", ""); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"HeadObject 503", "HeadObject 200"}; !slices.Equal(told, want) {
+		t.Errorf("told %q, want %q", told, want)
 	}
 }

@@ -117,11 +117,12 @@ func httpClient(rt http.RoundTripper) *http.Client {
 	}
 }
 
-// transport names us to the store and reads its clock.
+// transport names us to the store, reads its clock and counts the exchanges.
 type transport struct {
 	base      http.RoundTripper
 	userAgent string
 	skew      *atomic.Pointer[time.Duration]
+	observe   func(op string, status int)
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -130,6 +131,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Header.Set("User-Agent", t.userAgent+" "+req.Header.Get("User-Agent"))
 	}
 	resp, err := t.base.RoundTrip(req)
+	if t.observe != nil {
+		status := 0
+		if resp != nil {
+			status = resp.StatusCode
+		}
+		t.observe(middleware.GetOperationName(req.Context()), status)
+	}
 	if err != nil {
 		return nil, err
 	}
