@@ -81,6 +81,7 @@ type Archiver struct {
 	Options
 	Progress Progress
 
+	walks   *semaphore.Weighted
 	workers *semaphore.Weighted
 	buffers *buffers
 	pace    *rate.Limiter // nil: unlimited
@@ -91,6 +92,7 @@ type Archiver struct {
 func New(o Options) *Archiver {
 	a := &Archiver{
 		Options: o,
+		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory),
 	}
@@ -100,9 +102,14 @@ func New(o Options) *Archiver {
 	return a
 }
 
-// maxPasses bounds the inboxes listed side by side; the transfers of all share
-// the workers.
-const maxPasses = 16
+const (
+	// maxWalks bounds the inboxes listed at a time. Passes have no bound: what an
+	// inbox with much to do still waits for holds up no other.
+	maxWalks = 16
+	// maxAsks bounds the recordings that all passes together have begun and not
+	// finished; most of them wait for Genesys' transcoding and hold no worker.
+	maxAsks = 2048
+)
 
 // Run makes one pass over each inbox, side by side. Cancelling stop ends it soon:
 // nothing new begins, transfers under way are finished. Cancelling ctx abandons
@@ -127,12 +134,12 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 			orgs[in.Org] = orgStop{ctx, cancel}
 		}
 	}
+	asks := min(max(2, maxAsks/max(1, len(inboxes))), a.Workers*asksPerWorker)
 	var g errgroup.Group
-	g.SetLimit(maxPasses)
 	for i, in := range inboxes {
 		g.Go(func() error {
 			org := orgs[in.Org]
-			r.Inboxes[i] = a.pass(ctx, org.ctx, in)
+			r.Inboxes[i] = a.pass(ctx, org.ctx, in, asks)
 			switch err := r.Inboxes[i].Err; {
 			case failsRun(err), temporary(err) && isStorage(err):
 				stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))

@@ -1,37 +1,48 @@
 package archiver
 
-import "context"
+import (
+	"context"
+	"sync"
+
+	"golang.org/x/sync/semaphore"
+)
 
 // PartSize is the size in bytes of a transfer buffer, and so of a multipart part:
 // S3's 10,000 parts carry 78 GiB. A recording up to this size is one put.
 const PartSize = 8 << 20
 
-// buffers hands out at most memory/PartSize buffers at a time. A buffer given back
-// is used again; its pages are touched only as far as recordings reach.
+// buffers hands out at most memory/PartSize buffers at a time. The one given back
+// last is used next, so that there are never more than were in use at once; its
+// pages are touched only as far as recordings reach.
 type buffers struct {
-	free chan []byte // nil stands for a buffer not yet made
+	room *semaphore.Weighted
+
+	mu   sync.Mutex
+	free [][]byte
 }
 
 func newBuffers(memory int64) *buffers {
-	n := max(1, memory/PartSize)
-	b := &buffers{free: make(chan []byte, n)}
-	for range n {
-		b.free <- nil
-	}
-	return b
+	return &buffers{room: semaphore.NewWeighted(max(1, memory/PartSize))}
 }
 
 // get waits for a buffer.
 func (b *buffers) get(ctx context.Context) ([]byte, error) {
-	select {
-	case buf := <-b.free:
-		if buf == nil {
-			buf = make([]byte, PartSize)
-		}
-		return buf, nil
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := b.room.Acquire(ctx, 1); err != nil {
+		return nil, err
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.free); n > 0 {
+		buf := b.free[n-1]
+		b.free = b.free[:n-1]
+		return buf, nil
+	}
+	return make([]byte, PartSize), nil
 }
 
-func (b *buffers) put(buf []byte) { b.free <- buf }
+func (b *buffers) put(buf []byte) {
+	b.mu.Lock()
+	b.free = append(b.free, buf)
+	b.mu.Unlock()
+	b.room.Release(1)
+}

@@ -71,10 +71,8 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 // made tells, once all are given back, which buffers an Archiver made.
 func made(a *Archiver) map[*byte]bool {
 	buffers := map[*byte]bool{}
-	for range cap(a.buffers.free) {
-		if buf := <-a.buffers.free; buf != nil {
-			buffers[&buf[0]] = true
-		}
+	for _, buf := range a.buffers.free {
+		buffers[&buf[0]] = true
 	}
 	return buffers
 }

@@ -31,20 +31,9 @@ var errNotReady = errors.New("the transcoding is not ready")
 func (p *pass) ready(ctx context.Context, id string) (*source, error) {
 	begun := time.Now()
 	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
-		if err := p.workers.Acquire(ctx, 1); err != nil {
-			return nil, err
-		}
-		s := &source{pass: p, id: id}
-		err := p.stopped()
-		if err == nil {
-			err = s.ask(ctx)
-		}
-		if err == nil {
-			return s, nil
-		}
-		p.workers.Release(1)
+		s, err := p.askInTurn(ctx, id)
 		if !errors.Is(err, errNotReady) {
-			return nil, err
+			return s, err
 		}
 		if time.Since(begun) > maxWait {
 			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
@@ -53,6 +42,36 @@ func (p *pass) ready(ctx context.Context, id string) (*source, error) {
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// askInTurn asks for a download once; where it is ready, the caller has a worker.
+// First comes the inbox's rate budget, then a worker, and one recording of an inbox
+// at a time: no worker stands idle because one inbox may not ask yet, and an inbox
+// with much to do gets workers in turn with those that have little.
+func (p *pass) askInTurn(ctx context.Context, id string) (*source, error) {
+	select {
+	case p.turn <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	reserved, release, err := p.in.API.Reserve(ctx)
+	if err == nil {
+		defer release()
+		err = p.workers.Acquire(ctx, 1)
+	}
+	<-p.turn
+	if err != nil {
+		return nil, err
+	}
+	s := &source{pass: p, id: id}
+	if err = p.stopped(); err == nil {
+		err = s.ask(reserved)
+	}
+	if err != nil {
+		p.workers.Release(1)
+		return nil, err
+	}
+	return s, nil
 }
 
 // source is where one recording's media come from: a link, renewed when it expires.

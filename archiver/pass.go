@@ -45,6 +45,7 @@ var ErrStopped = errors.New("stopped before the pass was done; the next one goes
 type pass struct {
 	*Archiver
 	in    Inbox
+	asks  int // recordings begun and not finished, at most
 	keys  keyspace
 	stop  context.Context         // once it ends nothing new begins
 	halt  context.CancelCauseFunc // ends it, with the error that ends the pass
@@ -54,8 +55,9 @@ type pass struct {
 	seen  map[uint64]uint8 // hash of every recording listed → the last walk that saw it
 	known int64            // of those, how many the ledger holds as listed, failed or archived
 
-	unreadable int  // recordings without an id, in the last walk
-	expanded   bool // the walk listed with expand=conversation
+	turn       chan struct{} // held while waiting to ask for a download
+	unreadable int           // recordings without an id, in the last walk
+	expanded   bool          // the walk listed with expand=conversation
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -74,6 +76,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
 		seed:     maphash.MakeSeed(),
 		seen:     map[uint64]uint8{},
+		turn:     make(chan struct{}, 1),
 		record:   state.Pass{Start: time.Now().UTC()},
 	}
 	p.stop, p.halt = context.WithCancelCause(stop)
@@ -81,8 +84,9 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 }
 
 // pass runs one pass and writes down how it went.
-func (a *Archiver) pass(ctx, stop context.Context, in Inbox) InboxReport {
+func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int) InboxReport {
 	p := a.newPass(stop, in)
+	p.asks = asks
 	defer p.halt(nil)
 	err := p.stopped()
 	if err == nil {
@@ -102,11 +106,7 @@ func (p *pass) run(ctx context.Context) error {
 		return &ledgerError{err}
 	}
 	p.inbox = inbox
-	walkErr := p.walk(ctx, p.absorb)
-	if walkErr != nil && (failsPass(walkErr) || !temporary(walkErr)) {
-		return walkErr
-	}
-	owned, err := p.claim(ctx) // only now: what can't even be listed claims nothing
+	owned, walkErr, err := p.list(ctx)
 	if err != nil {
 		return err
 	}
@@ -127,6 +127,24 @@ func (p *pass) run(ctx context.Context) error {
 		return err
 	}
 	return p.deleteAll(ctx, owned)
+}
+
+// list walks the inbox and claims it, once fewer than maxWalks others are at it.
+// A walk that broke off for a passing reason is told apart from what ends the pass.
+func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
+	if err := p.walks.Acquire(ctx, 1); err != nil {
+		return false, nil, ErrStopped
+	}
+	defer p.walks.Release(1)
+	if err := p.stopped(); err != nil {
+		return false, nil, err
+	}
+	broken = p.walk(ctx, p.absorb)
+	if broken != nil && (failsPass(broken) || !temporary(broken)) {
+		return false, nil, broken
+	}
+	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing
+	return owned, broken, err
 }
 
 // stopped tells why nothing new may begin, if so.

@@ -20,6 +20,7 @@ type lister interface {
 
 type recordingsAPI interface {
 	lister
+	Reserve(ctx context.Context) (reserved context.Context, release func(), err error)
 	Recording(ctx context.Context, id string, expand ...string) (*genesys.Recording, error)
 	Download(ctx context.Context, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
 	DeleteRecording(ctx context.Context, id string) error

@@ -29,7 +29,7 @@ func (r *rig) many(n int) (all []Inbox) {
 func TestNoBucketStopsTheRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)
-	all := r.many(maxPasses + 4)
+	all := r.many(maxWalks + 4)
 	r.bucket = "no-such-bucket"
 	report := r.archiver().Run(t.Context(), t.Context(), all)
 	asked := map[string]bool{}
@@ -52,9 +52,9 @@ func TestNoBucketStopsTheRun(t *testing.T) {
 func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)
-	all := r.many(maxPasses + 2)
+	all := r.many(maxWalks + 2)
 	refused := &genesys.Error{Op: opList, Status: 403, Code: "app.not.authorized.for.scope", Parsed: true}
-	for i := range all[:maxPasses+1] {
+	for i := range all[:maxWalks+1] {
 		all[i].Org = "other"
 		all[i].API = &shapedAPI{recordingsAPI: all[i].API, refuse: func(genesys.ListParams) error { return refused }}
 		if err := r.ledger.EditInbox("other", all[i].ID, func(*state.Inbox) {}); err != nil {
@@ -178,5 +178,51 @@ func TestDownloadAPIThatIsNotServed(t *testing.T) {
 			}
 			r.wantArchived("rec-30")
 		})
+	}
+}
+
+// An inbox that may not ask yet holds up no other, however many there are of its
+// kind, however much they have to do, and be there one worker.
+func TestBusyInboxesHoldUpNoOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.options.Workers = 1
+	all := r.many(maxWalks + 4)
+	limited := make(chan struct{})
+	for i := range all[:maxWalks+2] {
+		for n := range 5 {
+			r.cloud.AddUser(all[i].ID, "U", "").Add(genesyssim.Recording{ID: fmt.Sprintf("more-%d", n), Duration: 50 * time.Millisecond})
+		}
+		all[i].API = limitedAPI{all[i].API, limited}
+	}
+	report := make(chan *Report)
+	go func() { report <- r.archiver().Run(t.Context(), t.Context(), all) }()
+	if err := r.cloud.Await(t.Context(), opLink, 2); err != nil {
+		t.Fatal(err)
+	}
+	close(limited)
+	for i, in := range (<-report).Inboxes {
+		want := int64(1)
+		if i < maxWalks+2 {
+			want = 6
+		}
+		if in.Err != nil || in.Pass.Archived != want {
+			t.Errorf("%s: %d archived of %d, %v", in.Inbox, in.Pass.Archived, want, in.Err)
+		}
+	}
+}
+
+// limitedAPI has no rate budget left until the channel is closed.
+type limitedAPI struct {
+	recordingsAPI
+	until <-chan struct{}
+}
+
+func (a limitedAPI) Reserve(ctx context.Context) (context.Context, func(), error) {
+	select {
+	case <-a.until:
+		return a.recordingsAPI.Reserve(ctx)
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
 	}
 }

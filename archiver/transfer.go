@@ -14,8 +14,7 @@ import (
 )
 
 const (
-	// asksPerWorker bounds the recordings asked for and not finished: most of them
-	// wait for Genesys' transcoding and hold no worker.
+	// asksPerWorker bounds the recordings that one pass has begun and not finished.
 	asksPerWorker = 16
 	// ledgerChunk is how many entries are read from the ledger at a time.
 	ledgerChunk = 256
@@ -37,7 +36,7 @@ const (
 // the pass: transfers under way are finished, and the failure is returned.
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
-	g.SetLimit(p.Workers * asksPerWorker)
+	g.SetLimit(p.asks)
 	err := p.eachLive(func(e state.KeyedEntry) error {
 		if !p.due(e.Entry) {
 			return nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,7 @@ type Budget struct {
 	notBefore time.Time
 	moved     chan struct{} // closed, and replaced, when notBefore moves
 	inFlight  int
+	reserved  float64 // requests taken from tokens and not sent yet: their room in the bucket stays taken
 	onHold    func(time.Time)
 }
 
@@ -113,6 +115,43 @@ func (b *Budget) take(ctx context.Context, n float64) error {
 	}
 }
 
+// reservation is one request taken from the bucket ahead of time.
+type reservation struct {
+	budget *Budget
+	open   atomic.Bool
+}
+
+// reserve waits as Wait does. Until the request is sent, or given up, it counts as if it were in the bucket still.
+func (b *Budget) reserve(ctx context.Context) (*reservation, error) {
+	if err := b.take(ctx, 1); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	b.reserved++
+	b.mu.Unlock()
+	r := &reservation{budget: b}
+	r.open.Store(true)
+	return r, nil
+}
+
+// use ends the reservation with the request sent; false: it has ended before.
+func (r *reservation) use() bool { return r.end(0) }
+
+// release ends the reservation with nothing sent.
+func (r *reservation) release() { r.end(1) }
+
+func (r *reservation) end(unsent float64) bool {
+	if !r.open.CompareAndSwap(true, false) {
+		return false
+	}
+	r.budget.mu.Lock()
+	defer r.budget.mu.Unlock()
+	r.budget.refill()
+	r.budget.reserved--
+	r.budget.tokens += unsent
+	return true
+}
+
 // try takes n requests from the bucket, or says how long to wait before the next try.
 func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err error) {
 	b.mu.Lock()
@@ -134,7 +173,7 @@ func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err 
 func (b *Budget) refill() time.Time {
 	now := time.Now()
 	if passed := now.Sub(b.at); passed > 0 {
-		b.tokens = min(b.size, b.tokens+passed.Seconds()*b.rate)
+		b.tokens = min(b.size-b.reserved, b.tokens+passed.Seconds()*b.rate)
 	}
 	b.at = now
 	return now
@@ -145,7 +184,7 @@ func (b *Budget) State() BudgetState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refill()
-	return BudgetState{Tokens: b.tokens, At: b.at, NotBefore: b.notBefore}
+	return BudgetState{Tokens: b.tokens + b.reserved, At: b.at, NotBefore: b.notBefore}
 }
 
 // OnHold has f called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so that f

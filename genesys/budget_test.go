@@ -365,3 +365,50 @@ func TestClientCountsWhatIsUnderWay(t *testing.T) {
 		deleteOne(0) // nothing else is under way any more
 	})
 }
+
+// A request reserved keeps its room in the bucket: sent late, it is none too many.
+func TestReservedRequestsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(300, BudgetState{})
+		var held []*reservation
+		for range 3 {
+			r, err := b.reserve(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			held = append(held, r)
+		}
+		time.Sleep(time.Hour)
+		if s := b.State(); s.Tokens != burst {
+			t.Errorf("the next process gets %v requests, want %d: nothing was sent", s.Tokens, burst)
+		}
+		began := time.Now()
+		for _, r := range held {
+			if !r.use() || r.use() {
+				t.Error("a reservation is not used once")
+			}
+		}
+		sent := len(held)
+		for time.Since(began) < time.Minute {
+			if err := b.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if time.Since(began) < time.Minute {
+				sent++
+			}
+		}
+		if sent > 300 || sent < 290 {
+			t.Errorf("%d requests in a minute", sent)
+		}
+		r, err := b.reserve(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := b.State().Tokens
+		r.release()
+		r.release()
+		if after := b.State().Tokens; after != before || r.use() {
+			t.Errorf("%v requests became %v by giving one back", before, after)
+		}
+	})
+}

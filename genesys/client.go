@@ -110,6 +110,28 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 	return c.sender.send(ctx, token, what)
 }
 
+// Reserve waits until the budget allows a request, and keeps that request for the
+// first call made with the context it returns, so that a caller who needs something
+// scarce for a call can wait for the budget before taking it. release gives back
+// what was not used; call it when done.
+func (c *Client) Reserve(ctx context.Context) (_ context.Context, release func(), _ error) {
+	r, err := c.sender.budget.reserve(ctx)
+	if err != nil {
+		return nil, nil, &Error{Op: "wait for the rate budget", Err: err}
+	}
+	return context.WithValue(ctx, reservationKey{}, r), r.release, nil
+}
+
+type reservationKey struct{}
+
+// turn waits for the budget, unless ctx brings a reservation.
+func (s *sender) turn(ctx context.Context) error {
+	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok && r.budget == s.budget && r.use() {
+		return s.budget.take(ctx, 0) // a hold that began meanwhile
+	}
+	return s.budget.Wait(ctx)
+}
+
 // revoked reports whether err says that the token is not, or no longer, accepted. Genesys documents 401 also for a
 // network that is not allowed, which no other token changes.
 func revoked(err error) bool {
@@ -154,7 +176,7 @@ func (r *reply) unusable(op string, err error) *Error {
 // send is one request. All its errors are *Error.
 func (s *sender) send(ctx context.Context, token string, what call) (*reply, error) {
 	begun := time.Now()
-	if err := s.budget.Wait(ctx); err != nil {
+	if err := s.turn(ctx); err != nil {
 		return nil, &Error{Op: what.op, Err: err}
 	}
 	waited := time.Since(begun)
