@@ -79,7 +79,7 @@ type Inbox struct {
 // over an inbox at a time.
 type Archiver struct {
 	Options
-	Progress Progress
+	Progress Progress // of the Run under way, or the last one
 
 	walks   *semaphore.Weighted
 	workers *semaphore.Weighted
@@ -111,12 +111,13 @@ const (
 	maxAsks = 2048
 )
 
-// Run makes one pass over each inbox, side by side. Cancelling stop ends it soon:
+// Run makes one pass over each inbox, side by side; one Run at a time. Cancelling stop ends it soon:
 // nothing new begins, transfers under way are finished. Cancelling ctx abandons
 // those too; what they wrote is never visible half. A failure of the store or the
 // ledger ends every pass, one of an organization's client all of that organization.
 func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	r := &Report{Start: time.Now().UTC(), Inboxes: make([]InboxReport, len(inboxes))}
+	a.Progress.begin(len(inboxes))
 	stop, stopAll := context.WithCancelCause(stop)
 	defer stopAll(nil)
 	if err := a.abortUploads(ctx); err != nil {
@@ -140,6 +141,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 		g.Go(func() error {
 			org := orgs[in.Org]
 			r.Inboxes[i] = a.pass(ctx, org.ctx, in, asks)
+			a.Progress.InboxesDone.Add(1)
 			switch err := r.Inboxes[i].Err; {
 			case failsRun(err), temporary(err) && isStorage(err):
 				stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))

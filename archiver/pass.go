@@ -36,6 +36,15 @@ type Progress struct {
 	Failed   atomic.Int64
 	Deleted  atomic.Int64 // deletions requested
 	Bytes    atomic.Int64 // of media downloaded
+
+	Inboxes, InboxesDone atomic.Int64
+}
+
+func (n *Progress) begin(inboxes int) {
+	for _, c := range []*atomic.Int64{&n.Found, &n.Archived, &n.Failed, &n.Deleted, &n.Bytes, &n.InboxesDone} {
+		c.Store(0)
+	}
+	n.Inboxes.Store(int64(inboxes))
 }
 
 // ErrStopped ends a pass that was told to stop.

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -66,9 +68,10 @@ func tail(s string) string {
 
 // process is a running archiverd.
 type process struct {
-	cmd            *exec.Cmd
-	stdout, stderr bytes.Buffer // read only once it has ended
-	ended          chan struct{}
+	cmd    *exec.Cmd
+	stdout bytes.Buffer // read only once it has ended
+	stderr transcript
+	ended  chan struct{}
 }
 
 // startBinary starts archiverd; edit may change how.
@@ -93,6 +96,49 @@ func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...strin
 		<-p.ended
 	})
 	return p
+}
+
+// transcript is output that can be waited for.
+type transcript struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	more chan struct{} // closed, and replaced, with each write
+}
+
+func (t *transcript) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.more != nil {
+		close(t.more)
+		t.more = nil
+	}
+	return t.text.Write(p)
+}
+
+func (t *transcript) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.text.String()
+}
+
+// await tells whether the text came n times before the process ended.
+func (t *transcript) await(text string, n int, ended <-chan struct{}) bool {
+	for last := false; ; {
+		t.mu.Lock()
+		if t.more == nil {
+			t.more = make(chan struct{})
+		}
+		more, have := t.more, strings.Count(t.text.String(), text)
+		t.mu.Unlock()
+		if have >= n || last {
+			return have >= n
+		}
+		select {
+		case <-more:
+		case <-ended:
+			last = true
+		}
+	}
 }
 
 func (p *process) wait() result {

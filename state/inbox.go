@@ -27,7 +27,7 @@ type Inbox struct {
 	// OldestWaiting is when the oldest recording was made that the last pass left
 	// unarchived; zero: it left none.
 	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
-	Budget        Budget    `json:"budget,omitzero"`
+	NotBefore     time.Time `json:"not_before,omitzero"` // the earliest time for the next request, by a Retry-After
 	// OwnerClaimed: the archive's owner object for the inbox names this ledger.
 	OwnerClaimed bool `json:"owner_claimed,omitempty"`
 	// AcceptGone: a person has said that recordings missing in great number are really gone.
@@ -42,14 +42,6 @@ type Totals struct {
 	Vanished int64 `json:"vanished,omitempty"`
 	Gone     int64 `json:"gone,omitempty"`
 	Deleted  int64 `json:"deleted,omitempty"`
-}
-
-// Budget is what the next process needs to know of a rate budget: the tokens
-// left in the bucket at At, and when the first request may be sent.
-type Budget struct {
-	Tokens    float64   `json:"tokens,omitempty"`
-	At        time.Time `json:"at,omitzero"`
-	NotBefore time.Time `json:"not_before,omitzero"`
 }
 
 // Pass is what one pass of an inbox did. The numbers count recordings, but for

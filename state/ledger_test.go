@@ -329,7 +329,7 @@ func TestInbox(t *testing.T) {
 		Totals: Totals{Archived: 1}, OldestWaiting: testTime.Add(3),
 		Org: "acme", ID: "u1", Name: "n", Email: "e", Condition: "c", Reason: "r",
 		Counts: map[State]int64{StateArchived: 1}, Bytes: 1000, LastPass: &Pass{Start: testTime},
-		AddedAt: testTime, LastSuccess: testTime.Add(1), Budget: Budget{1.5, testTime, testTime.Add(2)},
+		AddedAt: testTime, LastSuccess: testTime.Add(1), NotBefore: testTime.Add(2),
 		OwnerClaimed: true, AcceptGone: true,
 	}
 	must(t, l.EditInbox("acme", "u1", func(in *Inbox) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -74,16 +73,15 @@ func (a *app) get(v state.Version, output string) error {
 	if output == "" {
 		output = filepath.Base(v.MediaKey)
 	}
-	f, err := os.CreateTemp(filepath.Dir(output), filepath.Base(output)+".part*")
+	f, err := a.create(output)
 	if err != nil {
 		return fmt.Errorf("write the media: %w", err)
 	}
-	err = errors.Join(fetch(a.stop, b, v, f), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), output)
+	if err := fetch(a.stop, b, v, f); err != nil {
+		return errors.Join(err, f.Drop())
 	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
+	if err := f.Keep(); err != nil {
+		return fmt.Errorf("write the media: %w", err)
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s: %s, SHA-256 %s as archived\n", output, size(v.Size), v.SHA256)
 	return err

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -14,23 +13,33 @@ import (
 )
 
 func main() {
-	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(execute(os.Args[1:]))
 }
 
-// execute runs one command line and returns its exit code. The first SIGTERM or
-// SIGINT asks for a stop; a second one ends the process at once, by the signal's
-// own default.
-func execute(args []string, out, errOut io.Writer) int {
+// execute runs one command line in a process of its own and returns its exit code.
+// The first SIGTERM or SIGINT asks for a stop; a second one ends the process at once,
+// by the signal's own default.
+func execute(args []string) int {
 	stop, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer release()
 	go func() {
 		<-stop.Done()
 		release()
 	}()
-	root := newRoot(&app{stdout: out, stderr: errOut, stop: stop, lookupEnv: os.LookupEnv})
-	root.SetArgs(args)
-	root.SetOut(out)
-	root.SetErr(errOut)
+	a := &app{
+		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		stop: stop, create: createFile, lookupEnv: os.LookupEnv,
+	}
+	return a.execute()
+}
+
+// execute runs the command line and returns its exit code.
+func (a *app) execute() int {
+	root := newRoot(a)
+	root.SetArgs(a.args)
+	root.SetIn(a.stdin)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(context.Background())
 	var e *exitError
 	switch {
@@ -38,10 +47,10 @@ func execute(args []string, out, errOut io.Writer) int {
 		return exitOK
 	case errors.As(err, &e):
 		if e.err != nil {
-			fmt.Fprintln(errOut, "archiverd: "+strings.ReplaceAll(e.err.Error(), "\n", "\narchiverd: "))
+			fmt.Fprintln(a.stderr, "archiverd: "+strings.ReplaceAll(e.err.Error(), "\n", "\narchiverd: "))
 		}
 		return e.code
 	}
-	fmt.Fprintf(errOut, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
+	fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
 	return exitUsage // cobra's own errors are about the command line
 }

@@ -28,7 +28,7 @@ func newProgress(stderr io.Writer) *progress {
 	if !isTerminal(stderr) {
 		return &progress{w: stderr}
 	}
-	bars := mpb.New(mpb.WithOutput(stderr), mpb.WithRefreshRate(barInterval))
+	bars := mpb.New(mpb.WithOutput(stderr), mpb.WithRefreshRate(barInterval), mpb.WithAutoRefresh()) // a caller's terminal is none to mpb
 	return &progress{bars: bars, w: bars}
 }
 

@@ -33,6 +33,9 @@ which many recordings disappeared at once may call them gone.`,
 
 func (a *app) retry(f runFlags, acceptGone bool) error {
 	return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error {
+		if a.daemon != nil {
+			return a.retryInService(f, func() error { return makeDue(l, *f.only, acceptGone) })
+		}
 		b, err := openBucket(a.stop, c)
 		if err != nil {
 			return err

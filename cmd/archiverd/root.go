@@ -8,22 +8,31 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/state"
 )
 
 const defaultConfig = "/etc/archiverd/archiverd.yaml"
 
 // app is what every command shares: the streams, the environment and the flags
-// that all commands take.
+// that all commands take. It is the same for a command that runs in its own process
+// and for one that the service runs for a caller.
 type app struct {
+	args           []string
+	stdin          io.Reader
 	stdout, stderr io.Writer
-	stop           context.Context // ends with the first SIGTERM or SIGINT
+	stop           context.Context                         // ends with the first SIGTERM or SIGINT
+	create         func(path string) (control.File, error) // a file for whoever gave the command, at their side
 	lookupEnv      func(string) (string, bool)
+	daemon         *daemon // the service that runs the command, or nil
 
 	configPath string
 	json       bool
@@ -51,10 +60,34 @@ another process.`,
 	root.AddCommand(
 		newRun(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newConfig(a), newVersion(a),
 	)
+	own(root)
 	return root
 }
 
+// own tells the errors of commands from cobra's, which are about the command line.
+func own(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		own(sub)
+	}
+	if c.RunE == nil {
+		return
+	}
+	run := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		err := run(c, args)
+		var e *exitError
+		if err == nil || errors.As(err, &e) {
+			return err
+		}
+		return fail(exitUnexpected, err)
+	}
+}
+
+// loadConfig reads the configuration. The service answers for its own.
 func (a *app) loadConfig() (*config.Config, error) {
+	if a.daemon != nil {
+		return a.daemon.config, nil
+	}
 	c, err := config.Load(a.configPath, a.lookupEnv)
 	return c, fail(exitUsage, err)
 }
@@ -65,11 +98,19 @@ const (
 	toWrite = false
 )
 
-// withLedger opens the ledger, toRead or toWrite, for one command.
+// withLedger opens the ledger, toRead or toWrite, for one command. Where a service
+// holds it, the whole command runs there instead of f: call this before anything else
+// is done, and do nothing after it has failed.
 func (a *app) withLedger(readOnly bool, f func(*config.Config, *state.Ledger) error) error {
 	c, err := a.loadConfig()
 	if err != nil {
 		return err
+	}
+	if a.daemon != nil {
+		return f(c, a.daemon.ledger)
+	}
+	if code, err := a.travel(c); !errors.Is(err, control.ErrNobody) {
+		return &exitError{code, err} // also of 0: the command is done
 	}
 	l, err := openLedger(c, readOnly)
 	if err != nil {
@@ -87,9 +128,44 @@ func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
+// travel has the service that holds the ledger run the command.
+func (a *app) travel(c *config.Config) (code int, err error) {
+	path, err := filepath.Abs(a.configPath)
+	if err != nil {
+		return exitUnexpected, err
+	}
+	r := control.Request{
+		Version: version(), Config: path, Args: a.args,
+		StdoutTerminal: isTerminal(a.stdout), StderrTerminal: isTerminal(a.stderr),
+	}
+	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Create: a.createAsked})
+	if err != nil {
+		code = exitTemporary
+	}
+	return code, err
+}
+
+// createAsked makes a file for the service, if the command line speaks of it: the
+// caller may be root, and the service is not.
+func (a *app) createAsked(path string) (control.File, error) {
+	asked := func(arg string) bool { return strings.HasSuffix(arg, path) }
+	if path != filepath.Base(path) && !slices.ContainsFunc(a.args, asked) {
+		return nil, fmt.Errorf("create %s: the command line does not name it", path)
+	}
+	return a.create(path)
+}
+
+// socketPath is where the service that holds the ledger answers.
+func socketPath(c *config.Config) string { return c.State.Path + ".sock" }
+
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
+	switch w := w.(type) {
+	case *os.File:
+		return term.IsTerminal(int(w.Fd()))
+	case *control.Output:
+		return w.Terminal()
+	}
+	return false
 }
 
 // addJSON and addSelection declare flags that several commands share.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -46,6 +44,9 @@ func (a *app) run(f runFlags) error {
 	if f.dryRun && !f.once {
 		return fail(exitUsage, errors.New("--dry-run goes with --once"))
 	}
+	if a.daemon != nil {
+		return fail(exitHeld, errors.New("the service holds the ledger and runs on its schedule; archiverd retry makes a run now"))
+	}
 	c, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -64,7 +65,7 @@ func (a *app) run(f runFlags) error {
 	case f.once:
 		err = a.runOnce(c, b, l, f)
 	default:
-		err = a.runScheduled(c, b, l, f)
+		err = a.serve(c, b, l, f)
 	}
 	return errors.Join(err, l.Close())
 }
@@ -73,10 +74,14 @@ func (a *app) run(f runFlags) error {
 func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	report, code, err := a.oneRun(c, b, l, f, log, shown)
+	report, code, err := newFleet(c, b, l, log).run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 	if err != nil {
 		return err
 	}
+	return a.sayReport(report, code)
+}
+
+func (a *app) sayReport(report *archiver.Report, code int) error {
 	if err := a.printReport(report, code); err != nil {
 		return err
 	}
@@ -86,61 +91,10 @@ func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, f ru
 	return nil
 }
 
-// runScheduled stays until it is told to stop.
-func (a *app) runScheduled(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
-	log := a.logger(c.Log, a.stderr)
-	log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
-	service.Run(a.stop, c.Schedule.Parsed, c.Schedule.Timezone, log, func() {
-		if _, _, err := a.oneRun(c, b, l, f, log, &progress{}); err != nil {
-			log.Error("the run failed", "error", err)
-		}
-	})
-	log.Info("archiverd stops")
-	return nil
-}
-
-// oneRun makes one pass over every selected inbox.
-func (a *app) oneRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags, log *slog.Logger, shown *progress) (*archiver.Report, int, error) {
-	open, err := openInboxes(c, l, *f.only, log)
-	if err != nil {
-		return nil, 0, err
-	}
-	passes := make([]archiver.Inbox, len(open))
-	for i, in := range open {
-		passes[i] = in.Inbox
-	}
-	arch := newArchiver(c, b, l, log)
-	ctx, cancel := a.withGrace(c.ShutdownGrace)
-	defer cancel()
-	finish := shown.follow(&arch.Progress, log)
-	report := arch.Run(ctx, a.stop, passes)
-	finish()
-	for _, in := range open {
-		err = errors.Join(err, in.close())
-	}
-	if err != nil {
-		return nil, 0, err
-	}
-	failing := make([]int64, len(open))
-	for i, in := range open {
-		known, err := l.Inbox(in.Org, in.ID)
-		if err != nil {
-			return nil, 0, err
-		}
-		failing[i] = known.Counts[state.StateFailed]
-		if r := report.Inboxes[i]; r.Err != nil {
-			log.Error("the pass ended early", "org", r.Org, "inbox", r.Inbox, "error", r.Err)
-		}
-	}
-	code := runCode(report, failing, f.strict)
-	log.Info("run done", "inboxes", len(open), "exit_code", code, "took", report.End.Sub(report.Start).Round(time.Millisecond).String())
-	return report, code, nil
-}
-
 // withGrace returns a context that ends some time after the request to stop.
-func (a *app) withGrace(grace time.Duration) (context.Context, context.CancelFunc) {
+func withGrace(stop context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
-	release := context.AfterFunc(a.stop, func() {
+	release := context.AfterFunc(stop, func() {
 		select {
 		case <-time.After(grace):
 			cancel()
@@ -152,25 +106,24 @@ func (a *app) withGrace(grace time.Duration) (context.Context, context.CancelFun
 
 func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
-	open, err := openInboxes(c, l, *f.only, log)
+	fl := newFleet(c, b, l, log)
+	inboxes, err := fl.inboxes(*f.only)
 	if err != nil {
 		return err
 	}
-	arch := newArchiver(c, b, l, log)
 	emit, flush := a.planPrinter()
 	report := &archiver.Report{}
-	for _, in := range open {
-		perr := arch.Plan(a.stop, a.stop, in.Inbox, emit)
+	for _, in := range inboxes {
+		perr := fl.archiver.Plan(a.stop, a.stop, in, emit)
 		report.Inboxes = append(report.Inboxes, archiver.InboxReport{Org: in.Org, Inbox: in.ID, Err: perr})
 		if perr != nil {
 			log.Error("the inbox could not be listed", "org", in.Org, "inbox", in.ID, "error", perr)
 		}
-		err = errors.Join(err, in.close())
 	}
-	if err := errors.Join(err, flush()); err != nil {
+	if err := flush(); err != nil {
 		return err
 	}
-	if code := runCode(report, make([]int64, len(open)), f.strict); code != exitOK {
+	if code := runCode(report, make([]int64, len(inboxes)), f.strict); code != exitOK {
 		return &exitError{code: code}
 	}
 	return nil

@@ -118,45 +118,94 @@ func lockMode(mode string) string {
 	return strings.ToUpper(mode)
 }
 
-// inbox is one inbox ready for a pass.
-type inbox struct {
-	archiver.Inbox
-	close func() error // keeps what is left of the rate budget for the next process
+// fleet is every inbox of a configuration with the means to reach it, and what
+// archives them. It outlives a run: tokens, connections, budgets and the archiver's
+// canary are kept for the next one. Its methods are for one caller at a time.
+type fleet struct {
+	config   *config.Config
+	ledger   *state.Ledger
+	archiver *archiver.Archiver
+	log      *slog.Logger
+	started  time.Time
+	hosts    map[string]*hosts            // of each organization
+	known    map[[2]string]archiver.Inbox // by organization and id
 }
 
-// openInboxes gives every inbox of the selected organizations its own client.
-func openInboxes(c *config.Config, l *state.Ledger, only selection, log *slog.Logger) ([]inbox, error) {
-	var all []inbox
-	for _, o := range c.Organizations {
+func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog.Logger) *fleet {
+	return &fleet{
+		config: c, ledger: l, archiver: newArchiver(c, b, l, log), log: log, started: time.Now(),
+		hosts: map[string]*hosts{}, known: map[[2]string]archiver.Inbox{},
+	}
+}
+
+// run makes one pass over every selected inbox and gives its exit code. follow shows
+// the progress until the function that it returns is called.
+func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (*archiver.Report, int, error) {
+	inboxes, err := f.inboxes(*flags.only)
+	if err != nil {
+		return nil, 0, err
+	}
+	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
+	defer cancel()
+	finish := follow(&f.archiver.Progress)
+	report := f.archiver.Run(ctx, stop, inboxes)
+	finish()
+	failing := make([]int64, len(inboxes))
+	for i, in := range inboxes {
+		known, err := f.ledger.Inbox(in.Org, in.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		failing[i] = known.Counts[state.StateFailed]
+		if r := report.Inboxes[i]; r.Err != nil {
+			f.log.Error("the pass ended early", "org", r.Org, "inbox", r.Inbox, "error", r.Err)
+		}
+	}
+	code := runCode(report, failing, flags.strict)
+	f.log.Info("run done", "inboxes", len(inboxes), "exit_code", code, "took", report.End.Sub(report.Start).Round(time.Millisecond).String())
+	return report, code, nil
+}
+
+// inboxes gives every inbox of the selected organizations its client. Inboxes come
+// and go between runs.
+func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
+	var all []archiver.Inbox
+	for _, o := range f.config.Organizations {
 		if only.org != "" && only.org != o.Name {
 			continue
 		}
-		known, err := knownInboxes(l, o)
+		listed, err := knownInboxes(f.ledger, o)
 		if err != nil {
 			return nil, err
 		}
-		if len(known) == 0 {
-			log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
+		if len(listed) == 0 {
+			f.log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
 		}
-		hosts, err := newHosts(c, o)
-		if err != nil {
-			return nil, fail(exitUsage, err)
+		if f.hosts[o.Name] == nil {
+			if f.hosts[o.Name], err = newHosts(f.config, o); err != nil {
+				return nil, fail(exitUsage, err)
+			}
 		}
-		for _, i := range known {
-			if only.inbox != "" && only.inbox != i.ID {
-				continue
+		for _, i := range listed {
+			if only.inbox == "" || only.inbox == i.ID {
+				all = append(all, f.inbox(o.Name, i))
 			}
-			in, err := hosts.inbox(l, i, log)
-			if err != nil {
-				return nil, err
-			}
-			all = append(all, in)
 		}
 	}
 	if len(all) == 0 && only != (selection{}) {
 		return nil, fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
 	}
 	return all, nil
+}
+
+func (f *fleet) inbox(org string, i state.Inbox) archiver.Inbox {
+	key := [2]string{org, i.ID}
+	in, ok := f.known[key]
+	if !ok {
+		in = f.hosts[org].inbox(f.ledger, i, f.started, f.log)
+		f.known[key] = in
+	}
+	return in
 }
 
 // knownInboxes are those in the ledger. The client's own inbox needs nobody's login,
@@ -202,9 +251,11 @@ func newHosts(c *config.Config, o config.Organization) (*hosts, error) {
 	return &hosts{o, api, links}, nil
 }
 
-// inbox makes the client of one inbox. The rate budget goes on where the last
-// process left it; after one that did not end properly it begins empty.
-func (h *hosts) inbox(l *state.Ledger, known state.Inbox, log *slog.Logger) (inbox, error) {
+// inbox makes the client of one inbox. Its rate budget was empty at the given start
+// of this process: what the one before spent in its last moments is not known, and a
+// full bucket is a second away. A Retry-After outlives the process.
+func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
+	log = log.With("org", known.Org, "inbox", known.ID)
 	tokens := genesys.NewTokens(genesys.TokensOptions{
 		LoginURL:     h.org.LoginURL,
 		ClientID:     h.org.ClientID,
@@ -214,19 +265,13 @@ func (h *hosts) inbox(l *state.Ledger, known state.Inbox, log *slog.Logger) (inb
 		Store:        tokenStore{l, known.Org, known.ID},
 		Transport:    h.api,
 	})
-	budget := genesys.NewBudget(h.org.RequestsPerMinute, resumeBudget(known.Budget))
-	keep := func(s state.Budget) error {
-		return l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.Budget = s })
-	}
+	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{At: started, NotBefore: known.NotBefore})
 	budget.OnHold(func(until time.Time) {
-		log.Warn("Genesys limits the requests of this inbox", "org", known.Org, "inbox", known.ID, "until", until)
-		if err := keep(state.Budget{Tokens: budgetInUse, NotBefore: until}); err != nil {
+		log.Warn("Genesys limits the requests of this inbox", "until", until)
+		if err := l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
 			log.Error("the wait is not kept for the next start", "error", err)
 		}
 	})
-	if err := keep(state.Budget{Tokens: budgetInUse, NotBefore: known.Budget.NotBefore}); err != nil {
-		return inbox{}, err
-	}
 	client := genesys.NewClient(genesys.ClientOptions{
 		APIURL: h.org.APIURL, Transport: h.api, Tokens: tokens, Budget: budget, UserAgent: userAgent(),
 	})
@@ -239,29 +284,13 @@ func (h *hosts) inbox(l *state.Ledger, known state.Inbox, log *slog.Logger) (inb
 	if h.org.Grant != genesys.GrantClientCredentials {
 		in.Identity = identity{tokens, client}
 	}
-	return inbox{in, func() error { return keep(leftBudget(budget.State())) }}, nil
+	return in
 }
 
 // identity joins what the token is known to be with asking anew.
 type identity struct {
 	*genesys.Tokens
 	*genesys.Client
-}
-
-// budgetInUse marks a budget whose process has not ended yet, or not properly.
-const budgetInUse = -1
-
-func resumeBudget(b state.Budget) genesys.BudgetState {
-	if b.Tokens == budgetInUse {
-		return genesys.BudgetState{At: time.Now(), NotBefore: b.NotBefore}
-	}
-	return genesys.BudgetState(b)
-}
-
-// leftBudget never takes a bucket that ran into debt for one in use.
-func leftBudget(s genesys.BudgetState) state.Budget {
-	s.Tokens = max(0, s.Tokens)
-	return state.Budget(s)
 }
 
 // tokenStore keeps one inbox's token in the ledger.

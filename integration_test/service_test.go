@@ -1,0 +1,158 @@
+package integration_test
+
+import (
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+)
+
+// serve starts the service and waits until its first run has ended.
+func (w *world) serve(args ...string) *process {
+	w.Helper()
+	p := w.start(append([]string{"run"}, args...)...)
+	w.awaitLog(p, "run done", 1)
+	return p
+}
+
+// awaitLog waits until the service has logged something n times.
+func (w *world) awaitLog(p *process, text string, n int) {
+	w.Helper()
+	if !p.stderr.await(text, n, p.ended) {
+		w.Fatalf("the service never logged %q %d times: %s", text, n, p.wait())
+	}
+}
+
+// ends stops the service and wants exit code 0.
+func (w *world) ends(p *process) {
+	w.Helper()
+	p.terminate(w.T)
+	if r := p.wait(); r.code != 0 {
+		w.Fatalf("want exit code 0 after SIGTERM: %s", r)
+	}
+	if _, err := os.Stat(w.socketPath()); err == nil {
+		w.Errorf("the control socket is left behind")
+	}
+}
+
+func (w *world) socketPath() string { return w.ledgerPath() + ".sock" }
+
+// daily is a schedule that does not come while a test runs.
+func (w *world) daily() { w.config["schedule"] = map[string]any{"cron": "0 0 1 1 *"} }
+
+// TestCommandsReachService wants every command to work while the service holds the
+// ledger, with its files at the caller's side.
+func TestCommandsReachService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	inbox := w.cloud.ClientInbox()
+	inbox.Add(genesyssim.Recording{ID: "r000", Size: 9 << 20})
+	fill(inbox, 3)
+	p := w.serve()
+	if info, err := os.Stat(w.socketPath()); err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("the control socket: %v, %v", info, err)
+	}
+	if out := w.expect(0, "status").stdout; !strings.Contains(out, "acme/client") {
+		t.Errorf("status says %q", out)
+	}
+	if out := w.expect(0, "ls", "--json").stdout; strings.Count(out, `"state":"archived"`) != 3 {
+		t.Errorf("ls says %q", out)
+	}
+	w.expect(0, "show", "r001")
+	w.expect(2, "show", "unknown")
+	w.expect(2, "ls", "--state", "nonsense")
+
+	elsewhere := t.TempDir()
+	r := startBinary(t, w.env, func(c *exec.Cmd) { c.Dir = elsewhere },
+		"--config", w.configPath(), "get", "r000").wait()
+	if r.code != 0 {
+		t.Fatalf("get: %s", r)
+	}
+	w.wantFile(filepath.Join(elsewhere, "r000.wav"), inbox, "r000")
+	w.expect(0, "get", "r001", "-o", "there")
+	w.wantFile(filepath.Join(w.dir, "there"), inbox, "r001")
+	w.wantBytes([]byte(w.expect(0, "get", "r000", "-o", "-").stdout), inbox, "r000")
+	w.expect(1, "get", "r000", "-o", "no/such/place")
+
+	w.expect(7, "run")
+	w.expect(7, "run", "--once")
+	w.ends(p)
+	w.expect(0, "status")
+}
+
+// TestRetryInService wants retry to follow the run under way, and no two runs at once.
+func TestRetryInService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
+	p := w.start("run")
+	w.await(opLink, 1)
+	retry := w.start("retry", "--json")
+	w.awaitLog(retry, "a run is under way", 1)
+	inbox.Add(genesyssim.Recording{ID: "later"})
+	if n := w.cloud.Requests(opSummary); n != 1 {
+		t.Errorf("%d passes began, want the first alone", n)
+	}
+	w.cloud.Release()
+	r := retry.wait()
+	if r.code != 0 || !strings.Contains(r.stdout, `"archived":1`) {
+		t.Errorf("retry: %s", r)
+	}
+	w.ends(p)
+	w.wantArchived(all(inbox))
+}
+
+// TestCallerStops wants a signal to a caller to stop its command alone.
+func TestCallerStops(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	p := w.serve()
+	for _, kill := range []bool{false, true} {
+		w.cloud.Inject(genesyssim.Fault{Op: opSummary, Times: genesyssim.Always, Effect: w.cloud.Stall()})
+		before := w.cloud.Requests(opSummary)
+		retry := w.start("retry")
+		w.await(opSummary, before+1)
+		if kill {
+			retry.kill()
+		} else {
+			retry.terminate(t)
+		}
+		w.cloud.Release()
+		if r := retry.wait(); !kill && r.code != 5 {
+			t.Errorf("want exit code 5 after SIGTERM: %s", r)
+		}
+		w.cloud.ClearFaults()
+	}
+	w.expect(0, "retry")
+	w.ends(p)
+}
+
+// TestKilledService wants a socket that a killed service left to be no hindrance.
+func TestKilledService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	fill(w.cloud.ClientInbox(), 1)
+	w.serve().kill()
+	w.expect(0, "status")
+	p := w.serve()
+	w.expect(0, "status")
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.wait(); r.code != 0 {
+		t.Errorf("want exit code 0 after SIGINT: %s", r)
+	}
+}

@@ -1,0 +1,47 @@
+package service
+
+import (
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// setBackBy is how far the wall clock must go back to count as set: corrections of a
+// running clock are smaller.
+const setBackBy = time.Minute
+
+// clock tells when a schedule is due.
+type clock struct {
+	schedule cron.Schedule
+	next     time.Time
+	latest   time.Time // the latest time seen
+}
+
+// newClock goes on from the last run: where the schedule had a time since then, it is
+// due at once, as it is where there was no run yet.
+func newClock(schedule cron.Schedule, last, now time.Time) clock {
+	c := clock{schedule: schedule, next: now, latest: now}
+	if !last.IsZero() {
+		if last.After(now) { // the clock was wrong then, or is now
+			last = now
+		}
+		c.next = schedule.Next(last)
+	}
+	return c
+}
+
+// due tells whether the time has come, and looks for the next one then. However many
+// times were missed, they are due once.
+func (c *clock) due(now time.Time) (due, setBack bool) {
+	setBack = now.Before(c.latest.Add(-setBackBy))
+	if setBack {
+		c.next = c.schedule.Next(now)
+	}
+	if setBack || now.After(c.latest) {
+		c.latest = now
+	}
+	if due = !now.Before(c.next); due {
+		c.next = c.schedule.Next(now)
+	}
+	return due, setBack
+}

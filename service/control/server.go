@@ -1,0 +1,325 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	maxCallers   = 64               // at a time; more wait to be accepted
+	helloTimeout = 10 * time.Second // for a request to arrive
+	fileTimeout  = 2 * time.Minute  // for a caller to answer about its file
+	partingTime  = 3 * time.Second  // for a caller to read what is left, once its command was told to stop
+)
+
+// Handler runs one command and returns its exit code. ctx ends when the caller is
+// gone, was sent a signal, or the service stops.
+type Handler func(ctx context.Context, r Request, c *Caller) (code int)
+
+// Server answers callers.
+type Server struct {
+	path     string
+	listener *net.UnixListener
+	handle   Handler
+	log      *slog.Logger
+}
+
+// Listen makes the socket at path. The caller holds the ledger.
+func Listen(path string, handle Handler, log *slog.Logger) (*Server, error) {
+	l, err := listen(path)
+	if err != nil {
+		if errors.Is(err, syscall.EINVAL) {
+			err = fmt.Errorf("%w: a socket's path takes 100 bytes at most: choose a shorter state.path", err)
+		}
+		return nil, fmt.Errorf("listen on the control socket %s: %w", path, err)
+	}
+	return &Server{path, l, handle, log}, nil
+}
+
+// listen makes the socket in a directory that is closed to others and moves it to
+// its place: there is no moment at which others could connect.
+func listen(path string) (*net.UnixListener, error) {
+	private := path + ".d"
+	if err := os.RemoveAll(private); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(private, 0o700); err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(private)
+	at := filepath.Join(private, "s")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: at, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it moves
+	if err := errors.Join(os.Chmod(at, 0o600), os.Rename(at, path)); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Serve answers callers until ctx ends, then asks their commands to stop and returns
+// when they have. The socket is gone at return.
+func (s *Server) Serve(ctx context.Context) {
+	release := context.AfterFunc(ctx, func() { s.listener.Close() })
+	defer release()
+	defer func() {
+		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.log.Warn("the control socket is left behind", "error", err)
+		}
+	}()
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	free := make(chan struct{}, maxCallers)
+	for {
+		select {
+		case free <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		conn, err := s.listener.AcceptUnix()
+		if ctx.Err() != nil {
+			if err == nil {
+				conn.Close()
+			}
+			return
+		}
+		if err != nil { // too many open files, mostly: others may close theirs
+			s.log.Warn("no caller can be accepted", "error", err)
+			<-free
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		callers.Go(func() {
+			defer func() { <-free }()
+			s.serve(ctx, conn)
+		})
+	}
+}
+
+// serve runs one caller's command.
+func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
+	defer conn.Close()
+	hurry := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Now()) })
+	r, err := readRequest(conn)
+	hurry()
+	if err != nil {
+		s.log.Warn("a caller of the control socket sent no request", "error", err)
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &Caller{
+		conn:    conn,
+		request: r,
+		ctx:     ctx,
+		input:   make(chan []byte, 1),
+		done:    make(chan []byte, 1),
+		gone:    make(chan struct{}),
+	}
+	// Whoever does not read then is not waited for.
+	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(partingTime)) })()
+	var reader sync.WaitGroup
+	reader.Go(func() {
+		defer cancel()
+		defer close(c.gone)
+		c.listen(cancel)
+	})
+	code := s.handle(ctx, r, c)
+	if err := c.send(kindExit, []byte{byte(code)}); err != nil {
+		s.log.Debug("a caller left before its command ended", "error", err)
+	}
+	conn.Close() // ends the reader
+	reader.Wait()
+}
+
+func readRequest(conn *net.UnixConn) (r Request, err error) {
+	if err := conn.SetReadDeadline(time.Now().Add(helloTimeout)); err != nil {
+		return r, err
+	}
+	k, payload, err := readFrame(conn)
+	if err == nil && k != kindRequest {
+		err = errGarbage
+	}
+	if err == nil {
+		err = json.Unmarshal(payload, &r)
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.Protocol != protocol {
+		const text = "archiverd: the service runs another version of archiverd, which this one can't talk to: restart the service\n"
+		return r, errors.Join(
+			fmt.Errorf("it speaks version %d of the protocol, this service %d: restart the service", r.Protocol, protocol),
+			writeFrame(conn, kindStderr, []byte(text)))
+	}
+	return r, conn.SetReadDeadline(time.Time{})
+}
+
+// Caller is the far end of a command: its streams and its files. Its methods may be
+// called concurrently, but for those of its one file.
+type Caller struct {
+	conn    *net.UnixConn
+	request Request
+	ctx     context.Context
+	writing sync.Mutex // a frame is written whole; guards broken
+	broken  error      // why no more can be written
+	input   chan []byte
+	done    chan []byte
+	gone    chan struct{} // closed once the caller is
+}
+
+// listen takes what the caller sends, until it is gone.
+func (c *Caller) listen(stop context.CancelFunc) {
+	for {
+		k, payload, err := readFrame(c.conn)
+		if err != nil {
+			return
+		}
+		var to chan []byte
+		switch k {
+		case kindStop:
+			stop()
+			continue
+		case kindInput:
+			to = c.input
+		case kindDone:
+			to = c.done
+		default:
+			return // rubbish: as good as gone
+		}
+		select {
+		case to <- payload:
+		default:
+			return // an answer that nobody asked for
+		}
+	}
+}
+
+func (c *Caller) send(k kind, payload []byte) error {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	if c.broken == nil && c.ctx.Err() != nil {
+		c.broken = c.conn.SetWriteDeadline(time.Now().Add(partingTime))
+	}
+	if c.broken == nil {
+		c.broken = writeFrame(c.conn, k, payload)
+	}
+	return c.broken
+}
+
+var errGone = errors.New("the caller is gone")
+
+// Stdin reads what the caller is given. A stop ends it.
+func (c *Caller) Stdin() *Input { return &Input{c: c} }
+
+// Input is a caller's stdin.
+type Input struct {
+	c    *Caller
+	rest []byte
+}
+
+func (i *Input) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	if len(i.rest) == 0 {
+		if err := i.c.send(kindRead, nil); err != nil {
+			return 0, err
+		}
+		select {
+		case i.rest = <-i.c.input:
+		case <-i.c.gone:
+			return 0, errGone
+		case <-i.c.ctx.Done():
+			return 0, i.c.ctx.Err()
+		}
+		if len(i.rest) == 0 {
+			return 0, io.EOF
+		}
+	}
+	n := copy(p, i.rest)
+	i.rest = i.rest[n:]
+	return n, nil
+}
+
+// Stdout and Stderr write to the caller's.
+func (c *Caller) Stdout() *Output { return &Output{c, kindStdout, c.request.StdoutTerminal} }
+func (c *Caller) Stderr() *Output { return &Output{c, kindStderr, c.request.StderrTerminal} }
+
+// Output is a caller's stdout or stderr.
+type Output struct {
+	c        *Caller
+	kind     kind
+	terminal bool
+}
+
+// Terminal tells whether a person is looking.
+func (o *Output) Terminal() bool { return o.terminal }
+
+func (o *Output) Write(p []byte) (int, error) {
+	return inChunks(p, func(part []byte) error { return o.c.send(o.kind, part) })
+}
+
+func inChunks(p []byte, send func([]byte) error) (n int, err error) {
+	for n < len(p) {
+		part := p[n:min(n+chunk, len(p))]
+		if err := send(part); err != nil {
+			return n, err
+		}
+		n += len(part)
+	}
+	return n, nil
+}
+
+// Create makes a file at the caller's side; a relative path begins there.
+func (c *Caller) Create(path string) (File, error) {
+	if err := c.ask(kindCreate, []byte(path)); err != nil {
+		return nil, err
+	}
+	return farFile{c}, nil
+}
+
+// ask has the caller do something with its file.
+func (c *Caller) ask(k kind, payload []byte) error {
+	timeout := time.NewTimer(fileTimeout)
+	defer timeout.Stop()
+	if err := c.send(k, payload); err != nil {
+		return err
+	}
+	select {
+	case answer := <-c.done:
+		if len(answer) > 0 {
+			return errors.New(string(answer))
+		}
+		return nil
+	case <-c.gone:
+		return errGone
+	case <-timeout.C:
+		c.conn.Close() // a late answer would be taken for that of another question
+		return errors.New("the caller does not answer")
+	}
+}
+
+type farFile struct{ c *Caller }
+
+func (f farFile) Write(p []byte) (int, error) {
+	return inChunks(p, func(part []byte) error { return f.c.ask(kindWrite, part) })
+}
+func (f farFile) Keep() error { return f.c.ask(kindKeep, nil) }
+func (f farFile) Drop() error { return f.c.ask(kindDrop, nil) }
