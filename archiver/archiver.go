@@ -140,14 +140,15 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	for i, in := range inboxes {
 		g.Go(func() error {
 			org := orgs[in.Org]
-			r.Inboxes[i] = a.pass(ctx, org.ctx, in, asks)
+			r.Inboxes[i] = a.pass(ctx, org.ctx, in, asks, func(err error) {
+				switch {
+				case failsRun(err), temporary(err) && isStorage(err):
+					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
+				case clientRefused(err), silent(err):
+					org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
+				}
+			})
 			a.Progress.InboxesDone.Add(1)
-			switch err := r.Inboxes[i].Err; {
-			case failsRun(err), temporary(err) && isStorage(err):
-				stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
-			case clientRefused(err), silent(err):
-				org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
-			}
 			return nil
 		})
 	}

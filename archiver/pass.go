@@ -92,15 +92,18 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	return p
 }
 
-// pass runs one pass and writes down how it went.
-func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int) InboxReport {
+// pass runs one pass and writes down how it went. failed hears of a failure at
+// once, so that what would meet it too does not begin.
+func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int, failed func(error)) InboxReport {
 	p := a.newPass(stop, in)
 	p.asks = asks
 	defer p.halt(nil)
 	err := p.stopped()
 	if err == nil {
 		err = p.run(ctx)
+		failed(err)
 		err = errors.Join(err, p.finish(err))
+		failed(err)
 	}
 	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
 	if a.Observer != nil {

@@ -29,7 +29,7 @@ func (r *rig) many(n int) (all []Inbox) {
 func TestNoBucketStopsTheRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)
-	all := r.many(maxWalks + 4)
+	all := r.many(3 * maxWalks)
 	r.bucket = "no-such-bucket"
 	report := r.archiver().Run(t.Context(), t.Context(), all)
 	asked := map[string]bool{}
