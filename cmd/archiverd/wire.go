@@ -193,7 +193,7 @@ func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
 		}
 	}
 	if len(all) == 0 && only != (selection{}) {
-		return nil, fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
+		return nil, noSuchInbox(only)
 	}
 	return all, nil
 }
@@ -206,6 +206,10 @@ func (f *fleet) inbox(org string, i state.Inbox) archiver.Inbox {
 		f.known[key] = in
 	}
 	return in
+}
+
+func noSuchInbox(only selection) error {
+	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
 }
 
 // knownInboxes are those in the ledger. The client's own inbox needs nobody's login,
