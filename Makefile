@@ -2,11 +2,10 @@
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
-NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test check packaging release tools clean
+.PHONY: build demo test reliability check packaging tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -17,13 +16,13 @@ demo: build ## archive a simulated inbox, twice, and look at the result
 test: tools ## every test, integration with real S3 servers included
 	go test -count=1 -timeout 15m ./...
 
+reliability: ## run the table of faults and write docs/reliability.md
+	go test -count=1 ./cmd/archiverd -run TestFaults -update
+
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/check
 
-release: .tools/nfpm ## archives and packages of this commit, in dist/
-	packaging/release dist
-
-packaging: build .tools/nfpm ## check units, container image and packages; as root, on Debian
+packaging: build ## check the units and the container image; as root
 	.ci/install
 	.ci/packaging
 
@@ -38,8 +37,5 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 .tools/staticcheck:
 	go install $(STATICCHECK)
 
-.tools/nfpm:
-	go install $(NFPM)
-
 clean:
-	rm -rf bin dist .tools
+	rm -rf bin .tools

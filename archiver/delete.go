@@ -225,13 +225,19 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry) error {
 		p.count(func(r *state.Pass) { r.DeleteRequested++ })
 		p.log.Info("deletion requested", "recording", e.Key.Recording)
 		return nil
-	case said4xx(err): // Genesys said no, so nothing is under way
-		p.log.Warn("Genesys refused the deletion", "recording", e.Key.Recording, "error", err)
+	case said4xx(err) || unsent(err): // nothing is under way
+		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, "error", err)
 		_, merr := p.move(e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
 		return errors.Join(merr, onlyFatal(err))
 	}
 	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, "error", err)
 	return onlyFatal(err)
+}
+
+// unsent tells that the rate limit kept the request here.
+func unsent(err error) bool {
+	var limited *genesys.LimitedError
+	return errors.As(err, &limited)
 }
 
 // said4xx tells a refusal by Genesys itself. A 408 leaves open what was done.

@@ -17,8 +17,13 @@ const tries = 4
 // Genesys itself named; holds of over three minutes end the pass at once.
 const maxHolds = 10
 
+// maxMediaHold is the longest that a media host's Retry-After is waited out. The API's
+// are the rate budget's business.
+const maxMediaHold = 3 * time.Minute
+
 // retry runs f, a request to Genesys, until it succeeds, fails for good, or has
-// failed too often; the storage package retries its own. The last error is returned. Waits between tries: 0.3, 1.2, 4.8 s, a quarter either way.
+// failed too often; the storage package retries its own. The last error is returned. Waits between tries: 0.3, 1.2, 4.8 s, a quarter either way,
+// or what the media host asks for.
 func (a *Archiver) retry(ctx context.Context, f func() error) error {
 	wait, holds := 300*time.Millisecond, 0
 	for n := 1; ; n++ {
@@ -33,7 +38,8 @@ func (a *Archiver) retry(ctx context.Context, f func() error) error {
 			a.retried()
 			continue
 		}
-		if n >= tries || !sleep(ctx, jitter(wait)) {
+		hold := mediaHold(err)
+		if n >= tries || hold > maxMediaHold || !sleep(ctx, max(hold, jitter(wait))) {
 			return err
 		}
 		a.Log.Debug("trying again", "error", err)
@@ -71,3 +77,12 @@ func tooMany(err error) bool {
 
 // mediaLink is the Op of errors of a link's host, which is not Genesys' API.
 const mediaLink = "media_link"
+
+// mediaHold is how long the media host asks to be left alone.
+func mediaHold(err error) time.Duration {
+	var e *genesys.Error
+	if errors.As(err, &e) && e.Op == mediaLink {
+		return e.RetryAfter
+	}
+	return 0
+}

@@ -39,6 +39,9 @@ type Options struct {
 	IdleTimeout time.Duration // a connection on which nothing moves, in either direction, for this long is cut; 0: 60 s
 	PublicOnly  bool          // refuse loopback, link-local, private, shared (CGNAT), multicast, reserved and unspecified addresses, also where IPv6 embeds them...
 	Allow       []string      // ...unless in one of these CIDRs (or equal to one of these addresses), or the host dialled is one of these names
+
+	// Dial opens connections instead of a net.Dialer: a network of its own, as one in memory is. What it dials is not judged.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // NewTransport returns a transport that keeps what the package promises. It is safe for concurrent use; its idle
@@ -59,7 +62,7 @@ func newTransport(o Options, proxy proxyFunc) (*http.Transport, error) {
 		return nil, err
 	}
 	idle := cmp.Or(o.IdleTimeout, defaultIdleTimeout)
-	r := &route{guard: g, proxy: proxy, proxies: proxyAddrs(proxy), idle: idle}
+	r := &route{guard: g, proxy: proxy, proxies: proxyAddrs(proxy), idle: idle, open: o.Dial}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
@@ -101,6 +104,7 @@ type route struct {
 	proxy   proxyFunc
 	proxies map[string]bool // host:port of the environment's proxies, the only addresses that dial does not judge
 	idle    time.Duration
+	open    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
 }
 
 func (r *route) choose(req *http.Request) (*url.URL, error) {
@@ -117,15 +121,21 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 }
 
 func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: min(dialTimeout, r.idle)}
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, err
+	ctx, cancel := context.WithTimeout(ctx, min(dialTimeout, r.idle))
+	defer cancel()
+	open := r.open
+	if open == nil {
+		var d net.Dialer
+		host, _, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if !r.proxies[addr] && !r.guard.allowsHost(host) {
+			d.ControlContext = r.guard.control
+		}
+		open = d.DialContext
 	}
-	if !r.proxies[addr] && !r.guard.allowsHost(host) {
-		d.ControlContext = r.guard.control
-	}
-	c, err := d.DialContext(ctx, network, addr)
+	c, err := open(ctx, network, addr)
 	if err != nil {
 		return nil, err
 	}

@@ -162,9 +162,7 @@ func (p *page) apply(c Change) (*Entry, error) {
 		return nil, err
 	}
 	p.inbox.account(old, e)
-	why := e.Why
-	e.Why = ""
-	return e, p.record(c.Recording, old, e, why)
+	return e, nil
 }
 
 func bucketOf(s State) string {

@@ -58,8 +58,7 @@ another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newDoctor(a), newConfig(a),
-		newVersion(a), newMan(),
+		newRun(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newConfig(a), newVersion(a),
 	)
 	own(root)
 	return root

@@ -44,9 +44,10 @@ const (
 // Options are how the simulated organization behaves. The zero value is a plain one. Configure changes them while it runs.
 type Options struct {
 	// Read by New only.
-	ClientID, ClientSecret string // default: "client", "secret"
-	BasePath               string // of the API, as behind a gateway: "/genesys"
-	TLS                    bool   // serve https; CertificatePEM is what to trust
+	ClientID, ClientSecret string                       // default: "client", "secret"
+	BasePath               string                       // of the API, as behind a gateway: "/genesys"
+	TLS                    bool                         // serve https; CertificatePEM is what to trust
+	Listen                 func() (net.Listener, error) // three times; default: a free port on loopback
 
 	Now      func() time.Time // default: time.Now
 	DateSkew time.Duration    // added to every Date header
@@ -90,6 +91,9 @@ func (o *Options) setDefaults() {
 	setDefault(&o.LinkLife, time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Listen == nil {
+		o.Listen = func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }
 	}
 }
 
@@ -158,7 +162,7 @@ func New(o Options) (*Cloud, error) {
 }
 
 func (c *Cloud) listen(ctx context.Context, serve http.HandlerFunc, secure bool) (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := c.opts.Listen()
 	if err != nil {
 		return "", fmt.Errorf("genesyssim: listen: %w", err)
 	}

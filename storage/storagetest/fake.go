@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/http"
@@ -25,12 +26,18 @@ func StartFake(wrap ...func(http.Handler) http.Handler) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ServeFake(l, (&net.Dialer{}).DialContext, wrap...), nil
+}
+
+// ServeFake is StartFake on a listener, and with the way to reach that.
+func ServeFake(l net.Listener, dial func(ctx context.Context, network, address string) (net.Conn, error), wrap ...func(http.Handler) http.Handler) *Server {
 	// Its own bound on metadata counts all headers, not only the user's.
 	handler := gofakes3.New(s3mem.New(), gofakes3.WithMetadataSizeLimit(0)).Server()
 	for _, w := range wrap {
 		handler = w(handler)
 	}
 	s := newServer("gofakes3", l.Addr().String(), Capabilities{Echoes: true})
+	s.transport.DialContext = dial
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(l) }()
@@ -41,5 +48,5 @@ func StartFake(wrap ...func(http.Handler) http.Handler) (*Server, error) {
 		}
 		return err
 	}
-	return s, nil
+	return s
 }

@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+const (
+	faultOrg    = "acme"
+	faultUser   = "9a1f3f0e-5d55-4d0a-8a5e-2f6f2d6f0001"
+	faultBucket = "recordings"
+)
+
+// faultWorld is an organization with one user's inbox, a store and a ledger, on a network
+// in memory and under a clock that jumps. Each run in it is wired as a process is, but for
+// how it dials and what it logs.
+type faultWorld struct {
+	*testing.T
+	of     faults.World
+	net    *faults.Network
+	cloud  *genesyssim.Cloud
+	user   *genesyssim.Inbox
+	store  *faults.Store
+	server *storagetest.Server
+	path   string // of the ledger
+	ids    []string
+}
+
+// newFaultWorld makes one inside a synctest bubble.
+func newFaultWorld(t *testing.T, of faults.World) *faultWorld {
+	t.Helper()
+	time.Sleep(time.Until(time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))) // bubbles begin in the year 2000
+	w := &faultWorld{T: t, of: of, net: faults.NewNetwork(), path: filepath.Join(fastDir(t), "ledger.db")}
+	var err error
+	if w.cloud, err = genesyssim.New(genesyssim.Options{Listen: w.net.Listen, Reencode: of.Fresh}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := w.net.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.server = storagetest.ServeFake(l, w.net.Dial, func(h http.Handler) http.Handler {
+		if !of.ReadAll {
+			h = faults.Checking(h)
+		}
+		w.store = faults.NewStore(h)
+		w.store.Locked = true
+		return w.store
+	})
+	if err := w.server.CreateBucket(t.Context(), faultBucket, true); err != nil {
+		t.Fatal(err)
+	}
+	guard := &faults.Guard{Cloud: w.cloud, Format: func() string { return "WAV" }, Keys: w.keys, Read: w.read}
+	w.cloud.Configure(func(o *genesyssim.Options) { o.OnDelete = guard.Check })
+	w.user = w.cloud.AddUser(faultUser, "Ada", "ada@example.com")
+	w.ids = []string{"rec-1", "rec-2"}
+	w.user.Add(genesyssim.Recording{ID: "rec-1", Duration: 100 * time.Millisecond})
+	if of.Large {
+		w.user.Add(genesyssim.Recording{ID: "rec-1", Size: archiver.PartSize + 1000})
+	}
+	w.user.Add(genesyssim.Recording{ID: "rec-2", Duration: 100 * time.Millisecond})
+	life := 24 * time.Hour
+	if of.Renew {
+		life = time.Nanosecond
+	}
+	w.login(life)
+	return w
+}
+
+// fastDir is a directory in memory where there is one: a ledger on disk would spend most
+// of a cell's time waiting for the disk.
+func fastDir(t *testing.T) string {
+	const shm = "/dev/shm"
+	if _, err := os.Stat(shm); err != nil {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(shm, "archiverd-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+func (w *faultWorld) close() {
+	w.cloud.Close()
+	if err := w.server.Close(); err != nil {
+		w.Error(err)
+	}
+}
+
+// login leaves in the ledger what the user's login does.
+func (w *faultWorld) login(life time.Duration) {
+	w.Helper()
+	w.withLedger(func(l *state.Ledger) error {
+		err := l.EditInbox(faultOrg, w.user.ID, func(i *state.Inbox) { i.Name, i.Email = w.user.Name, w.user.Email })
+		if err != nil {
+			return err
+		}
+		t := state.Token{Access: w.user.IssueAccessToken(life), Refresh: w.user.IssueRefreshToken(), Expiry: time.Now().Add(life)}
+		return l.SetToken(faultOrg, w.user.ID, t)
+	})
+}
+
+func (w *faultWorld) withLedger(f func(*state.Ledger) error) {
+	w.Helper()
+	l, err := state.Open(w.path, state.Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := errors.Join(f(l), l.Close()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// entries are what the ledger knows of the recordings.
+func (w *faultWorld) entries() map[string]state.Entry {
+	w.Helper()
+	all := map[string]state.Entry{}
+	w.withLedger(func(l *state.Ledger) error {
+		return errors.Join(l.Check(), l.Scan(faultOrg, w.user.ID, func(k state.Key, e *state.Entry) error {
+			all[k.Recording] = *e
+			return nil
+		}))
+	})
+	return all
+}
+
+// keys and read look into the bucket past all faults.
+func (w *faultWorld) keys(prefix string) (keys []string, err error) {
+	pages := s3.NewListObjectsV2Paginator(w.server.Client(), &s3.ListObjectsV2Input{Bucket: aws.String(faultBucket), Prefix: &prefix})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(context.Background())
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range page.Contents {
+			keys = append(keys, *o.Key)
+		}
+	}
+	return keys, nil
+}
+
+func (w *faultWorld) read(key string) ([]byte, error) {
+	out, err := w.server.Client().GetObject(context.Background(), &s3.GetObjectInput{Bucket: aws.String(faultBucket), Key: &key})
+	if err != nil {
+		return nil, err
+	}
+	defer out.Body.Close()
+	return io.ReadAll(out.Body)
+}
+
+// faultOutcome is how a run ended, for its user.
+type faultOutcome struct {
+	code   int
+	report string // the inbox's message, else a recording's
+}
+
+// run makes one run in a process of its own.
+func (w *faultWorld) run() faultOutcome {
+	w.Helper()
+	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer transport.CloseIdleConnections()
+	o := w.server.Options(faultBucket)
+	o.Transport, o.UserAgent = transport, userAgent()
+	b, err := storage.Open(w.Context(), o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := storageFailure(b.Check(w.Context())); err != nil {
+		var e *exitError
+		errors.As(err, &e)
+		return faultOutcome{e.code, e.err.Error()}
+	}
+	l, err := state.Open(w.path, state.Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	report, code, err := w.fleet(transport, b, l).run(context.Background(), runFlags{only: &selection{}}, unseen)
+	failed := int64(0)
+	if known, e := l.Inbox(faultOrg, w.user.ID); e != nil {
+		w.Fatal(e)
+	} else {
+		failed = known.Counts[state.StateFailed]
+	}
+	if e := l.Close(); e != nil {
+		w.Fatal(e)
+	}
+	switch {
+	case err != nil:
+		return faultOutcome{exitUnexpected, err.Error()}
+	case report.Inboxes[0].Err != nil:
+		return faultOutcome{code, report.Inboxes[0].Err.Error()}
+	case failed > 0:
+		return faultOutcome{code, w.failure()}
+	}
+	return faultOutcome{code, result(report.Inboxes[0])}
+}
+
+// unseen is progress that nobody follows.
+func unseen(*archiver.Progress) (finish func()) { return func() {} }
+
+// fleet is wired as it always is, but for how it dials.
+func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *state.Ledger) *fleet {
+	w.Helper()
+	c := w.config()
+	f := newFleet(c, b, l, slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	links := genesys.NewLinks(genesys.LinksOptions{Transport: transport, AllowHTTP: true, UserAgent: userAgent()})
+	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links}
+	return f
+}
+
+func (w *faultWorld) config() *config.Config {
+	w.Helper()
+	api := "transcoding"
+	if w.of.Media {
+		api = "media"
+	}
+	text := fmt.Sprintf(`
+organizations:
+  - {name: %s, api_url: %q, login_url: %q, client_id: client, client_secret: secret, grant: authorization_code, format: WAV, download_api: %s}
+storage: {endpoint: %q, region: us-east-1, bucket: %s, prefix: genesys, object_lock: {mode: governance, retain_for: 7y}}
+state: {path: %q}
+transfer: {min_age: 0s, workers: 2, memory: 16MiB}
+delete_originals: {enabled: true, after: 0s}
+`, faultOrg, w.cloud.APIURL(), w.cloud.LoginURL(), api, w.server.Endpoint, faultBucket, w.path)
+	path := filepath.Join(filepath.Dir(w.path), "archiverd.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	c, err := config.Load(path, func(string) (string, bool) { return "", false })
+	if err != nil {
+		w.Fatal(err)
+	}
+	return c
+}
+
+// failure is the first failed recording's message.
+func (w *faultWorld) failure() string {
+	all := w.entries()
+	for _, id := range w.ids {
+		if e := all[id]; e.State == state.StateFailed {
+			return id + ": " + e.LastError
+		}
+	}
+	return ""
+}
+
+// settled tells whether everything is archived, deleted and known to be.
+func (w *faultWorld) settled() bool {
+	w.Helper()
+	all := w.entries()
+	for _, id := range w.ids {
+		if all[id].State != state.StateDeleted {
+			return false
+		}
+	}
+	return len(w.user.IDs()) == 0
+}
+
+// wantExact insists that the bucket holds every recording's bytes exactly once under the
+// keys that the ledger names, and nothing beside but what allowed names as left over.
+func (w *faultWorld) wantExact() {
+	w.Helper()
+	all := w.entries()
+	exact := map[string]int{}
+	keys, err := w.keys("genesys/media/")
+	if err != nil {
+		w.Fatal(err)
+	}
+	for _, key := range keys {
+		body, err := w.read(key)
+		if err != nil {
+			w.Fatal(err)
+		}
+		for _, id := range w.ids {
+			want, err := w.user.Media(id, "WAV")
+			if err != nil {
+				w.Fatal(err)
+			}
+			if fmt.Sprintf("%x", sha256.Sum256(body)) == fmt.Sprintf("%x", want.SHA256) {
+				exact[id]++
+			} else if strings.Contains(key, id) && !slices.Contains(all[id].BadKeys, key) {
+				w.Errorf("%s holds other bytes than Genesys served, and nobody knows", key)
+			}
+		}
+	}
+	for _, id := range w.ids {
+		if e := all[id]; len(e.Versions) != 1 {
+			w.Errorf("%s has %d versions in the ledger", id, len(e.Versions))
+		}
+		if exact[id] != 1 {
+			w.Errorf("%s is %d times in the bucket: %q", id, exact[id], keys)
+		}
+	}
+}
