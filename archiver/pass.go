@@ -179,11 +179,8 @@ func (p *pass) finish(failure error) error {
 	if err != nil {
 		return &ledgerError{err}
 	}
-	if err := p.Ledger.AddPass(p.in.Org, p.in.ID, p.record); err != nil {
-		return &ledgerError{err}
-	}
 	condition, reason := condition(failure)
-	err = p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) {
+	err = p.Ledger.AddPass(p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if failure == nil {
 			i.LastSuccess = p.record.End

@@ -65,7 +65,7 @@ type entries interface {
 type inboxes interface {
 	Inbox(org, id string) (state.Inbox, error)
 	EditInbox(org, id string, edit func(*state.Inbox)) error
-	AddPass(org, inbox string, p state.Pass) error
+	AddPass(org, inbox string, p state.Pass, edit func(*state.Inbox)) error
 	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
 }
 

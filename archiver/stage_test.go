@@ -101,8 +101,8 @@ func (l stagedLedger) EditInbox(org, id string, edit func(*state.Inbox)) error {
 	return l.stage.step("ledger inbox", func() error { return l.Ledger.EditInbox(org, id, edit) })
 }
 
-func (l stagedLedger) AddPass(org, inbox string, p state.Pass) error {
-	return l.stage.step("ledger pass", func() error { return l.Ledger.AddPass(org, inbox, p) })
+func (l stagedLedger) AddPass(org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
+	return l.stage.step("ledger pass", func() error { return l.Ledger.AddPass(org, inbox, p, edit) })
 }
 
 func (l stagedLedger) AddUpload(u state.UploadRef) error {

@@ -29,6 +29,8 @@ const (
 	eagerTries = 3
 	firstDelay = 15 * time.Minute
 	maxDelay   = 12 * time.Hour
+	// personAfter is how long a recording has failed when it needs a person.
+	personAfter = 7 * 24 * time.Hour
 )
 
 // transferAll archives what the ledger says is waiting. A recording's own failure
@@ -141,6 +143,7 @@ func (p *pass) fail(k state.Key, from state.State, failure error) error {
 		if e.FailedSince.IsZero() {
 			e.FailedSince = now
 		}
+		e.NeedsPerson = now.Sub(e.FailedSince) >= personAfter
 		if errors.As(failure, &mismatch) {
 			e.Mismatches++
 		}

@@ -8,8 +8,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
 )
 
 // serve starts the service and waits until its first run has ended.
@@ -147,7 +149,8 @@ func TestKilledService(t *testing.T) {
 	fill(w.cloud.ClientInbox(), 1)
 	w.serve().kill()
 	w.expect(0, "status")
-	p := w.serve()
+	p := w.start("run")
+	w.awaitLog(p, "archiverd starts", 1)
 	w.expect(0, "status")
 	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
@@ -155,4 +158,32 @@ func TestKilledService(t *testing.T) {
 	if r := p.wait(); r.code != 0 {
 		t.Errorf("want exit code 0 after SIGINT: %s", r)
 	}
+}
+
+// TestMissedRun wants a start to run at once only where a run was missed.
+func TestMissedRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 1)
+	w.ends(w.serve()) // the first one ever
+	p := w.start("run")
+	w.awaitLog(p, "archiverd starts", 1)
+	if out := w.expect(0, "status").stdout; !strings.Contains(out, "waiting until 20") {
+		t.Errorf("status says %q", out)
+	}
+	w.ends(p)
+	if n := w.cloud.Requests(opSummary); n != 1 {
+		t.Errorf("%d passes, want one: no run was missed", n)
+	}
+	w.withLedger(func(l *state.Ledger) error {
+		return l.AddRun(state.Run{Start: time.Now().AddDate(1, 0, 0)}) // by a clock that was wrong
+	})
+	w.config["schedule"] = map[string]any{"cron": "@every 1ms"} // which is a second
+	p = w.serve()
+	if out := w.expect(0, "status", "--json").stdout; !strings.Contains(out, `"service":{`) {
+		t.Errorf("status says %q", out)
+	}
+	w.ends(p)
 }

@@ -22,9 +22,6 @@ type clock struct {
 func newClock(schedule cron.Schedule, last, now time.Time) clock {
 	c := clock{schedule: schedule, next: now, latest: now}
 	if !last.IsZero() {
-		if last.After(now) { // the clock was wrong then, or is now
-			last = now
-		}
 		c.next = schedule.Next(last)
 	}
 	return c

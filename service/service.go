@@ -40,12 +40,22 @@ type Service struct {
 
 // Status is what a service is doing.
 type Status struct {
-	Started time.Time
-	Next    time.Time // of the schedule
-	Running time.Time // since when a run is under way; zero: none is
-	Runs    int64     // ended since Started
-	Skipped int64     // times of the schedule that came while a run was under way, since Started
+	Started time.Time `json:"started"`
+	Next    time.Time `json:"next"`             // of the schedule
+	Running time.Time `json:"running,omitzero"` // since when a run is under way; zero: none is
+	Runs    int64     `json:"runs"`             // ended since Started
+	Skipped int64     `json:"skipped"`          // times of the schedule that came while a run was under way, since Started
 }
+
+// Text completes "The service is …".
+func (s Status) Text() string {
+	if !s.Running.IsZero() {
+		return "running since " + stamp(s.Running)
+	}
+	return "waiting until " + stamp(s.Next)
+}
+
+func stamp(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
 
 // New returns a service that does nothing yet.
 func New(o Options) *Service { return newService(o, time.Now) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -34,6 +35,11 @@ func (l *Ledger) Check() error {
 		if len(c.faults) == 0 { // else there may be no reading it
 			c.buckets()
 			c.inboxes()
+			c.started(tx.Bucket([]byte("runs")), "run", runsKept, func(data []byte) (time.Time, error) {
+				var r Run
+				err := unmarshal(data, &r)
+				return r.Start, err
+			})
 			c.uploads()
 		}
 		if len(c.faults) > 0 {
@@ -99,11 +105,15 @@ func (c *checker) inboxes() {
 		c.entries(key, "live", &count)
 		c.entries(key, "past", &count)
 		c.raw(key)
-		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes || in.Totals.Archived != count.Totals.Archived {
-			c.faultf("inbox %q counts %v, %d bytes and %d versions, but has %v, %d and %d", key,
-				in.Counts, in.Bytes, in.Totals.Archived, count.Counts, count.Bytes, count.Totals.Archived)
+		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes || in.Totals.Archived != count.Totals.Archived || in.NeedsPerson != count.NeedsPerson {
+			c.faultf("inbox %q counts %v, %d bytes, %d versions and %d for a person, but has %v, %d, %d and %d", key,
+				in.Counts, in.Bytes, in.Totals.Archived, in.NeedsPerson, count.Counts, count.Bytes, count.Totals.Archived, count.NeedsPerson)
 		}
-		c.passes(key)
+		c.started(c.tx.Bucket([]byte("passes")).Bucket(k), fmt.Sprintf("pass of inbox %q", key), passesKept, func(data []byte) (time.Time, error) {
+			var p Pass
+			err := unmarshal(data, &p)
+			return p.Start, err
+		})
 		if data := c.tx.Bucket([]byte("tokens")).Get(k); data != nil {
 			if _, err := c.l.seal.decodeToken(key, data); err != nil {
 				c.faultf("token of %q: %w", key, err)
@@ -157,22 +167,21 @@ func (c *checker) raw(inbox string) {
 	}))
 }
 
-func (c *checker) passes(inbox string) {
-	b := c.tx.Bucket([]byte("passes")).Bucket([]byte(inbox))
+// started checks what is kept by its start: passes of an inbox, or runs.
+func (c *checker) started(b *bbolt.Bucket, what string, most int, start func(data []byte) (time.Time, error)) {
 	if b == nil {
 		return
 	}
 	n := 0
 	c.fault(b.ForEach(func(k, v []byte) error {
-		var p Pass
-		if err := unmarshal(v, &p); err != nil || p.Start.UTC().Format(passTime) != string(k) {
-			c.faultf("inbox %q: pass %q: %v, started %v", inbox, k, err, p.Start)
+		if at, err := start(v); err != nil || at.UTC().Format(startTime) != string(k) {
+			c.faultf("%s %q: %v, started %v", what, k, err, at)
 		}
 		n++
 		return nil
 	}))
-	if n > passesKept {
-		c.faultf("inbox %q has %d passes", inbox, n)
+	if n > most {
+		c.faultf("%s has %d where %d are kept", what, n, most)
 	}
 }
 

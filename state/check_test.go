@@ -29,6 +29,7 @@ func setEntry(l *Ledger, k Key, edit func(*Entry)) func(*bbolt.Tx) error {
 		}
 		in.Bytes += e.bytes() - was.bytes()
 		in.Totals.Archived += int64(len(e.Versions) - len(was.Versions))
+		in.NeedsPerson += e.person() - was.person()
 		data, err := l.codec.encode(e)
 		if err != nil {
 			return err
@@ -71,7 +72,7 @@ func TestCheckFinds(t *testing.T) {
 		"counts map": func(*Ledger) func(*bbolt.Tx) error {
 			return raw("inboxes", in, `{"counts":{"archived":2},"bytes":1000,"totals":{"archived":1}}`)
 		},
-		"archived:1], 1000 and 1": func(*Ledger) func(*bbolt.Tx) error {
+		"archived:1], 1000, 1 and 0": func(*Ledger) func(*bbolt.Tx) error {
 			return raw("inboxes", in, `{"counts":{"archived":1},"bytes":1001,"totals":{"archived":1}}`)
 		},
 		"2 versions": func(*Ledger) func(*bbolt.Tx) error {
@@ -97,12 +98,12 @@ func TestCheckFinds(t *testing.T) {
 		"has no use":   func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r1", "{}") },
 		"r2 as listed": func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r2", "{}") },
 		"pass":         func(*Ledger) func(*bbolt.Tx) error { return raw("passes", in, "2026", "{}") },
-		"has 101 passes": func(*Ledger) func(*bbolt.Tx) error {
+		"has 101 where": func(*Ledger) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error {
 				for i := range 101 {
 					at := testTime.Add(time.Duration(i) * time.Hour)
 					v := fmt.Sprintf(`{"start":%q}`, at.Format(time.RFC3339Nano))
-					if err := raw("passes", in, at.Format(passTime), v)(tx); err != nil {
+					if err := raw("passes", in, at.Format(startTime), v)(tx); err != nil {
 						return err
 					}
 				}

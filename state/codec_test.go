@@ -17,7 +17,7 @@ func full() Entry {
 	return Entry{
 		State: StateListed, Name: "naïve <name>", ConversationID: "c", DateCreated: "d", DateModified: "m",
 		ListedAt: testTime, Expanded: true, MediaKey: "k", Versions: []Version{v, v}, BadKeys: []string{"b1", "b2"},
-		Attempts: 1, LastError: "e\n", FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
+		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
 		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3,
 	}
 }

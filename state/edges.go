@@ -71,8 +71,8 @@ func (e *ConflictError) Error() string {
 // the way to state to. What it does by itself:
 //
 //   - Entering listed or archived from another state first clears LastError,
-//     FailedSince, NextAttempt, MissingSince and DeleteRequestedAt: they speak
-//     of what is over. Attempts, Mismatches and DeleteAttempts stay unless
+//     FailedSince, NextAttempt, NeedsPerson, MissingSince and DeleteRequestedAt:
+//     they speak of what is over. Attempts, Mismatches and DeleteAttempts stay unless
 //     edit changes them. The edit comes after, so what it sets holds.
 //   - In archived, delete_requested, deleted and gone, Raw and Expanded are
 //     dropped after the edit: the manifest has the recording now.
@@ -85,7 +85,7 @@ func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry,
 		e = old.clone()
 	}
 	if e.State != to && (to == StateListed || to == StateArchived) {
-		e.LastError = ""
+		e.LastError, e.NeedsPerson = "", false
 		e.FailedSince, e.NextAttempt, e.MissingSince, e.DeleteRequestedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
 	}
 	if edit != nil {

@@ -109,7 +109,7 @@ func TestConflict(t *testing.T) {
 
 func TestTransitionClears(t *testing.T) {
 	all := func(e *Entry) {
-		e.LastError = "oops"
+		e.LastError, e.NeedsPerson = "oops", true
 		e.FailedSince, e.NextAttempt = testTime, testTime.Add(time.Hour)
 		e.MissingSince, e.DeleteRequestedAt = testTime, testTime
 		e.Attempts, e.Mismatches, e.DeleteAttempts = 1, 2, 3
@@ -134,7 +134,7 @@ func TestTransitionClears(t *testing.T) {
 			want.State = e.to
 			if e.from != e.to && (e.to == StateListed || e.to == StateArchived) {
 				want.LastError = ""
-				want.FailedSince, want.NextAttempt = time.Time{}, time.Time{}
+				want.FailedSince, want.NextAttempt, want.NeedsPerson = time.Time{}, time.Time{}, false
 				want.MissingSince, want.DeleteRequestedAt = time.Time{}, time.Time{}
 			}
 			if e.to.stored() {

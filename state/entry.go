@@ -72,7 +72,8 @@ type Entry struct {
 	LastError   string    `json:"error,omitempty"`
 	FailedSince time.Time `json:"failed_since,omitzero"`
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
-	Mismatches  int       `json:"mismatches,omitempty"` // passes in which the media disagreed with their own header or the metadata
+	NeedsPerson bool      `json:"needs_person,omitempty"` // it has failed for so long that trying again won't do
+	Mismatches  int       `json:"mismatches,omitempty"`   // passes in which the media disagreed with their own header or the metadata
 
 	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
@@ -116,6 +117,14 @@ func (e *Entry) bytes() (n int64) {
 		n += v.Size
 	}
 	return n
+}
+
+// person is 1 for an entry that needs a person.
+func (e *Entry) person() int64 {
+	if e.State == StateFailed && e.NeedsPerson {
+		return 1
+	}
+	return 0
 }
 
 // check tells what makes the entry one that must not be in the file.

@@ -16,13 +16,14 @@ type Inbox struct {
 	ID          string          `json:"id,omitempty"`  // of the user
 	Name        string          `json:"name,omitempty"`
 	Email       string          `json:"email,omitempty"`
-	Condition   string          `json:"condition,omitempty"` // the archiver's word on it
-	Reason      string          `json:"reason,omitempty"`    // for people: why it is in that condition
-	Counts      map[State]int64 `json:"counts,omitempty"`    // entries in each state; none: absent. Kept by the ledger
-	Bytes       int64           `json:"bytes,omitempty"`     // of media of all versions ever archived. Kept by the ledger
-	Totals      Totals          `json:"totals,omitzero"`     // Kept by the ledger
-	LastPass    *Pass           `json:"last_pass,omitempty"` // the newest of Passes; nil: none yet. Kept by the ledger
-	AddedAt     time.Time       `json:"added_at,omitzero"`   // set by the ledger when it first heard of the inbox
+	Condition   string          `json:"condition,omitempty"`    // the archiver's word on it
+	Reason      string          `json:"reason,omitempty"`       // for people: why it is in that condition
+	Counts      map[State]int64 `json:"counts,omitempty"`       // entries in each state; none: absent. Kept by the ledger
+	Bytes       int64           `json:"bytes,omitempty"`        // of media of all versions ever archived. Kept by the ledger
+	Totals      Totals          `json:"totals,omitzero"`        // Kept by the ledger
+	NeedsPerson int64           `json:"needs_person,omitempty"` // of the failed entries, those that have failed for so long. Kept by the ledger
+	LastPass    *Pass           `json:"last_pass,omitempty"`    // the newest of Passes; nil: none yet. Kept by the ledger
+	AddedAt     time.Time       `json:"added_at,omitzero"`      // set by the ledger when it first heard of the inbox
 	LastSuccess time.Time       `json:"last_success,omitzero"`
 	// OldestWaiting is when the oldest recording was made that the last pass left
 	// unarchived; zero: it left none.
@@ -88,6 +89,7 @@ func (in *Inbox) account(old, e *Entry) {
 	in.count(e.State, 1)
 	in.Bytes += e.bytes() - old.bytes()
 	in.Totals.Archived += int64(len(e.Versions) - len(old.Versions))
+	in.NeedsPerson += e.person() - old.person()
 	switch {
 	case e.State == StateFailed && e.Attempts > old.Attempts:
 		in.Totals.Failed++
@@ -186,60 +188,71 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 }
 
 // EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes, Totals and LastPass are not its to change, and stay as they are.
+// Counts, Bytes, Totals, NeedsPerson and LastPass are not its to change, and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
-	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
-		in := p.inbox.clone()
-		if err := in.fill(p.tx, p.key); err != nil {
-			return err
-		}
-		edit(in)
-		in.Counts, in.Bytes, in.Totals = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals
-		*p.inbox = *in // putInbox leaves out the rest that isn't edit's
-		return nil
-	})
-	if err != nil {
+	if err := l.changeInbox(l.db.Update, org, id, func(p *page) error { return p.edit(edit) }); err != nil {
 		return fmt.Errorf("edit inbox %s/%s: %w", org, id, err)
 	}
+	return nil
+}
+
+// edit changes what the ledger does not keep by itself.
+func (p *page) edit(edit func(*Inbox)) error {
+	in := p.inbox.clone()
+	if err := in.fill(p.tx, p.key); err != nil {
+		return err
+	}
+	edit(in)
+	in.Counts, in.Bytes, in.Totals, in.NeedsPerson = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals, p.inbox.NeedsPerson
+	*p.inbox = *in // putInbox leaves out the rest that isn't edit's
 	return nil
 }
 
 // passesKept is how many passes are kept for an inbox.
 const passesKept = 100
 
-// passTime is RFC 3339 in UTC with all nine digits, so that keys sort.
-const passTime = "2006-01-02T15:04:05.000000000Z"
+// startTime is RFC 3339 in UTC with all nine digits, so that keys sort.
+const startTime = "2006-01-02T15:04:05.000000000Z"
 
 // AddPass records a pass under its Start, in place of one that started at the
-// same time, and forgets the oldest beyond 100.
-func (l *Ledger) AddPass(org, inbox string, p Pass) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(pg *page) error {
-		if y := p.Start.UTC().Year(); p.Start.IsZero() || y < 1 || y > 9999 {
-			return fmt.Errorf("a pass that started %v", p.Start)
-		}
+// same time, forgets the oldest beyond 100, and changes the inbox as EditInbox
+// does, all in one transaction. Concurrent calls share one; edit may run again.
+func (l *Ledger) AddPass(org, inbox string, p Pass, edit func(*Inbox)) error {
+	err := l.changeInbox(l.db.Batch, org, inbox, func(pg *page) error {
 		b, err := nested(pg.tx, "passes", pg.key)
 		if err != nil {
 			return err
 		}
-		if err := putJSON(b, p.Start.UTC().Format(passTime), &p); err != nil {
+		if err := addStarted(b, p.Start, &p, passesKept); err != nil {
 			return err
 		}
-		var old [][]byte
-		n, c := 0, b.Cursor()
-		for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
-			if n++; n > passesKept {
-				old = append(old, k)
-			}
-		}
-		for _, k := range old {
-			if err := b.Delete(k); err != nil {
-				return err
-			}
-		}
-		return nil
+		return pg.edit(edit)
 	})
 	if err != nil {
 		return fmt.Errorf("add pass of %s/%s: %w", org, inbox, err)
+	}
+	return nil
+}
+
+// addStarted puts v under its start and forgets the oldest beyond those kept.
+func addStarted(b *bbolt.Bucket, start time.Time, v any, kept int) error {
+	if y := start.UTC().Year(); start.IsZero() || y < 1 || y > 9999 {
+		return fmt.Errorf("what started %v", start)
+	}
+	if err := putJSON(b, start.UTC().Format(startTime), v); err != nil {
+		return err
+	}
+	var old [][]byte
+	n, c := 0, b.Cursor()
+	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+		if n++; n > kept {
+			old = append(old, k)
+		}
+	}
+	for _, k := range old {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -262,18 +275,22 @@ func (l *Ledger) Passes(org, inbox string, limit int) ([]Pass, error) {
 }
 
 func getPasses(tx *bbolt.Tx, key string, limit int) ([]Pass, error) {
-	b := tx.Bucket([]byte("passes")).Bucket([]byte(key))
+	return newest[Pass](tx.Bucket([]byte("passes")).Bucket([]byte(key)), limit)
+}
+
+// newest reads what addStarted put, newest first. b may be nil.
+func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	if b == nil {
 		return nil, nil
 	}
-	var out []Pass
+	var out []T
 	c := b.Cursor()
-	for k, v := c.Last(); k != nil && len(out) < limit; k, v = c.Prev() {
-		var p Pass
-		if err := unmarshal(v, &p); err != nil {
-			return nil, fmt.Errorf("pass %s: %w", k, err)
+	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
+		var v T
+		if err := unmarshal(data, &v); err != nil {
+			return nil, fmt.Errorf("what started %s: %w", k, err)
 		}
-		out = append(out, p)
+		out = append(out, v)
 	}
 	return out, nil
 }

@@ -47,6 +47,8 @@
 //	passes
 //	    {org/inbox}     the last 100
 //	        {start}     JSON Pass; the key sorts by time
+//	runs                the last 100
+//	    {start}         JSON Run
 //	uploads             multipart uploads under way
 //	    {key NUL id}    JSON UploadRef
 //
@@ -86,7 +88,7 @@ const maxKey = bbolt.MaxKeySize
 const fill = 0.7
 
 // buckets are those of the top level.
-var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "passes", "uploads"}
+var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "passes", "runs", "uploads"}
 
 // Ledger is an open ledger. It is safe for concurrent use.
 type Ledger struct {

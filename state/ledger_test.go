@@ -324,7 +324,7 @@ func TestInbox(t *testing.T) {
 		t.Errorf("no inbox: %v", err)
 	}
 	bring(t, l, Key{"acme", "u1", "r1"}, StateArchived)
-	must(t, l.AddPass("acme", "u1", Pass{Start: testTime}))
+	must(t, l.AddPass("acme", "u1", Pass{Start: testTime}, noEdit))
 	want := Inbox{
 		Totals: Totals{Archived: 1}, OldestWaiting: testTime.Add(3),
 		Org: "acme", ID: "u1", Name: "n", Email: "e", Condition: "c", Reason: "r",
@@ -338,7 +338,7 @@ func TestInbox(t *testing.T) {
 		}
 		in.Counts[StateArchived] = 7 // no use
 		*in = want
-		in.Org, in.ID, in.Counts, in.Bytes, in.Totals, in.LastPass = "x", "y", nil, 3, Totals{}, nil
+		in.Org, in.ID, in.Counts, in.Bytes, in.Totals, in.NeedsPerson, in.LastPass = "x", "y", nil, 3, Totals{}, 7, nil
 	}))
 	got, err := l.Inbox("acme", "u1")
 	must(t, err)
@@ -358,10 +358,10 @@ func TestPasses(t *testing.T) {
 	l := fresh(t)
 	at := func(i int) time.Time { return testTime.Add(time.Duration(i) * 100 * time.Millisecond) }
 	for i := range 130 {
-		must(t, l.AddPass("acme", "u1", Pass{Start: at(i * 37 % 130), Listed: int64(i)}))
+		must(t, l.AddPass("acme", "u1", Pass{Start: at(i * 37 % 130), Listed: int64(i)}, noEdit))
 	}
-	must(t, l.AddPass("acme", "u1", Pass{Start: at(129).In(time.FixedZone("", 3600)), Error: "again"}))
-	must(t, l.AddPass("acme", "u2", Pass{Start: at(0)}))
+	must(t, l.AddPass("acme", "u1", Pass{Start: at(129).In(time.FixedZone("", 3600)), Error: "again"}, noEdit))
+	must(t, l.AddPass("acme", "u2", Pass{Start: at(0)}, noEdit))
 	got, err := l.Passes("acme", "u1", 1000)
 	must(t, err)
 	if len(got) != 100 || got[0].Error != "again" {
@@ -375,7 +375,7 @@ func TestPasses(t *testing.T) {
 	got, err = l.Passes("acme", "u1", 3)
 	must(t, err)
 	same(t, len(got), 3)
-	if err := l.AddPass("acme", "u1", Pass{}); err == nil {
+	if err := l.AddPass("acme", "u1", Pass{}, noEdit); err == nil {
 		t.Error("a pass without start was taken")
 	}
 }

@@ -69,6 +69,7 @@ func edit(what string, n int) func(*Entry) {
 		case "fail":
 			e.Attempts++
 			e.LastError, e.FailedSince, e.NextAttempt = "oops", testTime, testTime.Add(time.Hour)
+			e.NeedsPerson = e.Attempts > 1
 		case "version":
 			addVersion(n)(e)
 		case "key":
@@ -254,6 +255,9 @@ func (m *model) compare(rt *rapid.T) {
 			in.Counts = map[State]int64{}
 		}
 		in.Counts[e.State]++
+		if e.State == StateFailed && e.NeedsPerson {
+			in.NeedsPerson++
+		}
 		for _, v := range e.Versions {
 			in.Bytes += v.Size
 		}

@@ -53,11 +53,12 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 	bring(t, l, Key{"acme", "u1", "r1"}, StateListed)
 	bring(t, l, Key{"acme", "u1", "r2"}, StateGone)
 	must(t, l.SetToken("acme", "u1", testToken))
-	must(t, l.AddPass("acme", "u1", Pass{Start: testTime}))
+	must(t, l.AddPass("acme", "u1", Pass{Start: testTime}, noEdit))
+	must(t, l.AddRun(Run{Start: testTime}))
 	must(t, l.AddUpload(UploadRef{Key: "k", ID: "i"}))
 	names := map[string]string{
 		"acme/u1": "{org/inbox}", "r1": "{recording}", "r2": "{recording}",
-		testTime.Format(passTime): "{start}", "k\x00i": "{key NUL id}",
+		testTime.Format(startTime): "{start}", "k\x00i": "{key NUL id}",
 	}
 	var have []string
 	must(t, l.db.View(func(tx *bbolt.Tx) error {

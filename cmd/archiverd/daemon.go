@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
@@ -37,7 +38,11 @@ func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, f runF
 		return err
 	}
 	d := &daemon{config: c, configPath: path, ledger: l, fleet: newFleet(c, b, l, log), flags: f, stop: a.stop, log: log}
-	d.service = service.New(service.Options{Schedule: c.Schedule.Parsed, Run: d.run, Log: log})
+	last, err := lastRun(l)
+	if err != nil {
+		return err
+	}
+	d.service = service.New(service.Options{Schedule: c.Schedule.Parsed, LastRun: last, Run: d.run, Log: log})
 	socket, err := control.Listen(socketPath(c), d.command, log)
 	if err != nil {
 		return fail(exitUsage, err)
@@ -49,6 +54,19 @@ func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, f runF
 	parts.Wait()
 	log.Info("archiverd stops")
 	return nil
+}
+
+// lastRun is when the last run started; zero: there was none. What a clock that was
+// wrong has put into the future does not count.
+func lastRun(l *state.Ledger) (time.Time, error) {
+	runs, err := l.Runs(1000)
+	now := time.Now()
+	for _, r := range runs {
+		if !r.Start.After(now) {
+			return r.Start, nil
+		}
+	}
+	return time.Time{}, err
 }
 
 // run is a run of the schedule.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
@@ -42,6 +43,18 @@ func fail(code int, err error) error {
 	return &exitError{code, err}
 }
 
+// codeOf is the exit code of a command that ended with err.
+func codeOf(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &e):
+		return e.code
+	}
+	return exitUnexpected
+}
+
 // worst picks the exit code that stands for several.
 func worst(codes []int) int {
 	for _, c := range []int{exitIntegrity, exitUsage, exitHeld, exitRefused, exitTemporary, exitFailed, exitUnexpected} {
@@ -52,16 +65,19 @@ func worst(codes []int) int {
 	return exitOK
 }
 
-// runCode judges a run. failing tells, for each inbox of the report, how many
-// recordings the ledger still counts as failed.
-func runCode(r *archiver.Report, failing []int64, strict bool) int {
+// failures are an inbox's recordings that the ledger counts as failed. Those that
+// need a person have been reported for a week, and are no news.
+type failures struct{ news, needPerson int64 }
+
+// runCode judges a run, given the failures of each inbox of the report.
+func runCode(r *archiver.Report, failing []failures, strict bool) int {
 	var codes []int
 	refused := 0
 	for i, in := range r.Inboxes {
 		if len(in.Foreign)+len(in.Corrupt) > 0 {
 			codes = append(codes, exitIntegrity)
 		}
-		if failing[i] > 0 {
+		if failing[i].news > 0 || strict && failing[i].needPerson > 0 {
 			codes = append(codes, exitFailed)
 		}
 		switch archiver.KindOf(in.Err) {

@@ -44,13 +44,11 @@ func (a *app) execute() int {
 	var e *exitError
 	switch {
 	case err == nil:
-		return exitOK
-	case errors.As(err, &e):
-		if e.err != nil {
-			fmt.Fprintln(a.stderr, "archiverd: "+strings.ReplaceAll(e.err.Error(), "\n", "\narchiverd: "))
-		}
-		return e.code
+	case !errors.As(err, &e): // cobra's own errors are about the command line
+		fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
+		return exitUsage
+	case e.err != nil:
+		fmt.Fprintln(a.stderr, "archiverd: "+strings.ReplaceAll(e.err.Error(), "\n", "\narchiverd: "))
 	}
-	fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
-	return exitUsage // cobra's own errors are about the command line
+	return codeOf(err)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,13 +13,14 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
 )
 
 func newStatus(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show inboxes, counts and failures with remedies",
+		Short: "Show runs, inboxes, counts and failures with remedies",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.status(l) })
@@ -28,14 +30,57 @@ func newStatus(a *app) *cobra.Command {
 	return c
 }
 
+// statusJSON is what status --json prints.
+type statusJSON struct {
+	Service *service.Status `json:"service"` // null: none is running
+	Runs    []state.Run     `json:"runs"`    // newest first
+	Inboxes []state.Inbox   `json:"inboxes"`
+}
+
+// runsShown is how many runs status shows.
+const runsShown = 5
+
 func (a *app) status(l *state.Ledger) error {
 	inboxes, err := l.Inboxes("")
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.printJSON(append([]state.Inbox{}, inboxes...))
+	runs, err := l.Runs(runsShown)
+	if err != nil {
+		return err
 	}
+	s := statusJSON{nil, append([]state.Run{}, runs...), append([]state.Inbox{}, inboxes...)}
+	if a.daemon != nil {
+		status := a.daemon.service.Status()
+		s.Service = &status
+	}
+	if a.json {
+		return a.printJSON(s)
+	}
+	if s.Service != nil {
+		fmt.Fprintf(a.stdout, "The service is %s.\n\n", s.Service.Text())
+	}
+	if err := a.printInboxes(inboxes); err != nil {
+		return err
+	}
+	if err := a.printRuns(runs); err != nil {
+		return err
+	}
+	for _, i := range inboxes {
+		if i.Reason != "" {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %s\n", i.Org, cell(i.ID), cell(i.Reason))
+		}
+		if n := i.Counts[state.StateFailed]; n > 0 {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
+		}
+		if i.NeedsPerson > 0 {
+			fmt.Fprintf(a.stdout, "%d of them have failed for a week and need a person\n", i.NeedsPerson)
+		}
+	}
+	return nil
+}
+
+func (a *app) printInboxes(inboxes []state.Inbox) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "INBOX\tCONDITION\tWAITING\tFAILED\tARCHIVED\tDELETED\tVANISHED\tBYTES\tLAST PASS")
 	for _, i := range inboxes {
@@ -44,18 +89,26 @@ func (a *app) status(l *state.Ledger) error {
 		fmt.Fprintf(w, "%s/%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", i.Org, cell(i.ID), or(i.Condition, "new"),
 			n[state.StateListed], n[state.StateFailed], archived, n[state.StateDeleted], n[state.StateVanished], size(i.Bytes), lastPass(i))
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	return w.Flush()
+}
+
+func (a *app) printRuns(runs []state.Run) error {
+	if len(runs) == 0 {
+		return nil
 	}
-	for _, i := range inboxes {
-		if i.Reason != "" {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %s\n", i.Org, cell(i.ID), i.Reason)
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nRUN\tTOOK\tINBOXES\tARCHIVED\tFAILED\tDELETIONS\tBYTES\tEXIT CODE")
+	for _, r := range runs {
+		took, code := "not ended", ""
+		if !r.End.IsZero() {
+			took, code = r.End.Sub(r.Start).Round(time.Second).String(), strconv.Itoa(r.ExitCode)
 		}
-		if n := i.Counts[state.StateFailed]; n > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
+		if r.Error != "" {
+			code += ": " + short(r.Error)
 		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%s\t%s\n", stamp(r.Start), took, r.Inboxes, r.Archived, r.Failed, r.DeleteRequested, size(r.Bytes), code)
 	}
-	return nil
+	return w.Flush()
 }
 
 func lastPass(i state.Inbox) string {

@@ -76,10 +76,10 @@ func own(c *cobra.Command) {
 	c.RunE = func(c *cobra.Command, args []string) error {
 		err := run(c, args)
 		var e *exitError
-		if err == nil || errors.As(err, &e) {
-			return err
+		if !errors.As(err, &e) {
+			return fail(exitUnexpected, err)
 		}
-		return fail(exitUnexpected, err)
+		return err
 	}
 }
 

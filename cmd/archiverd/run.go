@@ -34,7 +34,7 @@ interrupted, the next run goes on.`,
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "make one run, then exit")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "with --once: print what would be archived and deleted, and change nothing")
-	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login")
+	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login, and for recordings that were already reported for a week")
 	f.only = addSelection(c)
 	a.addJSON(c)
 	return c
@@ -123,7 +123,7 @@ func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f run
 	if err := flush(); err != nil {
 		return err
 	}
-	if code := runCode(report, make([]int64, len(inboxes)), f.strict); code != exitOK {
+	if code := runCode(report, make([]failures, len(inboxes)), f.strict); code != exitOK {
 		return &exitError{code: code}
 	}
 	return nil

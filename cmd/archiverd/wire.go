@@ -139,8 +139,22 @@ func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog.Lo
 }
 
 // run makes one pass over every selected inbox and gives its exit code. follow shows
-// the progress until the function that it returns is called.
-func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (*archiver.Report, int, error) {
+// the progress until the function that it returns is called. A run over all inboxes
+// is kept in the ledger, from its start on: the schedule goes by it.
+func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (report *archiver.Report, code int, err error) {
+	kept := state.Run{Start: time.Now().UTC()}
+	if *flags.only == (selection{}) {
+		if err := f.ledger.AddRun(kept); err != nil {
+			return nil, 0, err
+		}
+		defer func() {
+			kept.End, kept.ExitCode = time.Now().UTC(), code
+			if err != nil {
+				kept.ExitCode, kept.Error = codeOf(err), err.Error()
+			}
+			err = errors.Join(err, f.ledger.AddRun(kept))
+		}()
+	}
 	inboxes, err := f.inboxes(*flags.only)
 	if err != nil {
 		return nil, 0, err
@@ -148,22 +162,43 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
 	defer cancel()
 	finish := follow(&f.archiver.Progress)
-	report := f.archiver.Run(ctx, stop, inboxes)
+	report = f.archiver.Run(ctx, stop, inboxes)
 	finish()
-	failing := make([]int64, len(inboxes))
-	for i, in := range inboxes {
-		known, err := f.ledger.Inbox(in.Org, in.ID)
-		if err != nil {
-			return nil, 0, err
-		}
-		failing[i] = known.Counts[state.StateFailed]
-		if r := report.Inboxes[i]; r.Err != nil {
-			f.log.Error("the pass ended early", "org", r.Org, "inbox", r.Inbox, "error", r.Err)
-		}
+	failing, err := f.failures(report)
+	if err != nil {
+		return nil, 0, err
 	}
-	code := runCode(report, failing, flags.strict)
+	for _, in := range report.Inboxes {
+		p := in.Pass
+		kept.Inboxes++
+		kept.Archived += p.Archived
+		kept.Failed += p.Failed
+		kept.DeleteRequested += p.DeleteRequested
+		kept.Bytes += p.Bytes
+	}
+	code = runCode(report, failing, flags.strict)
 	f.log.Info("run done", "inboxes", len(inboxes), "exit_code", code, "took", report.End.Sub(report.Start).Round(time.Millisecond).String())
 	return report, code, nil
+}
+
+// failures looks up what the ledger counts as failed in each inbox of the report.
+func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
+	failing := make([]failures, len(report.Inboxes))
+	for i, in := range report.Inboxes {
+		known, err := f.ledger.Inbox(in.Org, in.Inbox)
+		if err != nil {
+			return nil, err
+		}
+		failing[i] = failures{known.Counts[state.StateFailed] - known.NeedsPerson, known.NeedsPerson}
+		log := f.log.With("org", in.Org, "inbox", in.Inbox)
+		if in.Err != nil {
+			log.Error("the pass ended early", "error", in.Err)
+		}
+		if n := known.NeedsPerson; n > 0 {
+			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed tells why", "count", n)
+		}
+	}
+	return failing, nil
 }
 
 // inboxes gives every inbox of the selected organizations its client. Inboxes come
