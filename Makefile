@@ -2,10 +2,11 @@
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test reliability check packaging tools clean
+.PHONY: build demo test reliability check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -22,7 +23,10 @@ reliability: ## run the table of faults and write docs/reliability.md
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/check
 
-packaging: build ## check the units and the container image; as root
+release: .tools/nfpm ## archives and packages of this commit, in dist/
+	packaging/release dist
+
+packaging: build .tools/nfpm ## check units, container image and packages; as root, on Debian
 	.ci/install
 	.ci/packaging
 
@@ -37,5 +41,8 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 .tools/staticcheck:
 	go install $(STATICCHECK)
 
+.tools/nfpm:
+	go install $(NFPM)
+
 clean:
-	rm -rf bin .tools
+	rm -rf bin dist .tools

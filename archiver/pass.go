@@ -29,13 +29,14 @@ type InboxReport struct {
 	Corrupt    []string // keys whose stored bytes are not the ones downloaded
 }
 
-// Progress counts what a run has done so far. Read it at any time.
+// Progress counts what a run, or Verify, has done so far. Read it at any time.
 type Progress struct {
-	Found    atomic.Int64 // recordings that wait for a transfer
+	Found    atomic.Int64 // recordings that wait for a transfer, or are to be checked
 	Archived atomic.Int64
 	Failed   atomic.Int64
+	Checked  atomic.Int64 // against the bucket
 	Deleted  atomic.Int64 // deletions requested
-	Bytes    atomic.Int64 // of media downloaded
+	Bytes    atomic.Int64 // of media downloaded, or read back
 
 	Inboxes, InboxesDone atomic.Int64
 }

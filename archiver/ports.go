@@ -48,6 +48,7 @@ type reader interface {
 	Head(ctx context.Context, key, versionID string) (storage.Object, error)
 	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
 	Skew() (time.Duration, bool)
+	Check(ctx context.Context) error
 }
 
 type objects interface {
@@ -60,6 +61,10 @@ type entries interface {
 	Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
 	List(org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
 	Live(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+}
+
+type scanner interface {
+	Scan(org, inbox string, f func(state.Key, *state.Entry) error) error
 }
 
 type inboxes interface {
@@ -84,6 +89,7 @@ type observer interface {
 
 type ledger interface {
 	entries
+	scanner
 	inboxes
 	uploads
 	ID() string

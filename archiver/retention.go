@@ -41,11 +41,17 @@ func locked(obj storage.Object, want storage.Retention) error {
 	if want.Mode == "" {
 		return nil
 	}
-	if obj.Retention.Mode != want.Mode || obj.Retention.Until.Before(want.Until.Truncate(time.Second)) {
+	if !holds(obj.Retention, want) {
 		return fmt.Errorf("%s is locked %q until %s, want %s until %s: %w", obj.Key, obj.Retention.Mode,
 			obj.Retention.Until.Format(time.RFC3339), want.Mode, want.Until.Format(time.RFC3339), errNotLocked)
 	}
 	return nil
+}
+
+// holds tells whether a lock is as strong and as long as another. Governance can be
+// turned into compliance, and any lock made longer.
+func holds(have, want storage.Retention) bool {
+	return (have.Mode == want.Mode || have.Mode == "COMPLIANCE") && !have.Until.Before(want.Until.Truncate(time.Second))
 }
 
 // manifestRetention says in the manifest what lock the media have.

@@ -271,8 +271,8 @@ func (p *pass) compare(ctx context.Context, obj storage.Object, want [sha256.Siz
 	return nil
 }
 
-func (p *pass) readInto(ctx context.Context, obj storage.Object, w io.Writer) error {
-	r, _, err := p.Bucket.Get(ctx, obj.Key, obj.VersionID)
+func (a *Archiver) readInto(ctx context.Context, obj storage.Object, w io.Writer) error {
+	r, _, err := a.Bucket.Get(ctx, obj.Key, obj.VersionID)
 	if err != nil {
 		return err
 	}

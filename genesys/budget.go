@@ -34,6 +34,7 @@ type Budget struct {
 	moved     chan struct{} // closed, and replaced, when notBefore moves
 	inFlight  int
 	reserved  float64 // requests taken from tokens and not sent yet: their room in the bucket stays taken
+	allowed   int     // by the last reply that said so; 0: none did
 	onHold    func(time.Time)
 }
 
@@ -195,6 +196,12 @@ func (b *Budget) OnHold(f func(notBefore time.Time)) {
 	b.onHold = f
 }
 
+func (b *Budget) allows() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.allowed
+}
+
 // begin and end enclose a request that is under way.
 func (b *Budget) begin() { b.mu.Lock(); b.inFlight++; b.mu.Unlock() }
 func (b *Budget) end()   { b.mu.Lock(); b.inFlight--; b.mu.Unlock() }
@@ -246,6 +253,7 @@ func (b *Budget) exhausted(h http.Header) time.Duration {
 	}
 	used, allowed, reset := n[0], n[1], n[2]
 	b.mu.Lock()
+	b.allowed = allowed
 	others := max(b.inFlight-1, 0)
 	b.mu.Unlock()
 	if allowed == 0 || allowed-used > others {

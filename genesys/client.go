@@ -94,6 +94,9 @@ func (c *Client) Skew() (time.Duration, bool) {
 	return 0, false
 }
 
+// Allowed returns how many requests a minute Genesys allows this token, by the last reply that said so; 0 where none did.
+func (c *Client) Allowed() int { return c.sender.budget.allows() }
+
 // do sends what, and sends it once more with a renewed token if the first was not accepted.
 func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 	token, err := c.tokens.token(ctx, "")

@@ -16,7 +16,7 @@ const checkLimit = 20
 // Check reads the whole file and holds it against all that this package
 // promises of one: bbolt's own check of its pages; every entry readable, valid,
 // in the bucket of its state and in no other; counters equal to a recount; every
-// inbox that has anything in the inboxes; passes, uploads and tokens readable.
+// inbox that has anything in the inboxes; events, passes, uploads and tokens readable.
 // It gives up to 20 faults, joined. Nothing is written while it runs.
 func (l *Ledger) Check() error {
 	if !l.readOnly {
@@ -74,7 +74,7 @@ func (c *checker) buckets() {
 		return nil
 	}))
 	inboxes := c.tx.Bucket([]byte("inboxes"))
-	for _, top := range []string{"tokens", "live", "past", "raw", "passes"} {
+	for _, top := range []string{"tokens", "live", "past", "raw", "events", "passes"} {
 		c.fault(c.tx.Bucket([]byte(top)).ForEach(func(k, v []byte) error {
 			if inboxes.Get(k) == nil {
 				c.faultf("%s: no inbox %q", top, k)
@@ -109,6 +109,7 @@ func (c *checker) inboxes() {
 			c.faultf("inbox %q counts %v, %d bytes, %d versions and %d for a person, but has %v, %d, %d and %d", key,
 				in.Counts, in.Bytes, in.Totals.Archived, in.NeedsPerson, count.Counts, count.Bytes, count.Totals.Archived, count.NeedsPerson)
 		}
+		c.events(key)
 		c.started(c.tx.Bucket([]byte("passes")).Bucket(k), fmt.Sprintf("pass of inbox %q", key), passesKept, func(data []byte) (time.Time, error) {
 			var p Pass
 			err := unmarshal(data, &p)
@@ -162,6 +163,20 @@ func (c *checker) raw(inbox string) {
 		e, err := c.l.getEntry(c.tx, inbox, key)
 		if err == nil && (e == nil || e.State.stored() || len(v) == 0) {
 			c.faultf("recording %s as listed has no use", key)
+		}
+		return nil
+	}))
+}
+
+func (c *checker) events(inbox string) {
+	b := c.tx.Bucket([]byte("events")).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	c.fault(b.ForEach(func(k, v []byte) error {
+		ev, err := decodeEvent(k, v)
+		if err != nil || ev.Number > b.Sequence() || !allowed(ev.From, ev.To) {
+			c.faultf("inbox %q: event %d of %d, from %q to %q: %v", inbox, ev.Number, b.Sequence(), ev.From, ev.To, err)
 		}
 		return nil
 	}))

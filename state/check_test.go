@@ -97,7 +97,13 @@ func TestCheckFinds(t *testing.T) {
 		},
 		"has no use":   func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r1", "{}") },
 		"r2 as listed": func(*Ledger) func(*bbolt.Tx) error { return raw("raw", in, "r2", "{}") },
-		"pass":         func(*Ledger) func(*bbolt.Tx) error { return raw("passes", in, "2026", "{}") },
+		"event 7 of 1": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("events", in, string(eventKey(7)), `{"at":"2026-11-23T00:00:00Z","from":"listed","to":"archived"}`+"\nr1")
+		},
+		"from \"deleted\" to \"vanished\"": func(*Ledger) func(*bbolt.Tx) error {
+			return raw("events", in, string(eventKey(1)), `{"at":"2026-11-23T00:00:00Z","from":"deleted","to":"vanished"}`+"\nr1")
+		},
+		"pass": func(*Ledger) func(*bbolt.Tx) error { return raw("passes", in, "2026", "{}") },
 		"has 101 where": func(*Ledger) func(*bbolt.Tx) error {
 			return func(tx *bbolt.Tx) error {
 				for i := range 101 {

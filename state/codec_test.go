@@ -27,7 +27,7 @@ func TestCodec(t *testing.T) {
 	e := full()
 	for _, v := range []reflect.Value{reflect.ValueOf(e), reflect.ValueOf(e.Versions[0])} {
 		for i := range v.NumField() {
-			if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Raw" {
+			if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Raw" && name != "Why" {
 				t.Errorf("the test leaves %s zero", name)
 			}
 		}

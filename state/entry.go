@@ -78,6 +78,10 @@ type Entry struct {
 	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
 	DeleteAttempts    int       `json:"delete_attempts,omitempty"`
+
+	// Why is what an edit has to say of the change of state that it makes. It is
+	// for the change's Event: an entry read from the ledger has none.
+	Why string `json:"-"`
 }
 
 // Version is one archived state of a recording: a media object and its

@@ -27,12 +27,16 @@ type Inbox struct {
 	LastSuccess time.Time       `json:"last_success,omitzero"`
 	// OldestWaiting is when the oldest recording was made that the last pass left
 	// unarchived; zero: it left none.
-	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
-	NotBefore     time.Time `json:"not_before,omitzero"` // the earliest time for the next request, by a Retry-After
+	OldestWaiting time.Time   `json:"oldest_waiting,omitzero"`
+	NotBefore     time.Time   `json:"not_before,omitzero"` // the earliest time for the next request, by a Retry-After
+	Journal       JournalHead `json:"journal,omitzero"`    // kept by MoveJournal
 	// OwnerClaimed: the archive's owner object for the inbox names this ledger.
 	OwnerClaimed bool `json:"owner_claimed,omitempty"`
 	// AcceptGone: a person has said that recordings missing in great number are really gone.
 	AcceptGone bool `json:"accept_gone,omitempty"`
+	// Rebuilt: the inbox's entries were made from the archive, and no reconcile has
+	// found them right since. Until one has, nothing is deleted from the inbox.
+	Rebuilt bool `json:"rebuilt,omitempty"`
 }
 
 // Totals count what has happened to an inbox's recordings since the ledger was
@@ -188,7 +192,8 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 }
 
 // EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes, Totals, NeedsPerson and LastPass are not its to change, and stay as they are.
+// Counts, Bytes, Totals, NeedsPerson, LastPass and Journal are not its to change,
+// and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
 	if err := l.changeInbox(l.db.Update, org, id, func(p *page) error { return p.edit(edit) }); err != nil {
 		return fmt.Errorf("edit inbox %s/%s: %w", org, id, err)
@@ -203,7 +208,8 @@ func (p *page) edit(edit func(*Inbox)) error {
 		return err
 	}
 	edit(in)
-	in.Counts, in.Bytes, in.Totals, in.NeedsPerson = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals, p.inbox.NeedsPerson
+	in.Counts, in.Bytes, in.Totals = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals
+	in.NeedsPerson, in.Journal = p.inbox.NeedsPerson, p.inbox.Journal
 	*p.inbox = *in // putInbox leaves out the rest that isn't edit's
 	return nil
 }

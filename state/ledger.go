@@ -12,7 +12,8 @@
 //     that says archived names at least one version with its keys, size and
 //     SHA-256, and these never change or disappear.
 //   - The counters of an inbox change in the transaction that changes its
-//     entries, so that reading them walks nothing.
+//     entries, so that reading them walks nothing. So do its events: each
+//     change of an entry's state is there until MoveJournal drops it.
 //   - One process holds the file for writing. A file that is no ledger, a newer
 //     one, or one bound to another archive is refused and left as it was.
 //   - With a seal key, no token is anywhere in the file in the clear, not even
@@ -44,6 +45,9 @@
 //	raw                 of entries that have it: until they are archived
 //	    {org/inbox}
 //	        {recording} the recording as listed, byte for byte
+//	events              changes of state that the archive's journal does not have yet
+//	    {org/inbox}     its sequence is the number of the last event
+//	        {number}    eight bytes, big endian: JSON Event, a line end, the recording
 //	passes
 //	    {org/inbox}     the last 100
 //	        {start}     JSON Pass; the key sorts by time
@@ -88,7 +92,7 @@ const maxKey = bbolt.MaxKeySize
 const fill = 0.7
 
 // buckets are those of the top level.
-var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "passes", "runs", "uploads"}
+var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "events", "passes", "runs", "uploads"}
 
 // Ledger is an open ledger. It is safe for concurrent use.
 type Ledger struct {

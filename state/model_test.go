@@ -17,19 +17,21 @@ type model struct {
 	path    string
 	entries map[Key]Entry
 	inboxes map[Key]Inbox // by Org and Inbox; without what is counted but Totals
+	events  map[Key][]Event
 }
 
 // TestModel drives a ledger and a model of it with the same random calls.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &model{path: newPath(t), entries: map[Key]Entry{}, inboxes: map[Key]Inbox{}}
+		m := &model{path: newPath(t), entries: map[Key]Entry{}, inboxes: map[Key]Inbox{}, events: map[Key][]Event{}}
 		m.open(rt)
 		defer func() { m.l.Close() }()
 		rt.Repeat(map[string]func(*rapid.T){
-			"":      m.compare,
-			"move":  m.move,
-			"list":  m.list,
-			"inbox": m.editInbox,
+			"":        m.compare,
+			"move":    m.move,
+			"list":    m.list,
+			"inbox":   m.editInbox,
+			"journal": m.journal,
 			"reopen": func(rt *rapid.T) {
 				if err := errors.Join(m.l.Check(), m.l.Close()); err != nil {
 					rt.Fatal(err)
@@ -150,8 +152,49 @@ func (m *model) move(rt *rapid.T) {
 	}
 	if ok {
 		same(rt, got, want)
+		m.record(k, m.entries[k], want)
 		m.put(k, want)
 	}
+}
+
+// record is what the ledger makes of a change: the event that the journal gets.
+func (m *model) record(k Key, old, e Entry) {
+	if old.State == "" || old.State == e.State {
+		return
+	}
+	box := Key{Org: k.Org, Inbox: k.Inbox}
+	ev := Event{Recording: k.Recording, At: testTime, From: old.State, To: e.State}
+	if len(e.Versions) > len(old.Versions) {
+		ev.Version = len(e.Versions)
+	}
+	if e.State == StateFailed || e.State == StateVanished || e.State == StateArchived {
+		ev.Why = e.LastError
+	}
+	m.events[box] = append(m.events[box], ev)
+}
+
+// journal drops the oldest events, as after a journal object with them was written.
+func (m *model) journal(rt *rapid.T) {
+	box := genInbox.Draw(rt, "inbox")
+	in, known := m.inboxes[box]
+	n := rapid.IntRange(0, 3).Draw(rt, "events")
+	has, err := m.l.Events(box.Org, box.Inbox, n)
+	if err != nil || len(has) != min(n, len(m.events[box])) {
+		rt.Fatalf("%d events: %v, %v", n, has, err)
+	}
+	to := JournalHead{Key: rapid.StringN(1, 3, -1).Draw(rt, "key"), SHA256: "00"}
+	wrong := JournalHead{Key: "never"}
+	if err := m.l.MoveJournal(box.Org, box.Inbox, wrong, to, has); !errors.Is(err, ErrJournalMoved) {
+		rt.Fatalf("MoveJournal from another head: %v", err)
+	}
+	if !known {
+		return // it would be entered here
+	}
+	if err := m.l.MoveJournal(box.Org, box.Inbox, in.Journal, to, has); err != nil {
+		rt.Fatal(err)
+	}
+	in.Journal = to
+	m.inboxes[box], m.events[box] = in, m.events[box][len(has):]
 }
 
 func (m *model) put(k Key, e Entry) {
@@ -188,6 +231,7 @@ func (m *model) list(rt *rapid.T) {
 	k := genInbox.Draw(rt, "inbox")
 	before, inboxes := maps.Clone(m.entries), maps.Clone(m.inboxes)
 	var changes []Change
+	events := slices.Clone(m.events[Key{Org: k.Org, Inbox: k.Inbox}])
 	all := true
 	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
 		k.Recording = genID.Draw(rt, "id")
@@ -195,6 +239,7 @@ func (m *model) list(rt *rapid.T) {
 		changes = append(changes, Change{k.Recording, from, to, edit(what, n)})
 		e, ok := m.expect(k, from, to, what, n)
 		if all = all && ok; all {
+			m.record(k, m.entries[k], e)
 			m.put(k, e)
 		}
 	}
@@ -214,6 +259,7 @@ func (m *model) list(rt *rapid.T) {
 	}
 	if !all {
 		m.entries, m.inboxes = before, inboxes
+		m.events[Key{Org: k.Org, Inbox: k.Inbox}] = events
 		return
 	}
 	m.add(k)
@@ -279,6 +325,20 @@ func (m *model) compare(rt *rapid.T) {
 		have[box] = in
 		m.comparePages(rt, box, live[box], m.l.Live)
 		m.comparePages(rt, box, waiting[box], m.l.Waiting)
+		events, err := m.l.Events(in.Org, in.ID, 10000)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for i, first := 0, uint64(0); i < len(events); i++ {
+			if i == 0 {
+				first = events[0].Number
+			}
+			if events[i].Number != first+uint64(i) {
+				rt.Fatalf("event %d has number %d, the first %d", i, events[i].Number, first)
+			}
+			events[i].Number = 0
+		}
+		same(rt, events, m.events[box])
 	}
 	same(rt, have, counted)
 }

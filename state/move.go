@@ -162,7 +162,9 @@ func (p *page) apply(c Change) (*Entry, error) {
 		return nil, err
 	}
 	p.inbox.account(old, e)
-	return e, nil
+	why := e.Why
+	e.Why = ""
+	return e, p.record(c.Recording, old, e, why)
 }
 
 func bucketOf(s State) string {

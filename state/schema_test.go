@@ -57,6 +57,7 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 	must(t, l.AddRun(Run{Start: testTime}))
 	must(t, l.AddUpload(UploadRef{Key: "k", ID: "i"}))
 	names := map[string]string{
+		string(eventKey(1)): "{number}", string(eventKey(2)): "{number}",
 		"acme/u1": "{org/inbox}", "r1": "{recording}", "r2": "{recording}",
 		testTime.Format(startTime): "{start}", "k\x00i": "{key NUL id}",
 	}

@@ -235,6 +235,11 @@ func sentinel(e *Error) error {
 	return nil
 }
 
+// writes tells an operation without which there is no archive.
+func (e *Error) writes() bool {
+	return e.Op == opPut || e.Op == opCreate || e.Op == opPart || e.Op == opComplete
+}
+
 // remedy tells an operator what to do; "" where there is nothing to say.
 func (b *Bucket) remedy(e *Error, region string, err error) string {
 	if region != "" && region != b.client.Options().Region {
@@ -252,6 +257,9 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 	case "RequestTimeTooSkewed", "ExpiredToken", "RequestExpired":
 		return "check the local clock, and that the credentials have not expired"
 	case "NotImplemented":
+		if !e.writes() {
+			return ""
+		}
 		return "the store lacks conditional writes, checksums or locks: it cannot be used so"
 	case "InvalidObjectState":
 		return "the object was moved to a storage class that must be restored before reading"

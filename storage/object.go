@@ -108,10 +108,15 @@ func (r *body) Read(p []byte) (int, error) {
 // order (S3's is that of the bytes), 1,000 a request. Only Key, Size, Modified
 // and ETag are set. An error is yielded once, as the last element.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
+	return b.ListAfter(ctx, prefix, "")
+}
+
+// ListAfter is List from the first key after a given one.
+func (b *Bucket) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		var next *string
 		for {
-			out, err := b.listPage(ctx, prefix, next)
+			out, err := b.listPage(ctx, prefix, after, next)
 			if err != nil {
 				yield(Object{}, err)
 				return
@@ -132,9 +137,9 @@ func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, erro
 
 // listPage gives one page. Keys travel URL-encoded, for XML cannot hold every
 // byte; a page that does not say how to go on is an error, not an end.
-func (b *Bucket) listPage(ctx context.Context, prefix string, token *string) (*s3.ListObjectsV2Output, error) {
+func (b *Bucket) listPage(ctx context.Context, prefix, after string, token *string) (*s3.ListObjectsV2Output, error) {
 	out, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
-		Bucket: &b.opts.Bucket, Prefix: optional(prefix), ContinuationToken: token, EncodingType: types.EncodingTypeUrl,
+		Bucket: &b.opts.Bucket, Prefix: optional(prefix), StartAfter: optional(after), ContinuationToken: token, EncodingType: types.EncodingTypeUrl,
 	})
 	if err != nil {
 		return nil, b.fail(opList, prefix, err)

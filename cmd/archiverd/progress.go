@@ -47,7 +47,7 @@ func (p *progress) follow(n *archiver.Progress, log *slog.Logger) (finish func()
 			select {
 			case <-t.C:
 				log.Info("under way", "found", n.Found.Load(), "archived", n.Archived.Load(), "failed", n.Failed.Load(),
-					"bytes", n.Bytes.Load(), "deletions", n.Deleted.Load())
+					"checked", n.Checked.Load(), "bytes", n.Bytes.Load(), "deletions", n.Deleted.Load())
 			case <-quit:
 				return
 			}
@@ -69,7 +69,7 @@ func (p *progress) bar(n *archiver.Progress) (finish func()) {
 		defer t.Stop()
 		for {
 			bar.SetTotal(n.Found.Load()+1, false) // one more: a total that is reached would end the bar
-			bar.SetCurrent(n.Archived.Load() + n.Failed.Load())
+			bar.SetCurrent(handled(n))
 			select {
 			case <-t.C:
 			case <-quit:
@@ -88,8 +88,12 @@ func (p *progress) bar(n *archiver.Progress) (finish func()) {
 	}
 }
 
+func handled(n *archiver.Progress) int64 {
+	return n.Archived.Load() + n.Failed.Load() + n.Checked.Load()
+}
+
 func barText(n *archiver.Progress, took time.Duration) string {
-	found, done, bytes := n.Found.Load(), n.Archived.Load()+n.Failed.Load(), n.Bytes.Load()
+	found, done, bytes := n.Found.Load(), handled(n), n.Bytes.Load()
 	text := fmt.Sprintf("%d of %d recordings, %s", done, found, size(bytes))
 	if seconds := took.Seconds(); seconds >= 1 {
 		text += fmt.Sprintf(", %s/s", size(int64(float64(bytes)/seconds)))

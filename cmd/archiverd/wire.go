@@ -23,6 +23,14 @@ const clientInbox = "client"
 
 // openBucket reaches for the bucket before anything is created or started.
 func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
+	b, err := newBucket(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return b, storageFailure(b.Check(ctx))
+}
+
+func newBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
 	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
 	if err != nil {
 		return nil, fail(exitUsage, err)
@@ -41,10 +49,7 @@ func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) 
 		Transport:       transport,
 		UserAgent:       userAgent(),
 	})
-	if err != nil {
-		return nil, fail(exitUsage, err)
-	}
-	return b, storageFailure(b.Check(ctx))
+	return b, fail(exitUsage, err)
 }
 
 // storageFailure gives an error of the store its exit code.
@@ -104,18 +109,19 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog
 			After:      c.DeleteOriginals.After,
 			MaxPerPass: c.DeleteOriginals.MaxPerPass,
 		},
-		Retention: archiver.Retention{Mode: lockMode(c.Storage.ObjectLock.Mode), Until: c.Storage.ObjectLock.RetainFor.After},
+		Retention: retention(c),
 		Version:   version(),
 		Log:       log,
 	})
 }
 
-// lockMode is S3's word for the configured one.
-func lockMode(mode string) string {
-	if mode == "none" {
-		return ""
+// retention is the one configured, in S3's words.
+func retention(c *config.Config) archiver.Retention {
+	r := archiver.Retention{Until: c.Storage.ObjectLock.RetainFor.After}
+	if mode := c.Storage.ObjectLock.Mode; mode != "none" {
+		r.Mode = strings.ToUpper(mode)
 	}
-	return strings.ToUpper(mode)
+	return r
 }
 
 // fleet is every inbox of a configuration with the means to reach it, and what
@@ -228,7 +234,7 @@ func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
 		}
 	}
 	if len(all) == 0 && only != (selection{}) {
-		return nil, fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
+		return nil, noSuchInbox(only)
 	}
 	return all, nil
 }
@@ -241,6 +247,10 @@ func (f *fleet) inbox(org string, i state.Inbox) archiver.Inbox {
 		f.known[key] = in
 	}
 	return in
+}
+
+func noSuchInbox(only selection) error {
+	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
 }
 
 // knownInboxes are those in the ledger. The client's own inbox needs nobody's login,
@@ -291,21 +301,27 @@ func newHosts(c *config.Config, o config.Organization) (*hosts, error) {
 // full bucket is a second away. A Retry-After outlives the process.
 func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
-	tokens := genesys.NewTokens(genesys.TokensOptions{
-		LoginURL:     h.org.LoginURL,
-		ClientID:     h.org.ClientID,
-		ClientSecret: h.org.ClientSecret.Reveal(),
-		Grant:        h.org.Grant,
-		UserID:       known.ID,
-		Store:        tokenStore{l, known.Org, known.ID},
-		Transport:    h.api,
-	})
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{At: started, NotBefore: known.NotBefore})
 	budget.OnHold(func(until time.Time) {
 		log.Warn("Genesys limits the requests of this inbox", "until", until)
 		if err := l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
 			log.Error("the wait is not kept for the next start", "error", err)
 		}
+	})
+	in, _ := h.client(known, tokenStore{l, known.Org, known.ID}, budget)
+	return in
+}
+
+// client makes an inbox's client, which keeps its token in the given store.
+func (h *hosts) client(known state.Inbox, store genesys.TokenStore, budget *genesys.Budget) (archiver.Inbox, *genesys.Client) {
+	tokens := genesys.NewTokens(genesys.TokensOptions{
+		LoginURL:     h.org.LoginURL,
+		ClientID:     h.org.ClientID,
+		ClientSecret: h.org.ClientSecret.Reveal(),
+		Grant:        h.org.Grant,
+		UserID:       known.ID,
+		Store:        store,
+		Transport:    h.api,
 	})
 	client := genesys.NewClient(genesys.ClientOptions{
 		APIURL: h.org.APIURL, Transport: h.api, Tokens: tokens, Budget: budget, UserAgent: userAgent(),
@@ -319,7 +335,7 @@ func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log
 	if h.org.Grant != genesys.GrantClientCredentials {
 		in.Identity = identity{tokens, client}
 	}
-	return in
+	return in, client
 }
 
 // identity joins what the token is known to be with asking anew.

@@ -1,7 +1,8 @@
 // Command demo shows archiverd at its main job on one machine: it starts a
 // simulated Genesys Cloud and an S3 server in this process, writes a configuration
 // file, runs the real archiverd against them twice, and shows what is in the
-// bucket, the ledger and a manifest.
+// bucket, the ledger and a manifest. With -serve, it leaves running archiverd to
+// you: it writes the configuration file and serves until it is interrupted.
 package main
 
 import (
@@ -14,8 +15,10 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
@@ -27,14 +30,15 @@ const recordings = 12
 
 func main() {
 	binary := flag.String("archiverd", "bin/archiverd", "the `binary` to run")
+	config := flag.String("serve", "", "only write this configuration `file`, and serve what it names until SIGINT or SIGTERM")
 	flag.Parse()
-	if err := demo(*binary); err != nil {
+	if err := demo(*binary, *config); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func demo(binary string) error {
+func demo(binary, config string) error {
 	dir, err := os.MkdirTemp("", "archiverd-demo-")
 	if err != nil {
 		return err
@@ -62,17 +66,30 @@ func demo(binary string) error {
 	if err := s3.CreateBucket(ctx, "recordings", false); err != nil {
 		return err
 	}
+	if config != "" {
+		return serve(config, cloud, s3)
+	}
 	d := &demonstration{binary: binary, config: filepath.Join(dir, "archiverd.yaml")}
-	if err := d.writeConfig(dir, cloud, s3); err != nil {
+	if err := writeConfig(d.config, filepath.Join(dir, "archiverd.db"), cloud, s3); err != nil {
 		return err
 	}
 	return d.show(ctx, s3)
 }
 
+func serve(config string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error {
+	if err := writeConfig(config, "/var/lib/archiverd/archiverd.db", cloud, s3); err != nil {
+		return err
+	}
+	stop, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	<-stop.Done()
+	return nil
+}
+
 type demonstration struct{ binary, config string }
 
 // writeConfig is the first real configuration of the README, for the services here.
-func (d *demonstration) writeConfig(dir string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error {
+func writeConfig(file, ledger string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error {
 	text := fmt.Sprintf(`organizations:
   - name: acme
     api_url: %s
@@ -91,9 +108,9 @@ storage:
   secret_access_key: %s
 state: {path: %s}
 schedule: {cron: "*/15 * * * *", timezone: Europe/Dublin}
-`, cloud.APIURL(), cloud.LoginURL(), s3.Endpoint, s3.Region, s3.PathStyle, s3.AccessKey, s3.SecretKey, filepath.Join(dir, "archiverd.db"))
-	fmt.Printf("# The configuration, %s\n\n%s", d.config, indent(text))
-	return os.WriteFile(d.config, []byte(text), 0o600)
+`, cloud.APIURL(), cloud.LoginURL(), s3.Endpoint, s3.Region, s3.PathStyle, s3.AccessKey, s3.SecretKey, ledger)
+	fmt.Printf("# The configuration, %s\n\n%s", file, indent(text))
+	return os.WriteFile(file, []byte(text), 0o600)
 }
 
 // show runs the commands that a newcomer would run.

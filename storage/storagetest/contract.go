@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -321,6 +322,16 @@ func (c contract) list(t *testing.T) {
 		if key != fmt.Sprintf("p/%04d", i) {
 			t.Fatalf("element %d is %q", i, key)
 		}
+	}
+	var rest []string
+	for o, err := range b.ListAfter(t.Context(), "p/", "p/0002") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rest = append(rest, o.Key)
+	}
+	if !slices.Equal(rest, got[3:]) {
+		t.Errorf("after the third of %d come %d, the first %q", n, len(rest), rest[:min(1, len(rest))])
 	}
 	for o, err := range b.List(t.Context(), "p/1004") {
 		if err != nil || o.Size != 4 || o.ETag == "" || time.Since(o.Modified).Abs() > 10*time.Minute {

@@ -81,6 +81,7 @@ func startOnce(name, path string, c Capabilities, cmd command) (*Server, error) 
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	s := newServer(name, address, c)
+	s.Dir = dir
 	args, env, err := cmd(s, address, dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

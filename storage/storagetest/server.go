@@ -44,6 +44,7 @@ type Server struct {
 	AccessKey    string
 	SecretKey    string
 	PathStyle    bool
+	Dir          string // where a server of its own process keeps its files; "" for one in this process
 	Capabilities Capabilities
 
 	transport *http.Transport

@@ -1,0 +1,86 @@
+package archiver
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/archiverd/archiverd/storage"
+)
+
+// Result is how a check came out.
+type Result string
+
+// The results. Nothing is called Pass that could not be looked at.
+const (
+	Pass      Result = "pass"
+	Warn      Result = "warn"      // archiverd works, but not as it could
+	Fail      Result = "fail"      // a promise does not hold here, or nothing works
+	Unchecked Result = "unchecked" // nothing to look at, or nothing that can be seen from here
+)
+
+// Check is one thing that the doctor looked at.
+type Check struct {
+	Name   string `json:"name"`            // stable, such as "store.lock"
+	About  string `json:"about,omitempty"` // the inbox, as org/id
+	Result Result `json:"result"`
+	Found  string `json:"found"`
+	Remedy string `json:"remedy,omitempty"` // of every Warn and Fail
+	Kind   Kind   `json:"-"`                // of a Fail: who has to act
+}
+
+// Doctor tries out, on the services that are configured, what the promises lean on.
+type Doctor struct {
+	Bucket     examinedBucket
+	Probe      probe
+	Prefix     string // of every key
+	Retention  Retention
+	Encryption string // asked of the store: "none", "AES256" or "aws:kms"
+	Deleting   bool   // originals are to be deleted
+}
+
+type examinedBucket interface {
+	Check(ctx context.Context) error
+	creator
+	reader
+}
+
+// probe is what the archive itself never does to a bucket.
+type probe interface {
+	settings
+	breaker
+}
+
+type settings interface {
+	Versioning(ctx context.Context) (string, error)
+	LockEnabled(ctx context.Context) (bool, error)
+	Lifecycle(ctx context.Context) ([]storage.Rule, error)
+	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
+}
+
+type breaker interface {
+	SetRetention(ctx context.Context, key, versionID string, r storage.Retention) error
+	Overwrite(ctx context.Context, key string, body []byte) error
+	Delete(ctx context.Context, key, versionID string, bypass bool) error
+}
+
+// findings collects checks.
+type findings struct {
+	about string
+	list  []Check
+}
+
+func (f *findings) pass(name, found string, args ...any) {
+	f.list = append(f.list, Check{Name: name, About: f.about, Result: Pass, Found: fmt.Sprintf(found, args...)})
+}
+
+func (f *findings) warn(name, remedy, found string, args ...any) {
+	f.list = append(f.list, Check{Name: name, About: f.about, Result: Warn, Found: fmt.Sprintf(found, args...), Remedy: remedy})
+}
+
+func (f *findings) fail(name string, kind Kind, remedy, found string, args ...any) {
+	f.list = append(f.list, Check{Name: name, About: f.about, Result: Fail, Found: fmt.Sprintf(found, args...), Remedy: remedy, Kind: kind})
+}
+
+func (f *findings) unchecked(name, found string, args ...any) {
+	f.list = append(f.list, Check{Name: name, About: f.about, Result: Unchecked, Found: fmt.Sprintf(found, args...)})
+}

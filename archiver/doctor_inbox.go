@@ -1,0 +1,167 @@
+package archiver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+// Patient is an inbox and the means to try it out. Its tokens must not be renewed for
+// the doctor's sake where a renewal spends the refresh token.
+type Patient struct {
+	Org, ID   string
+	API       examinedAPI
+	Identity  identity // nil for the client's own inbox
+	NoToken   string   // why there is no token to try, or ""
+	Remedy    string   // of NoToken
+	PerMinute int      // requests configured for the token
+}
+
+type examinedAPI interface {
+	lister
+	DeleteRecording(ctx context.Context, id string) error
+	clock
+}
+
+type clock interface {
+	Skew() (time.Duration, bool)
+	Allowed() int // requests a minute, as Genesys says; 0: it does not
+}
+
+// Inbox tries one inbox's token. It reads, and asks to delete a recording that
+// can't be there.
+func (d *Doctor) Inbox(ctx context.Context, p Patient) []Check {
+	f := &findings{about: p.Org + "/" + p.ID}
+	if p.NoToken != "" {
+		f.warn("genesys.token", p.Remedy, "%s", p.NoToken)
+		return f.list
+	}
+	err := d.reads(ctx, p)
+	if errors.Is(err, genesys.ErrNeedsLogin) { // only the next run may spend the refresh token
+		f.warn("genesys.token", "run archiverd run --once: it renews the token, or says that the user has to log in", "the access token in the ledger is not accepted any more")
+		return f.list
+	}
+	if tokenFailed(err) {
+		f.fail("genesys.token", failKind(err), genesysRemedy(err), "%v", err)
+		return f.list
+	}
+	var e *genesys.Error
+	if err != nil && (!errors.As(err, &e) || e.Status == 0) {
+		f.fail("genesys.token", KindTemporary, genesysRemedy(err), "not to be told: %v", err)
+		return f.list
+	}
+	f.pass("genesys.token", "accepted")
+	d.user(ctx, f, p)
+	if err != nil {
+		f.fail("genesys.read", failKind(err), genesysRemedy(err), "the inbox can't be listed: %v", err)
+	} else {
+		f.pass("genesys.read", "the inbox can be listed")
+		d.deletes(ctx, f, p)
+	}
+	f.clock("genesys.clock", "Genesys", p.API.Skew)
+	f.rateLimit(p)
+	return f.list
+}
+
+func (d *Doctor) reads(ctx context.Context, p Patient) error {
+	if _, err := p.API.Summary(ctx); err != nil {
+		return err
+	}
+	_, err := p.API.Recordings(ctx, genesys.ListParams{PageSize: 1, PageNumber: 1})
+	return err
+}
+
+// tokenFailed tells an error of the token from one of what it was used for.
+func tokenFailed(err error) bool {
+	var e *genesys.Error
+	return errors.As(err, &e) && e.Op == "oauth_token" || unauthorized(err) || errors.Is(err, genesys.ErrWrongUser)
+}
+
+// user asks whose token it is. Where Genesys won't say, nothing is ever deleted.
+func (d *Doctor) user(ctx context.Context, f *findings, p Patient) {
+	const name = "genesys.user"
+	if p.Identity == nil {
+		f.unchecked(name, "client credentials stand for no user: this inbox is the client's own")
+		return
+	}
+	switch u, err := p.Identity.Me(ctx); {
+	case err == nil && u.ID == p.ID:
+		f.pass(name, "the token is this user's")
+	case err == nil:
+		f.fail(name, KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
+	case forbidden(err):
+		f.warn(name, "give the OAuth client the scope users:readonly: without it recordings are archived, but none is deleted or called vanished", "Genesys does not tell whose token it is: %v", err)
+	default:
+		f.fail(name, failKind(err), genesysRemedy(err), "could not be asked: %v", err)
+	}
+}
+
+// deletes tells by the answer about a recording that can't exist whether a deletion
+// would be heard.
+func (d *Doctor) deletes(ctx context.Context, f *findings, p Patient) {
+	const name = "genesys.delete"
+	if !d.Deleting {
+		f.unchecked(name, "originals are not to be deleted, so the scope user-recordings:readonly is enough")
+		return
+	}
+	err := p.API.DeleteRecording(ctx, randomID())
+	var e *genesys.Error
+	switch {
+	case err == nil || errors.As(err, &e) && (e.Status == http.StatusNotFound && e.Parsed || e.Status == http.StatusBadRequest):
+		f.pass(name, "a deletion would be heard")
+	case forbidden(err):
+		f.fail(name, KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
+	default:
+		f.fail(name, failKind(err), genesysRemedy(err), "not to be told: %v", err)
+	}
+}
+
+// randomID is a new UUID, in the form of those that Genesys gives.
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func (f *findings) rateLimit(p Patient) {
+	const name = "genesys.rate_limit"
+	switch allowed := p.API.Allowed(); {
+	case allowed == 0:
+		f.unchecked(name, "Genesys' replies name no limit; configured are %d requests a minute", p.PerMinute)
+	case allowed < p.PerMinute:
+		f.warn(name, fmt.Sprintf("set requests_per_minute to %d or less", allowed), "Genesys allows %d requests a minute, configured are %d", allowed, p.PerMinute)
+	default:
+		f.pass(name, "Genesys allows %d requests a minute, configured are %d", allowed, p.PerMinute)
+	}
+}
+
+// genesysRemedy says what to do about an error of Genesys.
+func genesysRemedy(err error) string {
+	var e *genesys.Error
+	var limited *genesys.LimitedError
+	switch {
+	case errors.As(err, &limited):
+		return "wait until then: another program may be using the same limit"
+	case errors.Is(err, genesys.ErrWrongUser):
+		return "have the inbox's own user log in: archiverd login"
+	case errors.Is(err, genesys.ErrNeedsLogin):
+		return "have the user log in: archiverd login"
+	case errors.As(err, &e) && e.Code == "ip.not.authorized":
+		return "allow this machine's address in the organization's network settings"
+	case clientRefused(err):
+		return "check client_id, its secret, its grant and its scopes: user-recordings, or user-recordings:readonly where nothing is deleted, and users:readonly"
+	case unauthorized(err):
+		return "have the user log in: archiverd login; of client credentials, check the client's roles"
+	case forbidden(err):
+		return "a user recording is open to its user alone: use grant authorization_code, or check the client's scopes and roles"
+	case temporary(err):
+		return "see that api_url and login_url can be reached from here, then run archiverd doctor again"
+	}
+	return "compare domain, api_url and login_url with the organization; if they are right, give Genesys' support the correlation id"
+}

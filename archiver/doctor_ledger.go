@@ -1,0 +1,73 @@
+package archiver
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// spareDisk is what should be free beside the ledger: when it is sealed or migrated, a
+// whole copy is made next to it, and backups are.
+const spareDisk = 256 << 20
+
+// LedgerPlace judges where the ledger is kept; err is what state.Examine gave.
+func LedgerPlace(p state.Place, err error) []Check {
+	const file, disk, space = "ledger.file", "ledger.disk", "ledger.space"
+	f := &findings{}
+	if err != nil {
+		f.fail(file, KindConfiguration, "let the user that archiverd runs as write to the directory of state.path, or set another", "%v", err)
+		return f.list
+	}
+	switch {
+	case p.Exists && p.Mode.Perm()&0o077 != 0:
+		f.fail(file, KindConfiguration, "chmod 600 the ledger, and if others could read it have its users log in again: it holds their tokens", "the file has mode %04o", p.Mode.Perm())
+	case p.Shared:
+		f.fail(file, KindConfiguration, "chmod 700 the ledger's directory: who may write there can put another ledger in its place", "others may write to its directory")
+	case !p.Exists:
+		f.pass(file, "the first run makes it")
+	default:
+		f.pass(file, "mode %04o", p.Mode.Perm())
+	}
+	const local = "set state.path to a local disk"
+	switch p.Kind {
+	case state.LocalDisk:
+		f.pass(disk, "a local disk, and what is written can be made durable")
+	case state.Memory:
+		f.fail(disk, KindConfiguration, local, "in memory: the next start of the machine loses the ledger")
+	case state.Container:
+		f.warn(disk, "mount a volume for the ledger", "in a container's own layer: it is lost with the container")
+	default:
+		f.warn(disk, local+": locks and durability elsewhere are only as good as the server's", "on a file system of kind %s", p.Kind)
+	}
+	if want := max(spareDisk, 2*p.Size); p.Free < want {
+		f.warn(space, fmt.Sprintf("make room: %d MiB should be free, for the ledger grows and is copied beside itself when it is migrated or sealed", want>>20), "%d MiB are free", p.Free>>20)
+	} else {
+		f.pass(space, "%d MiB are free", p.Free>>20)
+	}
+	return f.list
+}
+
+// LedgerContent judges what the ledger holds; err is what opening or checking it gave.
+func LedgerContent(err error) []Check {
+	const name = "ledger.content"
+	f := &findings{}
+	var binding *state.BindingError
+	switch {
+	case err == nil:
+		f.pass(name, "opened and checked")
+	case errors.Is(err, state.ErrNoLedger):
+		f.unchecked(name, "there is none yet: the first run makes it")
+	case errors.Is(err, state.ErrHeld):
+		f.warn(name, "run archiverd doctor again when that run has ended", "another process holds it")
+	case errors.As(err, &binding):
+		f.fail(name, KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
+	case errors.Is(err, state.ErrSealKey):
+		f.fail(name, KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
+	case errors.Is(err, state.ErrNewer):
+		f.fail(name, KindConfiguration, "use the newer archiverd again", "%v", err)
+	default:
+		f.fail(name, KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)
+	}
+	return f.list
+}

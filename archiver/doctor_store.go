@@ -1,0 +1,217 @@
+package archiver
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/archiverd/archiverd/storage"
+)
+
+// canaryText is in every object that the doctor makes.
+const canaryText = "archiverd doctor tried this store with this object; it holds nothing else\n"
+
+// Store tries the bucket. It leaves a few small objects below {prefix}/doctor/, with
+// new keys each time.
+func (d *Doctor) Store(ctx context.Context) []Check {
+	v := visit{Doctor: d, dir: d.Prefix + "/doctor/" + time.Now().UTC().Format("20060102T150405Z-") + rand.Text()[:8]}
+	if err := d.Bucket.Check(ctx); err != nil {
+		v.fail("store.bucket", failKind(err), storeRemedy(err, "s3:ListBucket"), "%v", err)
+		return v.list
+	}
+	v.pass("store.bucket", "there, and open to these credentials")
+	v.clock("store.clock", "the store", d.Bucket.Skew)
+	if free, ok := v.createOnly(ctx); ok {
+		v.checksum(ctx, free)
+		v.encryption(free)
+		v.deleteRight(ctx, free)
+	}
+	v.versioning(ctx)
+	v.lock(ctx)
+	v.lifecycle(ctx)
+	v.unchecked("store.policy", "what the bucket's policy, its replication and others' credentials allow can't be seen from here: "+
+		"see that nobody may delete versions or change the lifecycle without your knowing")
+	return v.list
+}
+
+// visit is one examination of the bucket.
+type visit struct {
+	*Doctor
+	findings
+	dir string // keys begin with it
+}
+
+// createOnly wants the second create of a key refused, in one request and in parts.
+// It gives the first object, and false where there is none.
+func (v *visit) createOnly(ctx context.Context) (storage.Object, bool) {
+	const name = "store.create_only"
+	key, text := v.dir+"-create", []byte(canaryText)
+	n := storage.New{Key: key, ContentType: "text/plain"}
+	if _, err := v.Bucket.Put(ctx, n, text, sha256.Sum256(text)); err != nil {
+		v.fail(name, failKind(err), storeRemedy(err, "s3:PutObject"), "an object can't be created: %v", err)
+		return storage.Object{}, false
+	}
+	free, err := v.Bucket.Head(ctx, key, "")
+	if err != nil {
+		v.fail(name, failKind(err), storeRemedy(err, "s3:GetObject"), "a new object can't be looked at: %v", err)
+		return storage.Object{}, false
+	}
+	_, again := v.Bucket.Put(ctx, n, text, sha256.Sum256(text))
+	parts := v.upload(ctx, n, text)
+	const remedy = "use a store that heeds If-None-Match (S3 does since 2024): on this one, two writers at a time can overwrite each other's recordings"
+	switch {
+	case again == nil && parts == nil:
+		v.fail(name, KindIntegrity, remedy, "a second create took the place of the first object, in one request and in parts")
+	case again == nil:
+		v.fail(name, KindIntegrity, remedy, "a second create took the place of the first object")
+	case parts == nil:
+		v.fail(name, KindIntegrity, remedy, "a second create in parts took the place of the first object")
+	case !errors.Is(again, storage.ErrExists):
+		v.fail(name, failKind(again), storeRemedy(again, "s3:PutObject"), "the second create failed otherwise than it should: %v", again)
+	case !errors.Is(parts, storage.ErrExists):
+		v.fail(name, failKind(parts), storeRemedy(parts, "s3:PutObject"), "the second create in parts failed otherwise than it should: %v", parts)
+	default:
+		v.pass(name, "a second create was refused, in one request and in parts")
+	}
+	return free, true
+}
+
+// upload creates an object in parts, or cleans up.
+func (v *visit) upload(ctx context.Context, n storage.New, body []byte) error {
+	u, err := v.Bucket.Create(ctx, n)
+	if err != nil {
+		return err
+	}
+	if err = u.Part(ctx, body); err == nil {
+		_, err = u.Complete(ctx)
+	}
+	if err != nil {
+		err = errors.Join(err, u.Abort(ctx))
+	}
+	return err
+}
+
+// checksum wants a wrong one refused and the right one shown. Without, archiverd
+// works on, and reads back all that it writes.
+func (v *visit) checksum(ctx context.Context, free storage.Object) {
+	const name = "store.checksum"
+	const remedy = "nothing is at risk: everything is read back after it was written; a store that compares and shows SHA-256 checksums would spare that"
+	sum := sha256.Sum256([]byte(canaryText))
+	right := storage.Checksum{Algorithm: "SHA256", Value: base64.StdEncoding.EncodeToString(sum[:])}
+	switch err := v.Bucket.PutCorrupt(ctx, v.dir+"-corrupt"); {
+	case err == nil:
+		v.warn(name, remedy, "bytes with a wrong checksum were taken")
+	case !errors.Is(err, storage.ErrChecksum):
+		v.fail(name, failKind(err), storeRemedy(err, "s3:PutObject"), "bytes with a wrong checksum were refused otherwise than they should be: %v", err)
+	case free.Checksum != right:
+		v.warn(name, remedy, "a wrong one was refused, but HEAD does not show the right one")
+	default:
+		v.pass(name, "a wrong one was refused, the right one is shown")
+	}
+}
+
+// encryption wants what was asked for shown.
+func (v *visit) encryption(free storage.Object) {
+	const name = "store.encryption"
+	shown := free.Encryption
+	if shown == "" {
+		shown = "none"
+	}
+	if v.Encryption == "none" {
+		v.pass(name, "none asked for, the store shows %s", shown)
+	} else if free.Encryption != v.Encryption {
+		v.fail(name, KindConfiguration, "set up the store's encryption, or storage.encryption as the store has it", "asked for %s, the store shows %s", v.Encryption, shown)
+	} else {
+		v.pass(name, "%s, as asked for", shown)
+	}
+}
+
+// deleteRight wants the credentials refused what archiverd never needs.
+func (v *visit) deleteRight(ctx context.Context, free storage.Object) {
+	const name = "store.delete_right"
+	const remedy = "take s3:DeleteObject and s3:DeleteObjectVersion from archiverd's credentials: what it can't delete, nobody deletes with a stolen key"
+	if free.Retention.Mode != "" {
+		v.unchecked(name, "the bucket locks every new object by default: whether its credentials could delete one is not to be told")
+		return
+	}
+	one := v.Probe.Delete(ctx, free.Key, free.VersionID, false)
+	hide := one
+	if one != nil && free.VersionID != "" {
+		hide = v.Probe.Delete(ctx, free.Key, "", false)
+	}
+	switch {
+	case one == nil || hide == nil:
+		v.warn(name, remedy, "these credentials may delete objects")
+	case errors.Is(one, storage.ErrAccess) && errors.Is(hide, storage.ErrAccess):
+		v.pass(name, "these credentials may not delete objects")
+	default:
+		v.warn(name, "run archiverd doctor again; if this stays, ask the store's maker what its answer means",
+			"whether these credentials may delete objects could not be told: %v", errors.Join(one, hide))
+	}
+}
+
+// versioning wants versions kept, without which a lock locks nothing.
+func (v *visit) versioning(ctx context.Context) {
+	const name = "store.versioning"
+	status, err := v.Probe.Versioning(ctx)
+	switch {
+	case err != nil:
+		v.unseen(name, "s3:GetBucketVersioning", err)
+	case status == "Enabled":
+		v.pass(name, "enabled")
+	case v.Doctor.Retention.Mode != "":
+		v.fail(name, KindConfiguration, "create the bucket with Object Lock, which turns versions on, or set storage.object_lock.mode to none", "versions are not kept, but locks act on versions")
+	default:
+		v.warn(name, "turn the bucket's versioning on: then what someone overwrites or deletes can be brought back", "versions are not kept")
+	}
+}
+
+// unseen is a setting that could not be looked at.
+func (v *visit) unseen(name, action string, err error) {
+	v.warn(name, storeRemedy(err, action), "could not be looked at: %v", err)
+}
+
+// clock wants a service's clock near this machine's: dates of retention and in
+// manifests are this one's.
+func (f *findings) clock(name, whose string, skew func() (time.Duration, bool)) {
+	d, known := skew()
+	switch {
+	case !known:
+		f.warn(name, "see that nothing between this machine and "+whose+" takes the Date header out of replies: without it no original is deleted", "%s showed no clock to compare with", whose)
+	case d.Abs() > maxSkew:
+		f.fail(name, KindConfiguration, "set this machine's clock, as by NTP: retention counts by it, and no original is deleted until it agrees",
+			"this machine's clock and that of %s differ by %s", whose, d.Abs().Round(time.Second))
+	default:
+		f.pass(name, "within %s of this machine's", max(d.Abs().Round(time.Second), time.Second))
+	}
+}
+
+// failKind is KindOf, but that nothing is left unnamed: what a store or Genesys
+// answers that is neither passing nor a matter of rights is its set-up.
+func failKind(err error) Kind {
+	if k := KindOf(err); k != KindFailed {
+		return k
+	}
+	return KindConfiguration
+}
+
+// storeRemedy says what to do about an error of the store; action is the right that
+// the operation takes.
+func storeRemedy(err error, action string) string {
+	var e *storage.Error
+	switch {
+	case errors.Is(err, storage.ErrNoBucket):
+		return "create the bucket, or correct storage.bucket and storage.endpoint"
+	case errors.Is(err, storage.ErrAccess):
+		return "check storage.access_key_id and its secret, and allow their owner " + action
+	case errors.As(err, &e) && e.Temporary():
+		return "see that storage.endpoint can be reached from here and is up, then run archiverd doctor again"
+	case errors.As(err, &e) && strings.Contains(e.Code, "NotImplemented"):
+		return "the store does not know this operation: look in its own tools, or use a store that does"
+	}
+	return "compare storage.* with how the store is set up; its answer is above"
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// doctorWidth bounds the inboxes that the doctor tries side by side.
+const doctorWidth = 16
+
+func newDoctor(a *app) *cobra.Command {
+	var org string
+	c := &cobra.Command{
+		Use:   "doctor",
+		Short: "Prove configuration, access and the store's promises",
+		Long: `Tries, on the services that are configured, what archiverd's promises lean on, and
+says what to do about each thing that is not as it should be. It archives and deletes
+nothing. In the bucket it leaves a few small objects below {prefix}/doctor/, one of
+them locked for a minute where a lock is configured; of Genesys it asks to delete a
+recording that does not exist, where originals are to be deleted. It renews no user's
+token.
+
+Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
+service can't be reached; 6 the store or the ledger breaks a promise.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.doctor(org) },
+	}
+	c.Flags().StringVar(&org, "org", "", "of the organizations only this, by its configured `name`")
+	a.addJSON(c)
+	return c
+}
+
+func (a *app) doctor(org string) error {
+	c, err := a.loadConfig()
+	if err != nil {
+		return a.sayChecks(configFaults(err))
+	}
+	named := func(o config.Organization) bool { return o.Name == org }
+	if org != "" && !slices.ContainsFunc(c.Organizations, named) {
+		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
+	}
+	w := ward{c, map[string][]patient{}}
+	err = a.withLedger(toRead, w.admit)
+	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
+		return err // the service did it, or could not be talked to
+	}
+	checks := []archiver.Check{{Name: "configuration", Result: archiver.Pass, Found: a.configPath + " is complete"}}
+	checks = append(checks, archiver.LedgerPlace(state.Examine(c.State.Path))...)
+	checks = append(checks, archiver.LedgerContent(err)...)
+	b, err := newBucket(a.stop, c)
+	if err != nil {
+		return a.sayChecks(append(checks, configFaults(err)...))
+	}
+	d := &archiver.Doctor{
+		Bucket: b, Probe: storage.NewProbe(b), Prefix: c.Storage.Prefix, Retention: retention(c),
+		Encryption: c.Storage.Encryption.Mode, Deleting: c.DeleteOriginals.Enabled,
+	}
+	checks = append(checks, d.Store(a.stop)...)
+	for _, o := range c.Organizations {
+		if org == "" || named(o) {
+			checks = append(checks, w.organization(a, d, o)...)
+		}
+	}
+	return a.sayChecks(checks)
+}
+
+// ward is what the doctor knows of the inboxes once the ledger is closed again: a run
+// that starts meanwhile finds it free.
+type ward struct {
+	config   *config.Config
+	patients map[string][]patient // by organization
+}
+
+type patient struct {
+	inbox state.Inbox
+	token state.Token
+}
+
+func (w ward) admit(_ *config.Config, l *state.Ledger) error {
+	for _, o := range w.config.Organizations {
+		inboxes, err := l.Inboxes(o.Name)
+		if err != nil {
+			return err
+		}
+		for _, i := range inboxes {
+			t, err := l.Token(o.Name, i.ID)
+			if err != nil {
+				return err
+			}
+			w.patients[o.Name] = append(w.patients[o.Name], patient{i, t})
+		}
+	}
+	return l.Check()
+}
+
+// organization tries an organization's inboxes, side by side.
+func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []archiver.Check {
+	patients := w.patients[o.Name]
+	if o.Grant == genesys.GrantClientCredentials && len(patients) == 0 {
+		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: clientInbox}}} // as the first run will enter it
+	}
+	if len(patients) == 0 {
+		return []archiver.Check{{
+			Name: "genesys.token", About: o.Name, Result: archiver.Warn,
+			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
+		}}
+	}
+	h, err := newHosts(w.config, o)
+	if err != nil {
+		return configFaults(err)
+	}
+	found := make([][]archiver.Check, len(patients))
+	var g errgroup.Group
+	g.SetLimit(doctorWidth)
+	for i, p := range patients {
+		g.Go(func() error {
+			found[i] = d.Inbox(a.stop, h.patient(p))
+			return nil
+		})
+	}
+	_ = g.Wait() // checks report, they return no error
+	return slices.Concat(found...)
+}
+
+// patient makes a client for the doctor alone. It has a user's access token, but not
+// the refresh token: two clients that spend that would log the user out.
+func (h *hosts) patient(p patient) archiver.Patient {
+	token := genesys.Token{Access: p.token.Access, Expiry: p.token.Expiry, Confirmed: p.token.Confirmed}
+	out := archiver.Patient{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.org.RequestsPerMinute}
+	if h.org.Grant == genesys.GrantAuthorizationCode {
+		out.NoToken, out.Remedy = noToken(p)
+	} else {
+		token = genesys.Token{} // a new one costs nothing and proves the client's secret
+	}
+	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
+	in, client := h.client(p.inbox, &memoryStore{token}, budget)
+	out.API, out.Identity = client, in.Identity
+	return out
+}
+
+// noToken says why a user's token can't be tried.
+func noToken(p patient) (found, remedy string) {
+	switch {
+	case p.inbox.Condition == archiver.ConditionNeedsLogin:
+		return p.inbox.Reason, "have the user log in: archiverd login --org " + p.inbox.Org
+	case p.token == state.Token{}:
+		return "the ledger holds no token", "have the user log in: archiverd login --org " + p.inbox.Org
+	case time.Until(p.token.Expiry) < 2*time.Minute:
+		return "the access token has expired, and only a run may renew it", "run archiverd run --once: it renews the token, or says that the user has to log in"
+	}
+	return "", ""
+}
+
+// memoryStore forgets the token with the process.
+type memoryStore struct{ token genesys.Token }
+
+func (s *memoryStore) LoadToken() (genesys.Token, error) { return s.token, nil }
+func (s *memoryStore) SaveToken(t genesys.Token) error   { s.token = t; return nil }
+
+// configFaults is a check for each fault of the configuration.
+func configFaults(err error) []archiver.Check {
+	check := archiver.Check{
+		Name: "configuration", Result: archiver.Fail, Found: err.Error(), Kind: archiver.KindConfiguration,
+		Remedy: "correct the configuration, and run archiverd doctor again",
+	}
+	var faults *config.Error
+	if !errors.As(err, &faults) {
+		return []archiver.Check{check}
+	}
+	var all []archiver.Check
+	for _, f := range faults.Faults {
+		check.Found = faults.File + f.String()
+		all = append(all, check)
+	}
+	return all
+}
+
+// sayChecks prints what the doctor found, and gives the exit code.
+func (a *app) sayChecks(checks []archiver.Check) error {
+	var codes []int
+	for _, c := range checks {
+		if c.Result == archiver.Fail {
+			codes = append(codes, doctorCode(c.Kind))
+		}
+	}
+	code := worst(codes)
+	if err := a.printChecks(checks, code); err != nil {
+		return err
+	}
+	if code != exitOK {
+		return &exitError{code: code}
+	}
+	return nil
+}
+
+func doctorCode(k archiver.Kind) int {
+	switch k {
+	case archiver.KindConfiguration:
+		return exitUsage
+	case archiver.KindIntegrity:
+		return exitIntegrity
+	case archiver.KindTemporary, archiver.KindStopped:
+		return exitTemporary
+	case archiver.KindRefused, archiver.KindClientRefused, archiver.KindNeedsLogin:
+		return exitRefused
+	}
+	return exitUnexpected
+}
+
+func (a *app) printChecks(checks []archiver.Check, code int) error {
+	if a.json {
+		return a.printJSON(struct {
+			Checks   []archiver.Check `json:"checks"`
+			ExitCode int              `json:"exit_code"`
+		}{checks, code})
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RESULT\tCHECK\tABOUT\tFOUND")
+	var todo strings.Builder
+	for _, c := range checks {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Result, c.Name, cell(c.About), cell(c.Found))
+		if c.Remedy != "" {
+			fmt.Fprintf(&todo, "%s: %s\n", strings.TrimSpace(c.Name+" "+cell(c.About)), cell(c.Remedy))
+		}
+	}
+	if todo.Len() > 0 {
+		fmt.Fprint(w, "\nWhat to do:\n", todo.String())
+	}
+	return w.Flush()
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+func newVerify(a *app) *cobra.Command {
+	var depth archiver.Depth
+	var sample string
+	var only *selection
+	c := &cobra.Command{
+		Use:   "verify",
+		Short: "Compare every stored object with the ledger",
+		Long: `Compares media and manifest of every archived version with the ledger: by HEAD their
+presence, size, checksum, retention and announced expiry; with --read also every
+byte by its SHA-256, and what the manifest says. HEAD believes the store: bytes that
+changed below it only show with --read. --sample 5% reads that part of the versions,
+drawn by a seed that is printed, and asks HEAD for the others; the same --seed draws
+the same ones again. Exit code 6: something is not as recorded.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var err error
+			if depth.Percent, err = percent(sample); err != nil || depth.Percent < 100 && !depth.Read {
+				return fail(exitUsage, errors.Join(err, errors.New("--sample wants a part such as 5%, and goes with --read")))
+			}
+			if !c.Flags().Changed("seed") {
+				depth.Seed = rand.Uint64()
+			}
+			return a.withLedger(toRead, func(c *config.Config, l *state.Ledger) error { return a.verify(c, l, *only, depth) })
+		},
+	}
+	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
+	c.Flags().StringVar(&sample, "sample", "100%", "with --read: how much to read, in `percent`")
+	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "draw the sample of this `number` again (default: a new one)")
+	only = addSelection(c)
+	a.addJSON(c)
+	return c
+}
+
+func percent(s string) (float64, error) {
+	p, err := strconv.ParseFloat(strings.TrimSuffix(s, "%"), 64)
+	if err == nil && !(p > 0 && p <= 100) {
+		err = fmt.Errorf("--sample %s: want more than 0 and at most 100", s)
+	}
+	return p, err
+}
+
+func (a *app) verify(c *config.Config, l *state.Ledger, only selection, depth archiver.Depth) error {
+	entries, err := countEntries(l, only)
+	if err != nil {
+		return err
+	}
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(a.stderr)
+	log := a.logger(c.Log, shown.w)
+	arch := newArchiver(c, b, l, log)
+	arch.Progress.Found.Store(entries)
+	finish := shown.follow(&arch.Progress, log)
+	v, verr := arch.Verify(a.stop, only.org, only.inbox, depth, a.printFinding)
+	finish()
+	if err := a.printVerification(v, depth, verr); err != nil {
+		return err
+	}
+	var codes []int
+	if v.Found() > 0 {
+		codes = append(codes, exitIntegrity)
+	}
+	if verr == nil && !v.AddsUp() {
+		verr = fmt.Errorf("the totals do not add up: %+v", v)
+	}
+	if verr != nil {
+		codes = append(codes, storeCode(verr))
+	}
+	if code := worst(codes); code != exitOK {
+		return &exitError{code, verr}
+	}
+	return nil
+}
+
+// countEntries tells how many recordings there are to look at. A selection of none is
+// a mistake, and must not look like a clean archive.
+func countEntries(l *state.Ledger, only selection) (n int64, err error) {
+	inboxes, err := l.Inboxes(only.org)
+	if err != nil {
+		return 0, err
+	}
+	selected := false
+	for _, i := range inboxes {
+		if only.inbox == "" || only.inbox == i.ID {
+			selected = true
+			for _, count := range i.Counts {
+				n += count
+			}
+		}
+	}
+	if !selected && only != (selection{}) {
+		return 0, noSuchInbox(only)
+	}
+	return n, nil
+}
+
+// storeCode is the exit code of what ended a look at the store.
+func storeCode(err error) int {
+	var s *storage.Error
+	switch {
+	case errors.Is(err, archiver.ErrStopped), errors.Is(err, context.Canceled):
+		return exitTemporary
+	case errors.Is(err, storage.ErrAccess):
+		return exitUsage
+	case errors.As(err, &s): // it worked at first: even a bucket that is gone may only be out of reach
+		return exitTemporary
+	}
+	return exitUnexpected
+}
+
+// findingJSON and verificationJSON are lines of verify --json.
+type findingJSON struct {
+	Type string `json:"type"`
+	archiver.Finding
+}
+
+type verificationJSON struct {
+	Type    string  `json:"type"`
+	Sampled float64 `json:"sample_percent,omitempty"`
+	Seed    string  `json:"seed,omitempty"` // a string, for readers of JSON whose numbers are floats
+	Error   string  `json:"error,omitempty"`
+	archiver.Verification
+}
+
+func (a *app) printFinding(f archiver.Finding) error {
+	if a.json {
+		return a.printJSON(findingJSON{"finding", f})
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s: %s\n    recording %s of %s/%s: %s\n", f.Fault, versioned(cell(f.Key), f.VersionID), cell(f.Recording), f.Org, cell(f.Inbox), cell(f.Detail))
+	return err
+}
+
+func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, failure error) error {
+	if a.json {
+		out := verificationJSON{Type: "totals", Verification: v}
+		if depth.Percent < 100 {
+			out.Sampled, out.Seed = depth.Percent, strconv.FormatUint(depth.Seed, 10)
+		}
+		if failure != nil {
+			out.Error = failure.Error()
+		}
+		return a.printJSON(out)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "OBJECTS\t\nsound\t%d\n", v.Sound)
+	for _, f := range archiver.Faults {
+		if n := v.Faulty[f]; n > 0 {
+			fmt.Fprintf(w, "%s\t%d\n", f, n)
+		}
+	}
+	if n := v.Objects - v.Sound - v.Found(); n > 0 {
+		fmt.Fprintf(w, "not judged\t%d\n", n)
+	}
+	fmt.Fprintf(w, "in all\t%d\tmedia and manifests of %d versions of %d recordings\n", v.Objects, v.Versions, v.Recordings)
+	if v.KnownBad > 0 {
+		fmt.Fprintf(w, "known bad\t%d\tkeys beside these, which the ledger already has for bad\n", v.KnownBad)
+	}
+	if depth.Read {
+		fmt.Fprintf(w, "read\t%d\t%s\n", v.Read, size(v.Bytes))
+	}
+	if depth.Percent < 100 {
+		fmt.Fprintf(w, "sample\t%g%%\tto read the same again: --sample %g%% --seed %d\n", depth.Percent, depth.Percent, depth.Seed)
+	}
+	if v.SizeOnly > 0 {
+		fmt.Fprintf(w, "size only\t%d\tthe store shows no checksum to compare: use --read\n", v.SizeOnly)
+	}
+	if failure != nil {
+		fmt.Fprintf(w, "\nNot everything was looked at.\n")
+	}
+	return w.Flush()
+}
