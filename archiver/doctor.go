@@ -21,7 +21,7 @@ const (
 // Check is one thing that the doctor looked at.
 type Check struct {
 	Name   string `json:"name"`            // stable, such as "store.lock"
-	About  string `json:"about,omitempty"` // the inbox, as org/id
+	About  string `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
 	Result Result `json:"result"`
 	Found  string `json:"found"`
 	Remedy string `json:"remedy,omitempty"` // of every Warn and Fail

@@ -206,6 +206,8 @@ func storeRemedy(err error, action string) string {
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
+	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
+		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case errors.As(err, &e) && e.Temporary():

@@ -22,11 +22,18 @@ type seer func(n int, r *http.Request, done bool)
 // tapped puts a tap before the world's store.
 func (w *world) tapped() *tap {
 	w.Helper()
+	t := &tap{}
+	w.between(t.around)
+	return t
+}
+
+// between puts something of a test's own between archiverd and the world's store.
+func (w *world) between(around func(next http.Handler) http.Handler) {
+	w.Helper()
 	target, err := url.Parse(w.s3.Endpoint)
 	if err != nil {
 		w.Fatal(err)
 	}
-	t := &tap{}
 	proxy := &httputil.ReverseProxy{
 		Transport: &http.Transport{MaxIdleConnsPerHost: 32, DisableCompression: true},
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -36,10 +43,9 @@ func (w *world) tapped() *tap {
 		// Its client was killed, or lost its patience.
 		ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) },
 	}
-	server := httptest.NewServer(t.around(proxy))
+	server := httptest.NewServer(around(proxy))
 	w.Cleanup(server.Close)
 	w.endpoint = server.URL
-	return t
 }
 
 // watch lets see know of the writes from now on.

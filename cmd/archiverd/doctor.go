@@ -182,7 +182,7 @@ func configFaults(err error) []archiver.Check {
 	}
 	var all []archiver.Check
 	for _, f := range faults.Faults {
-		check.Found = faults.File + f.String()
+		check.About, check.Found = f.Path, faults.File+f.String()
 		all = append(all, check)
 	}
 	return all
