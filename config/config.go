@@ -33,6 +33,9 @@ type Config struct {
 	Transfer        Transfer
 	DeleteOriginals DeleteOriginals
 	Network         Network
+	HTTP            HTTP
+	Metrics         Metrics
+	HeartbeatURL    Secret        // http or https; called after good runs; empty: none
 	ShutdownGrace   time.Duration // what transfers under way get after SIGTERM; default 30 s, 0: none
 	Log             Log
 }
@@ -111,6 +114,19 @@ type DeleteOriginals struct {
 type Network struct {
 	CAFile       string   // absolute, PEM, readable when loaded; empty: the system's roots alone
 	AllowLinksTo []string // CIDRs, addresses and lower-case host names
+}
+
+// HTTP is what a service answers over HTTP, and where.
+type HTTP struct {
+	Listen string // host:port, of which the host may be empty; default 127.0.0.1:9817; empty: nowhere
+	Page   bool   // the status page; default true
+	Pprof  bool   // Go's profiles; default false
+}
+
+// Metrics is where a single run leaves its metrics; a service has them at HTTP.
+type Metrics struct {
+	Textfile string // absolute, ends in .prom; empty: none
+	PushURL  Secret // of a Pushgateway, http or https, perhaps with user and password; empty: none
 }
 
 // Log is what is logged, and how.

@@ -130,6 +130,7 @@ func TestDefaults(t *testing.T) {
 		Schedule:        Schedule{Cron: "*/15 * * * *", Timezone: dublin, Parsed: parsedCron(t, "*/15 * * * *", dublin)},
 		Transfer:        Transfer{Workers: 8, Memory: 128 << 20, MinAge: 10 * time.Minute},
 		DeleteOriginals: DeleteOriginals{After: 7 * 24 * time.Hour, MaxPerPass: 1000},
+		HTTP:            HTTP{Listen: "127.0.0.1:9817", Page: true},
 		ShutdownGrace:   30 * time.Second,
 		Log:             Log{Level: slog.LevelInfo, Format: "auto"},
 	}
@@ -176,6 +177,9 @@ network:
     - 10.1.2.3/8
     - Media.example.com
     - "::1"
+http: {listen: ":80", page: false, pprof: true}
+metrics: {textfile: metrics/archiverd.prom, push_url: "https://user:pass@push.example.com/base"}
+heartbeat_url_file: heartbeat
 shutdown_grace: 1m30s
 log: {level: debug, format: json}
 ...
@@ -184,7 +188,7 @@ log: {level: debug, format: json}
 func loadFull(t testing.TB) (*Config, string) {
 	t.Helper()
 	dir := folder(t, map[string]string{
-		"archiverd.yaml": full, "acme.secret": "from the configuration's folder", "roots.pem": testRoot(t),
+		"archiverd.yaml": full, "heartbeat": "https://ping.example.com/0c1e\n", "acme.secret": "from the configuration's folder", "roots.pem": testRoot(t),
 		"seal.key": base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")) + "\n",
 	})
 	credentials := folder(t, map[string]string{"acme.secret": "from systemd\r\n"})
@@ -222,6 +226,9 @@ func TestFull(t *testing.T) {
 		Transfer:        Transfer{Workers: 1, Memory: 8 << 20, Bandwidth: 5_000_000},
 		DeleteOriginals: DeleteOriginals{Enabled: true, After: 366 * 24 * time.Hour, MaxPerPass: 1},
 		Network:         Network{CAFile: filepath.Join(dir, "roots.pem"), AllowLinksTo: []string{"10.0.0.0/8", "media.example.com", "::1"}},
+		HTTP:            HTTP{Listen: ":80", Pprof: true},
+		Metrics:         Metrics{Textfile: filepath.Join(dir, "metrics/archiverd.prom"), PushURL: NewSecret("https://user:pass@push.example.com/base")},
+		HeartbeatURL:    NewSecret("https://ping.example.com/0c1e"),
 		ShutdownGrace:   90 * time.Second,
 		Log:             Log{Level: slog.LevelDebug, Format: "json"},
 	}
@@ -234,6 +241,7 @@ func TestFull(t *testing.T) {
 func TestFullCoversEveryField(t *testing.T) {
 	c, _ := loadFull(t)
 	c.Transfer.MinAge++ // zero there to show that it may be
+	c.HTTP.Page = !c.HTTP.Page
 	var visit func(v reflect.Value, path string)
 	visit = func(v reflect.Value, path string) {
 		switch {

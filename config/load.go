@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"encoding/base64"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,6 +53,9 @@ func (c *Config) decode(s *section) {
 	c.Transfer.decode(s.get("transfer").section())
 	c.DeleteOriginals.decode(s.get("delete_originals").section())
 	c.Network.decode(s.get("network").section())
+	c.HTTP.decode(s.get("http").section())
+	c.Metrics.decode(s.get("metrics").section())
+	c.HeartbeatURL = s.secretURL("heartbeat_url")
 	c.ShutdownGrace = read(s.get("shutdown_grace"), 30*time.Second, duration())
 	c.Log.decode(s.get("log").section())
 }
@@ -200,6 +204,35 @@ func (c *Network) decode(s *section) {
 	for _, v := range s.get("allow_links_to").list("a list of hosts and CIDRs") {
 		c.AllowLinksTo = append(c.AllowLinksTo, read(v, "", linkTarget()))
 	}
+}
+
+func (c *HTTP) decode(s *section) {
+	c.Listen = read(s.get("listen"), "127.0.0.1:9817", listenAddress())
+	c.Page = read(s.get("page"), true, flag())
+	c.Pprof = read(s.get("pprof"), false, flag())
+}
+
+func (c *Metrics) decode(s *section) {
+	// node_exporter reads no other files.
+	if name := read(s.get("textfile"), "", matching("the path of a file that ends in .prom", `|.+\.prom`)); name != "" {
+		c.Textfile = s.beside(name)
+	}
+	c.PushURL = s.secretURL("push_url")
+}
+
+// secretURL reads a secret that is a URL.
+func (s *section) secretURL(key string) Secret {
+	text := s.secret(key, false)
+	u, err := url.Parse(text.Reveal())
+	if text.Reveal() == "" || err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" {
+		return text
+	}
+	v := s.get(key)
+	if v.node == nil {
+		v = s.get(key + "_file")
+	}
+	v.fault("want an http or https URL")
+	return Secret{}
 }
 
 func (c *Log) decode(s *section) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -195,6 +196,23 @@ func parseAddress(s string) (string, bool) {
 	}
 	_, ok := parseHost(u.Hostname())
 	return strings.TrimRight(s, "/"), ok
+}
+
+// listenAddress accepts an address to listen on, or "".
+func listenAddress() rule[string] {
+	return rule[string]{`an address such as 127.0.0.1:9817 or :9817, or "" for none`, text, false, func(s string) (string, bool) {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil {
+			return s, s == ""
+		}
+		if host != "" {
+			if _, ok := parseHost(host); !ok {
+				return s, false
+			}
+		}
+		_, err = strconv.ParseUint(port, 10, 16)
+		return s, err == nil
+	}}
 }
 
 var hostPattern = regexp.MustCompile(`^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$`)

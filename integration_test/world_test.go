@@ -72,6 +72,7 @@ func place(t *testing.T, cloud *genesyssim.Cloud, s3 *storagetest.Server) *world
 	w.config = map[string]any{
 		"state":    map[string]any{"path": w.ledgerPath()},
 		"transfer": map[string]any{"min_age": "0s"},
+		"http":     map[string]any{"listen": ""}, // tests run side by side
 	}
 	w.guardDeletions()
 	t.Cleanup(func() {

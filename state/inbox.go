@@ -47,6 +47,7 @@ type Totals struct {
 	Vanished int64 `json:"vanished,omitempty"`
 	Gone     int64 `json:"gone,omitempty"`
 	Deleted  int64 `json:"deleted,omitempty"`
+	Findings int64 `json:"findings,omitempty"` // of all passes
 }
 
 // Pass is what one pass of an inbox did. The numbers count recordings, but for
@@ -225,6 +226,7 @@ const startTime = "2006-01-02T15:04:05.000000000Z"
 // does, all in one transaction. Concurrent calls share one; edit may run again.
 func (l *Ledger) AddPass(org, inbox string, p Pass, edit func(*Inbox)) error {
 	err := l.changeInbox(l.db.Batch, org, inbox, func(pg *page) error {
+		pg.inbox.Totals.Findings += p.Findings
 		b, err := nested(pg.tx, "passes", pg.key)
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/control"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -31,18 +32,22 @@ type daemon struct {
 }
 
 // serve stays until it is told to stop.
-func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
 	path, err := filepath.Abs(a.configPath)
 	if err != nil {
 		return err
 	}
-	d := &daemon{config: c, configPath: path, ledger: l, fleet: newFleet(c, b, l, log), flags: f, stop: a.stop, log: log}
+	d := &daemon{config: c, configPath: path, ledger: l, fleet: newFleet(c, b, l, m, log), flags: f, stop: a.stop, log: log}
 	last, err := lastRun(l)
 	if err != nil {
 		return err
 	}
 	d.service = service.New(service.Options{Schedule: c.Schedule.Parsed, LastRun: last, Run: d.run, Log: log})
+	web, err := d.listen(m)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
 	socket, err := control.Listen(socketPath(c), d.command, log)
 	if err != nil {
 		return fail(exitUsage, err)
@@ -50,6 +55,9 @@ func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, f runF
 	log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
 	var parts sync.WaitGroup
 	parts.Go(func() { socket.Serve(a.stop) })
+	if web != nil {
+		parts.Go(func() { web.Serve(a.stop) })
+	}
 	d.service.Serve(a.stop)
 	parts.Wait()
 	log.Info("archiverd stops")

@@ -24,6 +24,7 @@ import (
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -235,9 +236,9 @@ func unseen(*archiver.Progress) (finish func()) { return func() {} }
 func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *state.Ledger) *fleet {
 	w.Helper()
 	c := w.config()
-	f := newFleet(c, b, l, slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	f := newFleet(c, b, l, watch.NewMetrics("test"), slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 	links := genesys.NewLinks(genesys.LinksOptions{Transport: transport, AllowHTTP: true, UserAgent: userAgent()})
-	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links}
+	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links, nil}
 	return f
 }
 

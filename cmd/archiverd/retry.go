@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -36,14 +37,16 @@ func (a *app) retry(f runFlags, acceptGone bool) error {
 		if a.daemon != nil {
 			return a.retryInService(f, func() error { return makeDue(l, *f.only, acceptGone) })
 		}
-		b, err := openBucket(a.stop, c)
+		m := watch.NewMetrics(version())
+		b, err := openObservedBucket(a.stop, c, m.StorageRequest)
 		if err != nil {
 			return err
 		}
+		m.AddLedger(l)
 		if err := makeDue(l, *f.only, acceptGone); err != nil {
 			return err
 		}
-		return a.runOnce(c, b, l, f)
+		return a.runOnce(c, b, l, m, f)
 	})
 }
 

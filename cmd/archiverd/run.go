@@ -11,6 +11,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -51,7 +52,8 @@ func (a *app) run(f runFlags) error {
 	if err != nil {
 		return err
 	}
-	b, err := openBucket(a.stop, c)
+	m := watch.NewMetrics(version())
+	b, err := openObservedBucket(a.stop, c, m.StorageRequest)
 	if err != nil {
 		return err
 	}
@@ -59,22 +61,25 @@ func (a *app) run(f runFlags) error {
 	if err != nil {
 		return err
 	}
+	m.AddLedger(l)
 	switch {
 	case f.dryRun:
-		err = a.dryRun(c, b, l, f)
+		err = a.dryRun(c, b, l, m, f)
 	case f.once:
-		err = a.runOnce(c, b, l, f)
+		err = a.runOnce(c, b, l, m, f)
 	default:
-		err = a.serve(c, b, l, f)
+		err = a.serve(c, b, l, m, f)
 	}
 	return errors.Join(err, l.Close())
 }
 
-// runOnce makes one run and says how it went on stdout.
-func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+// runOnce makes one run and says how it went on stdout, and its metrics to whoever
+// collects them.
+func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	report, code, err := newFleet(c, b, l, log).run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	report, code, err := newFleet(c, b, l, m, log).run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	a.leaveMetrics(c, m, log)
 	if err != nil {
 		return err
 	}
@@ -104,9 +109,9 @@ func withGrace(stop context.Context, grace time.Duration) (context.Context, cont
 	return ctx, func() { release(); cancel() }
 }
 
-func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, f runFlags) error {
+func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
-	fl := newFleet(c, b, l, log)
+	fl := newFleet(c, b, l, m, log)
 	inboxes, err := fl.inboxes(*f.only)
 	if err != nil {
 		return err

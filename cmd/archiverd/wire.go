@@ -14,6 +14,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -23,14 +24,19 @@ const clientInbox = "client"
 
 // openBucket reaches for the bucket before anything is created or started.
 func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
-	b, err := newBucket(ctx, c)
+	return openObservedBucket(ctx, c, nil)
+}
+
+// openObservedBucket tells observe of every request.
+func openObservedBucket(ctx context.Context, c *config.Config, observe func(op string, status int)) (*storage.Bucket, error) {
+	b, err := newBucket(ctx, c, observe)
 	if err != nil {
 		return nil, err
 	}
 	return b, storageFailure(b.Check(ctx))
 }
 
-func newBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
+func newBucket(ctx context.Context, c *config.Config, observe func(op string, status int)) (*storage.Bucket, error) {
 	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
 	if err != nil {
 		return nil, fail(exitUsage, err)
@@ -48,6 +54,7 @@ func newBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
 		Checksum:        c.Storage.Checksum,
 		Transport:       transport,
 		UserAgent:       userAgent(),
+		Observe:         observe,
 	})
 	return b, fail(exitUsage, err)
 }
@@ -131,15 +138,18 @@ type fleet struct {
 	config   *config.Config
 	ledger   *state.Ledger
 	archiver *archiver.Archiver
+	metrics  *watch.Metrics
 	log      *slog.Logger
 	started  time.Time
 	hosts    map[string]*hosts            // of each organization
 	known    map[[2]string]archiver.Inbox // by organization and id
 }
 
-func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog.Logger) *fleet {
+func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {
+	arch := newArchiver(c, b, l, log)
+	arch.Observer = m
 	return &fleet{
-		config: c, ledger: l, archiver: newArchiver(c, b, l, log), log: log, started: time.Now(),
+		config: c, ledger: l, archiver: arch, metrics: m, log: log, started: time.Now(),
 		hosts: map[string]*hosts{}, known: map[[2]string]archiver.Inbox{},
 	}
 }
@@ -165,6 +175,14 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	if err != nil {
 		return nil, 0, err
 	}
+	before := map[[2]string]state.Inbox{}
+	for _, in := range inboxes {
+		known, err := f.ledger.Inbox(in.Org, in.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		before[[2]string{in.Org, in.ID}] = known
+	}
 	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
 	defer cancel()
 	finish := follow(&f.archiver.Progress)
@@ -184,6 +202,7 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	}
 	code = runCode(report, failing, flags.strict)
 	f.log.Info("run done", "inboxes", len(inboxes), "exit_code", code, "took", report.End.Sub(report.Start).Round(time.Millisecond).String())
+	f.heartbeat(stop, report, before, failing)
 	return report, code, nil
 }
 
@@ -223,7 +242,7 @@ func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
 			f.log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
 		}
 		if f.hosts[o.Name] == nil {
-			if f.hosts[o.Name], err = newHosts(f.config, o); err != nil {
+			if f.hosts[o.Name], err = newHosts(f.config, o, f.metrics.APIRequest(o.Name)); err != nil {
 				return nil, fail(exitUsage, err)
 			}
 		}
@@ -268,12 +287,13 @@ func knownInboxes(l *state.Ledger, o config.Organization) ([]state.Inbox, error)
 
 // hosts are how one organization is reached.
 type hosts struct {
-	org   config.Organization
-	api   http.RoundTripper
-	links *genesys.Links
+	org     config.Organization
+	api     http.RoundTripper
+	links   *genesys.Links
+	observe genesys.Observer
 }
 
-func newHosts(c *config.Config, o config.Organization) (*hosts, error) {
+func newHosts(c *config.Config, o config.Organization, observe genesys.Observer) (*hosts, error) {
 	api, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
 	if err != nil {
 		return nil, err
@@ -292,8 +312,9 @@ func newHosts(c *config.Config, o config.Organization) (*hosts, error) {
 		Transport: media,
 		AllowHTTP: strings.HasPrefix(o.APIURL, "http://"),
 		UserAgent: userAgent(),
+		Observe:   observe,
 	})
-	return &hosts{o, api, links}, nil
+	return &hosts{o, api, links, observe}, nil
 }
 
 // inbox makes the client of one inbox. Its rate budget was empty at the given start
@@ -324,7 +345,7 @@ func (h *hosts) client(known state.Inbox, store genesys.TokenStore, budget *gene
 		Transport:    h.api,
 	})
 	client := genesys.NewClient(genesys.ClientOptions{
-		APIURL: h.org.APIURL, Transport: h.api, Tokens: tokens, Budget: budget, UserAgent: userAgent(),
+		APIURL: h.org.APIURL, Transport: h.api, Tokens: tokens, Budget: budget, UserAgent: userAgent(), Observe: h.observe,
 	})
 	in := archiver.Inbox{
 		Org: known.Org, ID: known.ID, API: client, Links: h.links,

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/service/watch"
+	"github.com/archiverd/archiverd/state"
+)
+
+// listen takes http.listen, or gives nil where it is empty.
+func (d *daemon) listen(m *watch.Metrics) (*watch.Server, error) {
+	if d.config.HTTP.Listen == "" {
+		return nil, nil
+	}
+	m.AddSchedule(d.schedule)
+	s, err := watch.Listen(d.config.HTTP.Listen, watch.Options{
+		Metrics: m,
+		Ready:   watch.Ready(d.ledger, d.schedule),
+		Pprof:   d.config.HTTP.Pprof,
+		Log:     d.log,
+	})
+	if err == nil {
+		d.log.Info("metrics and health are served", "address", s.Addr().String())
+	}
+	return s, err
+}
+
+func (d *daemon) schedule() watch.Schedule { return watch.Schedule(d.service.Status()) }
+
+// sendLimit bounds what is sent to other hosts at the end of a run.
+const sendLimit = 30 * time.Second
+
+// leaveMetrics leaves the metrics of a single run where they are asked for. They never
+// change how the run ended.
+func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger) {
+	if c.Metrics.Textfile != "" {
+		if err := m.WriteTextfile(c.Metrics.Textfile); err != nil {
+			log.Error("no metrics are left", "error", err)
+		}
+	}
+	gateway := c.Metrics.PushURL.Reveal()
+	if gateway == "" {
+		return
+	}
+	instance := filepath.Base(a.configPath)
+	instance = strings.TrimSuffix(instance, filepath.Ext(instance))
+	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), sendLimit) // also after a stop
+		defer cancel()
+		err = m.Push(ctx, transport, gateway, instance)
+	}
+	if err != nil {
+		log.Error("no metrics are pushed", "error", err)
+	}
+}
+
+// heartbeat calls heartbeat_url after a run that leaves nothing new for a person to
+// do. before are the inboxes as they were when it began.
+func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) {
+	address := f.config.HeartbeatURL.Reveal()
+	if address == "" {
+		return
+	}
+	if why := newForPerson(r, before, failing); why != "" {
+		f.log.Warn("heartbeat_url is not called", "reason", why)
+		return
+	}
+	transport, err := network.NewTransport(network.Options{CAFile: f.config.Network.CAFile})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(stop, sendLimit)
+		defer cancel()
+		err = watch.Heartbeat(ctx, transport, address, userAgent())
+	}
+	if err != nil {
+		f.log.Error("no heartbeat is sent", "error", err)
+	}
+}
+
+// newForPerson says what a run brought up that waits for a person who can't know of it
+// yet, or that keeps recordings from being archived at all; "" where nothing did.
+func newForPerson(r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) string {
+	good := 0
+	for i, in := range r.Inboxes {
+		known := before[[2]string{in.Org, in.Inbox}]
+		was := known.Condition
+		where := in.Org + "/" + in.Inbox
+		switch kind := archiver.KindOf(in.Err); {
+		case in.Pass.Findings > 0:
+			return where + ": the archive is not what it should be"
+		case in.Pass.Vanished > 0:
+			return where + ": recordings were deleted before they could be archived"
+		case failing[i].needPerson > known.NeedsPerson:
+			return where + ": recordings have failed for so long that a person has to look"
+		case kind == archiver.KindNone:
+			good++
+		case kind == archiver.KindNeedsLogin && was == archiver.ConditionNeedsLogin:
+		case (kind == archiver.KindFailed || kind == archiver.KindRefused) && was == archiver.ConditionFailing:
+		default:
+			return where + ": " + in.Err.Error()
+		}
+	}
+	if good == 0 && len(r.Inboxes) > 0 {
+		return "no inbox could be archived"
+	}
+	return ""
+}

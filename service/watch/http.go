@@ -1,0 +1,156 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Server answers at http.listen: /metrics, /healthz, /readyz, the status page and,
+// where asked, /debug/pprof/. It knows no passwords: it shows nothing secret, changes
+// nothing, and on loopback answers only to those who call it by a loopback name.
+type Server struct {
+	listener net.Listener
+	handler  http.Handler
+	log      *slog.Logger
+}
+
+// Options say what a Server shows.
+type Options struct {
+	Metrics *Metrics
+	Ready   func() error // why the service is not ready, or nil
+	Page    http.Handler // the status page; nil: none
+	Pprof   bool
+	Log     *slog.Logger
+}
+
+// Listen takes the address and shows nothing yet.
+func Listen(address string, o Options) (*Server, error) {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on http.listen: %w: stop what holds the address, set another http.listen, or set it to \"\" to do without metrics and status page", err)
+	}
+	return &Server{listener: l, handler: guard(l.Addr(), routes(o)), log: o.Log}, nil
+}
+
+// Addr is where the Server listens.
+func (s *Server) Addr() net.Addr { return s.listener.Addr() }
+
+// closeGrace is what questions under way get at the end.
+const closeGrace = 2 * time.Second
+
+// Serve answers until ctx ends, and returns when the address is free again.
+func (s *Server) Serve(ctx context.Context) {
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      90 * time.Second, // a CPU profile takes 30 s
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	var closing sync.WaitGroup
+	closing.Go(func() {
+		<-ctx.Done()
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+		defer cancel()
+		if srv.Shutdown(limited) != nil {
+			_ = srv.Close() // what does not end by itself is cut off
+		}
+	})
+	if err := srv.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		s.log.Error("metrics and status page are not served any more", "error", err)
+	}
+	closing.Wait()
+}
+
+func routes(o Options) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics.Registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: 4, Timeout: 30 * time.Second,
+	}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	if o.Page != nil {
+		mux.Handle("GET /{$}", o.Page)
+		mux.Handle("GET /page.css", o.Page)
+		mux.Handle("GET /page.js", o.Page)
+	}
+	if o.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// guard keeps other sites' pages from reading the answers through a visitor's
+// browser: by a frame, by a script, or by a name of their own that resolves to
+// loopback.
+func guard(at net.Addr, next http.Handler) http.Handler {
+	loopback := isLoopback(at.String())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if loopback && !isLoopback(r.Host) {
+			http.Error(w, "archiverd listens on loopback: ask for it as localhost or 127.0.0.1", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback tells a host, with or without a port, that is loopback by its name.
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	host = strings.Trim(host, "[]")
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
+
+// lateBy is how far the schedule's next time may be past before nobody seems to keep
+// the schedule.
+const lateBy = 5 * time.Minute
+
+// Ready gives the question behind /readyz: is the ledger there, and is the schedule
+// kept. Genesys and the store don't come into it: while they are away there is
+// nothing to restart.
+func Ready(l ledger, status func() Schedule) func() error {
+	return func() error {
+		if _, err := l.Inboxes(""); err != nil {
+			return err
+		}
+		if s := status(); time.Since(s.Next) > lateBy {
+			return fmt.Errorf("the schedule is not kept: a run was due at %s", s.Next.Format(time.RFC3339))
+		}
+		return nil
+	}
+}

@@ -1,0 +1,175 @@
+package watch
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/state"
+)
+
+// ledger is what is asked of *state.Ledger.
+type ledger interface {
+	Inboxes(org string) ([]state.Inbox, error)
+	Disk() (size, free int64, err error)
+}
+
+// conditionNew is that of an inbox that had no pass yet.
+const conditionNew = "new"
+
+// orgFigures are those of one organization: of all its inboxes together.
+type orgFigures struct {
+	counts        map[state.State]int64
+	totals        state.Totals
+	bytes         int64
+	conditions    map[string]int64
+	needsPerson   int64
+	limited       int64
+	lastSuccess   time.Time // of any inbox
+	oldestWaiting time.Time
+}
+
+// figures adds up the inboxes of each organization.
+func figures(inboxes []state.Inbox, now time.Time) map[string]*orgFigures {
+	all := map[string]*orgFigures{}
+	for _, i := range inboxes {
+		f := all[i.Org]
+		if f == nil {
+			f = &orgFigures{counts: map[state.State]int64{}, conditions: map[string]int64{
+				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0}}
+			all[i.Org] = f
+		}
+		f.add(i, now)
+	}
+	return all
+}
+
+func (f *orgFigures) add(i state.Inbox, now time.Time) {
+	for s, n := range i.Counts {
+		f.counts[s] += n
+	}
+	f.totals.Archived += i.Totals.Archived
+	f.totals.Failed += i.Totals.Failed
+	f.totals.Vanished += i.Totals.Vanished
+	f.totals.Gone += i.Totals.Gone
+	f.totals.Deleted += i.Totals.Deleted
+	f.totals.Findings += i.Totals.Findings
+	f.bytes += i.Bytes
+	f.needsPerson += i.NeedsPerson
+	f.conditions[conditionOf(i)]++
+	if i.NotBefore.After(now) {
+		f.limited++
+	}
+	if i.LastSuccess.After(f.lastSuccess) {
+		f.lastSuccess = i.LastSuccess
+	}
+	if w := i.OldestWaiting; !w.IsZero() && (f.oldestWaiting.IsZero() || w.Before(f.oldestWaiting)) {
+		f.oldestWaiting = w
+	}
+}
+
+func conditionOf(i state.Inbox) string {
+	if i.Condition == "" {
+		return conditionNew
+	}
+	return i.Condition
+}
+
+// kept are the recordings whose media the archive holds, and whose original archiverd
+// did not delete; archiverd status counts them so too.
+func kept(counts map[state.State]int64) int64 {
+	return counts[state.StateArchived] + counts[state.StateDeleteRequested] + counts[state.StateGone]
+}
+
+// ledgerCollector reads the ledger at each scrape.
+type ledgerCollector struct {
+	ledger ledger
+	descs  []*prometheus.Desc
+
+	recordings, bytes, findings                     *prometheus.Desc
+	backlog, failed, archived, deleted, vanished    *prometheus.Desc
+	needsPerson                                     *prometheus.Desc
+	inboxes, limited, lastSuccess, oldestUnarchived *prometheus.Desc
+	size, free                                      *prometheus.Desc
+}
+
+func newLedgerCollector(l ledger) *ledgerCollector {
+	c := &ledgerCollector{ledger: l}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		d := prometheus.NewDesc("archiverd_"+name, help, labels, nil)
+		c.descs = append(c.descs, d)
+		return d
+	}
+	c.recordings = desc("recordings_total", "What happened to recordings, since the ledger was made: versions archived, attempts failed, originals vanished, gone and deleted.", "org", "result")
+	c.bytes = desc("media_bytes_total", "Bytes of media archived, since the ledger was made.", "org")
+	c.findings = desc("integrity_findings_total", "Objects in the archive that were not what they should be, counted in each pass that met them, since the ledger was made.", "org")
+	c.backlog = desc("backlog_recordings", "Recordings that wait to be archived.", "org")
+	c.failed = desc("failed_recordings", "Recordings that could not be archived yet.", "org")
+	c.archived = desc("archived_recordings", "Recordings in the archive whose original archiverd has not deleted.", "org")
+	c.deleted = desc("deleted_recordings", "Recordings in the archive whose original archiverd has deleted.", "org")
+	c.vanished = desc("vanished_recordings", "Recordings that were deleted in Genesys before they could be archived.", "org")
+	c.needsPerson = desc("needs_person_recordings", "Of those that could not be archived yet, the ones that have failed for so long that a person has to look.", "org")
+	c.inboxes = desc("inboxes", "Inboxes by condition.", "org", "condition")
+	c.limited = desc("rate_limited_inboxes", "Inboxes to which Genesys has said to send nothing for now.", "org")
+	c.lastSuccess = desc("last_success_timestamp_seconds", "When the last pass of any inbox that did not end early ended.", "org")
+	c.oldestUnarchived = desc("oldest_unarchived_timestamp_seconds", "When the oldest recording was made that the last passes left unarchived. Absent where they left none.", "org")
+	c.size = desc("ledger_bytes", "Size of the ledger's file.")
+	c.free = desc("ledger_free_bytes", "What the ledger's file system has left.")
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector. A ledger that can't be read fails the
+// scrape: no number is better than a wrong one.
+func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
+	inboxes, err := c.ledger.Inboxes("")
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.backlog, err)
+		return
+	}
+	for org, f := range figures(inboxes, time.Now()) {
+		c.collect(org, f, to)
+	}
+	size, free, err := c.ledger.Disk()
+	if err != nil {
+		to <- prometheus.NewInvalidMetric(c.size, err)
+		return
+	}
+	to <- prometheus.MustNewConstMetric(c.size, prometheus.GaugeValue, float64(size))
+	to <- prometheus.MustNewConstMetric(c.free, prometheus.GaugeValue, float64(free))
+}
+
+func (c *ledgerCollector) collect(org string, f *orgFigures, to chan<- prometheus.Metric) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, value float64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, kind, value, append([]string{org}, labels...)...)
+	}
+	for result, n := range map[string]int64{
+		"archived": f.totals.Archived, "failed": f.totals.Failed, "vanished": f.totals.Vanished,
+		"gone": f.totals.Gone, "deleted": f.totals.Deleted,
+	} {
+		send(c.recordings, prometheus.CounterValue, float64(n), result)
+	}
+	send(c.bytes, prometheus.CounterValue, float64(f.bytes))
+	send(c.findings, prometheus.CounterValue, float64(f.totals.Findings))
+	for d, n := range map[*prometheus.Desc]int64{
+		c.backlog: f.counts[state.StateListed], c.failed: f.counts[state.StateFailed], c.archived: kept(f.counts),
+		c.deleted: f.counts[state.StateDeleted], c.vanished: f.counts[state.StateVanished], c.limited: f.limited, c.needsPerson: f.needsPerson,
+	} {
+		send(d, prometheus.GaugeValue, float64(n))
+	}
+	for condition, n := range f.conditions {
+		send(c.inboxes, prometheus.GaugeValue, float64(n), condition)
+	}
+	for d, t := range map[*prometheus.Desc]time.Time{c.lastSuccess: f.lastSuccess, c.oldestUnarchived: f.oldestWaiting} {
+		if !t.IsZero() {
+			send(d, prometheus.GaugeValue, unix(t))
+		}
+	}
+}

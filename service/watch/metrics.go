@@ -1,0 +1,120 @@
+// Package watch shows how archiverd is doing: metrics for Prometheus, health for
+// whoever restarts it, a status page for people, a heartbeat for who waits for one.
+//
+//   - What it tells of recordings and inboxes comes from the ledger at the moment of
+//     the question, from the counters that the ledger keeps, so that metrics, page and
+//     archiverd status agree, and a restart changes none of it.
+//   - No metric has a label for an inbox or a person, and nothing that is shown holds a
+//     secret, media, or the name of a person or a recording.
+//   - No question walks the ledger's entries, however many there are.
+package watch
+
+import (
+	"runtime"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/archiverd/archiverd/archiver"
+)
+
+// Metrics are archiverd's, in a registry of their own. It observes what the archiver
+// and its clients do: their hooks are its methods.
+type Metrics struct {
+	Registry *prometheus.Registry
+
+	passes      *prometheus.HistogramVec
+	apiRequests *prometheus.CounterVec
+	apiWait     *prometheus.CounterVec
+	storage     *prometheus.CounterVec
+	retries     prometheus.Counter
+}
+
+// passBuckets reach from an inbox with nothing new to a first one of a night.
+var passBuckets = []float64{0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600}
+
+// NewMetrics returns the metrics of a process. What it does is observed from the first
+// request on, the ledger added once it is open.
+func NewMetrics(version string) *Metrics {
+	org := []string{"org"}
+	m := &Metrics{
+		Registry: prometheus.NewRegistry(),
+		passes: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "archiverd_pass_duration_seconds", Help: "How long passes took, since the process started.", Buckets: passBuckets}, org),
+		apiRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "archiverd_api_requests_total", Help: "Requests to Genesys and its media links, by operation and HTTP status (0: no reply), since the process started."},
+			[]string{"org", "operation", "status"}),
+		apiWait: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "archiverd_api_budget_wait_seconds_total", Help: "Time that requests to Genesys waited for the rate budget, since the process started."}, org),
+		storage: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "archiverd_storage_requests_total", Help: "Requests to the store, by S3 operation and HTTP status (0: no reply), since the process started."},
+			[]string{"operation", "status"}),
+		retries: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "archiverd_retries_total", Help: "Requests to Genesys that were sent once more, since the process started."}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "archiverd_build_info", Help: "Always 1.",
+		ConstLabels: prometheus.Labels{"version": version, "go_version": runtime.Version()}})
+	build.Set(1)
+	m.Registry.MustRegister(build, m.passes, m.apiRequests, m.apiWait, m.storage, m.retries,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// AddLedger adds what the ledger tells. It is read at each scrape.
+func (m *Metrics) AddLedger(l ledger) { m.Registry.MustRegister(newLedgerCollector(l)) }
+
+// PassEnded and Retried are what an archiver tells its observer.
+func (m *Metrics) PassEnded(r archiver.InboxReport) {
+	m.passes.WithLabelValues(r.Org).Observe(r.Pass.End.Sub(r.Pass.Start).Seconds())
+}
+
+func (m *Metrics) Retried() { m.retries.Inc() }
+
+// APIRequest gives the observer of an organization's Genesys clients.
+func (m *Metrics) APIRequest(org string) func(op string, status int, waited time.Duration) {
+	wait := m.apiWait.WithLabelValues(org)
+	return func(op string, status int, waited time.Duration) {
+		m.apiRequests.WithLabelValues(org, op, strconv.Itoa(status)).Inc()
+		wait.Add(waited.Seconds())
+	}
+}
+
+// StorageRequest is the observer of the store's client.
+func (m *Metrics) StorageRequest(op string, status int) {
+	m.storage.WithLabelValues(op, strconv.Itoa(status)).Inc()
+}
+
+// A Schedule is what a service that keeps one tells of it.
+type Schedule struct {
+	Started time.Time // the process
+	Next    time.Time // run
+	Running time.Time // since when a run is under way; zero: none is
+	Runs    int64     // ended since Started
+	Skipped int64     // times that came while a run was under way, since Started
+}
+
+// AddSchedule adds what only a service has. status is called at each scrape.
+func (m *Metrics) AddSchedule(status func() Schedule) {
+	gauge := func(name, help string, value func(Schedule) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(status()) })
+	}
+	counter := func(name, help string, value func(Schedule) int64) prometheus.Collector {
+		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(status())) })
+	}
+	m.Registry.MustRegister(
+		gauge("archiverd_run_under_way", "1 while a run is under way.", func(s Schedule) float64 {
+			if s.Running.IsZero() {
+				return 0
+			}
+			return 1
+		}),
+		gauge("archiverd_next_run_timestamp_seconds", "When the schedule starts the next run.", func(s Schedule) float64 { return unix(s.Next) }),
+		counter("archiverd_runs_total", "Runs that ended, since the process started.", func(s Schedule) int64 { return s.Runs }),
+		counter("archiverd_runs_skipped_total", "Times of the schedule that came while a run was under way, since the process started.", func(s Schedule) int64 { return s.Skipped }),
+	)
+}
+
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

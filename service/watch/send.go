@@ -1,0 +1,96 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/push"
+)
+
+const (
+	sendTries   = 3
+	sendTimeout = 10 * time.Second // of one try
+	sendPause   = time.Second      // before the second try, doubled before the third
+)
+
+// WriteTextfile replaces the file with the metrics, for node_exporter's textfile
+// collector, which runs as another user. It is there whole or not at all.
+func (m *Metrics) WriteTextfile(path string) error {
+	if err := prometheus.WriteToTextfile(path, m.Registry); err != nil {
+		return fmt.Errorf("write metrics to %s: %w", path, err)
+	}
+	return nil
+}
+
+// Push replaces at a Pushgateway what an earlier process of the same instance left
+// there. The URL may hold a user and a password; no error shows it.
+func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, instance string) error {
+	u, err := url.Parse(gateway)
+	if err != nil {
+		return errors.New("push metrics: metrics.push_url is no URL")
+	}
+	user := u.User
+	u.User = nil
+	p := push.New(u.String(), "archiverd").Grouping("instance", instance).Gatherer(m.Registry).Client(&http.Client{Transport: rt})
+	if password, ok := user.Password(); ok || user != nil {
+		p = p.BasicAuth(user.Username(), password)
+	}
+	return send(ctx, "push metrics to "+u.Host, p.PushContext)
+}
+
+// Heartbeat calls the URL, which may itself be a secret: no error shows it.
+func Heartbeat(ctx context.Context, rt http.RoundTripper, address, userAgent string) error {
+	client := &http.Client{Transport: rt}
+	return send(ctx, "call heartbeat_url", func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return err
+		}
+		req.Header.Set("User-Agent", userAgent)
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
+		if resp.StatusCode/100 != 2 {
+			return fmt.Errorf("the reply is %s", resp.Status)
+		}
+		return nil
+	})
+}
+
+// send tries a few times.
+func send(ctx context.Context, what string, once func(context.Context) error) error {
+	pause := sendPause
+	for n := 1; ; n++ {
+		limited, cancel := context.WithTimeout(ctx, sendTimeout)
+		err := once(limited)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if n == sendTries || ctx.Err() != nil {
+			return fmt.Errorf("%s: %w", what, withoutURL(err))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause *= 2
+	}
+}
+
+// withoutURL is the cause of an error of net/http's client, which quotes the URL.
+func withoutURL(err error) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		return withoutURL(u.Err)
+	}
+	return err
+}
