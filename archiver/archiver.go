@@ -94,7 +94,7 @@ func New(o Options) *Archiver {
 		Options: o,
 		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
-		buffers: newBuffers(o.Memory),
+		buffers: newBuffers(o.Memory, o.Workers),
 	}
 	if o.Bandwidth > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))
@@ -108,7 +108,7 @@ const (
 	maxWalks = 16
 	// maxAsks bounds the recordings that all passes together have begun and not
 	// finished; most of them wait for Genesys' transcoding and hold no worker.
-	maxAsks = 2048
+	maxAsks = 512
 )
 
 // Run makes one pass over each inbox, side by side; one Run at a time. Cancelling stop ends it soon:

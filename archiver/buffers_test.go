@@ -11,7 +11,7 @@ import (
 func TestBuffersAreAsManyAsTheMemoryHolds(t *testing.T) {
 	for memory, want := range map[int64]int{0: 1, PartSize - 1: 1, PartSize: 1, 2*PartSize - 1: 1, 3*PartSize + 5: 3} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBuffers(memory)
+			b := newBuffers(memory, 0)
 			seen := map[*byte]bool{}
 			var held [][]byte
 			for range want {
@@ -71,7 +71,7 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 // made tells, once all are given back, which buffers an Archiver made.
 func made(a *Archiver) map[*byte]bool {
 	buffers := map[*byte]bool{}
-	for _, buf := range a.buffers.free {
+	for _, buf := range a.buffers.large {
 		buffers[&buf[0]] = true
 	}
 	return buffers

@@ -131,13 +131,6 @@ func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest st
 // another download. A manifest that describes them is believed where the store
 // shows the checksum it names; else the bytes are read and judged again.
 func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
-	if err := p.workers.Acquire(ctx, 1); err != nil {
-		return err
-	}
-	defer p.workers.Release(1)
-	if err := p.stopped(); err != nil {
-		return err
-	}
 	media := *pl.found
 	// The lock was computed when the upload began, up to a day before it was done.
 	lock := p.retention(e.DateCreated, media.Modified.Add(-24*time.Hour))

@@ -26,52 +26,77 @@ const (
 // errNotReady says that Genesys is still transcoding.
 var errNotReady = errors.New("the transcoding is not ready")
 
-// ready waits until a recording's media can be fetched and returns holding a
-// worker, which the caller gives back. Between the questions it holds none.
-func (p *pass) ready(ctx context.Context, id string) (*source, error) {
-	begun := time.Now()
-	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
-		s, err := p.askInTurn(ctx, id)
-		if !errors.Is(err, errNotReady) {
-			return s, err
-		}
-		if time.Since(begun) > maxWait {
-			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
-		}
-		if !sleep(p.stop, jitter(poll)) && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+// turn is leave to work on one recording: a worker, and the next request of the
+// inbox's rate budget.
+type turn struct {
+	*pass
+	reserved context.Context // whose first request to Genesys does not wait for the budget
+	release  func()
+	working  bool
+}
+
+// begin waits for a turn. First comes the rate budget, then a worker, and one
+// recording of an inbox at a time: no worker stands idle because one inbox may not
+// ask yet, and an inbox with much to do gets workers in turn with those that have
+// little.
+func (p *pass) begin(ctx context.Context) (*turn, error) {
+	t := &turn{pass: p}
+	return t, t.take(ctx)
+}
+
+func (t *turn) take(ctx context.Context) error {
+	select {
+	case t.next <- struct{}{}:
+		defer func() { <-t.next }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	var err error
+	if t.reserved, t.release, err = t.in.API.Reserve(ctx); err != nil {
+		return err
+	}
+	if err := t.workers.Acquire(ctx, 1); err != nil {
+		t.release()
+		return err
+	}
+	t.working = true
+	if err := t.stopped(); err != nil {
+		t.end()
+		return err
+	}
+	return nil
+}
+
+// end gives the worker back, and the request if it was not made.
+func (t *turn) end() {
+	if t.working {
+		t.working = false
+		t.release()
+		t.workers.Release(1)
 	}
 }
 
-// askInTurn asks for a download once; where it is ready, the caller has a worker.
-// First comes the inbox's rate budget, then a worker, and one recording of an inbox
-// at a time: no worker stands idle because one inbox may not ask yet, and an inbox
-// with much to do gets workers in turn with those that have little.
-func (p *pass) askInTurn(ctx context.Context, id string) (*source, error) {
-	select {
-	case p.turn <- struct{}{}:
-	case <-ctx.Done():
-		return nil, ctx.Err()
+// ready waits until a recording's media can be fetched. Between the questions the
+// turn is another recording's.
+func (t *turn) ready(ctx context.Context, id string) (*source, error) {
+	s := &source{pass: t.pass, id: id}
+	begun := time.Now()
+	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
+		err := s.ask(t.reserved)
+		if !errors.Is(err, errNotReady) {
+			return s, err
+		}
+		t.end()
+		if time.Since(begun) > maxWait {
+			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
+		}
+		if !sleep(t.stop, jitter(poll)) && ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if err := t.take(ctx); err != nil {
+			return nil, err
+		}
 	}
-	reserved, release, err := p.in.API.Reserve(ctx)
-	if err == nil {
-		defer release()
-		err = p.workers.Acquire(ctx, 1)
-	}
-	<-p.turn
-	if err != nil {
-		return nil, err
-	}
-	s := &source{pass: p, id: id}
-	if err = p.stopped(); err == nil {
-		err = s.ask(reserved)
-	}
-	if err != nil {
-		p.workers.Release(1)
-		return nil, err
-	}
-	return s, nil
 }
 
 // source is where one recording's media come from: a link, renewed when it expires.

@@ -65,7 +65,7 @@ type pass struct {
 	seen  map[uint64]uint8 // hash of every recording listed → the last walk that saw it
 	known int64            // of those, how many the ledger holds as listed, failed or archived
 
-	turn       chan struct{} // held while waiting to ask for a download
+	next       chan struct{} // held by the recording whose turn is next
 	unreadable int           // recordings without an id, in the last walk
 	expanded   bool          // the walk listed with expand=conversation
 
@@ -86,7 +86,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
 		seed:     maphash.MakeSeed(),
 		seen:     map[uint64]uint8{},
-		turn:     make(chan struct{}, 1),
+		next:     make(chan struct{}, 1),
 		record:   state.Pass{Start: time.Now().UTC()},
 	}
 	p.stop, p.halt = context.WithCancelCause(stop)

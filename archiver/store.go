@@ -12,6 +12,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -61,12 +63,12 @@ type stored struct {
 }
 
 // transfer downloads one recording into a free place and describes it there.
-func (p *pass) transfer(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
-	src, err := p.ready(ctx, k.Recording)
+func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
+	p := t.pass
+	src, err := t.ready(ctx, k.Recording)
 	if err != nil {
 		return err
 	}
-	defer p.workers.Release(1)
 	body, err := src.body(ctx)
 	if err != nil {
 		return err
@@ -83,10 +85,7 @@ func (p *pass) transfer(ctx context.Context, k state.Key, e state.Entry, rec gen
 
 // store writes a body to its key and proves that it is there.
 func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, key string, body *body) (*stored, error) {
-	buf, err := p.buffers.get(ctx)
-	if err != nil {
-		return nil, err
-	}
+	buf := p.buffers.first()
 	defer p.buffers.put(buf)
 	n := storage.New{
 		Key:         key,
@@ -95,11 +94,23 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		Retention:   p.retention(e.DateCreated, time.Now()),
 	}
 	d := newDigest(p.in.Format)
-	filled, end, err := fill(body, buf)
+	filled, end, err := d.fill(body, buf)
 	if err != nil {
 		return nil, err
 	}
-	d.Write(buf[:filled])
+	if !end {
+		large, err := p.buffers.get(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer p.buffers.put(large)
+		copy(large, buf)
+		more := 0
+		if more, end, err = d.fill(body, large[filled:]); err != nil {
+			return nil, err
+		}
+		buf, filled = large, filled+more
+	}
 	if err := d.magic(); err != nil {
 		return nil, err
 	}
@@ -144,26 +155,44 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, e state.Entry, rec
 			}
 		}
 	}()
-	for filled, end := len(buf), false; ; {
-		if err := u.Part(ctx, buf[:filled]); err != nil {
-			return obj, "", err
-		}
-		if end {
-			break
-		}
-		if filled, end, err = fill(body, buf); err != nil {
-			return obj, "", err
-		}
-		d.Write(buf[:filled])
-		if filled == 0 {
-			break
-		}
+	if err = p.sendParts(ctx, u, d, body, buf); err != nil {
+		return obj, "", err
 	}
 	if suspect, err = p.judge(d, rec, e); err != nil {
 		return obj, "", err
 	}
 	obj, err = u.Complete(ctx)
 	return obj, suspect, err
+}
+
+// sendParts sends what is in buf, which is full, and the rest of the body. While a
+// second buffer is free, one part is sent as the next is read.
+func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d *digest, body io.Reader, buf []byte) error {
+	spare := p.buffers.spare()
+	if spare != nil {
+		defer p.buffers.putSpare(spare)
+	}
+	for filled, end := len(buf), false; filled > 0; {
+		var sending errgroup.Group
+		part := buf[:filled]
+		sending.Go(func() error { return u.Part(ctx, part) })
+		if end {
+			return sending.Wait()
+		}
+		var err error
+		if spare == nil {
+			if err = sending.Wait(); err != nil {
+				return err
+			}
+		} else {
+			buf, spare = spare, buf
+		}
+		filled, end, err = d.fill(body, buf)
+		if err = errors.Join(sending.Wait(), err); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // abortTimeout bounds the clean-up of an abandoned upload.
@@ -182,9 +211,10 @@ func (p *pass) abort(ctx context.Context, u *storage.Upload) bool {
 }
 
 // fill reads until the buffer is full or the body ends.
-func fill(r io.Reader, buf []byte) (n int, end bool, err error) {
+func (d *digest) fill(r io.Reader, buf []byte) (n int, end bool, err error) {
 	for n < len(buf) {
 		m, err := r.Read(buf[n:])
+		d.Write(buf[n : n+m])
 		n += m
 		if err == io.EOF {
 			return n, true, nil

@@ -189,23 +189,30 @@ func (p *pass) archive(ctx context.Context, k state.Key, e state.Entry) error {
 	if err != nil {
 		return err
 	}
-	var last error
 	for range tries {
-		pl, err := p.place(ctx, k, e)
-		if err != nil {
-			return err
+		if err = p.attempt(ctx, k, e, rec); !errors.Is(err, errAgain) {
+			break
 		}
-		if pl.found != nil {
-			err = p.adopt(ctx, k, e, rec, pl)
-		} else {
-			err = p.transfer(ctx, k, e, rec, pl)
-		}
-		if !errors.Is(err, errAgain) {
-			return err
-		}
-		last = err
 	}
-	return last
+	return err
+}
+
+// attempt looks for the recording's place, and adopts what is there or transfers
+// what is not.
+func (p *pass) attempt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording) error {
+	t, err := p.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer t.end()
+	pl, err := p.place(ctx, k, e)
+	if err != nil {
+		return err
+	}
+	if pl.found != nil {
+		return p.adopt(ctx, k, e, rec, pl)
+	}
+	return t.transfer(ctx, k, e, rec, pl)
 }
 
 // errAgain says that what an attempt began with is no longer so.

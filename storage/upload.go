@@ -80,7 +80,7 @@ func (u *Upload) Part(ctx context.Context, body []byte) error {
 	} else {
 		in.ChecksumCRC32 = base64CRC(crc32.ChecksumIEEE(body))
 	}
-	out, err := u.b.client.UploadPart(ctx, in)
+	out, err := u.b.client.UploadPart(ctx, in, unsigned())
 	if err != nil {
 		return u.b.fail(opPart, u.Key, err)
 	}

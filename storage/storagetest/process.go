@@ -39,7 +39,7 @@ func StartVersitygw() (*Server, error) {
 				return nil, nil, err
 			}
 		}
-		args = []string{"--quiet", "--port", address, "--region", s.Region, "posix", "--sidecar", meta, "--versioning-dir", versions, data}
+		args = []string{"--quiet", "--keep-alive", "--port", address, "--region", s.Region, "posix", "--sidecar", meta, "--versioning-dir", versions, data}
 		return args, []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}, nil
 	})
 }
