@@ -3,6 +3,9 @@ VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+KUSTOMIZE   := sigs.k8s.io/kustomize/kustomize/v5@v5.8.2
+VALIDATE    := sigs.k8s.io/kubectl-validate@v0.0.4
+OPERATOR    := github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 export GOBIN := $(CURDIR)/.tools
 
@@ -26,7 +29,7 @@ check: tools .tools/staticcheck ## what CI checks beside the tests
 release: .tools/nfpm ## archives and packages of this commit, in dist/
 	packaging/release dist
 
-packaging: build .tools/nfpm ## check units, container image and packages; as root, on Debian
+packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/crds ## check units, image, manifests, packages; as root, on Debian
 	.ci/install
 	.ci/packaging
 
@@ -43,6 +46,16 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 
 .tools/nfpm:
 	go install $(NFPM)
+
+.tools/kustomize:
+	go install $(KUSTOMIZE)
+
+.tools/kubectl-validate:
+	go install $(VALIDATE)
+
+.tools/crds: # the Prometheus operator's, for PodMonitor and PrometheusRule
+	module=$$(go mod download -json $(OPERATOR) | sed -n 's/.*"Dir": "\(.*\)",/\1/p') && \
+	install -D -m 0644 -t $@ "$$module"/example/prometheus-operator-crd/*_podmonitors.yaml "$$module"/example/prometheus-operator-crd/*_prometheusrules.yaml
 
 clean:
 	rm -rf bin dist .tools
