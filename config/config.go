@@ -48,11 +48,15 @@ type Organization struct {
 	LoginURL          string // likewise; default https://login.{Domain}
 	ClientID          string
 	ClientSecret      Secret
-	Grant             string // "authorization_code" (default) or "client_credentials"
-	DownloadAPI       string // "transcoding" (default) or "media"
-	Format            string // WAV, WEBM, WAV_ULAW, OGG_VORBIS, OGG_OPUS, MP3 or NONE; no default
-	PageSize          int    // 1 to 500; default 100
-	RequestsPerMinute int    // for one token, 1 to 3000; default 300
+	Grant             string       // "authorization_code" (default), "client_credentials" or "command"
+	RedirectURL       string       // as registered for the client; default http://127.0.0.1:8085/callback
+	TokenCommand      []string     // set exactly where Grant is command: a program and its arguments, which ps shows: no place for secrets
+	RosterFile        string       // absolute; empty: none. Never empty where Grant is command
+	Roster            []RosterUser // what RosterFile held when loaded
+	DownloadAPI       string       // "transcoding" (default) or "media"
+	Format            string       // WAV, WEBM, WAV_ULAW, OGG_VORBIS, OGG_OPUS, MP3 or NONE; no default
+	PageSize          int          // 1 to 500; default 100
+	RequestsPerMinute int          // for one token, 1 to 3000; default 300
 }
 
 // Storage is the bucket of the archive and how objects are written there.

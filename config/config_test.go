@@ -119,8 +119,8 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Organizations: []Organization{{
 			Name: "acme", Domain: "mypurecloud.ie", APIURL: "https://api.mypurecloud.ie", LoginURL: "https://login.mypurecloud.ie",
-			ClientID: "id", ClientSecret: NewSecret("hunter2"), Grant: "authorization_code", DownloadAPI: "transcoding",
-			Format: "WAV", PageSize: 100, RequestsPerMinute: 300,
+			ClientID: "id", ClientSecret: NewSecret("hunter2"), Grant: "authorization_code",
+			RedirectURL: "http://127.0.0.1:8085/callback", DownloadAPI: "transcoding", Format: "WAV", PageSize: 100, RequestsPerMinute: 300,
 		}},
 		Storage: Storage{
 			Region: "eu-west-1", Bucket: "recordings", Prefix: "genesys", Encryption: Encryption{Mode: "none"},
@@ -147,7 +147,10 @@ organizations:
     login_url: https://[::1]:8443
     client_id: "12345"
     client_secret_file: acme.secret
-    grant: client_credentials
+    grant: command
+    redirect_url: https://archive.example.com/login/
+    token_command: [bin/broker, "--page=${PAGE}", ""]
+    roster_file: acme.csv
     download_api: media
     format: OGG_OPUS
     page_size: ${PAGE}
@@ -189,6 +192,7 @@ func loadFull(t testing.TB) (*Config, string) {
 	t.Helper()
 	dir := folder(t, map[string]string{
 		"archiverd.yaml": full, "heartbeat": "https://ping.example.com/0c1e\n", "acme.secret": "from the configuration's folder", "roots.pem": testRoot(t),
+		"acme.csv": "anna,anna@example.com\n",
 		"seal.key": base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")) + "\n",
 	})
 	credentials := folder(t, map[string]string{"acme.secret": "from systemd\r\n"})
@@ -207,12 +211,13 @@ func TestFull(t *testing.T) {
 	want := &Config{
 		Organizations: []Organization{{
 			Name: "acme", Domain: "mypurecloud.ie", APIURL: "http://127.0.0.1:8080/replica", LoginURL: "https://[::1]:8443",
-			ClientID: "12345", ClientSecret: NewSecret("from systemd"), Grant: "client_credentials", DownloadAPI: "media",
-			Format: "OGG_OPUS", PageSize: 25, RequestsPerMinute: 60,
+			ClientID: "12345", ClientSecret: NewSecret("from systemd"), Grant: "command",
+			RedirectURL: "https://archive.example.com/login/", TokenCommand: []string{filepath.Join(dir, "bin/broker"), "--page=25", ""},
+			RosterFile: filepath.Join(dir, "acme.csv"), Roster: []RosterUser{{"anna", "anna@example.com"}}, DownloadAPI: "media", Format: "OGG_OPUS", PageSize: 25, RequestsPerMinute: 60,
 		}, {
 			Name: "beta-2", Domain: "usw2.pure.cloud", APIURL: "https://api.usw2.pure.cloud", LoginURL: "https://login.usw2.pure.cloud",
-			ClientID: "id", ClientSecret: NewSecret("a: [b"), Grant: "authorization_code", DownloadAPI: "transcoding",
-			Format: "NONE", PageSize: 100, RequestsPerMinute: 300,
+			ClientID: "id", ClientSecret: NewSecret("a: [b"), Grant: "authorization_code",
+			RedirectURL: "http://127.0.0.1:8085/callback", DownloadAPI: "transcoding", Format: "NONE", PageSize: 100, RequestsPerMinute: 300,
 		}},
 		Storage: Storage{
 			Endpoint: "https://minio.internal:9000", Region: "garage", Bucket: "Recordings.2", Prefix: "archive/genesys=1",

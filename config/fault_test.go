@@ -135,6 +135,19 @@ func TestFaults(t *testing.T) {
 			"4:14: organizations[0].api_url: want a URL such as https://host or http://host:9000/base, without user, query or fragment",
 			"5:16: organizations[0].login_url: want a URL such as https://host or http://host:9000/base, without user, query or fragment",
 		}},
+		{"command without its keys", replaced("format: WAV", "format: WAV\n    grant: command"), []string{
+			"2:5: organizations[0].roster_file: missing; want the path of a CSV file with the ids and e-mail addresses of the users whose inboxes are archived",
+			"2:5: organizations[0].token_command: missing; want a list of a program and its arguments, which is run with a user id and prints that user's token",
+		}},
+		{"command keys without it", replaced("format: WAV", "format: WAV\n    token_command: [broker]\n    roster_file: x"), []string{
+			"7:20: organizations[0].token_command: has no effect with grant authorization_code; set grant: command or remove it",
+			"8:18: organizations[0].roster_file: cannot read the roster: no such file or directory; a relative path begins beside the configuration file",
+		}},
+		{"command of other types", replaced("format: WAV", "format: WAV\n    grant: comand\n    token_command: [broker, 7]\n    redirect_url: 127.0.0.1:8085"), []string{
+			`7:12: organizations[0].grant: want one of authorization_code, client_credentials, command, got "comand"`,
+			"8:29: organizations[0].token_command[1]: want text, got a number; put it in quotes",
+			"9:19: organizations[0].redirect_url: want a redirect URL such as https://host or http://host:9000/base, without user, query or fragment",
+		}},
 		{"one URL alone", replaced("domain: mypurecloud.ie", "api_url: http://localhost"), []string{
 			"2:5: organizations[0].domain: missing; want the bare domain of the region such as mypurecloud.ie, usw2.pure.cloud, or both api_url and login_url"}},
 		{"one name twice", replaced("storage:", "  - {name: acme, domain: mypurecloud.de, client_id: a, client_secret: b, format: MP3}\nstorage:"),

@@ -79,11 +79,47 @@ func (o *Organization) decode(s *section) {
 	o.hosts(s)
 	o.ClientID = read(s.need("client_id"), "", matching("the id of the OAuth client, without spaces", `\S+`))
 	o.ClientSecret = s.secret("client_secret", true)
-	o.Grant = read(s.get("grant"), "authorization_code", oneOf("authorization_code", "client_credentials"))
+	o.Grant = read(s.get("grant"), "authorization_code", oneOf("authorization_code", "client_credentials", "command"))
+	o.RedirectURL = read(s.get("redirect_url"), "http://127.0.0.1:8085/callback", redirect())
+	o.command(s)
+	o.roster(s)
 	o.DownloadAPI = read(s.get("download_api"), "transcoding", oneOf("transcoding", "media"))
 	o.Format = read(s.need("format"), "", oneOf("WAV", "WEBM", "WAV_ULAW", "OGG_VORBIS", "OGG_OPUS", "MP3", "NONE"))
 	o.PageSize = read(s.get("page_size"), 100, between(1, 500))
 	o.RequestsPerMinute = read(s.get("requests_per_minute"), 300, between(1, 3000))
+}
+
+// command decodes the program that gives tokens. A relative path begins beside the file; a bare name is looked up in PATH.
+func (o *Organization) command(s *section) {
+	v := s.get("token_command")
+	for _, word := range v.list("a list of a program and its arguments") {
+		o.TokenCommand = append(o.TokenCommand, read(word, "", anyText("text")))
+	}
+	switch {
+	case s.broken || v.faulty() || s.get("grant").faulty():
+	case o.Grant == "command" && (len(o.TokenCommand) == 0 || o.TokenCommand[0] == ""):
+		v.fault("missing; want a list of a program and its arguments, which is run with a user id and prints that user's token")
+	case o.Grant != "command" && len(o.TokenCommand) > 0:
+		v.fault("has no effect with grant %s; set grant: command or remove it", o.Grant)
+	case len(o.TokenCommand) > 0 && strings.Contains(o.TokenCommand[0], "/"):
+		o.TokenCommand[0] = s.beside(o.TokenCommand[0])
+	}
+}
+
+// roster decodes who should be covered. With a token command nothing else says whose inboxes there are.
+func (o *Organization) roster(s *section) {
+	v := s.get("roster_file")
+	name := read(v, "", anyText("the path of a CSV file"))
+	switch {
+	case name != "":
+		o.RosterFile = s.beside(name)
+		var err error
+		if o.Roster, err = ReadRoster(o.RosterFile); err != nil {
+			v.fault("%v", err)
+		}
+	case o.Grant == "command" && !s.broken && !v.faulty():
+		v.fault("missing; want the path of a CSV file with the ids and e-mail addresses of the users whose inboxes are archived")
+	}
 }
 
 // hosts decodes the domain and the URLs that default to its hosts.

@@ -179,6 +179,16 @@ func address(want string) rule[string] {
 	return rule[string]{want + " such as https://host or http://host:9000/base, without user, query or fragment", text, true, parseAddress}
 }
 
+// redirect accepts the URL that a login comes back to, byte for byte: Genesys compares it with the registered one.
+func redirect() rule[string] {
+	r := address("a redirect URL")
+	r.parse = func(s string) (string, bool) {
+		_, ok := parseAddress(s)
+		return s, ok && s != ""
+	}
+	return r
+}
+
 func parseAddress(s string) (string, bool) {
 	if s == "" {
 		return "", true

@@ -20,65 +20,55 @@ import (
 // wait, because a reply that nobody reads costs the user a login.
 const exchangeTimeout = 30 * time.Second
 
-// exchange gets a new token from the login host: with client credentials, or with the current refresh token. All its errors are *Error.
-func (t *Tokens) exchange(ctx context.Context) (Token, error) {
+// loginHost is the login service as the organization's client sees it.
+type loginHost struct {
+	url, clientID, clientSecret string
+	transport                   http.RoundTripper
+	sender                      *sender
+}
+
+// oauth is x/oauth2's view of it: the client is confidential, and proves itself by Basic.
+func (h loginHost) oauth() *oauth2.Config {
+	base := strings.TrimRight(h.url, "/")
+	return &oauth2.Config{ClientID: h.clientID, ClientSecret: h.clientSecret, Endpoint: oauth2.Endpoint{
+		AuthURL: base + "/oauth/authorize", TokenURL: base + "/oauth/token", AuthStyle: oauth2.AuthStyleInHeader,
+	}}
+}
+
+func (h loginHost) withClient(ctx context.Context) (*oauth2.Token, error) {
+	o := h.oauth()
+	c := clientcredentials.Config{ClientID: o.ClientID, ClientSecret: o.ClientSecret, TokenURL: o.Endpoint.TokenURL, AuthStyle: o.Endpoint.AuthStyle}
+	return c.Token(ctx)
+}
+
+// withRefresh keeps the old refresh token where the reply has none.
+func (h loginHost) withRefresh(refresh string) func(context.Context) (*oauth2.Token, error) {
+	return func(ctx context.Context) (*oauth2.Token, error) {
+		return h.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
+	}
+}
+
+// exchange gets a new token by one request of get's. The secrets are those that it sends, beside the client's. All its errors are *Error.
+func (h loginHost) exchange(ctx context.Context, get func(context.Context) (*oauth2.Token, error), secrets ...string) (Token, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 	defer cancel()
-	trip := &tokenTrip{next: t.o.Transport, sender: t.sender}
+	trip := &tokenTrip{next: h.transport, sender: h.sender}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{
 		Transport:     trip,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	})
-	got, err := t.source(ctx).Token()
+	got, err := get(ctx)
 	if err != nil && ctx.Err() != nil {
 		err = fmt.Errorf("no reply within %v", exchangeTimeout)
 	}
 	if err != nil {
-		return Token{}, t.exchangeError(trip, err)
+		return Token{}, trip.failure(err, append(secrets, h.clientSecret))
 	}
-	n := Token{Access: got.AccessToken, Refresh: got.RefreshToken, Expiry: got.Expiry, Confirmed: !t.ofUser()}
+	n := Token{Access: got.AccessToken, Refresh: got.RefreshToken, Expiry: got.Expiry}
 	if n.Expiry.IsZero() {
 		n.Expiry = time.Now().Add(unknownLife)
 	}
 	return n, nil
-}
-
-// source is x/oauth2's side of the exchange. With the authorization code grant it keeps the old refresh token where the
-// reply has none.
-func (t *Tokens) source(ctx context.Context) oauth2.TokenSource {
-	tokenURL := strings.TrimRight(t.o.LoginURL, "/") + "/oauth/token"
-	if !t.ofUser() {
-		c := clientcredentials.Config{ClientID: t.o.ClientID, ClientSecret: t.o.ClientSecret, TokenURL: tokenURL, AuthStyle: oauth2.AuthStyleInHeader}
-		return c.TokenSource(ctx)
-	}
-	c := oauth2.Config{
-		ClientID: t.o.ClientID, ClientSecret: t.o.ClientSecret,
-		Endpoint: oauth2.Endpoint{TokenURL: tokenURL, AuthStyle: oauth2.AuthStyleInHeader},
-	}
-	return c.TokenSource(ctx, &oauth2.Token{RefreshToken: t.current.Refresh})
-}
-
-// exchangeError tells what went wrong by what the trip saw: x/oauth2's own texts quote the reply.
-func (t *Tokens) exchangeError(trip *tokenTrip, err error) *Error {
-	secrets := t.secrets(Token{})
-	if trip.status == 0 {
-		return &Error{Op: opToken, Err: bare(err, secrets...)}
-	}
-	e := replyError(opToken, trip.status, trip.header, nil)
-	e.Code, e.Message = trip.code, trip.message
-	for _, s := range secrets {
-		e.Code, e.Message = redact(e.Code, s), redact(e.Message, s)
-	}
-	e.Parsed = trip.code != ""
-	switch {
-	case trip.readErr != nil:
-		e.Err = bare(trip.readErr, secrets...)
-	case t.ofUser() && trip.code == "invalid_grant":
-		e.Err = ErrNeedsLogin
-	case e.Status/100 == 2 && trip.code == "":
-		e.Err = errors.New("the reply holds no access token")
-	}
-	return e
 }
 
 // tokenTrip is the transport of one exchange. It sees what x/oauth2 does not tell (headers, the budget's business), and hands
@@ -113,6 +103,33 @@ func (t *tokenTrip) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(plain)), int64(len(plain))
 	return resp, nil
 }
+
+// failure tells what went wrong by what the trip saw: x/oauth2's own texts quote the reply.
+func (t *tokenTrip) failure(err error, secrets []string) *Error {
+	if t.status == 0 {
+		return &Error{Op: opToken, Err: bare(err, secrets...)}
+	}
+	e := replyError(opToken, t.status, t.header, nil)
+	e.Code, e.Message = t.code, t.message
+	for _, s := range secrets {
+		e.Code, e.Message = redact(e.Code, s), redact(e.Message, s)
+	}
+	e.Parsed = t.code != ""
+	switch {
+	case t.readErr != nil:
+		e.Err = bare(t.readErr, secrets...)
+	case t.code == "invalid_grant":
+		e.Err = ErrNeedsLogin
+	case t.code == "invalid_client":
+		e.Err = errWrongClient
+	case e.Status/100 == 2 && t.code == "":
+		e.Err = errors.New("the reply holds no access token")
+	}
+	return e
+}
+
+// errWrongClient is how a secret shows that was replaced in Genesys Cloud while archiverd runs.
+const errWrongClient = permanent("the client's id or secret is not, or no longer, the one in Genesys Cloud: put the new one into the configuration and reload archiverd")
 
 // plain is body with those fields alone that are what they should be. Genesys documents the members error, description and
 // error_description of a refusal.

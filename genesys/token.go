@@ -31,17 +31,19 @@ type TokenStore interface {
 	SaveToken(Token) error     // durable once it returns nil
 }
 
-// Grants, as Genesys names them.
+// Grants: the first two as Genesys names them.
 const (
 	GrantClientCredentials = "client_credentials"
 	GrantAuthorizationCode = "authorization_code"
+	GrantCommand           = "command" // a program gives the token of a user, by whatever grant
 )
 
 // TokensOptions says whose tokens these are and where they come from.
 type TokensOptions struct {
 	LoginURL, ClientID, ClientSecret string
-	Grant                            string // GrantClientCredentials or GrantAuthorizationCode
-	UserID                           string // with GrantAuthorizationCode: whose inbox it is
+	Grant                            string
+	UserID                           string  // whose inbox it is; "" with GrantClientCredentials
+	Command                          Command // with GrantCommand
 	Store                            TokenStore
 	Transport                        http.RoundTripper
 }

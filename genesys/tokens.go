@@ -27,15 +27,17 @@ const (
 //  3. GET users/me with it.       As after 2.
 //  4. SaveToken, Confirmed.       The next process uses the token as it is.
 //
-// Client credentials stand for no user: their token is saved Confirmed, and that is all.
+// Client credentials stand for no user: their token is saved Confirmed, and that is all. A token command takes the place of
+// step 1; it spends nothing, so the caller's context counts.
 type Tokens struct {
 	o         TokensOptions
 	sender    *sender
 	turn      chan struct{} // held by who reads or changes the fields below
 	current   Token
-	unsaved   bool   // current comes from a renewal, and SaveToken failed: it must not be used yet, nor be forgotten
-	asked     bool   // users/me refused to answer for current
-	wrong     error  // users/me named another user
+	unsaved   bool  // current comes from a renewal, and SaveToken failed: it must not be used yet, nor be forgotten
+	asked     bool  // users/me refused to answer for current
+	barred    error // why current must not be used: users/me named another user, or the token command failed
+	since     time.Time
 	spent     string // the refresh token that was answered with invalid_grant,
 	needed    error  // and that answer
 	confirmed atomic.Bool
@@ -51,7 +53,7 @@ func NewTokens(o TokensOptions) *Tokens {
 // Format prints nothing of the tokens, whatever the verb.
 func (t *Tokens) Format(s fmt.State, _ rune) { io.WriteString(s, "tokens "+redacted) }
 
-func (t *Tokens) ofUser() bool { return t.o.Grant == GrantAuthorizationCode }
+func (t *Tokens) ofUser() bool { return t.o.Grant != GrantClientCredentials }
 
 // Confirmed reports whether users/me named the inbox's user since the last renewal; with client credentials it is always
 // true. It is false before the first call of the Client, and stays false where users/me answers 403: the token is
@@ -71,8 +73,8 @@ func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
 		return "", &Error{Op: opToken, Err: ctx.Err()}
 	}
 	for {
-		if t.wrong != nil {
-			return "", t.wrong
+		if err := t.bar(); err != nil {
+			return "", err
 		}
 		renewed, err := t.provide(ctx, rejected)
 		if err != nil {
@@ -99,15 +101,47 @@ func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, er
 	if t.usable(rejected) {
 		return false, nil
 	}
-	saved, err := t.o.Store.LoadToken()
+	saved, err := t.load()
 	if err != nil {
-		return false, &Error{Op: opToken, Err: fmt.Errorf("load token: %w", bare(err, t.secrets(saved)...))}
+		return false, err
 	}
 	t.adopt(saved)
 	if t.usable(rejected) {
 		return false, nil
 	}
 	return true, t.renew(ctx)
+}
+
+// bar tells why there is no token for now. A login ends it by storing another one; a token command is tried again, but not
+// by each of the many requests that wait for a token.
+func (t *Tokens) bar() error {
+	switch {
+	case t.barred == nil:
+		return nil
+	case t.o.Grant == GrantCommand:
+		if time.Since(t.since) < commandPause {
+			return t.barred
+		}
+	default:
+		saved, err := t.load()
+		if err != nil {
+			return err
+		}
+		if saved.Access == t.current.Access && saved.Refresh == t.current.Refresh {
+			return t.barred
+		}
+		t.adopt(saved)
+	}
+	t.barred = nil
+	return nil
+}
+
+func (t *Tokens) load() (Token, error) {
+	saved, err := t.o.Store.LoadToken()
+	if err != nil {
+		return saved, &Error{Op: opToken, Err: fmt.Errorf("load token: %w", bare(err, t.secrets(saved)...))}
+	}
+	return saved, nil
 }
 
 func (t *Tokens) usable(rejected string) bool {
@@ -128,27 +162,44 @@ func (t *Tokens) secrets(n Token) []string {
 
 // renew gets a new token and saves it.
 func (t *Tokens) renew(ctx context.Context) error {
-	if t.ofUser() {
-		if t.current.Refresh == "" {
-			return &Error{Op: opToken, Message: "no refresh token", Err: ErrNeedsLogin}
-		}
-		if t.current.Refresh == t.spent {
-			return t.needed
-		}
-	}
-	if err := t.sender.budget.take(ctx, 0); err != nil {
-		return &Error{Op: opToken, Err: err}
-	}
-	n, err := t.exchange(ctx)
+	n, err := t.obtain(ctx)
 	if err != nil {
-		if errors.Is(err, ErrNeedsLogin) {
-			t.spent, t.needed = t.current.Refresh, err
-		}
 		return err
 	}
+	n.Confirmed = !t.ofUser()
 	t.adopt(n)
 	t.unsaved = true
 	return t.save(n)
+}
+
+// obtain gets a new token in the way of the grant.
+func (t *Tokens) obtain(ctx context.Context) (Token, error) {
+	if t.o.Grant == GrantCommand {
+		n, err := t.o.Command.run(ctx, t.o.UserID, t.secrets(Token{}))
+		if err != nil && ctx.Err() == nil {
+			t.barred, t.since = err, time.Now()
+		}
+		return n, err
+	}
+	refresh := t.current.Refresh
+	if t.ofUser() && refresh == "" {
+		return Token{}, &Error{Op: opToken, Message: "no refresh token", Err: ErrNeedsLogin}
+	}
+	if t.ofUser() && refresh == t.spent {
+		return Token{}, t.needed
+	}
+	if err := t.sender.budget.take(ctx, 0); err != nil {
+		return Token{}, &Error{Op: opToken, Err: err}
+	}
+	host := loginHost{t.o.LoginURL, t.o.ClientID, t.o.ClientSecret, t.o.Transport, t.sender}
+	if !t.ofUser() {
+		return host.exchange(ctx, host.withClient, t.secrets(Token{})...)
+	}
+	n, err := host.exchange(ctx, host.withRefresh(refresh), t.secrets(Token{})...)
+	if errors.Is(err, ErrNeedsLogin) {
+		t.spent, t.needed = refresh, err
+	}
+	return n, err
 }
 
 // save makes n durable. Where it fails, the token stays in memory, unused, and the next call saves it first.
@@ -181,7 +232,12 @@ func (t *Tokens) confirm(ctx context.Context) error {
 	if u.ID != t.o.UserID {
 		e := r.unusable(meCall.op, ErrWrongUser)
 		e.Message = printable(fmt.Sprintf("user %s instead of %s", u.ID, t.o.UserID), 500)
-		t.wrong = e
+		t.barred, t.since = e, time.Now()
+		if t.o.Grant == GrantCommand { // the next try is not to begin with this one
+			if err := t.forget(); err != nil {
+				return err
+			}
+		}
 		return e
 	}
 	n := t.current
@@ -191,4 +247,10 @@ func (t *Tokens) confirm(ctx context.Context) error {
 	}
 	t.adopt(n)
 	return nil
+}
+
+// forget drops a token of which nothing can come.
+func (t *Tokens) forget() error {
+	t.adopt(Token{})
+	return t.save(Token{})
 }

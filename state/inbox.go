@@ -37,6 +37,8 @@ type Inbox struct {
 	// Rebuilt: the inbox's entries were made from the archive, and no reconcile has
 	// found them right since. Until one has, nothing is deleted from the inbox.
 	Rebuilt bool `json:"rebuilt,omitempty"`
+	// LoggedOut: a person has said that the inbox is to be left alone until its user logs in again.
+	LoggedOut bool `json:"logged_out,omitempty"`
 }
 
 // Totals count what has happened to an inbox's recordings since the ledger was

@@ -330,7 +330,7 @@ func TestInbox(t *testing.T) {
 		Org: "acme", ID: "u1", Name: "n", Email: "e", Condition: "c", Reason: "r",
 		Counts: map[State]int64{StateArchived: 1}, Bytes: 1000, LastPass: &Pass{Start: testTime},
 		AddedAt: testTime, LastSuccess: testTime.Add(1), NotBefore: testTime.Add(2),
-		OwnerClaimed: true, AcceptGone: true,
+		OwnerClaimed: true, AcceptGone: true, LoggedOut: true,
 	}
 	must(t, l.EditInbox("acme", "u1", func(in *Inbox) {
 		if in.Org != "acme" || in.ID != "u1" || in.LastPass == nil || in.Bytes != 1000 {

@@ -58,7 +58,7 @@ another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newDoctor(a), newConfig(a),
+		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newDoctor(a), newConfig(a),
 		newVersion(a), newMan(),
 	)
 	own(root)

@@ -234,7 +234,7 @@ func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
 		if only.org != "" && only.org != o.Name {
 			continue
 		}
-		listed, err := knownInboxes(f.ledger, o)
+		listed, err := knownInboxes(f.ledger, o, f.log)
 		if err != nil {
 			return nil, err
 		}
@@ -269,20 +269,7 @@ func (f *fleet) inbox(org string, i state.Inbox) archiver.Inbox {
 }
 
 func noSuchInbox(only selection) error {
-	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd status lists those there are", only.org, only.inbox))
-}
-
-// knownInboxes are those in the ledger. The client's own inbox needs nobody's login,
-// so it is entered here.
-func knownInboxes(l *state.Ledger, o config.Organization) ([]state.Inbox, error) {
-	if o.Grant == genesys.GrantClientCredentials {
-		if err := l.EditInbox(o.Name, clientInbox, func(*state.Inbox) {}); err != nil {
-			return nil, err
-		}
-		i, err := l.Inbox(o.Name, clientInbox)
-		return []state.Inbox{i}, err
-	}
-	return l.Inboxes(o.Name)
+	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd inboxes lists those there are", only.org, only.inbox))
 }
 
 // hosts are how one organization is reached.
@@ -341,6 +328,7 @@ func (h *hosts) client(known state.Inbox, store genesys.TokenStore, budget *gene
 		ClientSecret: h.org.ClientSecret.Reveal(),
 		Grant:        h.org.Grant,
 		UserID:       known.ID,
+		Command:      genesys.Command{Argv: h.org.TokenCommand},
 		Store:        store,
 		Transport:    h.api,
 	})
@@ -376,6 +364,14 @@ func (s tokenStore) LoadToken() (genesys.Token, error) {
 	return genesys.Token(t), err
 }
 
+// SaveToken stores nothing for an inbox that was logged out while its last pass went on.
 func (s tokenStore) SaveToken(t genesys.Token) error {
+	i, err := s.ledger.Inbox(s.org, s.inbox)
+	if err == nil && i.LoggedOut {
+		err = errors.New("the inbox was logged out meanwhile")
+	}
+	if err != nil {
+		return err
+	}
 	return s.ledger.SetToken(s.org, s.inbox, state.Token(t))
 }

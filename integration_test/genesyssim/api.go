@@ -27,6 +27,7 @@ const (
 	opTranscoding = "get_userrecording_transcoding"
 	opMe          = "get_users_me"
 	opToken       = "oauth_token"
+	opAuthorize   = "oauth_authorize"
 	opLink        = "media_link"
 )
 

@@ -43,17 +43,20 @@ const (
 
 // Options are how the simulated organization behaves. The zero value is a plain one. Configure changes them while it runs.
 type Options struct {
+	ClientID, ClientSecret string // default: "client", "secret"
+
 	// Read by New only.
-	ClientID, ClientSecret string                       // default: "client", "secret"
-	BasePath               string                       // of the API, as behind a gateway: "/genesys"
-	TLS                    bool                         // serve https; CertificatePEM is what to trust
-	Listen                 func() (net.Listener, error) // three times; default: a free port on loopback
+	BasePath string                       // of the API, as behind a gateway: "/genesys"
+	TLS      bool                         // serve https; CertificatePEM is what to trust
+	Listen   func() (net.Listener, error) // three times; default: a free port on loopback
 
 	Now      func() time.Time // default: time.Now
 	DateSkew time.Duration    // added to every Date header
 
 	AccessTokenLife time.Duration // default: 24 h
 	NoRefreshTokens bool          // as while an inactivity timeout is set
+	RedirectURI     string        // registered for the client: logins lead nowhere else
+	RefuseLogin     bool          // the user does not agree to the client
 	Scopes          []string      // of the client; nil: all
 	RefuseMe        bool          // users/me: 403
 	RefuseClient    bool          // recordings with client credentials: 403

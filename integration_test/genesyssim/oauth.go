@@ -3,9 +3,11 @@ package genesyssim
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"maps"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -75,6 +77,15 @@ func (i *Inbox) RevokeAccess() {
 	}
 }
 
+// Secrets are all tokens and codes there ever were: nothing that people read may hold one.
+func (c *Cloud) Secrets() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := slices.Collect(maps.Keys(c.access))
+	all = slices.AppendSeq(all, maps.Keys(c.refresh))
+	return slices.AppendSeq(all, maps.Keys(c.codes))
+}
+
 func (i *Inbox) newRefresh() string {
 	token := newToken()
 	i.cloud.refresh[token] = &refreshToken{inbox: i}
@@ -89,8 +100,50 @@ func (i *Inbox) newAccess(life time.Duration) string {
 
 func newToken() string { return newID() + newID() }
 
+// UserCookie is how the login page knows the user of a browser: its value is the inbox's id. Real browsers have a session.
+const UserCookie = "user"
+
+// authorize is the login page of a user who agrees: back to the client with a code.
+func (x *call) authorize() reply {
+	redirect, err := url.Parse(x.query.Get("redirect_uri"))
+	if err != nil || x.query.Get("client_id") != x.o.ClientID || x.query.Get("response_type") != "code" || x.query.Get("redirect_uri") != x.o.RedirectURI {
+		return oauthError(http.StatusBadRequest, "invalid_request", "no such client, or not its redirect")
+	}
+	if m := x.query.Get("code_challenge_method"); m != "S256" && x.query.Get("code_challenge") != "" {
+		return oauthError(http.StatusBadRequest, "invalid_request", "the challenge is not S256")
+	}
+	q := url.Values{"state": {x.query.Get("state")}}
+	switch {
+	case x.inbox == nil:
+		return oauthError(http.StatusUnauthorized, "login_required", "nobody is logged in to this browser")
+	case x.o.RefuseLogin:
+		q.Set("error", "access_denied")
+		q.Set("error_description", "The user did not agree.")
+	default:
+		q.Set("code", x.inbox.IssueCode(Code{RedirectURI: x.query.Get("redirect_uri"), Challenge: x.query.Get("code_challenge")}))
+	}
+	redirect.RawQuery = q.Encode()
+	return reply{status: http.StatusFound, header: http.Header{"Location": {redirect.String()}}}
+}
+
+func (x *call) serveAuthorize(w http.ResponseWriter) {
+	x.op = opAuthorize
+	if cookie, err := x.r.Cookie(UserCookie); err == nil {
+		x.c.mu.Lock()
+		x.inbox = x.c.inboxes[cookie.Value]
+		x.c.mu.Unlock()
+	}
+	w, done := x.begin(w, "browser")
+	defer done()
+	x.underFault(w, func(w http.ResponseWriter) { x.authorize().send(w) })
+}
+
 func (c *Cloud) serveLogin(w http.ResponseWriter, r *http.Request) {
 	x := c.newCall(w, r)
+	if r.Method == http.MethodGet && r.URL.Path == "/oauth/authorize" {
+		x.serveAuthorize(w)
+		return
+	}
 	if r.Method != http.MethodPost || r.URL.Path != "/oauth/token" {
 		c.violate("%s %s: the login service has no such operation", r.Method, r.URL.Path)
 		noSuchPath().send(w)

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+// knownInboxes are those of an organization that a run passes over. The client's own inbox needs nobody's login, and those
+// of a token command come from the roster: they are entered here.
+func knownInboxes(l *state.Ledger, o config.Organization, log *slog.Logger) ([]state.Inbox, error) {
+	var roster map[string]string
+	switch o.Grant {
+	case genesys.GrantClientCredentials:
+		roster = map[string]string{clientInbox: ""}
+	case genesys.GrantCommand:
+		roster = rosterNow(o, log)
+	}
+	known, err := l.Inboxes(o.Name)
+	if err != nil || roster == nil {
+		return slices.DeleteFunc(known, func(i state.Inbox) bool { return i.LoggedOut }), err
+	}
+	if err := enterRoster(l, o.Name, known, roster); err != nil {
+		return nil, err
+	}
+	known, err = l.Inboxes(o.Name)
+	return slices.DeleteFunc(known, func(i state.Inbox) bool { _, expected := roster[i.ID]; return !expected }), err
+}
+
+// enterRoster makes the ledger know everyone on the roster, with the address given there.
+func enterRoster(l *state.Ledger, org string, known []state.Inbox, roster map[string]string) error {
+	entered := map[string]string{}
+	for _, i := range known {
+		entered[i.ID] = i.Email
+	}
+	for id, email := range roster {
+		if have, ok := entered[id]; ok && have == email {
+			continue
+		}
+		if err := l.EditInbox(org, id, func(i *state.Inbox) { i.Email = email }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rosterNow is the e-mail address of every user of the roster by id; nil where none is configured. It is read anew, since
+// people come and go while a service runs. A faulty one is refused, and the one read with the configuration stays.
+func rosterNow(o config.Organization, log *slog.Logger) map[string]string {
+	if o.RosterFile == "" {
+		return nil
+	}
+	users, err := config.ReadRoster(o.RosterFile)
+	if err != nil {
+		log.Error("the roster is not used; the one read before stays", "org", o.Name, "file", o.RosterFile, "error", err)
+		users = o.Roster
+	}
+	emails := make(map[string]string, len(users))
+	for _, u := range users {
+		emails[u.ID] = u.Email
+	}
+	return emails
+}
+
+// organization is the one named, or the only one.
+func organization(c *config.Config, name string) (config.Organization, error) {
+	if name == "" && len(c.Organizations) == 1 {
+		return c.Organizations[0], nil
+	}
+	var names []string
+	for _, o := range c.Organizations {
+		if o.Name == name {
+			return o, nil
+		}
+		names = append(names, o.Name)
+	}
+	return config.Organization{}, fail(exitUsage, fmt.Errorf("--org %q: want one of %q", name, names))
+}
+
+// loginOrganization is organization for what a user's login is about.
+func loginOrganization(c *config.Config, name string) (config.Organization, error) {
+	o, err := organization(c, name)
+	if err != nil {
+		return o, err
+	}
+	switch o.Grant {
+	case genesys.GrantClientCredentials:
+		err = fmt.Errorf("organization %s has grant: client_credentials: its one inbox is the client's, nobody logs in or out", o.Name)
+	case genesys.GrantCommand:
+		err = fmt.Errorf("organization %s has grant: command: whose inboxes are archived is for its roster to say, %s", o.Name, o.RosterFile)
+	}
+	return o, fail(exitUsage, err)
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/state"
+)
+
+type loginFlags struct {
+	org, inbox, from string
+	noBrowser        bool
+	timeout          time.Duration
+}
+
+func newLogin(a *app) *cobra.Command {
+	var f loginFlags
+	c := &cobra.Command{
+		Use:   "login",
+		Short: "Authorize a user's inbox",
+		Long: `Authorizes one user's inbox: that of whoever logs in to Genesys Cloud at the printed
+address. The answer comes back to the configured redirect_url, where archiverd
+listens meanwhile; with --no-browser the user may be anywhere, and the address that
+the browser ends at is pasted here instead. A second login of the same user replaces
+the first. With --inbox, nobody else's login is taken.
+
+--import takes a refresh token of the organization's client from a file or from
+stdin. It is spent by that: it is good for nothing else afterwards.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if f.from != "" && f.from != "-" && a.daemon == nil { // to the service it comes as stdin
+				token, err := os.Open(f.from)
+				if err != nil {
+					return fail(exitUsage, fmt.Errorf("read the refresh token: %w", err))
+				}
+				defer token.Close()
+				a.stdin = token
+			}
+			return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error { return a.login(c, l, f) })
+		},
+	}
+	c.Flags().StringVar(&f.org, "org", "", "the organization, by its configured `name`; needed where there are several")
+	c.Flags().StringVar(&f.inbox, "inbox", "", "take the login of this user `id` alone")
+	c.Flags().BoolVar(&f.noBrowser, "no-browser", false, "open and listen to nothing; read the address that the login ended at from stdin")
+	c.Flags().StringVar(&f.from, "import", "", "take a refresh token from this `file`, - for stdin")
+	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the user")
+	c.MarkFlagsMutuallyExclusive("no-browser", "import")
+	return c
+}
+
+func (a *app) login(c *config.Config, l *state.Ledger, f loginFlags) error {
+	o, err := loginOrganization(c, f.org)
+	if err != nil {
+		return err
+	}
+	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	e := &enrolment{org: o, want: f.inbox, ledger: l, login: genesys.NewLogin(genesys.LoginOptions{
+		APIURL: o.APIURL, LoginURL: o.LoginURL, ClientID: o.ClientID, ClientSecret: o.ClientSecret.Reveal(),
+		RedirectURL: o.RedirectURL, Transport: transport, UserAgent: userAgent(),
+	})}
+	ctx, cancel := context.WithTimeoutCause(a.stop, f.timeout, fmt.Errorf("nobody logged in within %v", f.timeout))
+	defer cancel()
+	switch {
+	case f.from != "":
+		err = a.imported(ctx, e)
+	case f.noBrowser:
+		err = a.pasted(ctx, e)
+	default:
+		err = a.redirected(ctx, e)
+	}
+	if err != nil {
+		return loginFailure(err)
+	}
+	if listed := rosterNow(o, a.logger(c.Log, a.stderr)); listed != nil {
+		if _, ok := listed[e.user.ID]; !ok {
+			fmt.Fprintf(a.stderr, "The roster %s does not name this user.\n", o.RosterFile)
+		}
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s/%s: %s\n", o.Name, cell(e.user.ID), e.result())
+	return err
+}
+
+// redirected waits for the redirect to come to this machine.
+func (a *app) redirected(ctx context.Context, e *enrolment) error {
+	l, err := listenForRedirect(e.org.RedirectURL)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	address := e.login.URL()
+	fmt.Fprintf(a.stderr, "Log in as the user whose recordings are to be archived:\n\n%s\n\nWaiting at %s …\n", address, e.org.RedirectURL)
+	if isTerminal(a.stderr) {
+		openBrowser(address)
+	}
+	return l.serve(ctx, func(answer url.Values) (string, error) {
+		err := e.answer(answer)
+		switch {
+		case errors.Is(err, genesys.ErrNotThisLogin):
+			fmt.Fprintln(a.stderr, "Left alone: an answer that does not belong to this login.")
+			return "This is not the answer to the login that archiverd is waiting for. Use the address that archiverd printed last.", err
+		case err != nil:
+			return "The login did not succeed: " + err.Error(), err
+		}
+		return e.result() + " You can close this page.", nil
+	})
+}
+
+// openBrowser does what it can: the address is printed too.
+func openBrowser(address string) {
+	program, err := exec.LookPath("xdg-open")
+	if err != nil {
+		return
+	}
+	c := exec.Command(program, address)
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for archiverd, not for the browser
+	if c.Start() == nil {
+		_ = c.Process.Release() // it lives as long as its user wants
+	}
+}
+
+// pasted waits for the address that the user's browser ended at.
+func (a *app) pasted(ctx context.Context, e *enrolment) error {
+	fmt.Fprintf(a.stderr, "Log in as the user whose recordings are to be archived:\n\n%s\n\nThe browser ends at an address that begins with %s; it need not show anything.\nPaste that address here: ",
+		e.login.URL(), e.org.RedirectURL)
+	line, err := a.readLine(ctx)
+	if err != nil {
+		return err
+	}
+	address, err := url.Parse(line)
+	if err != nil {
+		return fail(exitUsage, errors.New("what was pasted is no address"))
+	}
+	return e.answer(address.Query())
+}
+
+func (a *app) imported(ctx context.Context, e *enrolment) error {
+	refresh, err := a.readLine(ctx)
+	if err != nil {
+		return err
+	}
+	return e.imported(refresh)
+}
+
+// maxLine is more than any address or token has.
+const maxLine = 64 << 10
+
+// readLine reads one line of stdin. Where ctx ends first, the reading goroutine stays until stdin ends, which nothing can
+// make it do.
+func (a *app) readLine(ctx context.Context) (string, error) {
+	type read struct {
+		text string
+		err  error
+	}
+	got := make(chan read, 1)
+	go func() {
+		text, err := bufio.NewReader(io.LimitReader(a.stdin, maxLine)).ReadString('\n')
+		got <- read{text, err}
+	}()
+	select {
+	case r := <-got:
+		text := strings.TrimSpace(r.text)
+		switch {
+		case r.err != nil && !errors.Is(r.err, io.EOF):
+			return "", fmt.Errorf("read: %w", r.err)
+		case text == "" || len(r.text) == maxLine || strings.ContainsAny(text, " \t"):
+			return "", fail(exitUsage, errors.New("want one line with one word"))
+		}
+		return text, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// enrolment makes one login an inbox of the ledger.
+type enrolment struct {
+	org    config.Organization
+	want   string // the user who is to log in; "": anyone
+	ledger *state.Ledger
+	login  *genesys.Login
+
+	user        *genesys.User // who it was
+	unconfirmed bool          // users/me did not say so
+}
+
+// answer takes what came with the redirect. Once Genesys has been asked, neither the user's patience nor Ctrl-C counts any
+// more: a token that nobody stores would cost another login.
+func (e *enrolment) answer(answer url.Values) error {
+	token, err := e.login.Redeem(context.Background(), answer)
+	if err != nil {
+		return err
+	}
+	return e.enrol(token)
+}
+
+func (e *enrolment) imported(refresh string) error {
+	token, err := e.login.Import(context.Background(), refresh)
+	if errors.Is(err, genesys.ErrNeedsLogin) {
+		return fail(exitRefused, fmt.Errorf("the refresh token is not accepted: it was used before, revoked, or given to another client (%w)", err))
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.enrol(token); err != nil {
+		return fmt.Errorf("%w\nThe refresh token is spent all the same: another try needs another one", err)
+	}
+	return nil
+}
+
+// enrol finds out whose token it is, and stores it there.
+func (e *enrolment) enrol(token genesys.Token) error {
+	user, err := e.login.Whose(context.Background(), token)
+	var refused *genesys.Error
+	switch {
+	case err == nil:
+		token.Confirmed = true
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden && e.want != "":
+		user, e.unconfirmed = &genesys.User{ID: e.want}, true
+	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+		return fail(exitRefused, fmt.Errorf("nothing was stored, since Genesys does not tell who logged in: give the client the scope users:readonly, or say who it was with --inbox (%w)", err))
+	default:
+		return err
+	}
+	if e.want != "" && user.ID != e.want {
+		return fail(exitRefused, fmt.Errorf("user %s (%s) logged in, not %s: nothing was stored", cell(user.ID), cell(user.Name), e.want))
+	}
+	e.user = user
+	err = e.ledger.EditInbox(e.org.Name, user.ID, func(i *state.Inbox) {
+		if !e.unconfirmed {
+			i.Name, i.Email = user.Name, user.Email
+		}
+		i.LoggedOut, i.Condition, i.Reason = false, "", ""
+	})
+	if err != nil {
+		return err
+	}
+	return e.ledger.SetToken(e.org.Name, user.ID, state.Token(token))
+}
+
+func (e *enrolment) result() string {
+	if e.unconfirmed {
+		return "authorized, but Genesys did not confirm whose inbox it is (scope users:readonly): it will be archived, and nothing deleted from it."
+	}
+	return fmt.Sprintf("the inbox of %s, %s, is authorized. The next run archives it.", cell(or(e.user.Name, "a user without a name")), cell(or(e.user.Email, "no e-mail address")))
+}
+
+// loginFailure gives a login that came to nothing its exit code, and the reason that Genesys does not give.
+func loginFailure(err error) error {
+	var coded *exitError
+	var g *genesys.Error
+	switch {
+	case errors.As(err, &coded):
+		return fail(coded.code, err)
+	case errors.Is(err, genesys.ErrNotThisLogin):
+		return fail(exitUsage, fmt.Errorf("%w: begin again with the address printed last", err))
+	case errors.Is(err, genesys.ErrNoRefreshToken):
+		return fail(exitRefused, fmt.Errorf(`%w, so archiverd could not come back tomorrow and nothing was stored. Genesys gives one only
+if no inactivity timeout is set for the organization or for a group of this user (Admin > Organization settings, Admin > Groups), and
+if the client's grant type is Code Authorization: a confidential client, not a PKCE or implicit one`, err))
+	case errors.Is(err, context.Canceled):
+		return fail(exitTemporary, errors.New("stopped before anyone logged in"))
+	case archiver.KindOf(err) == archiver.KindTemporary:
+		return fail(exitTemporary, err)
+	case errors.As(err, &g):
+		return fail(exitRefused, err)
+	}
+	return fail(exitTemporary, err) // nobody came in time
+}

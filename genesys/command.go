@@ -1,0 +1,99 @@
+package genesys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	opCommand    = "token_command"
+	commandPause = time.Minute // between a failure of a token command and the next try
+	commandLimit = 64 << 10    // bytes of its output: a token has some hundred
+	stderrLimit  = 4 << 10     // bytes of its complaints that are looked at
+	commandGrace = time.Second // for its output to end, once it has ended itself
+)
+
+// Command is a program that gives tokens: the user's id is added to its arguments, and it prints {"access_token": "…",
+// "expires_in": 3600} (other members are ignored, so that Genesys' own reply can be passed on). Timeout bounds it; 0: 30 s.
+type Command struct {
+	Argv    []string
+	Timeout time.Duration
+}
+
+// ErrTokenCommand: the token command gave no token. What it said of that is in the message.
+var ErrTokenCommand error = permanent("the token command gave no token")
+
+// run runs the program, with whatever it starts in a process group that never outlives it. All its errors are *Error.
+func (c Command) run(ctx context.Context, userID string, secrets []string) (Token, error) {
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = 30 * time.Second
+	}
+	limited, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	stdout, stderr := head{limit: commandLimit + 1}, head{limit: stderrLimit}
+	cmd := exec.CommandContext(limited, c.Argv[0], append(c.Argv[1:len(c.Argv):len(c.Argv)], userID)...)
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = commandGrace
+	err := cmd.Run()
+	if cmd.Process != nil {
+		_ = cmd.Cancel() // what it left behind; mostly there is nothing
+	}
+	n, parseErr := parseGiven(stdout.kept, time.Now())
+	switch {
+	case ctx.Err() != nil:
+		return Token{}, &Error{Op: opCommand, Err: ctx.Err()}
+	case limited.Err() != nil:
+		err = fmt.Errorf("it did not end within %v", timeout)
+	case err == nil:
+		err = parseErr
+	}
+	if err == nil {
+		return n, nil
+	}
+	said := strings.TrimSpace(string(stderr.kept))
+	for _, s := range append(secrets, n.Access) {
+		said = redact(said, s)
+	}
+	return Token{}, &Error{Op: opCommand, Message: printable(said, 500), Err: fmt.Errorf("%w: %w", ErrTokenCommand, err)}
+}
+
+// parseGiven reads what a token command printed. Its errors quote nothing of it.
+func parseGiven(output []byte, now time.Time) (Token, error) {
+	if len(output) > commandLimit {
+		return Token{}, fmt.Errorf("it printed more than %d KiB", commandLimit>>10)
+	}
+	fields, err := object(output)
+	if err != nil {
+		return Token{}, errors.New(`it did not print one JSON object {"access_token": "…", "expires_in": 3600}`)
+	}
+	n := Token{}
+	n.Access, _ = field[string](fields, "access_token")
+	life := time.Duration(lifeSeconds(fields)) * time.Second
+	switch {
+	case n.Access == "" || strings.ContainsFunc(n.Access, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return Token{}, errors.New("it printed no access_token that can be sent")
+	case life <= spareLife:
+		return n, fmt.Errorf("its expires_in is no number of seconds above %d", spareLife/time.Second)
+	}
+	n.Expiry = now.Add(life)
+	return n, nil
+}
+
+// head keeps the first bytes written to it, and takes the rest too: a program is not to be stopped by its own chatter.
+type head struct {
+	kept  []byte
+	limit int
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.kept = append(h.kept, p[:min(len(p), h.limit-len(h.kept))]...)
+	return len(p), nil
+}

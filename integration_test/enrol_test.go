@@ -1,0 +1,359 @@
+package integration_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// newOrg is an organization of users who have not logged in, with two recordings each.
+func newOrg(t *testing.T, o genesyssim.Options, ids ...string) (*world, []*genesyssim.Inbox) {
+	t.Helper()
+	o.RedirectURI = "http://" + freeAddress(t) + "/callback"
+	w := newWorld(t, o)
+	w.org["grant"] = "authorization_code"
+	w.org["redirect_url"] = o.RedirectURI
+	var inboxes []*genesyssim.Inbox
+	for _, id := range ids {
+		inbox := w.cloud.AddUser(id, "User "+id, id+"@example.com")
+		for k := range 2 {
+			inbox.Add(genesyssim.Recording{ID: id + "-" + recordingID(k)})
+		}
+		inboxes = append(inboxes, inbox)
+	}
+	return w, inboxes
+}
+
+// freeAddress is one on loopback that nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// loginUnderWay is an archiverd login that waits for its user.
+type loginUnderWay struct {
+	*process
+	*world
+	address string // where the user logs in
+	stdin   io.WriteCloser
+}
+
+// startLogin starts archiverd login and returns once it has printed the address.
+func (w *world) startLogin(args ...string) *loginUnderWay {
+	w.Helper()
+	w.writeConfig()
+	prompt, stderr := io.Pipe()
+	l := &loginUnderWay{world: w}
+	l.process = startBinary(w.T, w.env, func(c *exec.Cmd) {
+		c.Dir = w.dir
+		stdin, err := c.StdinPipe()
+		if err != nil {
+			w.Fatal(err)
+		}
+		l.stdin = stdin
+		c.Stderr = io.MultiWriter(c.Stderr, stderr)
+	}, append([]string{"--config", w.configPath(), "login"}, args...)...)
+	lines := bufio.NewScanner(prompt)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), w.cloud.LoginURL()+"/oauth/authorize?") {
+			l.address = lines.Text()
+			break
+		}
+	}
+	go io.Copy(io.Discard, prompt) // ends with the process' stderr
+	go func() { <-l.ended; stderr.Close() }()
+	if l.address == "" {
+		w.Fatalf("no address to log in at: %s", l.wait())
+	}
+	return l
+}
+
+// browse goes to an address as the browser of a user, and tells where it ends and what it shows.
+func (w *world) browse(address string, user *genesyssim.Inbox, follow bool) (end *url.URL, status int, page string) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), commandTimeout)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		w.Fatal(err)
+	}
+	r.AddCookie(&http.Cookie{Name: genesyssim.UserCookie, Value: user.ID})
+	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
+		if follow {
+			return nil
+		}
+		return http.ErrUseLastResponse
+	}}
+	resp, err := browser.Do(r)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	end = resp.Request.URL
+	if to, err := resp.Location(); err == nil {
+		end = to
+	}
+	return end, resp.StatusCode, string(text)
+}
+
+// wantEnd waits for the command's end and insists on its exit code and on what it says.
+func (l *loginUnderWay) wantEnd(code int, says ...string) {
+	l.Helper()
+	r := l.wait()
+	if r.code != code {
+		l.Fatalf("archiverd login: want exit code %d, got %s", code, r)
+	}
+	for _, s := range says {
+		if !strings.Contains(r.stdout+r.stderr, s) {
+			l.Errorf("archiverd login does not say %q: %s", s, r)
+		}
+	}
+	for _, secret := range l.cloud.Secrets() {
+		if strings.Contains(r.stdout+r.stderr, secret) {
+			l.Errorf("archiverd login shows a token: %s", r)
+		}
+	}
+}
+
+// wantLedgerInbox insists on the ledger knowing a user as Genesys does.
+func (w *world) wantLedgerInbox(user *genesyssim.Inbox) {
+	w.Helper()
+	w.withLedger(func(l *state.Ledger) error {
+		i, err := l.Inbox("acme", user.ID)
+		if i.Name != user.Name || i.Email != user.Email || i.LoggedOut {
+			w.Errorf("the ledger has the inbox %+v", i)
+		}
+		return err
+	})
+}
+
+func (w *world) wantNothingStored() {
+	w.Helper()
+	w.withLedger(func(l *state.Ledger) error {
+		inboxes, err := l.Inboxes("")
+		for _, i := range inboxes {
+			if t, _ := l.Token(i.Org, i.ID); t != (state.Token{}) {
+				w.Errorf("a token of %s is stored", i.ID)
+			}
+		}
+		return err
+	})
+}
+
+// TestLogin goes the whole way: redirect, token, inbox, archive, a second login, logout.
+func TestLogin(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	anna, ben := users[0], users[1]
+
+	l := w.startLogin("--org", "acme")
+	redirect := w.org["redirect_url"].(string)
+	for _, wrong := range []string{redirect + "?code=x&state=y", redirect + "?code=x", redirect} {
+		if _, status, page := w.browse(wrong, anna, true); status != 400 || !strings.Contains(page, "not the answer") {
+			t.Errorf("%s was answered with %d %s", wrong, status, page)
+		}
+	}
+	if _, status, _ := w.browse(strings.TrimSuffix(redirect, "callback")+"favicon.ico", anna, true); status != 404 {
+		t.Errorf("another path was answered with %d", status)
+	}
+	if n := w.cloud.Requests(opToken); n != 0 {
+		t.Errorf("%d codes with a wrong state were sent on", n)
+	}
+	if _, status, page := w.browse(l.address, anna, true); status != 200 || !strings.Contains(page, "User anna, anna@example.com") {
+		t.Errorf("the browser shows %d %s", status, page)
+	}
+	l.wantEnd(0, "acme/anna", "User anna, anna@example.com", "an answer that does not belong to this login")
+	w.wantLedgerInbox(anna)
+	w.once(0)
+	w.wantArchived(all(anna))
+	for _, m := range w.archive().manifests {
+		if m.User.ID != "anna" || m.User.Name != "User anna" || m.User.Email != "anna@example.com" {
+			t.Errorf("%s has the user %v", m.key, m.User)
+		}
+	}
+	first := w.token(anna)
+
+	// With --inbox another user is refused, and what there was stays.
+	l = w.startLogin("--inbox", "anna")
+	if _, status, page := w.browse(l.address, ben, true); status != 400 || !strings.Contains(page, "not anna") {
+		t.Errorf("the browser shows %d %s", status, page)
+	}
+	l.wantEnd(4, "user ben (User ben) logged in, not anna: nothing was stored")
+	if w.token(anna) != first || w.token(ben) != (state.Token{}) {
+		t.Error("another user's login changed the ledger")
+	}
+
+	// A second login of the same user replaces the token, a first one of another adds an inbox.
+	for _, user := range users {
+		l = w.startLogin()
+		w.browse(l.address, user, true)
+		l.wantEnd(0, "acme/"+user.ID)
+	}
+	if w.token(anna).Refresh == first.Refresh {
+		t.Error("the second login stored nothing")
+	}
+	anna.Add(genesyssim.Recording{ID: "later"})
+	w.once(0)
+	w.wantArchived(all(anna), all(ben))
+	w.noneSpent()
+}
+
+// TestLogout wants an inbox left alone until its user logs in again.
+func TestLogout(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	anna, ben := users[0], users[1]
+	w.login(state.Token{}, anna, ben)
+	w.once(0)
+	w.expect(2, "logout", "--org", "acme")
+	w.expect(2, "logout", "--org", "acme", "--inbox", "nobody")
+	w.expect(2, "logout", "--org", "other", "--inbox", "anna")
+	if r := w.expect(0, "logout", "--org", "acme", "--inbox", "anna"); !strings.Contains(r.stdout, "What is archived stays") {
+		t.Errorf("logout says %s", r)
+	}
+	if w.token(anna) != (state.Token{}) {
+		t.Error("the token is still there")
+	}
+	anna.Add(genesyssim.Recording{ID: "not-any-more"})
+	ben.Add(genesyssim.Recording{ID: "still"})
+	before := w.asked(anna, "")
+	w.expect(0, "run", "--once", "--strict")
+	if w.asked(anna, "") != before {
+		t.Error("the inbox was asked for after logout")
+	}
+	w.wantArchived(some(anna, "anna-r000", "anna-r001"), all(ben))
+	if r := w.expect(0, "inboxes"); !strings.Contains(r.stdout, "logged_out") || strings.Contains(r.stdout, "archiverd login") {
+		t.Errorf("inboxes says %s", r)
+	}
+	l := w.startLogin("--org", "acme", "--inbox", "anna")
+	w.browse(l.address, anna, true)
+	l.wantEnd(0)
+	w.once(0)
+	w.wantArchived(all(anna), all(ben))
+}
+
+// TestPaste logs in on another machine.
+func TestPaste(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	anna := users[0]
+	for _, tt := range []struct {
+		name, paste string
+		code        int
+		says        string
+	}{
+		{"wrong state", w.org["redirect_url"].(string) + "?code=x&state=y", 2, "not the answer to the login"},
+		{"no address", "http://%zz", 2, "no address"},
+		{"nothing", "", 2, "want one line"},
+		{"chatter", "it says page not found", 2, "want one line"},
+	} {
+		l := w.startLogin("--no-browser")
+		fmt.Fprintln(l.stdin, tt.paste)
+		l.wantEnd(tt.code, tt.says)
+	}
+	if n := w.cloud.Requests(opToken); n != 0 {
+		t.Errorf("%d exchanges", n)
+	}
+	w.wantNothingStored()
+	l := w.startLogin("--no-browser")
+	end, _, _ := w.browse(l.address, anna, false)
+	fmt.Fprintln(l.stdin, " "+end.String()+"\r")
+	l.wantEnd(0, "acme/anna")
+	w.once(0)
+	w.wantArchived(all(anna))
+}
+
+// TestLoginRefused has the ways in which Genesys gives nothing to keep.
+func TestLoginRefused(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		edit func(*genesyssim.Options)
+		args []string
+		code int
+		says []string
+	}{
+		"no refresh token": {func(o *genesyssim.Options) { o.NoRefreshTokens = true }, nil, 4, []string{"no refresh token", "inactivity timeout", "confidential client"}},
+		"not agreed":       {func(o *genesyssim.Options) { o.RefuseLogin = true }, nil, 4, []string{"access_denied", "The user did not agree."}},
+		"nobody named":     {func(o *genesyssim.Options) { o.RefuseMe = true }, nil, 4, []string{"users:readonly", "--inbox"}},
+		"wrong client": {func(o *genesyssim.Options) { o.ClientSecret = "another" }, nil, 4,
+			[]string{"invalid_client", "put the new one into the configuration"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, users := newOrg(t, genesyssim.Options{}, "anna")
+			w.cloud.Configure(tt.edit)
+			l := w.startLogin(tt.args...)
+			w.browse(l.address, users[0], true)
+			l.wantEnd(tt.code, tt.says...)
+			w.wantNothingStored()
+		})
+	}
+}
+
+// TestLoginUnconfirmed archives where users/me is refused and a person said whose inbox it is.
+func TestLoginUnconfirmed(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{RefuseMe: true}, "anna")
+	l := w.startLogin("--inbox", "anna")
+	w.browse(l.address, users[0], true)
+	l.wantEnd(0, "did not confirm whose inbox it is")
+	w.deleting()
+	w.once(0)
+	w.wantState(state.StateArchived, users[0])
+}
+
+// TestLoginEnds wants the waiting to end: by time, by a signal, and not to begin where nobody can come.
+func TestLoginEnds(t *testing.T) {
+	t.Parallel()
+	w, _ := newOrg(t, genesyssim.Options{}, "anna")
+	l := w.startLogin("--timeout", "50ms")
+	l.wantEnd(5, "nobody logged in within 50ms")
+	l = w.startLogin("--timeout", "50ms", "--no-browser")
+	l.wantEnd(5, "nobody logged in within 50ms")
+	for _, args := range [][]string{nil, {"--no-browser"}} {
+		l = w.startLogin(args...)
+		l.terminate(t)
+		l.wantEnd(5, "stopped before anyone logged in")
+	}
+	redirect, err := url.Parse(w.org["redirect_url"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.Listen("tcp", redirect.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := w.expect(2, "login"); !strings.Contains(r.stderr, "address already in use") || !strings.Contains(r.stderr, "--no-browser") {
+		t.Errorf("a taken port: %s", r)
+	}
+	taken.Close()
+	for _, elsewhere := range []string{"http://192.0.2.1:8085/callback", "https://127.0.0.1:8085/callback", "https://archive.example.com/"} {
+		w.org["redirect_url"] = elsewhere
+		if r := w.expect(2, "login"); !strings.Contains(r.stderr, "take --no-browser") {
+			t.Errorf("redirect_url %s: %s", elsewhere, r)
+		}
+	}
+	w.org["grant"] = "client_credentials"
+	if r := w.expect(2, "login"); !strings.Contains(r.stderr, "nobody logs in") {
+		t.Errorf("client credentials: %s", r)
+	}
+}
