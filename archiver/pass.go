@@ -26,7 +26,7 @@ type InboxReport struct {
 	Pass       state.Pass
 	Err        error    // why the pass ended early, or nil
 	Foreign    []string // keys at which something stands that archiverd did not put there
-	Corrupt    []string // keys whose stored bytes are not the ones downloaded
+	Corrupt    []string // keys at which the archive does not hold what the ledger says
 }
 
 // Progress counts what a run, or Verify, has done so far. Read it at any time.

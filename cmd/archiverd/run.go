@@ -190,7 +190,7 @@ func result(in archiver.InboxReport) string {
 	case in.Err != nil:
 		return cell(in.Err.Error())
 	case len(in.Corrupt) > 0:
-		return fmt.Sprintf("stored bytes are wrong: %v", in.Corrupt)
+		return fmt.Sprintf("the archive does not hold what the ledger says: %v", in.Corrupt)
 	case len(in.Foreign) > 0:
 		return fmt.Sprintf("foreign objects stand in the way: %v", in.Foreign)
 	case in.Pass.Failed > 0:
