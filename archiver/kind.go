@@ -89,6 +89,7 @@ func failsPass(err error) bool {
 	var limited *genesys.LimitedError
 	return failsRun(err) || clientRefused(err) || unauthorized(err) ||
 		errors.Is(err, ErrStopped) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
+		errors.Is(err, genesys.ErrTokenCommand) ||
 		errors.As(err, &limited) || errors.As(err, &api)
 }
 

@@ -102,6 +102,9 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int, failed fu
 	err := p.stopped()
 	if err == nil {
 		err = p.run(ctx)
+		if errors.Is(err, genesys.ErrNeedsLogin) {
+			err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
+		}
 		failed(err)
 		err = errors.Join(err, p.finish(err))
 		failed(err)

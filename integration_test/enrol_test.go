@@ -3,14 +3,21 @@ package integration_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
@@ -356,4 +363,286 @@ func TestLoginEnds(t *testing.T) {
 	if r := w.expect(2, "login"); !strings.Contains(r.stderr, "nobody logs in") {
 		t.Errorf("client credentials: %s", r)
 	}
+}
+
+// TestImport takes refresh tokens that were got elsewhere.
+func TestImport(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	anna, ben := users[0], users[1]
+	file := filepath.Join(w.dir, "token")
+	refresh := anna.IssueRefreshToken()
+	if err := os.WriteFile(file, []byte(refresh+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.expect(0, "login", "--import", file); !strings.Contains(r.stdout, "acme/anna: the inbox of User anna") || strings.Contains(r.stdout+r.stderr, refresh) {
+		t.Errorf("import says %s", r)
+	}
+	w.wantLedgerInbox(anna)
+	if r := w.expect(4, "login", "--import", file); !strings.Contains(r.stderr, "used before, revoked, or given to another client") {
+		t.Errorf("a spent token: %s", r)
+	}
+	w.expect(2, "login", "--import", filepath.Join(w.dir, "none"))
+	stdin := func(code int, text string, args ...string) {
+		t.Helper()
+		w.writeConfig()
+		p := startBinary(t, w.env, func(c *exec.Cmd) { c.Stdin = strings.NewReader(text) },
+			append([]string{"--config", w.configPath(), "login", "--import", "-"}, args...)...)
+		if r := p.wait(); r.code != code {
+			t.Errorf("import of %q: want exit code %d, got %s", args, code, r)
+		}
+	}
+	stdin(2, "")
+	stdin(4, ben.IssueRefreshToken(), "--inbox", "anna")
+	if w.token(ben) != (state.Token{}) {
+		t.Error("another user's token is stored")
+	}
+	stdin(0, ben.IssueRefreshToken(), "--inbox", "ben")
+	w.once(0)
+	w.wantArchived(all(anna), all(ben))
+}
+
+// covered is what inboxes --json says.
+type covered struct {
+	Inboxes []struct {
+		Inbox, Email, Access, Condition, Reason string
+		Expected                                *bool
+		Backlog                                 int
+	}
+	Totals struct {
+		Inboxes, Expected, Backlog int
+		NotInRoster                int `json:"not_in_roster"`
+		Access                     map[string]int
+	}
+}
+
+// coverage gives access and roster of every inbox: "anna enrolled yes".
+func (w *world) coverage() (rows []string, c covered) {
+	w.Helper()
+	if err := json.Unmarshal([]byte(w.expect(0, "inboxes", "--json").stdout), &c); err != nil {
+		w.Fatal(err)
+	}
+	for _, i := range c.Inboxes {
+		rows = append(rows, fmt.Sprintf("%s %s %v", i.Inbox, i.Access, i.Expected == nil || *i.Expected))
+	}
+	return rows, c
+}
+
+func (w *world) wantCoverage(want ...string) covered {
+	w.Helper()
+	rows, c := w.coverage()
+	if d := cmp.Diff(want, rows); d != "" {
+		w.Errorf("coverage: -want +got\n%s", d)
+	}
+	return c
+}
+
+func (w *world) writeRoster(text string) {
+	w.Helper()
+	file := filepath.Join(w.dir, "roster.csv")
+	w.org["roster_file"] = file
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// TestRevoked wants one of three inboxes to fail alone, with the remedy, until its user has logged in again.
+func TestRevoked(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben", "cleo")
+	anna, ben, cleo := users[0], users[1], users[2]
+	w.writeRoster("anna,anna@example.com\nben,ben@example.com\ndora,dora@example.com\n")
+	w.login(state.Token{}, users...)
+	w.once(0)
+	ben.RevokeTokens()
+	for _, user := range users {
+		user.Add(genesyssim.Recording{ID: user.ID + "-new"})
+	}
+	const remedy = "archiverd login --org acme --inbox ben"
+	if r := w.once(0); !strings.Contains(r.stdout, remedy) {
+		t.Errorf("the run does not tell the remedy: %s", r)
+	}
+	w.wantArchived(all(anna), some(ben, "ben-r000", "ben-r001"), all(cleo))
+	c := w.wantCoverage("anna enrolled true", "ben revoked true", "cleo enrolled false", "dora needs_login true")
+	if n := c.Totals; n.Inboxes != 4 || n.Expected != 3 || n.NotInRoster != 1 || n.Access["revoked"] != 1 || !strings.Contains(c.Inboxes[1].Reason, remedy) {
+		t.Errorf("%+v, reason %q", n, c.Inboxes[1].Reason)
+	}
+	if r := w.expect(0, "inboxes"); !strings.Contains(r.stdout, remedy+"\n") || !strings.Contains(r.stdout, "4 inboxes, 2 enrolled, 1 needs_login, 1 revoked; 3 expected by the roster, 1 not in it") {
+		t.Errorf("inboxes says %s", r)
+	}
+	l := w.startLogin("--inbox", "ben")
+	w.browse(l.address, ben, true)
+	l.wantEnd(0)
+	w.wantCoverage("anna enrolled true", "ben enrolled true", "cleo enrolled false", "dora needs_login true")
+	w.once(0)
+	w.wantArchived(all(anna), all(ben), all(cleo))
+}
+
+// command makes the organization take its tokens from a shell script, which finds the user's id in $1 and each user's
+// token in a file of that name.
+func (w *world) command(script string, users ...*genesyssim.Inbox) {
+	w.Helper()
+	w.org["grant"] = "command"
+	w.org["token_command"] = []string{"/bin/sh", filepath.Join(w.dir, "broker")}
+	for _, user := range users {
+		if err := os.WriteFile(filepath.Join(w.dir, user.ID), []byte(user.IssueAccessToken(time.Hour)), 0o600); err != nil {
+			w.Fatal(err)
+		}
+	}
+	script = "cd " + w.dir + "\necho $1 >>asked\n" + script + "\nprintf '{\"access_token\": \"%s\", \"token_type\": \"bearer\", \"expires_in\": 3600}' $(cat $1)\n"
+	if err := os.WriteFile(filepath.Join(w.dir, "broker"), []byte(script), 0o600); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// TestTokenCommand archives the roster's inboxes; who fails, fails alone; who leaves is not touched any more.
+func TestTokenCommand(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben", "cleo", "dora", "emil")
+	anna, ben, cleo, dora, emil := users[0], users[1], users[2], users[3], users[4]
+	w.writeRoster("anna,anna@example.com\nben,ben@example.com\ncleo,cleo@example.com\ndora,dora@example.com\nnobody,n@example.com\n")
+	w.command(`case $1 in
+ben) echo "the vault is sealed for $(cat ben)" >&2; printf '{"access_token": "%s", "expires_in": 3600}' $(cat ben); exit 1 ;;
+cleo) echo "<html>"; exit 0 ;;
+nobody) echo "no such user" >&2; exit 3 ;;
+esac`, users...)
+	dora.AnswerMe("anna") // the broker mixes up its users
+	r := w.once(3)
+	for _, says := range []string{"exit status 1", "the vault is sealed for [redacted]", "did not print one JSON object", "no such user"} {
+		if !strings.Contains(r.stdout, says) {
+			t.Errorf("the run does not say %q: %s", says, r)
+		}
+	}
+	if n := w.asked(dora, ""); n != 0 {
+		t.Errorf("another user's token was used %d times", n)
+	}
+	w.wantArchived(all(anna))
+	for _, m := range w.archive().manifests {
+		if m.User.Email != "anna@example.com" {
+			t.Errorf("%s has the user %v", m.key, m.User)
+		}
+	}
+	for _, id := range []string{"anna", "ben", "cleo", "dora", "nobody"} {
+		if n := strings.Count(w.askedFor(), id+"\n"); n != 1 {
+			t.Errorf("the command ran %d times for %s", n, id)
+		}
+	}
+	if r := w.expect(2, "login"); !strings.Contains(r.stderr, "grant: command") {
+		t.Errorf("login says %s", r)
+	}
+
+	// ben's vault opens, anna leaves, emil joins, dora's broker is mended.
+	w.command("", ben, cleo, dora, emil)
+	dora.AnswerMe("")
+	w.writeRoster("ben,ben@example.com\ncleo,cleo@example.com\ndora,dora@example.com\nemil,emil@example.com\n")
+	before := w.asked(anna, "")
+	anna.Add(genesyssim.Recording{ID: "after-leaving"})
+	w.once(0)
+	if w.asked(anna, "") != before {
+		t.Error("the inbox of who left was asked for")
+	}
+	w.wantArchived(some(anna, "anna-r000", "anna-r001"), all(ben), all(cleo), all(dora), all(emil))
+	w.wantCoverage("anna left false", "ben enrolled true", "cleo enrolled true", "dora enrolled true", "emil enrolled true", "nobody left false")
+	asked := w.askedFor()
+	w.once(0)
+	if w.askedFor() != asked {
+		t.Error("the command ran though the tokens were good")
+	}
+}
+
+func (w *world) askedFor() string {
+	w.Helper()
+	text, err := os.ReadFile(filepath.Join(w.dir, "asked"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestTokenCommandHangs wants a stop not to wait for a command, nor the command to outlive it.
+func TestTokenCommandHangs(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	w.writeRoster("anna,anna@example.com\n")
+	w.config["shutdown_grace"] = "0s"
+	pipe := filepath.Join(w.dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.command("exec 3>pipe; sleep 1000 & wait", users...)
+	p := w.start("run", "--once")
+	opened, err := os.Open(pipe) // returns when the command has opened its end
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer opened.Close()
+	p.terminate(t)
+	if r := p.wait(); r.code != 5 {
+		t.Errorf("want exit code 5, got %s", r)
+	}
+	if _, err := io.ReadAll(opened); err != nil { // ends when all that the command started is gone
+		t.Error(err)
+	}
+}
+
+// TestRosterFaults wants a faulty roster refused before anything is started.
+func TestRosterFaults(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	w.writeRoster("anna,anna@example.com\nanna,again@example.com\n--all,x@example.com\n")
+	w.command("", users...)
+	for _, args := range [][]string{{"run", "--once"}, {"config", "check"}, {"inboxes"}} {
+		r := w.expect(2, args...)
+		if !strings.Contains(r.stderr, "roster_file") || !strings.Contains(r.stderr, "line 2: the user of line 1 a second time") || !strings.Contains(r.stderr, "line 3: want a user id") {
+			t.Errorf("%q says %s", args, r)
+		}
+	}
+	if n := len(w.cloud.Events()); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// TestClientSecretReplaced wants the whole organization to wait for its new secret, and no refresh token to be lost over it.
+func TestClientSecretReplaced(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w.login(state.Token{}, users...)
+	w.cloud.Configure(func(o *genesyssim.Options) { o.ClientSecret = "replaced" })
+	if r := w.once(4); !strings.Contains(r.stdout, "put the new one into the configuration and reload archiverd") {
+		t.Errorf("the run does not tell the remedy: %s", r)
+	}
+	w.org["client_secret"] = "replaced"
+	w.once(0)
+	w.wantArchived(all(users[0]), all(users[1]))
+	w.noneSpent()
+}
+
+// TestLoginWhileServing logs in through the service that holds the ledger.
+func TestLoginWhileServing(t *testing.T) {
+	t.Parallel()
+	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	anna, ben := users[0], users[1]
+	w.login(state.Token{}, ben)
+	w.config["schedule"] = map[string]any{"cron": "@every 1s", "timezone": "UTC"}
+	service := w.start("run")
+	w.await(opSummary, 1) // it runs, so it answers
+	l := w.startLogin()
+	w.browse(l.address, anna, true)
+	l.wantEnd(0, "acme/anna")
+	file := filepath.Join(w.dir, "token")
+	if err := os.WriteFile(file, []byte(ben.IssueRefreshToken()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ben.RevokeAccess() // as the refresh token that the service holds would be
+	if r := w.expect(0, "login", "--import", "token"); !strings.Contains(r.stdout, "acme/ben") {
+		t.Errorf("import says %s", r)
+	}
+	before := w.asked(ben, opList) + w.asked(anna, opList)
+	w.await(opList, before+4)
+	service.terminate(t)
+	if r := service.wait(); r.code != 0 {
+		t.Errorf("the service ended with %s", r)
+	}
+	w.wantArchived(all(anna), all(ben))
+	w.noneSpent()
 }
