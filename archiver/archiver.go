@@ -46,9 +46,12 @@ type Options struct {
 	MinAge    time.Duration // younger recordings wait for a later pass
 	Delete    Deletion
 	Retention Retention
-	Version   string   // of archiverd, for manifests
-	Observer  observer // may be nil
-	Log       *slog.Logger
+	Version   string // of archiverd, for manifests
+	// Configuration is the SHA-256 of the configuration without its secrets, for
+	// the journal.
+	Configuration string
+	Observer      observer // may be nil
+	Log           *slog.Logger
 }
 
 // Deletion says whether and when originals are deleted.

@@ -27,6 +27,10 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	if !p.Delete.Enabled || !owned || !p.confirmed() {
 		return nil
 	}
+	if p.inbox.Rebuilt {
+		p.log.Warn("nothing was deleted: the ledger was rebuilt from the archive, and archiverd reconcile has not found it right since")
+		return nil
+	}
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
 	trusted, checked, begun := false, false, 0
@@ -137,7 +141,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	if err := p.stopped(); err != nil {
 		return err
 	}
-	return p.requestDeletion(ctx, e)
+	return p.requestDeletion(ctx, e, trusted)
 }
 
 // onlyFatal passes on what would stop every other deletion too.
@@ -211,11 +215,12 @@ func (p *pass) compareHex(ctx context.Context, obj storage.Object, want string) 
 
 // requestDeletion makes the request durable and sends it. Whether it came about,
 // the next complete walk tells.
-func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry) error {
+func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	now := time.Now().UTC()
 	_, err := p.move(e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
 		e.DeleteRequestedAt = now
 		e.DeleteAttempts++
+		e.Why = deletionChecks(trusted)
 	})
 	if err != nil {
 		return err
@@ -240,6 +245,15 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry) error {
 func unsent(err error) bool {
 	var limited *genesys.LimitedError
 	return errors.As(err, &limited)
+}
+
+// deletionChecks says in the journal what stood between an original and its deletion.
+func deletionChecks(trusted bool) string {
+	stored := "the store refuses wrong checksums and overwriting, HEAD"
+	if !trusted {
+		stored = "bytes read back, HEAD"
+	}
+	return "enabled, owned, complete walk, waited, clocks, " + stored + " of media and manifest, no early expiry, unchanged in Genesys"
 }
 
 // said4xx tells a refusal by Genesys itself. A 408 leaves open what was done.

@@ -97,7 +97,7 @@ func (c orderCase) undisturbed(t *testing.T) []string {
 	}
 	r.wantArchived("rec-01")
 	r.wantOnce()
-	order := []string{"ledger list", "HEAD owners", "HEAD media", "PUT media", "HEAD media", "HEAD manifests", "PUT manifests", "HEAD manifests", "ledger listed→archived", "ledger pass"}
+	order := []string{"ledger list", "HEAD owners", "HEAD media", "PUT media", "HEAD media", "HEAD manifests", "PUT manifests", "HEAD manifests", "ledger listed→archived", "GET", "PUT journal", "HEAD journal", "ledger journal", "ledger pass"}
 	if c.recording.Size > PartSize {
 		order = slices.Replace(order, 3, 4, "POST media create", "ledger add upload", "PUT media part", "PUT media part", "POST media complete", "ledger remove upload")
 	}
@@ -152,8 +152,26 @@ func (c orderCase) broken(t *testing.T, n int, after, crash bool) {
 	if !lost && r.uploads() != 0 {
 		t.Errorf("%d uploads are under way", r.uploads())
 	}
+	r.wantToldOnce("rec-01")
 	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 {
 		t.Errorf("the ledger holds uploads %v, %v", left, err)
+	}
+}
+
+// wantToldOnce insists on a whole journal that tells just once that the recording
+// was archived, whatever else it met.
+func (r *rig) wantToldOnce(id string) {
+	r.t.Helper()
+	objects, faults := r.journal0()
+	told := 0
+	for _, c := range changes(objects) {
+		if strings.HasPrefix(c, id+" ") && strings.HasSuffix(c, "→archived") {
+			told++
+		}
+	}
+	left, err := r.ledger.Events(org, r.in.ID, 10)
+	if told != 1 || len(faults) > 0 || len(left) > 0 || err != nil {
+		r.t.Errorf("the journal tells %q, with the faults %+v; the ledger still has %+v, %v", changes(objects), faults, left, err)
 	}
 }
 

@@ -68,6 +68,9 @@ type pass struct {
 	next       chan struct{} // held by the recording whose turn is next
 	unreadable int           // recordings without an id, in the last walk
 	expanded   bool          // the walk listed with expand=conversation
+	claimed    bool          // the inbox could be listed, and its owner is known
+	summarized *int64        // recordings by the inbox's summary, if it said
+	total      *int64        // recordings by the last walk's last page, if it said
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -106,6 +109,11 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int, failed fu
 			err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
 		}
 		failed(err)
+		p.end(err)
+		// What the store or the ledger refused just now would only be refused again.
+		if ctx.Err() == nil && !isStorage(err) && KindOf(err) != KindLedger {
+			err = errors.Join(err, p.keepJournal(ctx))
+		}
 		err = errors.Join(err, p.finish(err))
 		failed(err)
 	}
@@ -160,6 +168,7 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 		return false, nil, broken
 	}
 	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing
+	p.claimed = err == nil
 	return owned, broken, err
 }
 
@@ -172,13 +181,18 @@ func (p *pass) stopped() error {
 	return cause
 }
 
-// finish writes the pass into the ledger.
-func (p *pass) finish(failure error) error {
+// end completes the pass's record.
+func (p *pass) end(failure error) {
 	p.record.End = time.Now().UTC()
 	p.record.Findings = int64(len(p.foreign) + len(p.corrupt))
 	if failure != nil {
 		p.record.Error = failure.Error()
 	}
+}
+
+// finish writes the pass into the ledger.
+func (p *pass) finish(failure error) error {
+	p.end(failure)
 	oldest, err := p.oldestWaiting()
 	if err != nil {
 		return &ledgerError{err}

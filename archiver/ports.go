@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"io"
+	"iter"
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
@@ -51,9 +52,15 @@ type reader interface {
 	Check(ctx context.Context) error
 }
 
+// shelf shows what stands below a prefix, after a key.
+type shelf interface {
+	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
+}
+
 type objects interface {
 	creator
 	reader
+	shelf
 }
 
 type entries interface {
@@ -74,6 +81,11 @@ type inboxes interface {
 	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
 }
 
+type journals interface {
+	Events(org, inbox string, limit int) ([]state.Event, error)
+	MoveJournal(org, inbox string, from, to state.JournalHead, has []state.Event) error
+}
+
 type uploads interface {
 	AddUpload(state.UploadRef) error
 	RemoveUpload(key, id string) error
@@ -91,6 +103,7 @@ type ledger interface {
 	entries
 	scanner
 	inboxes
+	journals
 	uploads
 	ID() string
 }

@@ -112,3 +112,7 @@ func (l stagedLedger) AddUpload(u state.UploadRef) error {
 func (l stagedLedger) RemoveUpload(key, id string) error {
 	return l.stage.step("ledger remove upload", func() error { return l.Ledger.RemoveUpload(key, id) })
 }
+
+func (l stagedLedger) MoveJournal(org, inbox string, from, to state.JournalHead, has []state.Event) error {
+	return l.stage.step("ledger journal", func() error { return l.Ledger.MoveJournal(org, inbox, from, to, has) })
+}

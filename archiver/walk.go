@@ -82,7 +82,7 @@ func (p *pass) summary(ctx context.Context) error {
 		p.log.Warn("no summary of the inbox", "error", err)
 		return nil
 	}
-	if s.TotalCount != nil {
+	if p.summarized = s.TotalCount; s.TotalCount != nil {
 		p.log.Debug("summary", "total", *s.TotalCount)
 	}
 	return nil
@@ -206,7 +206,7 @@ func (w *walker) youngerThanPass(r genesys.Recording) bool {
 // and none that the ledger knows is missing. A repeat is believed where it found
 // nothing that should have been there before.
 func (w *walker) complete() bool {
-	w.pass.unreadable = w.unreadable
+	w.pass.unreadable, w.pass.total = w.unreadable, w.last
 	if w.record.Walks > 1 && w.newOld == 0 {
 		return true
 	}

@@ -64,6 +64,7 @@ var manifestSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 // plainKey is the form of every key that archiverd may write.
 var plainKey = regexp.MustCompile(`^genesys/(` +
 	`(media|manifests)/org=acme/inbox=[A-Za-z0-9_%-]{1,200}/(undated|year=\d{4}/month=\d\d/day=\d\d)/[A-Za-z0-9_%-]{1,200}(~\d+)?\.(wav|webm|ogg|mp3|bin|json)` +
+	`|journal/org=acme/inbox=[A-Za-z0-9_%-]{1,200}/\d{8}T\d{6}\.\d{9}Z\.json` +
 	`|owners/org=acme/inbox=[A-Za-z0-9_%-]{1,200}\.json|doctor/[A-Za-z0-9_-]+)$`)
 
 // listing is every version of every object in the bucket. The fake can't list versions
@@ -96,6 +97,12 @@ func (w *world) listing() []object {
 		}
 	}
 	return all
+}
+
+// holdings is the listing without the journal, which every day and every change add to.
+func (w *world) holdings() []object {
+	w.Helper()
+	return slices.DeleteFunc(w.listing(), func(o object) bool { return strings.HasPrefix(o.Key, "genesys/journal/") })
 }
 
 // newest is the newest version of every object.

@@ -88,12 +88,12 @@ func (w *world) archivesOnce(inbox *genesyssim.Inbox) archive {
 	w.once(0)
 	a := w.wantArchived(all(inbox))
 	w.wantState(state.StateArchived, inbox)
-	before, asked := w.listing(), w.transfers()
+	before, asked := w.holdings(), w.transfers()
 	w.once(0)
 	if n := w.transfers() - asked; n != 0 {
 		w.Errorf("the second run asked Genesys %d times for media", n)
 	}
-	if d := cmp.Diff(before, w.listing()); d != "" {
+	if d := cmp.Diff(before, w.holdings()); d != "" {
 		w.Errorf("the second run changed the bucket: -before +after\n%s", d)
 	}
 	w.noUploads(a)
@@ -201,7 +201,7 @@ func (w *world) unfinished(key string) (ids []string) {
 func (w *world) deletesAll(inbox *genesyssim.Inbox) {
 	w.Helper()
 	ids := slices.Sorted(slices.Values(inbox.IDs()))
-	before := w.listing()
+	before := w.holdings()
 	w.deleting()
 	w.once(0)
 	w.wantState(state.StateDeleteRequested, inbox, ids...)
@@ -214,7 +214,7 @@ func (w *world) deletesAll(inbox *genesyssim.Inbox) {
 	if n := w.cloud.Requests(opDelete); n != len(ids) {
 		w.Errorf("%d deletions were asked for, of %d recordings", n, len(ids))
 	}
-	if d := cmp.Diff(before, w.listing()); d != "" {
+	if d := cmp.Diff(before, w.holdings()); d != "" {
 		w.Errorf("deleting originals changed the bucket: -before +after\n%s", d)
 	}
 	w.wantArchived(some(inbox, ids...))

@@ -119,6 +119,8 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog
 		Retention: retention(c),
 		Version:   version(),
 		Log:       log,
+
+		Configuration: c.Hash(),
 	})
 }
 

@@ -1,0 +1,405 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// journal reads the inbox's journal, with what is wrong with it, and holds every
+// object to the published schema.
+func (r *rig) journal() (objects []*Journal, faults []JournalFault) {
+	r.t.Helper()
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	schema, err := c.Compile("../docs/journal.schema.json")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	in, err := r.ledger.Inbox(org, r.in.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	faults, err = r.archiver().WalkJournal(r.t.Context(), org, r.in.ID, in.Journal, func(at state.JournalHead, j *Journal) error {
+		objects = append(objects, j)
+		text := r.read(at.Key)
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err == nil {
+			err = schema.Validate(v)
+		}
+		if err != nil || bytes.Count(text, []byte("\n")) != 1 {
+			r.t.Errorf("%s: %v\n%.2000s", at.Key, err, text)
+		}
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return objects, faults
+}
+
+// changes are the journal's events, as "rec-01 listed→archived".
+func changes(objects []*Journal) (all []string) {
+	for _, j := range objects {
+		for _, e := range j.Events {
+			all = append(all, fmt.Sprintf("%s %s→%s", e.Recording, e.From, e.To))
+		}
+	}
+	return all
+}
+
+// wantJournal insists on an unbroken chain that tells these events and no others,
+// and on a ledger that has no more to tell.
+func (r *rig) wantJournal(want ...string) []*Journal {
+	r.t.Helper()
+	objects, faults := r.journal()
+	if len(faults) > 0 {
+		r.t.Errorf("the journal is broken: %+v", faults)
+	}
+	wantSame(r.t, "the journal's events", changes(objects), want)
+	if left, err := r.ledger.Events(org, r.in.ID, 10); err != nil || len(left) > 0 {
+		r.t.Errorf("the ledger still has events: %+v, %v", left, err)
+	}
+	return objects
+}
+
+// What happens to an inbox over many passes is in its journal, in order and once,
+// with what an auditor asks of it.
+func TestJournalTellsTheHistory(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, true)
+	r.options.Configuration = strings.Repeat("ab", 32)
+	r.add(3)
+	r.user.Add(genesyssim.Recording{ID: "lost", Name: "<lost>", Duration: 10 * time.Second, MediaDuration: 100 * time.Millisecond})
+	r.pass(func(o *Options) { o.MinAge = 0 })
+	r.pass()
+	r.user.Remove("lost")
+	r.user.Remove("rec-03")
+	r.passed(deleting)
+	r.passed()
+	want := []string{"lost listed→failed"}
+	objects, _ := r.journal()
+	got := changes(objects)
+	first := slices.Clone(got[:4])
+	slices.Sort(first)
+	wantSame(t, "the first pass", first, append(want, "rec-01 listed→archived", "rec-02 listed→archived", "rec-03 listed→archived"))
+	second := slices.Clone(got[4:6])
+	slices.Sort(second)
+	wantSame(t, "the pass that deletes", second, []string{"rec-01 archived→delete_requested", "rec-02 archived→delete_requested"})
+	last := slices.Clone(got[6:])
+	slices.Sort(last)
+	wantSame(t, "the last pass", last, []string{"lost failed→vanished", "rec-01 delete_requested→deleted", "rec-02 delete_requested→deleted", "rec-03 archived→gone"})
+	r.wantJournal(got...)
+	for i, j := range objects {
+		if j.Ledger != r.ledger.ID() || j.Configuration != r.options.Configuration || j.Archiverd != r.options.Version || (j.Previous == nil) != (i == 0) {
+			t.Errorf("object %d says %+v", i, j)
+		}
+		for _, e := range j.Events {
+			v := state.Version{}
+			if entry := r.entry(e.Recording); len(entry.Versions) > 0 {
+				v = entry.Versions[0]
+			}
+			switch {
+			case e.To == state.StateArchived && (e.Stored == nil || *e.Stored != JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256}):
+				t.Errorf("%s was archived as %+v, the journal says %+v", e.Recording, v, e.Stored)
+			case e.To == state.StateDeleteRequested && !strings.Contains(e.Why, "complete walk"):
+				t.Errorf("the deletion of %s was checked by %q", e.Recording, e.Why)
+			case e.Recording == "lost" && (e.Why == "" || e.Listed == nil || e.Listed.Name != "<lost>"):
+				t.Errorf("of the lost recording the journal says %q, %+v", e.Why, e.Listed)
+			}
+		}
+	}
+	if p := objects[0].Pass; p.Summary == nil || *p.Summary != 4 || p.Total == nil || *p.Total != 4 || p.Listed != 4 || p.Archived != 3 {
+		t.Errorf("the first pass is told as %+v", p)
+	}
+	for _, key := range r.objects("journal") {
+		o, err := r.store().Head(t.Context(), key, "")
+		if err != nil || o.Retention.Mode != "GOVERNANCE" || o.Retention.Until.Before(time.Now().AddDate(6, 11, 0)) {
+			t.Errorf("%s is locked %+v, %v", key, o.Retention, err)
+		}
+	}
+}
+
+// A pass that changes nothing writes the first object of a day, and no other.
+func TestJournalOnceADay(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &echoing, false)
+	r.passed()
+	r.passed()
+	if got := r.objects("journal"); len(got) != 1 {
+		t.Errorf("two passes of a day wrote %q", got)
+	}
+	p := r.archiver().newPass(t.Context(), r.in)
+	p.record.Start = p.record.Start.Add(24 * time.Hour)
+	p.end(nil)
+	for range 2 {
+		if err := p.keepJournal(t.Context()); err != nil || len(r.objects("journal")) != 1 {
+			t.Errorf("an inbox that could not be listed: %v, %q", err, r.objects("journal"))
+		}
+	}
+	p.claimed = true
+	for range 2 {
+		if err := p.keepJournal(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := r.objects("journal"); len(got) != 2 {
+		t.Errorf("with a pass of the next day there are %q", got)
+	}
+	r.wantJournal()
+}
+
+// More events than one object may hold go into several.
+func TestJournalIsBounded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &echoing, false)
+	const n = 2*journalEvents + 1
+	var want []string
+	err := r.ledger.List(org, r.in.ID, func(func(string) (state.Entry, bool)) (all []state.Change) {
+		for i := range n {
+			id := fmt.Sprintf("rec-%05d", i)
+			all = append(all, state.Change{Recording: id, To: state.StateListed},
+				state.Change{Recording: id, From: state.StateListed, To: state.StateFailed, Edit: func(e *state.Entry) { e.LastError = "x" }})
+			want = append(want, id+" listed→failed")
+		}
+		return all
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.archiver().newPass(t.Context(), r.in)
+	p.end(nil)
+	if err := p.keepJournal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if objects := r.wantJournal(want...); len(objects) != 3 {
+		t.Errorf("%d events are in %d objects", n, len(objects))
+	}
+}
+
+// A journal that can't be written holds nothing up but itself, and is made up for.
+func TestJournalDown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(1)
+	r.passed()
+	r.wire.use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if strings.HasSuffix(name, " journal") {
+			return answer(req, http.StatusServiceUnavailable, ""), nil
+		}
+		return send()
+	})
+	report := r.pass(deleting)
+	r.wire.use(nil)
+	wantErr(t, report.Err, KindTemporary, "write the journal")
+	if report.Pass.DeleteRequested != 1 {
+		t.Errorf("the deletion waited for the journal: %+v", report.Pass)
+	}
+	r.wantState("rec-01", state.StateDeleteRequested)
+	r.passed(deleting)
+	r.wantJournal("rec-01 listed→archived", "rec-01 archived→delete_requested", "rec-01 delete_requested→deleted")
+}
+
+// A ledger that comes back from an old backup goes on at the chain's end.
+func TestJournalAfterAnOldBackup(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(1)
+	r.passed()
+	var backup bytes.Buffer
+	if err := r.ledger.Copy(&backup); err != nil {
+		t.Fatal(err)
+	}
+	r.user.Add(genesyssim.Recording{ID: "rec-02", Duration: 100 * time.Millisecond})
+	r.passed()
+	r.closeLedger()
+	if err := os.WriteFile(r.path, backup.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.openLedger()
+	downloads := len(r.requests(opLink))
+	r.passed()
+	if n := len(r.requests(opLink)); n != downloads {
+		t.Errorf("%d downloads more", n-downloads)
+	}
+	r.wantJournal("rec-01 listed→archived", "rec-02 listed→archived", "rec-02 listed→archived") // by the lost ledger, and adopted by this one
+}
+
+// Whatever is done to a journal's objects is found.
+func TestBrokenJournals(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		breakIt func(r *rig, keys []string)
+		want    func(keys []string) []JournalFault
+	}{
+		"first taken out": {
+			func(r *rig, keys []string) { r.remove(keys[0]) },
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[0]}} },
+		},
+		"middle taken out": {
+			func(r *rig, keys []string) { r.remove(keys[1]) },
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[1]}} },
+		},
+		"newest taken out": {
+			func(r *rig, keys []string) { r.remove(keys[2]) },
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[2]}} },
+		},
+		"altered": {
+			func(r *rig, keys []string) {
+				r.overwrite(keys[1], bytes.Replace(r.read(keys[1]), []byte("rec-02"), []byte("rec-09"), 1))
+			},
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[1]}} },
+		},
+		"newest altered": {
+			func(r *rig, keys []string) {
+				r.overwrite(keys[2], bytes.Replace(r.read(keys[2]), []byte("rec-03"), []byte("rec-09"), 1))
+			},
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[2]}} },
+		},
+		"torn": {
+			func(r *rig, keys []string) { r.overwrite(keys[1], r.read(keys[1])[:100]) },
+			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[1]}} },
+		},
+		"forked": {
+			func(r *rig, keys []string) { r.overwrite(later(keys[2]), r.read(keys[2])) },
+			func(keys []string) []JournalFault {
+				return []JournalFault{{Kind: JournalForked, Key: later(keys[2])}}
+			},
+		},
+		"begun again": {
+			func(r *rig, keys []string) { r.overwrite(later(keys[2]), r.read(keys[0])) },
+			func(keys []string) []JournalFault {
+				return []JournalFault{{Kind: JournalForked, Key: later(keys[2])}}
+			},
+		},
+		"foreign": {
+			func(r *rig, keys []string) { r.overwrite(keys[1]+".txt", []byte("hello")) },
+			func(keys []string) []JournalFault {
+				return []JournalFault{{Kind: JournalForeign, Key: keys[1] + ".txt"}}
+			},
+		},
+		"another inbox's": {
+			func(r *rig, keys []string) {
+				r.overwrite(later(keys[2]), bytes.Replace(r.read(keys[2]), []byte(user), []byte("another"), 1))
+			},
+			func(keys []string) []JournalFault {
+				return []JournalFault{{Kind: JournalForeign, Key: later(keys[2])}}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			for n := range 3 {
+				r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
+				r.passed()
+			}
+			keys := r.objects("journal")
+			if len(keys) != 3 {
+				t.Fatalf("three passes wrote %q", keys)
+			}
+			c.breakIt(r, keys)
+			_, faults := r.journal0()
+			for i := range faults {
+				if faults[i].Detail == "" {
+					t.Errorf("%+v says nothing", faults[i])
+				}
+				faults[i].Detail = ""
+			}
+			if !slices.Equal(faults, c.want(keys)) {
+				t.Errorf("found %+v, want %+v", faults, c.want(keys))
+			}
+		})
+	}
+}
+
+// A pass that finds something wrong at the journal's end says so, and goes on.
+func TestPassReportsABrokenJournal(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.passed()
+	keys := r.objects("journal")
+	foreign := later(keys[0])
+	r.overwrite(foreign, []byte("hello"))
+	r.add(1)
+	report := r.passed()
+	wantSame(t, "foreign objects", report.Foreign, []string{foreign})
+	if _, faults := r.journal(); len(faults) != 1 || faults[0].Kind != JournalForeign {
+		t.Errorf("the chain is %+v", faults)
+	}
+	if got := r.objects("journal"); len(got) != 3 {
+		t.Errorf("the journal is %q", got)
+	}
+}
+
+// journal0 reads the journal without holding it to its schema.
+func (r *rig) journal0() (all []*Journal, faults []JournalFault) {
+	r.t.Helper()
+	in, err := r.ledger.Inbox(org, r.in.ID)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	faults, err = r.archiver().WalkJournal(r.t.Context(), org, r.in.ID, in.Journal, func(_ state.JournalHead, j *Journal) error {
+		all = append(all, j)
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return all, faults
+}
+
+// later is the key of a journal object of an hour later.
+func later(key string) string {
+	t, _ := journalStart(key)
+	return strings.Replace(key, t.Format(journalTime), t.Add(time.Hour).Format(journalTime), 1)
+}
+
+func (r *rig) remove(key string) {
+	r.t.Helper()
+	if _, err := r.server.Client().DeleteObject(context.Background(), &s3.DeleteObjectInput{Bucket: &r.bucket, Key: &key}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *rig) overwrite(key string, text []byte) {
+	r.t.Helper()
+	_, err := r.server.Client().PutObject(context.Background(), &s3.PutObjectInput{
+		Bucket: &r.bucket, Key: &key, Body: bytes.NewReader(text), ContentLength: aws.Int64(int64(len(text))),
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// FuzzDecodeJournal: no bytes crash the reader, and what it takes it gives again.
+func FuzzDecodeJournal(f *testing.F) {
+	f.Add([]byte(`{"schema_version":1,"organization":"acme","inbox":"u","pass":{"start":"2026-11-23T22:40:12Z"},"events":[],"configuration":"","ledger":"L","archiverd":""}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		j, err := DecodeJournal(text)
+		if err != nil {
+			return
+		}
+		again, err := json.Marshal(j)
+		if err != nil {
+			t.Skip(err) // a year that JSON can't tell
+		}
+		if _, err := DecodeJournal(again); err != nil {
+			t.Errorf("%v\n%s", err, again)
+		}
+	})
+}

@@ -1,0 +1,174 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// JournalFault is where a journal is not the unbroken chain that was written.
+type JournalFault struct {
+	Kind   JournalFaultKind `json:"fault"`
+	Key    string           `json:"key"`
+	Detail string           `json:"detail"`
+}
+
+// JournalFaultKind says what is wrong with an object of a journal.
+type JournalFaultKind string
+
+// The kinds of faults.
+const (
+	JournalMissing JournalFaultKind = "missing" // another object, or the ledger, names it, and it is not there
+	JournalAltered JournalFaultKind = "altered" // it has not the SHA-256 by which it is named
+	JournalForked  JournalFaultKind = "forked"  // it follows an object that another one follows already
+	JournalForeign JournalFaultKind = "foreign" // it is no journal object of this inbox, or a torn one
+)
+
+// WalkJournal calls f with the objects of an inbox's journal, oldest first, and gives
+// what is wrong with their chain. It goes on after a fault, and f gets every object
+// that can be read. head is the newest object that the ledger knows of: it must be
+// among them; without one, nothing tells that the newest objects were taken away.
+// The error is f's, or the store's.
+func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
+	var met *JournalFault
+	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, func(at state.JournalHead, j *Journal) error {
+		if at.Key == head.Key {
+			met = &JournalFault{}
+			if at.SHA256 != head.SHA256 {
+				met = &JournalFault{JournalAltered, at.Key, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
+			}
+		}
+		return f(at, j)
+	})
+	if err != nil || head.Key == "" {
+		return faults, err
+	}
+	if met == nil {
+		met = &JournalFault{JournalMissing, head.Key, "the ledger names it as the newest"}
+	}
+	for _, f := range faults {
+		if f.Key == head.Key {
+			return faults, nil // said
+		}
+	}
+	if met.Key != "" {
+		faults = append(faults, *met)
+	}
+	return faults, nil
+}
+
+// walkJournal walks what comes after one object, the zero value for all.
+func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
+	var faults []JournalFault
+	prev, torn := from, state.JournalHead{}
+	for o, err := range a.Bucket.ListAfter(ctx, keyspace{a.Prefix, org, inbox}.journal(), from.Key) {
+		if err != nil {
+			return faults, err
+		}
+		at, text, err := a.readJournal(ctx, o.Key)
+		if err != nil {
+			return faults, err
+		}
+		j, err := DecodeJournal(text)
+		if _, named := journalStart(o.Key); err == nil && (!named || j.Organization != org || j.Inbox != inbox) {
+			err = errors.New("it belongs to another place")
+		}
+		if err != nil {
+			torn = at
+			faults = append(faults, JournalFault{JournalForeign, o.Key, err.Error()})
+			continue
+		}
+		fault, err := a.checkLink(ctx, prev, torn, at.Key, j.Previous)
+		if err != nil {
+			return faults, err
+		}
+		if fault != nil {
+			if n := len(faults); n > 0 && faults[n-1].Key == fault.Key {
+				faults = faults[:n-1] // what seemed foreign is a torn object of the chain
+			}
+			faults = append(faults, *fault)
+		}
+		if err := f(at, j); err != nil {
+			return faults, err
+		}
+		prev = at
+	}
+	return faults, nil
+}
+
+// checkLink compares what an object says of the one before with what came before:
+// prev, or torn between the two.
+func (a *Archiver) checkLink(ctx context.Context, prev, torn state.JournalHead, key string, says *JournalLink) (*JournalFault, error) {
+	switch {
+	case says == nil && prev.Key == "":
+		return nil, nil
+	case says == nil:
+		return &JournalFault{JournalForked, key, "begins a journal, but does not come first"}, nil
+	case *says == JournalLink{prev.Key, prev.SHA256}:
+		return nil, nil
+	case says.Key == prev.Key, says.Key == torn.Key:
+		return &JournalFault{JournalAltered, says.Key, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, key)}, nil
+	}
+	_, err := a.Bucket.Head(ctx, says.Key, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return &JournalFault{JournalMissing, says.Key, "the next object, " + key + ", names it"}, nil
+	}
+	return &JournalFault{JournalForked, key, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
+}
+
+func (a *Archiver) readJournal(ctx context.Context, key string) (state.JournalHead, []byte, error) {
+	r, obj, err := a.Bucket.Get(ctx, key, "")
+	if err != nil {
+		return state.JournalHead{}, nil, err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, maxJournal))
+	if err != nil {
+		return state.JournalHead{}, nil, err
+	}
+	sum := sha256.Sum256(text)
+	return state.JournalHead{Key: key, SHA256: hex.EncodeToString(sum[:]), VersionID: obj.VersionID}, text, nil
+}
+
+// DecodeJournal reads a stored journal object, strictly: what it has beside the form
+// that is known here was not written by archiverd.
+func DecodeJournal(text []byte) (*Journal, error) {
+	var j Journal
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&j); err != nil {
+		return nil, fmt.Errorf("decode journal: %w", err)
+	}
+	switch {
+	case j.SchemaVersion != JournalVersion:
+		return nil, fmt.Errorf("decode journal: version %d is not known to this archiverd", j.SchemaVersion)
+	case strings.TrimSpace(string(text[d.InputOffset():])) != "":
+		return nil, errors.New("decode journal: more than one JSON value")
+	case j.Ledger == "" || j.Previous != nil && j.Previous.Key == "":
+		return nil, errors.New("decode journal: it names no ledger, or no object before")
+	}
+	return &j, nil
+}
+
+// journal returns what the keys of an inbox's journal begin with.
+func (k keyspace) journal() string {
+	return k.prefix + "/journal/org=" + k.org + "/inbox=" + escapeID(k.inbox) + "/"
+}
+
+// journalStart reads the time that names a journal object.
+func journalStart(key string) (time.Time, bool) {
+	name, ok := strings.CutSuffix(path.Base(key), ".json")
+	t, err := time.Parse(journalTime, name)
+	return t, ok && err == nil
+}
