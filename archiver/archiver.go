@@ -25,6 +25,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -59,7 +60,10 @@ type Deletion struct {
 	Enabled    bool
 	After      time.Duration // since archiving and since the last change
 	MaxPerPass int
+	Halted     *atomic.Bool // once true, no deletion is asked for any more, also by a pass under way; may be nil
 }
+
+func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted.Load()) }
 
 // Retention says how long the archive keeps what it holds.
 type Retention struct {

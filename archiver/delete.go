@@ -24,7 +24,7 @@ const maxSkew = 5 * time.Minute
 // pass here, those of one recording in deletable and deleteOne. Whatever is absent
 // or unclear keeps the original.
 func (p *pass) deleteAll(ctx context.Context, owned bool) error {
-	if !p.Delete.Enabled || !owned || !p.confirmed() {
+	if !p.Delete.allowed() || !owned || !p.confirmed() {
 		return nil
 	}
 	if p.inbox.Rebuilt {
@@ -77,7 +77,7 @@ var errCapped = errors.New("as many deletions as a pass may ask for")
 
 // deletable applies the conditions that the ledger and this pass's walk answer.
 func (p *pass) deletable(e state.KeyedEntry) bool {
-	if e.Entry.State != state.StateArchived || !p.saw(e.Key.Recording) {
+	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.saw(e.Key.Recording) {
 		return false
 	}
 	return p.ripe(e.Entry, time.Now())
@@ -140,6 +140,10 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	if err := p.stopped(); err != nil {
 		return err
+	}
+	if !p.Delete.allowed() {
+		log.Info("original kept: deletions were switched off")
+		return nil
 	}
 	return p.requestDeletion(ctx, e, trusted)
 }

@@ -121,6 +121,8 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 	case t.code == "invalid_grant":
 		e.Err = ErrNeedsLogin
 	case t.code == "invalid_client":
+		e.Err = permanent("check client_id and client_secret; the service reads a replaced secret when it reloads or restarts")
+	case t.code == "invalid_client":
 		e.Err = errWrongClient
 	case e.Status/100 == 2 && t.code == "":
 		e.Err = errors.New("the reply holds no access token")

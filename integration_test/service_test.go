@@ -12,6 +12,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
 // serve starts the service and waits until its first run has ended.
@@ -186,4 +187,86 @@ func TestMissedRun(t *testing.T) {
 		t.Errorf("status says %q", out)
 	}
 	w.ends(p)
+}
+
+// reload has the service read its configuration as it stands now.
+func (w *world) reload(p *process, says string, n int) {
+	w.Helper()
+	w.writeConfig()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		w.Fatal(err)
+	}
+	w.awaitLog(p, says, n)
+}
+
+// TestReload wants a good configuration in effect with the next run, and a faulty one
+// refused with all its faults.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	p := w.serve()
+
+	w.text = []byte("organizations: []\nstorage: {bucket: x, region: y, nonsense: 1}\n")
+	w.reload(p, "is refused", 1)
+	w.text = nil
+	if log := p.stderr.String(); !strings.Contains(log, "organizations") || !strings.Contains(log, "nonsense") {
+		t.Errorf("the faults are not all said: %s", log)
+	}
+	bucket := w.bucket
+	w.bucket = "another"
+	w.reload(p, "restart of the service: storage.bucket", 1)
+	w.bucket = bucket
+	w.expect(0, "retry") // with the old one
+
+	w.org["format"] = "MP3"
+	w.org["client_secret"] = "another" // which the organization's client hasn't
+	w.reload(p, "takes effect with the next run", 1)
+	inbox.Add(genesyssim.Recording{ID: "r900"})
+	inbox.RevokeAccess()
+	if r := w.expect(4, "retry"); !strings.Contains(r.stdout, "client_secret") {
+		t.Errorf("the remedy is not said: %s", r)
+	}
+	w.org["client_secret"] = "secret"
+	w.reload(p, "takes effect with the next run", 2)
+	w.expect(0, "retry")
+	w.ends(p)
+	if v := w.entries(inbox)["r900"].Versions; len(v) != 1 || v[0].Format != "MP3" {
+		t.Errorf("archived after the reload: %+v", v)
+	}
+}
+
+// TestDeletionsOff wants deletions that are switched off to end in the pass under way.
+func TestDeletionsOff(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w.daily()
+	w.config["transfer"] = map[string]any{"min_age": "0s", "workers": 1}
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 20)
+	w.once(0)
+	w.deleting()
+	w.cloud.Inject(genesyssim.Fault{Op: opDelete, Times: 1, Effect: w.cloud.Stall()})
+	p := w.start("run")
+	w.awaitLog(p, "archiverd starts", 1)
+	retry := w.start("retry")
+	w.await(opDelete, 1)
+	delete(w.config, "delete_originals")
+	w.reload(p, "takes effect with the next run", 1)
+	w.cloud.Release()
+	if r := retry.wait(); r.code != 0 {
+		t.Errorf("retry: %s", r)
+	}
+	if n := w.cloud.Requests(opDelete); n != 1 {
+		t.Errorf("%d deletions were asked for, want the one under way", n)
+	}
+	w.deleting()
+	w.reload(p, "takes effect with the next run", 2)
+	w.expect(0, "retry")
+	w.ends(p)
+	if n := w.cloud.Requests(opDelete); n < 20 {
+		t.Errorf("%d deletions were asked for, want the others once they are on again", n)
+	}
 }

@@ -16,14 +16,15 @@ const writeStep = 32 << 10
 type idleConn struct {
 	net.Conn
 	idle time.Duration
+	told func() // of every move; may be nil
 }
 
-func newIdleConn(c net.Conn, idle time.Duration) (net.Conn, error) {
+func newIdleConn(c net.Conn, idle time.Duration, told func()) (net.Conn, error) {
 	if err := c.SetDeadline(time.Now().Add(idle)); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("set idle timeout: %w", err)
 	}
-	return &idleConn{Conn: c, idle: idle}, nil
+	return &idleConn{c, idle, told}, nil
 }
 
 func (c *idleConn) Read(p []byte) (int, error) {
@@ -46,6 +47,9 @@ func (c *idleConn) Write(p []byte) (n int, err error) {
 func (c *idleConn) moved(n int, err error) error {
 	if n == 0 || err != nil {
 		return err
+	}
+	if c.told != nil {
+		c.told()
 	}
 	return c.SetDeadline(time.Now().Add(c.idle))
 }

@@ -15,7 +15,7 @@ const idle = time.Minute
 // pipe is an idleConn and its other end.
 func pipe(t *testing.T) (net.Conn, net.Conn) {
 	here, there := net.Pipe()
-	c, err := newIdleConn(here, idle)
+	c, err := newIdleConn(here, idle, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

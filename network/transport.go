@@ -37,6 +37,7 @@ const (
 type Options struct {
 	CAFile      string        // PEM; added to the system's roots
 	IdleTimeout time.Duration // a connection on which nothing moves, in either direction, for this long is cut; 0: 60 s
+	Moved       func()        // told whenever bytes move on a connection; may be nil
 	PublicOnly  bool          // refuse loopback, link-local, private, shared (CGNAT), multicast, reserved and unspecified addresses, also where IPv6 embeds them...
 	Allow       []string      // ...unless in one of these CIDRs (or equal to one of these addresses), or the host dialled is one of these names
 
@@ -62,7 +63,7 @@ func newTransport(o Options, proxy proxyFunc) (*http.Transport, error) {
 		return nil, err
 	}
 	idle := cmp.Or(o.IdleTimeout, defaultIdleTimeout)
-	r := &route{guard: g, proxy: proxy, proxies: proxyAddrs(proxy), idle: idle, open: o.Dial}
+	r := &route{guard: g, proxy: proxy, proxies: proxyAddrs(proxy), idle: idle, moved: o.Moved, open: o.Dial}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	return &http.Transport{
@@ -104,6 +105,7 @@ type route struct {
 	proxy   proxyFunc
 	proxies map[string]bool // host:port of the environment's proxies, the only addresses that dial does not judge
 	idle    time.Duration
+	moved   func()
 	open    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
 }
 
@@ -139,7 +141,7 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	if err != nil {
 		return nil, err
 	}
-	return newIdleConn(c, r.idle)
+	return newIdleConn(c, r.idle, r.moved)
 }
 
 // proxyAddrs asks once which proxies the environment names: one for http at most, and one for https.

@@ -42,3 +42,9 @@ func (c *clock) due(now time.Time) (due, setBack bool) {
 	}
 	return due, setBack
 }
+
+// change goes on with another schedule.
+func (c *clock) change(schedule cron.Schedule, now time.Time) {
+	c.schedule = schedule
+	c.next = schedule.Next(now)
+}

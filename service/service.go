@@ -1,17 +1,21 @@
 // Package service is the long-running side of archiverd: it starts runs on the
-// schedule, never two at once.
+// schedule, never two at once, and tells the service manager how it does.
 //
-//   - The schedule is kept by the wall clock, looked at every minute at least: after
-//     a suspended night, or a clock set forwards, what was missed is made up by one
-//     run; after a clock set back, the schedule goes on from the new time.
+//   - The schedule is kept by the wall clock, looked at again and again: after a
+//     suspended night, or a clock set forwards, what was missed is made up by one run;
+//     after a clock set back, the schedule goes on from the new time. Where a zone
+//     changes its clock, each time of the schedule still comes once: see schedule.
 //   - A start catches up on a run that was missed while nobody ran, and the first one
 //     ever runs at once.
 //   - A time that comes while a run is under way is skipped and counted.
+//   - The watchdog is fed while the schedule is kept and the run under way moves:
+//     see Pulse.
 package service
 
 import (
 	"context"
 	"log/slog"
+	"os"
 	"sync"
 	"time"
 
@@ -21,17 +25,22 @@ import (
 // Options configure a Service. All are required, but for LastRun.
 type Options struct {
 	Schedule cron.Schedule
-	LastRun  time.Time // when the last run started, by whomever; zero: there was none
-	Run      func()    // makes one run
-	Log      *slog.Logger
+	LastRun  time.Time     // when the last run started, by whomever; zero: there was none
+	Run      func() error  // makes one run; its error is why none could be made
+	Pulse    *Pulse        // of what runs do
+	Doing    func() string // how far the run under way has come, for people
+	// Reload reads the configuration anew and gives its schedule, nil for none, and
+	// logs why.
+	Reload func() cron.Schedule
+	Log    *slog.Logger
 }
 
 // Service starts runs. It is safe for concurrent use.
 type Service struct {
-	run  func()
-	log  *slog.Logger
-	now  func() time.Time // the wall clock
-	turn chan struct{}    // holds a value while a run is under way
+	Options
+	now    func() time.Time // the wall clock
+	notify *notifier
+	turn   chan struct{} // holds a value while a run is under way
 
 	mu     sync.Mutex
 	clock  clock
@@ -40,19 +49,31 @@ type Service struct {
 
 // Status is what a service is doing.
 type Status struct {
-	Started time.Time `json:"started"`
-	Next    time.Time `json:"next"`             // of the schedule
-	Running time.Time `json:"running,omitzero"` // since when a run is under way; zero: none is
-	Runs    int64     `json:"runs"`             // ended since Started
-	Skipped int64     `json:"skipped"`          // times of the schedule that came while a run was under way, since Started
+	Started  time.Time `json:"started"`
+	Next     time.Time `json:"next"`             // of the schedule
+	Running  time.Time `json:"running,omitzero"` // since when a run is under way; zero: none is
+	Doing    string    `json:"doing,omitempty"`  // how far that run has come
+	Runs     int64     `json:"runs"`             // ended since Started
+	Skipped  int64     `json:"skipped"`          // times of the schedule that came while a run was under way, since Started
+	Error    string    `json:"error,omitempty"`  // why the last run could not be made
+	Stopping bool      `json:"stopping,omitempty"`
 }
 
 // Text completes "The service is …".
 func (s Status) Text() string {
-	if !s.Running.IsZero() {
-		return "running since " + stamp(s.Running)
+	switch {
+	case s.Stopping && !s.Running.IsZero():
+		return "stopping: finishing what is under way: " + s.Doing
+	case s.Stopping:
+		return "stopping"
+	case !s.Running.IsZero():
+		return "running since " + stamp(s.Running) + ": " + s.Doing
 	}
-	return "waiting until " + stamp(s.Next)
+	text := "waiting until " + stamp(s.Next)
+	if s.Error != "" {
+		text += ", since the last run failed: " + s.Error
+	}
+	return text
 }
 
 func stamp(t time.Time) string { return t.Local().Format(time.DateTime + " MST") }
@@ -61,7 +82,7 @@ func stamp(t time.Time) string { return t.Local().Format(time.DateTime + " MST")
 func New(o Options) *Service { return newService(o, time.Now) }
 
 func newService(o Options, now func() time.Time) *Service {
-	s := &Service{run: o.Run, log: o.Log, now: now, turn: make(chan struct{}, 1)}
+	s := &Service{Options: o, now: now, notify: &notifier{log: o.Log}, turn: make(chan struct{}, 1)}
 	s.clock = newClock(o.Schedule, o.LastRun, s.wall())
 	s.status = Status{Started: s.wall(), Next: s.clock.next}
 	return s
@@ -74,31 +95,85 @@ func (s *Service) wall() time.Time { return s.now().Round(0) }
 // Status tells what the service is doing.
 func (s *Service) Status() Status {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.status
+	status := s.status
+	s.mu.Unlock()
+	if !status.Running.IsZero() {
+		status.Doing = s.Doing()
+	}
+	return status
 }
 
-// lookAtLeast is how often the wall clock is looked at.
-const lookAtLeast = time.Minute
+// lookAtLeast is how often the wall clock is looked at, and people are told.
+const lookAtLeast = 15 * time.Second
 
-// Serve keeps the schedule until ctx ends and the run that it started has returned.
-func (s *Service) Serve(ctx context.Context) {
+// Serve keeps the schedule until ctx ends and the run that it started has returned. A
+// value from reload has the configuration read anew.
+func (s *Service) Serve(ctx context.Context, reload <-chan os.Signal) {
 	var runs sync.WaitGroup
 	defer runs.Wait()
+	s.notify.send("READY=1")
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			s.stop(&runs)
 			return
+		case <-reload:
+			s.reload()
 		case <-timer.C:
 		}
 		due, wait := s.look()
 		if due {
 			s.start(&runs)
 		}
-		timer.Reset(min(wait, lookAtLeast))
+		s.tell()
+		timer.Reset(min(wait, s.pause()))
 	}
+}
+
+// pause is how long nothing needs to be looked at but the schedule.
+func (s *Service) pause() time.Duration {
+	if w := watchdog(); w > 0 {
+		return min(lookAtLeast, w/2)
+	}
+	return lookAtLeast
+}
+
+// tell has people and the watchdog know how it goes.
+func (s *Service) tell() {
+	s.notify.status(s.Status().Text())
+	if watchdog() > 0 && s.moves() {
+		s.notify.send("WATCHDOG=1")
+	}
+}
+
+// stop waits for the run under way, and tells so.
+func (s *Service) stop(runs *sync.WaitGroup) {
+	s.mu.Lock()
+	s.status.Stopping = true
+	s.mu.Unlock()
+	s.notify.send("STOPPING=1")
+	done := make(chan struct{})
+	go func() { defer close(done); runs.Wait() }()
+	for {
+		s.tell()
+		select {
+		case <-done:
+			return
+		case <-time.After(s.pause()):
+		}
+	}
+}
+
+func (s *Service) reload() {
+	s.notify.reloading()
+	if schedule := s.Reload(); schedule != nil {
+		s.mu.Lock()
+		s.clock.change(schedule, s.wall())
+		s.mu.Unlock()
+	}
+	s.notify.send("READY=1")
 }
 
 // look asks the clock.
@@ -108,7 +183,7 @@ func (s *Service) look() (due bool, wait time.Duration) {
 	now := s.wall()
 	due, setBack := s.clock.due(now)
 	if setBack {
-		s.log.Warn("the clock was set back: the schedule goes on from now", "next", s.clock.next)
+		s.Log.Warn("the clock was set back: the schedule goes on from now", "next", s.clock.next)
 	}
 	s.status.Next = s.clock.next
 	return due, s.clock.next.Sub(now)
@@ -122,10 +197,22 @@ func (s *Service) start(runs *sync.WaitGroup) {
 		s.mu.Lock()
 		s.status.Skipped++
 		s.mu.Unlock()
-		s.log.Warn("a scheduled run was skipped: the one before is still under way")
+		s.Log.Warn("a scheduled run was skipped: the one before is still under way")
 		return
 	}
-	runs.Go(func() { s.take(s.run) })
+	s.began()
+	runs.Go(func() {
+		s.take(func() {
+			err := s.Run()
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.status.Error = ""
+			if err != nil {
+				s.status.Error = err.Error()
+				s.Log.Error("the run failed", "error", err)
+			}
+		})
+	})
 }
 
 // RunNow makes a run outside the schedule. Where one is under way, it calls waiting
@@ -141,15 +228,20 @@ func (s *Service) RunNow(ctx context.Context, waiting, run func()) error {
 			return ctx.Err()
 		}
 	}
+	s.began()
 	s.take(run)
 	return nil
 }
 
-// take makes a run whose turn it is.
-func (s *Service) take(run func()) {
+func (s *Service) began() {
+	s.Pulse.Beat()
 	s.mu.Lock()
 	s.status.Running = s.wall()
 	s.mu.Unlock()
+}
+
+// take makes a run whose turn it is.
+func (s *Service) take(run func()) {
 	defer func() {
 		s.mu.Lock()
 		s.status.Running = time.Time{}
@@ -158,4 +250,16 @@ func (s *Service) take(run func()) {
 		<-s.turn
 	}()
 	run()
+}
+
+// stuckAfter is how long a run may go without moving. Whatever a run waits for is
+// over sooner: a wait for the rate budget or a Retry-After after three minutes, a
+// connection on which nothing moves after one.
+const stuckAfter = 10 * time.Minute
+
+// moves tells whether the run under way, if any, is not stuck.
+func (s *Service) moves() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status.Running.IsZero() || s.Pulse.since() < stuckAfter
 }

@@ -1,13 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
+
+	"github.com/robfig/cron/v3"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
@@ -21,46 +29,64 @@ import (
 // daemon is archiverd as a service: the holder of the ledger, which runs on the
 // schedule and runs other processes' commands for them.
 type daemon struct {
-	config     *config.Config
+	app        *app   // the command that it is
 	configPath string // absolute
 	ledger     *state.Ledger
-	fleet      *fleet
+	metrics    *watch.Metrics
 	flags      runFlags
 	service    *service.Service
-	stop       context.Context
+	pulse      *service.Pulse
 	log        *slog.Logger
+
+	mu     sync.Mutex
+	config *config.Config // as last read
+	fleet  *fleet         // of the last run
 }
 
 // serve stays until it is told to stop.
-func (a *app) serve(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
-	log := a.logger(c.Log, a.stderr)
-	path, err := filepath.Abs(a.configPath)
+func (a *app) serve(c *config.Config, m *watch.Metrics, f runFlags) (err error) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	d := &daemon{app: a, metrics: m, flags: f, pulse: service.NewPulse(), log: a.logger(c.Log, a.stderr), config: c}
+	if d.configPath, err = filepath.Abs(a.configPath); err != nil {
+		return err
+	}
+	b, err := openObservedBucket(a.stop, c, m.StorageRequest, d.pulse.Beat)
 	if err != nil {
 		return err
 	}
-	d := &daemon{config: c, configPath: path, ledger: l, fleet: newFleet(c, b, l, m, log), flags: f, stop: a.stop, log: log}
-	last, err := lastRun(l)
+	if d.ledger, err = openLedger(c, toWrite); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.ledger.Close()) }()
+	m.AddLedger(d.ledger)
+	d.fleet = d.newFleet(c, b)
+	last, err := lastRun(d.ledger)
 	if err != nil {
 		return err
 	}
-	d.service = service.New(service.Options{Schedule: c.Schedule.Parsed, LastRun: last, Run: d.run, Log: log})
-	web, err := d.listen(m)
+	d.service = service.New(service.Options{
+		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
+		Run: d.run, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
+	})
+	web, err := d.listen()
 	if err != nil {
 		return fail(exitUsage, err)
 	}
-	socket, err := control.Listen(socketPath(c), d.command, log)
+	socket, err := control.Listen(socketPath(c), d.command, d.log)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
-	log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
+	d.log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
 	var parts sync.WaitGroup
 	parts.Go(func() { socket.Serve(a.stop) })
 	if web != nil {
 		parts.Go(func() { web.Serve(a.stop) })
 	}
-	d.service.Serve(a.stop)
+	d.service.Serve(a.stop, hup)
 	parts.Wait()
-	log.Info("archiverd stops")
+	d.log.Info("archiverd stops")
 	return nil
 }
 
@@ -77,15 +103,97 @@ func lastRun(l *state.Ledger) (time.Time, error) {
 	return time.Time{}, err
 }
 
-// run is a run of the schedule.
-func (d *daemon) run() {
-	if _, _, err := d.fleet.run(d.stop, d.flags, d.follow); err != nil {
-		d.log.Error("the run failed", "error", err)
-	}
+func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet {
+	f := newFleet(c, b, d.ledger, d.metrics, d.app.logger(c.Log, d.app.stderr))
+	f.moved = d.pulse.Beat
+	return f
 }
 
-func (d *daemon) follow(n *archiver.Progress) (finish func()) {
-	return (&progress{}).follow(n, d.log)
+// run is a run of the schedule.
+func (d *daemon) run() error {
+	f, err := d.readyFleet()
+	if err != nil {
+		return err
+	}
+	_, _, err = f.run(d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
+	return err
+}
+
+// readyFleet is that of the configuration as last read. The caller has the turn to run.
+func (d *daemon) readyFleet() (*fleet, error) {
+	d.mu.Lock()
+	c, f := d.config, d.fleet
+	d.mu.Unlock()
+	if f.config == c {
+		return f, nil
+	}
+	b, err := openObservedBucket(d.app.stop, c, d.metrics.StorageRequest, d.pulse.Beat)
+	if err != nil {
+		return nil, err
+	}
+	f = d.newFleet(c, b)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.fleet = f
+	return f, nil
+}
+
+// current is the configuration as last read.
+func (d *daemon) current() *config.Config {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config
+}
+
+// doing tells how far the run under way has come.
+func (d *daemon) doing() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := &d.fleet.archiver.Progress
+	return fmt.Sprintf("%d of %d inboxes done, %d of %d recordings archived", n.InboxesDone.Load(), n.Inboxes.Load(), n.Archived.Load(), n.Found.Load())
+}
+
+// reload reads the configuration anew. A good one takes effect with the next run, but
+// for deletions: where it wants none, none is asked for from here on.
+func (d *daemon) reload() cron.Schedule {
+	c, err := config.Load(d.configPath, d.app.lookupEnv)
+	if err == nil {
+		err = needsRestart(d.current(), c)
+	}
+	if err != nil {
+		d.log.Error("the configuration was read anew and is refused: the one before stays", "error", err)
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.config = c
+	if !c.DeleteOriginals.Enabled {
+		d.fleet.noDeletions.Store(true)
+	}
+	d.log.Info("the configuration was read anew; it takes effect with the next run")
+	return service.Local(c.Schedule.Parsed)
+}
+
+// needsRestart refuses what a running service can't change.
+func needsRestart(old, now *config.Config) error {
+	var keys []string
+	differs := func(key string, differs bool) {
+		if differs {
+			keys = append(keys, key)
+		}
+	}
+	was, is := binding(old), binding(now)
+	differs("storage.endpoint", was.Endpoint != is.Endpoint)
+	differs("storage.bucket", was.Bucket != is.Bucket)
+	differs("storage.prefix", was.Prefix != is.Prefix)
+	differs("organizations (which there are, their hosts and client ids)", !maps.Equal(was.Organizations, is.Organizations))
+	differs("state.path", old.State.Path != now.State.Path)
+	differs("state.key_file", !bytes.Equal(old.State.SealKey, now.State.SealKey))
+	differs("http", old.HTTP != now.HTTP)
+	if len(keys) > 0 {
+		return fmt.Errorf("changed, which takes a restart of the service: %s", strings.Join(keys, "; "))
+	}
+	return nil
 }
 
 // command runs a caller's command line.
@@ -104,19 +212,24 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 }
 
 // retryInService makes recordings due and runs once, when no other run is under way.
-func (a *app) retryInService(f runFlags, makeDue func() error) error {
+func (a *app) retryInService(flags runFlags, makeDue func() error) error {
+	d := a.daemon
 	shown := newProgress(a.stderr)
-	log := a.logger(a.daemon.config.Log, shown.w)
+	log := a.logger(d.current().Log, shown.w)
 	var report *archiver.Report
 	var code int
 	var err error
 	waiting := func() { log.Info("a run is under way; this one follows it") }
 	run := func() {
+		var f *fleet
+		if f, err = d.readyFleet(); err != nil {
+			return
+		}
 		if err = makeDue(); err == nil {
-			report, code, err = a.daemon.fleet.run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+			report, code, err = f.run(a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 		}
 	}
-	if err := a.daemon.service.RunNow(a.stop, waiting, run); err != nil {
+	if err := d.service.RunNow(a.stop, waiting, run); err != nil {
 		return fail(exitTemporary, errors.New("stopped before it was this run's turn"))
 	}
 	if err != nil {

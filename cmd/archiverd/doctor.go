@@ -60,7 +60,7 @@ func (a *app) doctor(org string) error {
 	checks := []archiver.Check{{Name: "configuration", Result: archiver.Pass, Found: a.configPath + " is complete"}}
 	checks = append(checks, archiver.LedgerPlace(state.Examine(c.State.Path))...)
 	checks = append(checks, archiver.LedgerContent(err)...)
-	b, err := newBucket(a.stop, c, nil)
+	b, err := newBucket(a.stop, c, nil, nil)
 	if err != nil {
 		return a.sayChecks(append(checks, configFaults(err)...))
 	}
@@ -118,7 +118,7 @@ func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []
 			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
 		}}
 	}
-	h, err := newHosts(w.config, o, nil)
+	h, err := newHosts(w.config, o, nil, nil)
 	if err != nil {
 		return configFaults(err)
 	}

@@ -38,7 +38,7 @@ func (a *app) retry(f runFlags, acceptGone bool) error {
 			return a.retryInService(f, func() error { return makeDue(l, *f.only, acceptGone) })
 		}
 		m := watch.NewMetrics(version())
-		b, err := openObservedBucket(a.stop, c, m.StorageRequest)
+		b, err := openObservedBucket(a.stop, c, m.StorageRequest, nil)
 		if err != nil {
 			return err
 		}

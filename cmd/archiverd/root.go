@@ -87,7 +87,7 @@ func own(c *cobra.Command) {
 // loadConfig reads the configuration. The service answers for its own.
 func (a *app) loadConfig() (*config.Config, error) {
 	if a.daemon != nil {
-		return a.daemon.config, nil
+		return a.daemon.current(), nil
 	}
 	c, err := config.Load(a.configPath, a.lookupEnv)
 	return c, fail(exitUsage, err)

@@ -53,22 +53,22 @@ func (a *app) run(f runFlags) error {
 		return err
 	}
 	m := watch.NewMetrics(version())
-	b, err := openObservedBucket(a.stop, c, m.StorageRequest)
+	if !f.once {
+		return a.serve(c, m, f)
+	}
+	b, err := openObservedBucket(a.stop, c, m.StorageRequest, nil)
 	if err != nil {
 		return err
 	}
-	l, err := openLedger(c, false)
+	l, err := openLedger(c, toWrite)
 	if err != nil {
 		return err
 	}
 	m.AddLedger(l)
-	switch {
-	case f.dryRun:
+	if f.dryRun {
 		err = a.dryRun(c, b, l, m, f)
-	case f.once:
+	} else {
 		err = a.runOnce(c, b, l, m, f)
-	default:
-		err = a.serve(c, b, l, m, f)
 	}
 	return errors.Join(err, l.Close())
 }

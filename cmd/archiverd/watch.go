@@ -15,13 +15,13 @@ import (
 )
 
 // listen takes http.listen, or gives nil where it is empty.
-func (d *daemon) listen(m *watch.Metrics) (*watch.Server, error) {
+func (d *daemon) listen() (*watch.Server, error) {
 	if d.config.HTTP.Listen == "" {
 		return nil, nil
 	}
-	m.AddSchedule(d.schedule)
+	d.metrics.AddSchedule(d.schedule)
 	s, err := watch.Listen(d.config.HTTP.Listen, watch.Options{
-		Metrics: m,
+		Metrics: d.metrics,
 		Ready:   watch.Ready(d.ledger, d.schedule),
 		Pprof:   d.config.HTTP.Pprof,
 		Log:     d.log,
@@ -32,7 +32,10 @@ func (d *daemon) listen(m *watch.Metrics) (*watch.Server, error) {
 	return s, err
 }
 
-func (d *daemon) schedule() watch.Schedule { return watch.Schedule(d.service.Status()) }
+func (d *daemon) schedule() watch.Schedule {
+	s := d.service.Status()
+	return watch.Schedule{Started: s.Started, Next: s.Next, Running: s.Running, Runs: s.Runs, Skipped: s.Skipped}
+}
 
 // sendLimit bounds what is sent to other hosts at the end of a run.
 const sendLimit = 30 * time.Second

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
@@ -24,20 +25,20 @@ const clientInbox = "client"
 
 // openBucket reaches for the bucket before anything is created or started.
 func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
-	return openObservedBucket(ctx, c, nil)
+	return openObservedBucket(ctx, c, nil, nil)
 }
 
-// openObservedBucket tells observe of every request.
-func openObservedBucket(ctx context.Context, c *config.Config, observe func(op string, status int)) (*storage.Bucket, error) {
-	b, err := newBucket(ctx, c, observe)
+// openObservedBucket tells observe of every request, and moved whenever bytes move.
+func openObservedBucket(ctx context.Context, c *config.Config, observe func(op string, status int), moved func()) (*storage.Bucket, error) {
+	b, err := newBucket(ctx, c, observe, moved)
 	if err != nil {
 		return nil, err
 	}
 	return b, storageFailure(b.Check(ctx))
 }
 
-func newBucket(ctx context.Context, c *config.Config, observe func(op string, status int)) (*storage.Bucket, error) {
-	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
+func newBucket(ctx context.Context, c *config.Config, observe func(op string, status int), moved func()) (*storage.Bucket, error) {
+	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile, Moved: moved})
 	if err != nil {
 		return nil, fail(exitUsage, err)
 	}
@@ -75,6 +76,15 @@ func storageFailure(err error) error {
 
 // openLedger opens the ledger that belongs to the configuration.
 func openLedger(c *config.Config, readOnly bool) (*state.Ledger, error) {
+	l, err := state.Open(c.State.Path, state.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
+	if errors.Is(err, state.ErrHeld) {
+		return nil, fail(exitHeld, err)
+	}
+	return l, fail(exitUsage, err)
+}
+
+// binding is what a ledger of the configuration belongs to.
+func binding(c *config.Config) state.Binding {
 	b := state.Binding{
 		Endpoint:      c.Storage.Endpoint,
 		Bucket:        c.Storage.Bucket,
@@ -84,11 +94,7 @@ func openLedger(c *config.Config, readOnly bool) (*state.Ledger, error) {
 	for _, o := range c.Organizations {
 		b.Organizations[o.Name] = state.OrgBinding{APIHost: host(o.APIURL), ClientID: o.ClientID}
 	}
-	l, err := state.Open(c.State.Path, state.Options{Binding: b, SealKey: c.State.SealKey, ReadOnly: readOnly})
-	if errors.Is(err, state.ErrHeld) {
-		return nil, fail(exitHeld, err)
-	}
-	return l, fail(exitUsage, err)
+	return b
 }
 
 // host and hostname take apart a URL that the configuration has validated.
@@ -145,15 +151,19 @@ type fleet struct {
 	started  time.Time
 	hosts    map[string]*hosts            // of each organization
 	known    map[[2]string]archiver.Inbox // by organization and id
+	moved    func()                       // told whenever bytes move; may be nil
+
+	noDeletions atomic.Bool // while a run is under way, deletions were switched off
 }
 
 func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {
-	arch := newArchiver(c, b, l, log)
-	arch.Observer = m
-	return &fleet{
-		config: c, ledger: l, archiver: arch, metrics: m, log: log, started: time.Now(),
+	f := &fleet{
+		config: c, ledger: l, archiver: newArchiver(c, b, l, log), metrics: m, log: log, started: time.Now(),
 		hosts: map[string]*hosts{}, known: map[[2]string]archiver.Inbox{},
 	}
+	f.archiver.Observer = m
+	f.archiver.Delete.Halted = &f.noDeletions
+	return f
 }
 
 // run makes one pass over every selected inbox and gives its exit code. follow shows
@@ -244,7 +254,7 @@ func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
 			f.log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
 		}
 		if f.hosts[o.Name] == nil {
-			if f.hosts[o.Name], err = newHosts(f.config, o, f.metrics.APIRequest(o.Name)); err != nil {
+			if f.hosts[o.Name], err = newHosts(f.config, o, f.metrics.APIRequest(o.Name), f.moved); err != nil {
 				return nil, fail(exitUsage, err)
 			}
 		}
@@ -282,8 +292,8 @@ type hosts struct {
 	observe genesys.Observer
 }
 
-func newHosts(c *config.Config, o config.Organization, observe genesys.Observer) (*hosts, error) {
-	api, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
+func newHosts(c *config.Config, o config.Organization, observe genesys.Observer, moved func()) (*hosts, error) {
+	api, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile, Moved: moved})
 	if err != nil {
 		return nil, err
 	}
@@ -291,6 +301,7 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer)
 	// itself or the configuration allows it.
 	media, err := network.NewTransport(network.Options{
 		CAFile:     c.Network.CAFile,
+		Moved:      moved,
 		PublicOnly: true,
 		Allow:      append([]string{hostname(o.APIURL)}, c.Network.AllowLinksTo...),
 	})
