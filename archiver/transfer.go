@@ -123,10 +123,10 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 		_, err := p.move(k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
 		return err
 	}
-	log.Error("not archived", "error", err, "attempts", e.Attempts+1)
 	if err := p.fail(k, e.State, err); err != nil {
 		return err
 	}
+	log.Error("not archived", "error", err, "attempts", e.Attempts+1)
 	return p.addStreak(err)
 }
 

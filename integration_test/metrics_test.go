@@ -135,7 +135,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("nothing waits while %s is under way", stalled)
 	}
 	w.cloud.Release()
-	w.awaitLog(p, "run done", 1)
+	w.awaitLog(p, "waiting for the schedule", 1)
 	after := w.scrape(site)
 	want := scrape{
 		"archiverd_run_under_way": 0, "archiverd_runs_total": 1, "archiverd_runs_skipped_total": 0,

@@ -19,7 +19,7 @@ import (
 func (w *world) serve(args ...string) *process {
 	w.Helper()
 	p := w.start(append([]string{"run"}, args...)...)
-	w.awaitLog(p, "run done", 1)
+	w.awaitLog(p, "waiting for the schedule", 1)
 	return p
 }
 
@@ -119,6 +119,7 @@ func TestCallerStops(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, genesyssim.Options{})
 	w.daily()
+	w.config["shutdown_grace"] = "0s"
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	p := w.serve()
@@ -132,10 +133,10 @@ func TestCallerStops(t *testing.T) {
 		} else {
 			retry.terminate(t)
 		}
-		w.cloud.Release()
 		if r := retry.wait(); !kill && r.code != 5 {
 			t.Errorf("want exit code 5 after SIGTERM: %s", r)
 		}
+		w.cloud.Release()
 		w.cloud.ClearFaults()
 	}
 	w.expect(0, "retry")

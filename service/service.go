@@ -246,8 +246,10 @@ func (s *Service) take(run func()) {
 		s.mu.Lock()
 		s.status.Running = time.Time{}
 		s.status.Runs++
+		next := s.status.Next
 		s.mu.Unlock()
 		<-s.turn
+		s.Log.Info("waiting for the schedule", "next", next)
 	}()
 	run()
 }
