@@ -226,3 +226,35 @@ func (a limitedAPI) Reserve(ctx context.Context) (context.Context, func(), error
 		return nil, nil, ctx.Err()
 	}
 }
+
+// More inboxes with much to do than are listed at a time don't keep one with a single recording waiting for their end.
+func TestBacklogsDoNotStarveOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.options.Workers = 1
+	all := r.many(maxWalks + 4)
+	small := all[len(all)-1].ID // and last in every queue
+	for _, in := range all[:len(all)-1] {
+		u := r.cloud.AddUser(in.ID, "", "")
+		for k := range 10 {
+			u.Add(genesyssim.Recording{ID: fmt.Sprintf("more-%02d", k), Duration: 50 * time.Millisecond})
+		}
+	}
+	for _, in := range r.archiver().Run(t.Context(), t.Context(), all).Inboxes {
+		if in.Err != nil {
+			t.Fatal(in.Err)
+		}
+	}
+	downloads, at := 0, 0
+	for _, e := range r.cloud.Events() {
+		if e.Op == opLink {
+			downloads++
+			if e.Inbox == small {
+				at = downloads
+			}
+		}
+	}
+	if at == 0 || at > downloads/2 {
+		t.Errorf("the small inbox came to its turn as number %d of %d downloads", at, downloads)
+	}
+}
