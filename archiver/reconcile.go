@@ -1,0 +1,419 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// Class is where a recording stands between Genesys, ledger and bucket. A recording
+// has exactly one: the first of Classes that applies.
+type Class string
+
+// The classes of recordings.
+const (
+	ClassMissing  Class = "missing"
+	ClassDiffers  Class = "differs"
+	ClassLock     Class = "lock"
+	ClassUnknown  Class = "unknown"
+	ClassVanished Class = "vanished"
+	ClassFailed   Class = "failed"
+	ClassWaiting  Class = "waiting"
+	ClassGone     Class = "gone"
+	ClassDeleted  Class = "deleted"
+	ClassArchived Class = "archived"
+)
+
+// Classes are all there are, in their precedence: what is wrong with the archive comes
+// before what the ledger says.
+var Classes = [...]Class{ClassMissing, ClassDiffers, ClassLock, ClassUnknown, ClassVanished, ClassFailed, ClassWaiting, ClassGone, ClassDeleted, ClassArchived}
+
+// Meaning explains the class to its reader.
+func (c Class) Meaning() string {
+	return map[Class]string{
+		ClassMissing:  "in the ledger but not in the bucket",
+		ClassDiffers:  "in the bucket, but not as the ledger has it",
+		ClassLock:     "its retention is shorter or weaker than recorded",
+		ClassUnknown:  "in the bucket but not in the ledger",
+		ClassVanished: "deleted in Genesys before it could be archived",
+		ClassFailed:   "could not be archived yet",
+		ClassWaiting:  "waits to be archived",
+		ClassGone:     "archived, and deleted in Genesys by someone else",
+		ClassDeleted:  "archived, and the original deleted by archiverd",
+		ClassArchived: "media and manifest are in the archive, the original is not deleted",
+	}[c]
+}
+
+// Wrong tells the classes in which the archive itself is not what it should be.
+func (c Class) Wrong() bool {
+	return c == ClassMissing || c == ClassDiffers || c == ClassLock || c == ClassUnknown
+}
+
+// Reconciled is one recording in its class.
+type Reconciled struct {
+	Class     Class  `json:"class"`
+	Org       string `json:"org"`
+	Inbox     string `json:"inbox"`
+	Recording string `json:"recording"` // its id; a hash of it where a key is all there is, and the id was too long for one
+	Detail    string `json:"detail,omitempty"`
+}
+
+// Listener hears of each recording, and of each object that the ledger does not name.
+// Its methods are called one at a time.
+type Listener interface {
+	Recording(Reconciled) error
+	Object(Stray) error
+}
+
+// Span selects recordings by the UTC day of dateCreated under which they are filed:
+// From and later, before To. Each may be zero. With neither, undated ones are
+// selected too.
+type Span struct{ From, To time.Time }
+
+func (s Span) holds(day time.Time) bool {
+	if s == (Span{}) {
+		return true
+	}
+	return !day.IsZero() && !day.Before(s.From) && (s.To.IsZero() || day.Before(s.To))
+}
+
+// Reconciliation is one inbox on all sides. Nothing in it was assumed from something
+// else in it: Checks compares what was counted independently.
+type Reconciliation struct {
+	Org     string        `json:"org"`
+	Inbox   string        `json:"inbox"`
+	Genesys GenesysSide   `json:"genesys"`
+	Classes []ClassTotal  `json:"classes"` // all, in the order of Classes
+	Objects []ObjectTotal `json:"objects"` // all, in the order of ObjectKinds
+	Stored  Verification  `json:"stored"`  // the objects that the ledger names, by HEAD
+	Owner   string        `json:"owner"`   // whose claim the archive holds, for people
+	Checks  []CrossCheck  `json:"checks"`
+}
+
+// GenesysSide is what Genesys showed.
+type GenesysSide struct {
+	NotAsked   string `json:"not_asked,omitempty"` // why the listing is absent or broke off
+	Err        error  `json:"-"`                   // the same for KindOf
+	Complete   bool   `json:"complete"`            // the listing proved itself complete
+	Summary    *int64 `json:"summary,omitempty"`   // the inbox's own count, of all dates
+	Listed     int64  `json:"listed"`              // distinct recordings
+	Unreadable int    `json:"unreadable"`          // listed without an id
+}
+
+// ClassTotal counts the recordings of a class, and how many of them each side has.
+type ClassTotal struct {
+	Class      Class `json:"class"`
+	Recordings int64 `json:"recordings"`
+	Genesys    int64 `json:"genesys"`
+	Ledger     int64 `json:"ledger"`
+	Bucket     int64 `json:"bucket"`
+}
+
+// CrossCheck is one sum that was counted in two ways.
+type CrossCheck struct {
+	What  string `json:"what"`
+	Sum   int64  `json:"sum"`   // of the rows
+	Count int64  `json:"count"` // of the things themselves
+}
+
+// Total sums the classes up.
+func (r *Reconciliation) Total() (t ClassTotal) {
+	for _, c := range r.Classes {
+		t.Recordings, t.Genesys, t.Ledger, t.Bucket = t.Recordings+c.Recordings, t.Genesys+c.Genesys, t.Ledger+c.Ledger, t.Bucket+c.Bucket
+	}
+	return t
+}
+
+// Sound tells whether nothing is wrong with the archive, as far as it was looked at.
+func (r *Reconciliation) Sound() bool {
+	for _, c := range r.Classes {
+		if c.Class.Wrong() && c.Recordings > 0 {
+			return false
+		}
+	}
+	for _, o := range r.Objects {
+		if o.Kind.Wrong() && o.Objects > 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
+}
+
+// Clean tells whether the archive is sound and all of Genesys' side was seen.
+func (r *Reconciliation) Clean() bool {
+	return r.Sound() && r.Genesys.Err == nil && r.Genesys.Complete && r.Genesys.Unreadable == 0
+}
+
+// side is a set of the sides on which a recording was met, and of what its class
+// depends on.
+type side uint8
+
+const (
+	inGenesys side = 1 << iota
+	inLedger
+	inBucket
+	waits // the ledger has it to be archived: what lies in the bucket will be adopted
+	extra // the bucket has an object of it that the ledger should name and does not
+)
+
+// reconciler looks at one inbox. It remembers a hash of each recording with its
+// sides, and a hash of each key that the ledger names until the bucket shows it.
+type reconciler struct {
+	*verifier
+	pass *pass
+	span Span
+	to   Listener
+	seed maphash.Seed
+
+	// Guarded by the verifier's mutex.
+	sides   map[uint64]side
+	unseen  map[uint64]struct{}
+	bad     map[string]bool
+	classes map[Class]*ClassTotal
+	kinds   map[ObjectKind]int64
+	entries int64 // in the ledger
+	objects int64 // in the bucket
+	out     Reconciliation
+}
+
+// Reconcile holds Genesys' summary and listing, ledger and bucket against each other
+// for one inbox, and changes nothing. An inbox without API is looked at in ledger and
+// bucket alone, for the reason given, as is one that can't be listed. The order keeps
+// what arrives meanwhile from looking wrong: an object is named by the ledger only
+// once it is in the bucket, and a recording is in the ledger only after it was listed.
+// No pass over the inbox may be under way. An error is the store's or the ledger's.
+func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
+	r := &reconciler{
+		verifier: a.newVerifier(Depth{}), pass: a.newPass(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
+		sides: map[uint64]side{}, unseen: map[uint64]struct{}{}, bad: map[string]bool{},
+		classes: map[Class]*ClassTotal{}, kinds: map[ObjectKind]int64{}, out: Reconciliation{Org: in.Org, Inbox: in.ID},
+	}
+	defer r.pass.halt(nil)
+	for _, c := range Classes {
+		r.classes[c] = &ClassTotal{Class: c}
+	}
+	r.out.Genesys.Err = unreachable
+	for _, step := range []func(context.Context) error{r.readLedger, r.readBucket, r.readGenesys, r.classify, r.readOwner} {
+		if err := step(ctx); err != nil {
+			return r.out, err
+		}
+	}
+	r.sum()
+	return r.out, nil
+}
+
+// hash stands for a recording by its id as it is in a key, or for a key.
+func (r *reconciler) hash(s string) uint64 { return maphash.String(r.seed, s) }
+
+// filed is the day of a recording's keys, whatever date Genesys gives it by now.
+func (r *reconciler) filed(e *state.Entry) time.Time {
+	if k, ok := parseKey(r.Prefix, e.MediaKey); ok {
+		return k.day
+	}
+	return filingDay(e.DateCreated)
+}
+
+func filingDay(dateCreated string) time.Time {
+	t, _ := genesys.ParseTime(dateCreated)
+	return t.UTC().Truncate(24 * time.Hour)
+}
+
+// scan calls f with the inbox's entries that are selected.
+func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) error {
+	err := r.Ledger.Scan(r.out.Org, r.out.Inbox, func(k state.Key, e *state.Entry) error {
+		if ctx.Err() != nil {
+			return ErrStopped
+		}
+		if r.span.holds(r.filed(e)) {
+			f(k, e)
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrStopped) {
+		err = &ledgerError{err}
+	}
+	return err
+}
+
+func (r *reconciler) readLedger(ctx context.Context) error {
+	return r.scan(ctx, func(k state.Key, e *state.Entry) {
+		s := inLedger
+		if e.State == state.StateListed || e.State == state.StateFailed {
+			s |= waits
+		}
+		r.sides[r.hash(escapeID(k.Recording))] |= s
+		r.entries++
+		for _, v := range e.Versions {
+			r.unseen[r.hash(v.MediaKey)], r.unseen[r.hash(v.ManifestKey)] = struct{}{}, struct{}{}
+		}
+		for _, key := range e.BadKeys {
+			r.bad[key] = true
+		}
+	})
+}
+
+// readGenesys walks the inbox. Its failure is a part of the result.
+func (r *reconciler) readGenesys(ctx context.Context) error {
+	g := &r.out.Genesys
+	if g.Err == nil {
+		g.Err = r.pass.walk(ctx, r.sighted)
+	}
+	if ctx.Err() != nil {
+		return ErrStopped
+	}
+	if g.Err != nil {
+		g.NotAsked = g.Err.Error()
+	}
+	g.Complete, g.Summary, g.Unreadable = r.pass.record.Complete, r.pass.summarized, r.pass.unreadable
+	return nil
+}
+
+// sighted takes a page of the listing.
+func (r *reconciler) sighted(page []genesys.Recording) error {
+	for _, rec := range page {
+		e, err := r.Ledger.Entry(r.pass.key(rec.ID))
+		known := err == nil
+		if err != nil && !errors.Is(err, state.ErrNotFound) {
+			return &ledgerError{err}
+		}
+		if known && waitsOrKept(e.State) {
+			r.pass.known++
+		}
+		day := filingDay(rec.DateCreated)
+		if known {
+			day = r.filed(&e)
+		}
+		if !r.span.holds(day) {
+			continue
+		}
+		r.out.Genesys.Listed++
+		h := r.hash(escapeID(rec.ID))
+		if r.sides[h]&(inLedger|inBucket) == 0 {
+			err := r.to.Recording(Reconciled{ClassWaiting, r.out.Org, r.out.Inbox, rec.ID, "not in the ledger yet"})
+			if err != nil {
+				return err
+			}
+		}
+		r.sides[h] |= inGenesys
+	}
+	return nil
+}
+
+// classify looks at the stored objects of every entry and gives each its class.
+func (r *reconciler) classify(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.Workers)
+	err := r.scan(ctx, func(k state.Key, e *state.Entry) {
+		r.mu.Lock()
+		s := r.sides[r.hash(escapeID(k.Recording))]
+		r.mu.Unlock()
+		if s&inLedger == 0 {
+			return // entered since; counted with what was seen
+		}
+		g.Go(func() error {
+			found, err := r.entry(ctx, k, e)
+			if err != nil {
+				return err
+			}
+			class, detail := r.class(e, s, found)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.classes[class].add(s)
+			r.Progress.Checked.Add(1)
+			return r.to.Recording(Reconciled{class, k.Org, k.Inbox, k.Recording, detail})
+		})
+	})
+	if failed := g.Wait(); failed != nil {
+		err = failed
+	}
+	r.out.Stored = r.totals
+	return err
+}
+
+// class judges an entry by its stored objects, then by its state.
+func (r *reconciler) class(e *state.Entry, s side, found []Finding) (Class, string) {
+	found = slices.DeleteFunc(found, func(f Finding) bool { return f.Fault == KnownBad })
+	if len(found) > 0 {
+		worst := slices.MinFunc(found, func(x, y Finding) int {
+			return slices.Index(Faults[:], x.Fault) - slices.Index(Faults[:], y.Fault)
+		})
+		detail := fmt.Sprintf("%s: %s: %s", worst.Key, worst.Fault, worst.Detail)
+		switch worst.Fault {
+		case FaultMissing:
+			return ClassMissing, detail
+		case FaultLock:
+			return ClassLock, detail
+		}
+		return ClassDiffers, detail
+	}
+	if s&extra != 0 {
+		return ClassUnknown, "the bucket has a version of it that the ledger does not know"
+	}
+	class, detail := byState(e)
+	listable := class == ClassArchived || class == ClassWaiting || class == ClassFailed
+	switch here := s&inGenesys != 0; {
+	case r.out.Genesys.Err != nil || !r.out.Genesys.Complete || here == listable:
+	case here:
+		detail = "listed again"
+	case e.State != state.StateDeleteRequested:
+		detail = join(detail, "no longer listed")
+	}
+	return class, detail
+}
+
+func join(detail, more string) string {
+	if detail == "" {
+		return more
+	}
+	return detail + "; " + more
+}
+
+// byState is the class of an entry with whose stored objects nothing is wrong.
+func byState(e *state.Entry) (Class, string) {
+	switch e.State {
+	case state.StateFailed:
+		return ClassFailed, e.LastError
+	case state.StateVanished:
+		return ClassVanished, "not listed since " + e.MissingSince.UTC().Format(time.RFC3339)
+	case state.StateListed:
+		if len(e.Versions) > 0 {
+			return ClassWaiting, "changed since it was archived"
+		}
+		return ClassWaiting, ""
+	case state.StateGone:
+		return ClassGone, ""
+	case state.StateDeleted:
+		return ClassDeleted, ""
+	case state.StateDeleteRequested:
+		return ClassArchived, "its deletion was requested " + e.DeleteRequestedAt.UTC().Format(time.RFC3339)
+	}
+	return ClassArchived, ""
+}
+
+// readOwner tells whose claim on the inbox the archive holds.
+func (r *reconciler) readOwner(ctx context.Context) error {
+	o, err := r.pass.readOwner(ctx, r.pass.keys.owner())
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		r.out.Owner = "nobody yet"
+		return nil
+	case err != nil:
+		return fmt.Errorf("read the claim on the inbox: %w", err)
+	case o.Ledger == r.Ledger.ID():
+		r.out.Owner = "this ledger"
+	case o.Ledger == "":
+		r.out.Owner = "unknown: the owner object can't be read, so nothing is deleted from this inbox"
+	default:
+		r.out.Owner = "another ledger, " + o.Ledger + ", so nothing is deleted from this inbox"
+	}
+	return nil
+}

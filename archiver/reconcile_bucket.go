@@ -1,0 +1,268 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// ObjectKind is what an object below an inbox's media or manifests is.
+type ObjectKind string
+
+// The kinds of objects.
+const (
+	ObjectNamed    ObjectKind = "named"
+	ObjectAdopt    ObjectKind = "to adopt"
+	ObjectLeftover ObjectKind = "leftover"
+	ObjectBad      ObjectKind = "known bad"
+	ObjectUnknown  ObjectKind = "unknown"
+	ObjectForeign  ObjectKind = "foreign"
+	ObjectRemoved  ObjectKind = "removed"
+)
+
+// ObjectKinds are all there are.
+var ObjectKinds = [...]ObjectKind{ObjectNamed, ObjectAdopt, ObjectLeftover, ObjectBad, ObjectUnknown, ObjectForeign, ObjectRemoved}
+
+// Meaning explains the kind to its reader.
+func (k ObjectKind) Meaning() string {
+	return map[ObjectKind]string{
+		ObjectNamed:    "named by the ledger",
+		ObjectAdopt:    "from an interrupted transfer; the next run takes it into the ledger",
+		ObjectLeftover: "from an interrupted transfer of a version that a later one replaced",
+		ObjectBad:      "the ledger has its key for bad; the recording is stored under another",
+		ObjectUnknown:  "written by archiverd, but the ledger does not know it",
+		ObjectForeign:  "not written by archiverd",
+		ObjectRemoved:  "removed while the bucket was being looked at",
+	}[k]
+}
+
+// Wrong tells the kinds that must not be in an archive.
+func (k ObjectKind) Wrong() bool { return k == ObjectUnknown || k == ObjectForeign }
+
+// ObjectTotal counts the objects of a kind.
+type ObjectTotal struct {
+	Kind    ObjectKind `json:"kind"`
+	Objects int64      `json:"objects"`
+}
+
+// Stray is an object that the ledger does not name.
+type Stray struct {
+	Kind  ObjectKind `json:"kind"`
+	Org   string     `json:"org"`
+	Inbox string     `json:"inbox"`
+	Key   string     `json:"key"`
+	Size  int64      `json:"size"`
+}
+
+// Strangers are the ids of the inboxes of which the archive holds media or manifests,
+// without those that are known.
+func (a *Archiver) Strangers(ctx context.Context, org string, known []string) ([]string, error) {
+	found := map[string]bool{}
+	for _, kind := range []string{"media", "manifests"} {
+		prefix := a.Prefix + "/" + kind + "/org=" + org + "/inbox="
+		for after := ""; ; {
+			escaped, err := a.firstInbox(ctx, prefix, after)
+			if err != nil {
+				return nil, err
+			}
+			if escaped == "" {
+				break
+			}
+			after = prefix + escaped + "0" // '0' follows '/': past all keys of this inbox
+			if id, ok := unescapeID(escaped); ok {
+				found[id] = true
+			}
+		}
+	}
+	for _, id := range known {
+		// Of an id that was hashed, the hash is all that the keys tell.
+		back, _ := unescapeID(escapeID(id))
+		delete(found, back)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// firstInbox is the escaped id in the first key after one; "" if there is none.
+func (a *Archiver) firstInbox(ctx context.Context, prefix, after string) (string, error) {
+	for obj, err := range a.Bucket.ListAfter(ctx, prefix, after) {
+		if err != nil {
+			return "", err
+		}
+		if id, _, ok := strings.Cut(strings.TrimPrefix(obj.Key, prefix), "/"); ok && id != "" {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+// readBucket lists the inbox's media and manifests, and asks after every object that
+// the ledger does not name.
+func (r *reconciler) readBucket(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(r.Workers)
+	err := r.list(ctx, func(obj storage.Object, k objectKey, ok bool) {
+		if !r.expected(obj.Key, k) {
+			g.Go(func() error { return r.stray(ctx, obj, k, ok) })
+		}
+	})
+	if failed := g.Wait(); failed != nil {
+		err = failed
+	}
+	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return ErrStopped
+	}
+	return err
+}
+
+// expected counts an object that the ledger names, and tells whether it does.
+func (r *reconciler) expected(key string, k objectKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hash(key)
+	switch _, named := r.unseen[h]; {
+	case named:
+		delete(r.unseen, h)
+		r.kinds[ObjectNamed]++
+		r.sides[r.hash(k.recording)] |= inBucket
+	case r.bad[key]:
+		r.kinds[ObjectBad]++
+	default:
+		return false
+	}
+	return true
+}
+
+// list calls f with the objects that are selected, and with what their keys say.
+func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k objectKey, ok bool)) error {
+	for _, kind := range []string{"media", "manifests"} {
+		prefix, last := r.Prefix+"/"+kind+"/org="+r.out.Org+"/inbox="+escapeID(r.out.Inbox)+"/", ""
+		for obj, err := range r.Bucket.ListAfter(ctx, prefix, "") {
+			if err != nil {
+				return err
+			}
+			k, ok := parseKey(r.Prefix, obj.Key)
+			if obj.Key == last || !r.span.holds(k.day) {
+				continue // versitygw begins a page with the last key of the one before
+			}
+			last = obj.Key
+			r.objects++
+			f(obj, k, ok)
+		}
+	}
+	return nil
+}
+
+// stray says what an object is that the ledger does not name. Its own metadata tell
+// who wrote it.
+func (r *reconciler) stray(ctx context.Context, obj storage.Object, k objectKey, ok bool) error {
+	kind := ObjectForeign
+	if ok {
+		var err error
+		if kind, err = r.kind(ctx, obj.Key, k); err != nil {
+			return err
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kinds[kind]++
+	h := r.hash(k.recording)
+	s := r.sides[h]
+	switch {
+	case kind == ObjectUnknown && s&inLedger != 0:
+		r.sides[h] |= inBucket | extra
+	case kind == ObjectUnknown:
+		r.sides[h] |= inBucket
+		if s&inBucket == 0 {
+			id, _ := unescapeID(k.recording)
+			if err := r.to.Recording(Reconciled{ClassUnknown, r.out.Org, r.out.Inbox, id, obj.Key}); err != nil {
+				return err
+			}
+		}
+	case kind == ObjectAdopt || kind == ObjectLeftover:
+		r.sides[h] |= inBucket
+	}
+	return r.to.Object(Stray{kind, r.out.Org, r.out.Inbox, obj.Key, obj.Size})
+}
+
+func (r *reconciler) kind(ctx context.Context, key string, k objectKey) (ObjectKind, error) {
+	var obj storage.Object
+	err := r.retry(ctx, func() (err error) { obj, err = r.Bucket.Head(ctx, key, ""); return err })
+	if errors.Is(err, storage.ErrNotFound) {
+		return ObjectRemoved, r.Bucket.Check(ctx)
+	}
+	if err != nil {
+		return "", err
+	}
+	r.mu.Lock()
+	s := r.sides[r.hash(k.recording)]
+	r.mu.Unlock()
+	switch {
+	case !sameRecording(obj.Metadata, map[string]string{metaOrg: k.org, metaInbox: k.inbox, metaRecording: k.recording}):
+		return ObjectForeign, nil
+	case s&waits != 0:
+		return ObjectAdopt, nil
+	case s&inLedger != 0 && r.superseded(k, obj.Metadata[metaDateModified]):
+		return ObjectLeftover, nil
+	}
+	return ObjectUnknown, nil
+}
+
+// superseded tells whether the ledger has a version of the recording that is as new.
+// What an interrupted transfer left behind is never named where the recording changed
+// before the next pass; what is newer than the ledger's versions should be named.
+func (r *reconciler) superseded(k objectKey, dateModified string) bool {
+	id, _ := unescapeID(k.recording)
+	e, err := r.Ledger.Entry(r.pass.key(id))
+	if err != nil {
+		return false
+	}
+	have, ok := genesys.ParseTime(dateModified)
+	newest, known := genesys.ParseTime(archivedDate(e))
+	return ok && known && !have.After(newest)
+}
+
+// add counts a recording that was met on these sides.
+func (t *ClassTotal) add(s side) {
+	t.Recordings++
+	for on, n := range map[side]*int64{inGenesys: &t.Genesys, inLedger: &t.Ledger, inBucket: &t.Bucket} {
+		if s&on != 0 {
+			*n++
+		}
+	}
+}
+
+// sum counts the recordings that the ledger does not know, and makes the checks.
+func (r *reconciler) sum() {
+	for _, s := range r.sides {
+		switch {
+		case s&inLedger != 0:
+		case s&inBucket != 0:
+			r.classes[ClassUnknown].add(s)
+		default:
+			r.classes[ClassWaiting].add(s)
+		}
+	}
+	for _, c := range Classes {
+		r.out.Classes = append(r.out.Classes, *r.classes[c])
+	}
+	objects := int64(0)
+	for _, k := range ObjectKinds {
+		r.out.Objects = append(r.out.Objects, ObjectTotal{k, r.kinds[k]})
+		objects += r.kinds[k]
+	}
+	total, stored := r.out.Total(), r.out.Stored
+	r.out.Checks = []CrossCheck{
+		{"recordings in all classes, and recordings met on any side", total.Recordings, int64(len(r.sides))},
+		{"recordings in the column Genesys, and recordings listed", total.Genesys, r.out.Genesys.Listed},
+		{"recordings in the column ledger, and entries read", total.Ledger, r.entries},
+		{"objects of all kinds, and objects in the bucket", objects, r.objects},
+		{"objects sound and faulty, and objects that the ledger names", stored.Sound + stored.Found(), stored.Objects},
+	}
+}

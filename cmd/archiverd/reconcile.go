@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/service/control"
+	"github.com/archiverd/archiverd/service/watch"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+type reconcileFlags struct {
+	only     *selection
+	from, to string
+	html     string
+}
+
+func newReconcile(a *app) *cobra.Command {
+	var f reconcileFlags
+	c := &cobra.Command{
+		Use:   "reconcile",
+		Short: "Hold Genesys, ledger and bucket against each other",
+		Long: `Holds Genesys' summary and listing, the ledger and the bucket against each other, inbox
+by inbox. Each recording is in exactly one class, and the sums are checked. Nothing is
+changed in Genesys or in the archive; in the ledger only a token that had to be renewed.
+--html writes the result as a page for auditors. --from and --to select recordings by the
+UTC day of their creation; without them, those without a date are looked at too.
+Exit code 6: the archive is not what it should be. 3, 4 or 5: it is, as far as it was
+looked at, but an inbox could not be listed.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			span, err := f.span()
+			if err != nil {
+				return fail(exitUsage, err)
+			}
+			return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error { return a.reconcile(c, l, f, span) })
+		},
+	}
+	f.only = addSelection(c)
+	c.Flags().StringVar(&f.from, "from", "", "only recordings created on or after this `day` (2026-11-23)")
+	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `day`")
+	c.Flags().StringVar(&f.html, "html", "", "write a page to this `file`")
+	a.addJSON(c)
+	return c
+}
+
+func (f reconcileFlags) span() (span archiver.Span, err error) {
+	for flag, day := range map[string]struct {
+		text string
+		to   *time.Time
+	}{"--from": {f.from, &span.From}, "--to": {f.to, &span.To}} {
+		if day.text == "" {
+			continue
+		}
+		t, perr := time.Parse(time.DateOnly, day.text)
+		if perr != nil {
+			err = errors.Join(err, fmt.Errorf("%s %s: want a day such as 2026-11-23", flag, day.text))
+		}
+		*day.to = t
+	}
+	return span, err
+}
+
+// target is one inbox to look at.
+type target struct {
+	archiver.Inbox
+	unreachable error // why Genesys can't be asked, or nil
+}
+
+func (a *app) reconcile(c *config.Config, l *state.Ledger, f reconcileFlags, span archiver.Span) error {
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(a.stderr)
+	log := a.logger(c.Log, shown.w)
+	var page control.File
+	if f.html != "" {
+		if page, err = a.create(f.html); err != nil {
+			return fmt.Errorf("write the page: %w", err)
+		}
+	}
+	report := &reconcileReport{app: a, Made: time.Now().UTC(), Version: version(), Ledger: l.ID(), Bucket: c.Storage.Bucket, Prefix: c.Storage.Prefix,
+		Org: f.only.org, Inbox: f.only.inbox, From: f.from, To: f.to}
+	err = a.alone(log, func() error {
+		arch := newArchiver(c, b, l, log)
+		targets, err := a.targets(c, b, l, arch, *f.only, log)
+		if err != nil {
+			return err
+		}
+		finish := shown.follow(&arch.Progress, log)
+		defer finish()
+		return report.run(a.stop, arch, l, targets, span)
+	})
+	if err != nil {
+		if page != nil {
+			err = errors.Join(err, page.Drop())
+		}
+		return err
+	}
+	return report.finish(page)
+}
+
+// alone calls f while no run is under way: a recording must not change its place while
+// it is looked for.
+func (a *app) alone(log *slog.Logger, f func() error) (err error) {
+	if a.daemon == nil {
+		return f()
+	}
+	waiting := func() { log.Info("a run is under way; this follows it") }
+	if stopped := a.daemon.service.RunNow(a.stop, waiting, func() { err = f() }); stopped != nil {
+		return fail(exitTemporary, errors.New("stopped before it was its turn"))
+	}
+	return err
+}
+
+// targets are the inboxes that can be listed, those of which only the ledger knows, and
+// those of which only the bucket does.
+func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch *archiver.Archiver, only selection, log *slog.Logger) ([]target, error) {
+	fl := newFleet(c, b, l, watch.NewMetrics(version()), log)
+	if a.daemon != nil {
+		fl = a.daemon.fleet // tokens and rate budgets have one owner
+	}
+	reachable, err := fl.inboxes(selection{org: only.org})
+	if err != nil {
+		return nil, err
+	}
+	var all []target
+	for _, in := range reachable {
+		all = append(all, target{Inbox: in})
+	}
+	known, err := l.Inboxes(only.org)
+	if err != nil {
+		return nil, err
+	}
+	for _, i := range known {
+		why := errors.New("the configuration does not reach this inbox any more")
+		if i.LoggedOut {
+			why = errors.New("its user was logged out")
+		}
+		if !slices.ContainsFunc(reachable, func(in archiver.Inbox) bool { return in.Org == i.Org && in.ID == i.ID }) {
+			all = append(all, target{archiver.Inbox{Org: i.Org, ID: i.ID}, why})
+		}
+	}
+	for _, o := range c.Organizations {
+		if only.org != "" && only.org != o.Name {
+			continue
+		}
+		ids := []string{}
+		for _, t := range all {
+			if t.Org == o.Name {
+				ids = append(ids, t.ID)
+			}
+		}
+		strangers, err := arch.Strangers(a.stop, o.Name, ids)
+		if err != nil {
+			return nil, fail(storeCode(err), err)
+		}
+		for _, id := range strangers {
+			all = append(all, target{archiver.Inbox{Org: o.Name, ID: id}, errors.New("the ledger does not know this inbox")})
+		}
+	}
+	all = slices.DeleteFunc(all, func(t target) bool { return only.inbox != "" && only.inbox != t.ID })
+	if len(all) == 0 && only != (selection{}) {
+		return nil, noSuchInbox(only)
+	}
+	return all, nil
+}
+
+// run looks at all inboxes, one after the other.
+func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *state.Ledger, targets []target, span archiver.Span) error {
+	genesys := &archiver.Report{}
+	for _, t := range targets {
+		if i, err := l.Inbox(t.Org, t.ID); err == nil {
+			for _, n := range i.Counts {
+				arch.Progress.Found.Add(n)
+			}
+		}
+	}
+	for _, t := range targets {
+		r.begin()
+		result, err := arch.Reconcile(ctx, t.Inbox, t.unreachable, span, r)
+		if err != nil {
+			return fail(storeCode(err), fmt.Errorf("%s/%s was not looked at in full: %w", t.Org, cell(t.ID), err))
+		}
+		genesys.Inboxes = append(genesys.Inboxes, archiver.InboxReport{Org: t.Org, Inbox: t.ID, Err: result.Genesys.Err})
+		if !result.Sound() {
+			r.codes = append(r.codes, exitIntegrity)
+		}
+		if !result.Clean() {
+			r.codes = append(r.codes, exitFailed)
+		}
+		if err := r.end(result); err != nil {
+			return err
+		}
+	}
+	// What Genesys said of itself counts as in a run.
+	if code := runCode(genesys, make([]failures, len(targets)), true); code != exitOK {
+		r.codes = append(r.codes, code)
+	}
+	r.Code = worst(r.codes)
+	return nil
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"text/tabwriter"
+	"time"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/service/control"
+)
+
+// maxPageRows bounds what the page lists of one class or kind in one inbox. The JSON
+// has all.
+const maxPageRows = 200
+
+//go:embed reconcile.html
+var reconcilePage string
+
+// reconcileReport prints a reconciliation while it is made, and keeps what the page
+// shows of it. It is an archiver.Listener.
+type reconcileReport struct {
+	*app
+	Made                            time.Time
+	Version, Ledger, Bucket, Prefix string
+	Org, Inbox, From, To            string // as selected; "": all
+	Inboxes                         []*inboxSection
+	Code                            int
+	codes                           []int
+}
+
+// inboxSection is what the page shows of one inbox.
+type inboxSection struct {
+	archiver.Reconciliation
+	Recordings map[archiver.Class][]archiver.Reconciled
+	Strays     map[archiver.ObjectKind][]archiver.Stray
+}
+
+func (r *reconcileReport) begin() {
+	r.Inboxes = append(r.Inboxes, &inboxSection{Recordings: map[archiver.Class][]archiver.Reconciled{}, Strays: map[archiver.ObjectKind][]archiver.Stray{}})
+}
+
+func (r *reconcileReport) section() *inboxSection { return r.Inboxes[len(r.Inboxes)-1] }
+
+// Recording prints a recording: as JSON each one, as text those that a person should see.
+func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
+	if r.json {
+		if err := r.printJSON(typed[archiver.Reconciled]{"recording", rec}); err != nil {
+			return err
+		}
+	}
+	if rec.Detail == "" {
+		return nil
+	}
+	if rows := r.section().Recordings; len(rows[rec.Class]) < maxPageRows {
+		rows[rec.Class] = append(rows[rec.Class], rec)
+	}
+	if r.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(r.stdout, "%s: recording %s of %s/%s: %s\n", rec.Class, cell(rec.Recording), rec.Org, cell(rec.Inbox), cell(rec.Detail))
+	return err
+}
+
+// Object prints an object that the ledger does not name.
+func (r *reconcileReport) Object(s archiver.Stray) error {
+	if rows := r.section().Strays; len(rows[s.Kind]) < maxPageRows {
+		rows[s.Kind] = append(rows[s.Kind], s)
+	}
+	if r.json {
+		return r.printJSON(typed[archiver.Stray]{"object", s})
+	}
+	_, err := fmt.Fprintf(r.stdout, "%s: object %s: %s\n", s.Kind, cell(s.Key), s.Kind.Meaning())
+	return err
+}
+
+// end prints the totals of an inbox.
+func (r *reconcileReport) end(result archiver.Reconciliation) error {
+	r.section().Reconciliation = result
+	if r.json {
+		return r.printJSON(typed[archiver.Reconciliation]{"inbox", result})
+	}
+	w := tabwriter.NewWriter(r.stdout, 0, 0, 2, ' ', 0)
+	g := result.Genesys
+	fmt.Fprintf(w, "\n%s/%s\n", result.Org, cell(result.Inbox))
+	fmt.Fprintf(w, "claimed by\t%s\n", result.Owner)
+	fmt.Fprintf(w, "Genesys\t%s\n", cell(genesysText(g)))
+	fmt.Fprintf(w, "\nCLASS\tRECORDINGS\tGENESYS\tLEDGER\tBUCKET\t\n")
+	for _, c := range result.Classes {
+		if c.Recordings > 0 {
+			fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%s\n", c.Class, c.Recordings, c.Genesys, c.Ledger, c.Bucket, c.Class.Meaning())
+		}
+	}
+	t := result.Total()
+	fmt.Fprintf(w, "in all\t%d\t%d\t%d\t%d\t\n", t.Recordings, t.Genesys, t.Ledger, t.Bucket)
+	fmt.Fprintf(w, "\nOBJECTS\t\n")
+	for _, o := range result.Objects {
+		if o.Objects > 0 {
+			fmt.Fprintf(w, "%s\t%d\t%s\n", o.Kind, o.Objects, o.Kind.Meaning())
+		}
+	}
+	for _, c := range result.Checks {
+		if c.Sum != c.Count {
+			fmt.Fprintf(w, "does not add up\t%s: %d and %d\n", c.What, c.Sum, c.Count)
+		}
+	}
+	return w.Flush()
+}
+
+// genesysText says what Genesys showed.
+func genesysText(g archiver.GenesysSide) string {
+	if g.NotAsked != "" {
+		return "not asked, or not to the end: " + g.NotAsked
+	}
+	text := fmt.Sprintf("%d recordings listed", g.Listed)
+	if g.Summary != nil {
+		text += fmt.Sprintf(", %d by its own summary of all dates", *g.Summary)
+	}
+	if !g.Complete {
+		text += "; the listing kept changing: run this again"
+	}
+	if g.Unreadable > 0 {
+		text += fmt.Sprintf("; %d without an id, which can't be archived: ask Genesys support", g.Unreadable)
+	}
+	return text
+}
+
+// typed is a line of JSON that says what it is about.
+type typed[T any] struct {
+	Type string `json:"type"`
+	Of   T      `json:"of"`
+}
+
+// finish prints the result and writes the page, if any.
+func (r *reconcileReport) finish(page control.File) error {
+	if page != nil {
+		t, err := template.New("page").Funcs(template.FuncMap{"genesys": genesysText}).Parse(reconcilePage)
+		if err == nil {
+			err = t.Execute(page, r)
+		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("write the page: %w", err), page.Drop())
+		}
+		if err := page.Keep(); err != nil {
+			return fmt.Errorf("write the page: %w", err)
+		}
+	}
+	var err error
+	if r.json {
+		err = r.printJSON(map[string]any{"type": "result", "exit_code": r.Code, "text": r.Verdict()})
+	} else {
+		_, err = fmt.Fprintf(r.stdout, "\n%s\n", r.Verdict())
+	}
+	if err != nil || r.Code == exitOK {
+		return err
+	}
+	return &exitError{code: r.Code}
+}
+
+// Verdict is the result in a sentence.
+func (r *reconcileReport) Verdict() string {
+	switch r.Code {
+	case exitOK:
+		return "Clean: Genesys, ledger and bucket agree."
+	case exitIntegrity:
+		return "Not clean: the archive is not what it should be."
+	}
+	return "Not clean: ledger and bucket agree, but Genesys could not be asked about everything."
+}

@@ -1,0 +1,371 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+// reconciled is what reconcile --json prints.
+type reconciled struct {
+	recordings map[string]string // class by recording
+	details    map[string]string
+	objects    map[string]string // kind by key
+	inboxes    map[string]inboxTotals
+	code       int
+}
+
+type inboxTotals struct {
+	Inbox   string
+	Owner   string
+	Genesys struct {
+		NotAsked        string `json:"not_asked"`
+		Complete        bool
+		Summary, Listed int
+	}
+	Classes []struct {
+		Class                               string
+		Recordings, Genesys, Ledger, Bucket int
+	}
+	Objects []struct {
+		Kind    string
+		Objects int
+	}
+	Checks []struct {
+		What       string
+		Sum, Count int
+	}
+}
+
+// reconciled runs reconcile, and insists on what holds of every result: each recording
+// in one class, and rows that are sums of what was told one by one.
+func (w *world) reconciled(code int, args ...string) reconciled {
+	w.Helper()
+	r := w.expect(code, append([]string{"reconcile", "--json"}, args...)...)
+	out := reconciled{map[string]string{}, map[string]string{}, map[string]string{}, map[string]inboxTotals{}, -1}
+	for line := range strings.Lines(r.stdout) {
+		var l struct {
+			Type string
+			Of   json.RawMessage
+			Code int `json:"exit_code"`
+		}
+		var rec struct{ Class, Inbox, Recording, Detail string }
+		var obj struct{ Kind, Key string }
+		var in inboxTotals
+		err := json.Unmarshal([]byte(line), &l)
+		switch l.Type {
+		case "recording":
+			err = json.Unmarshal(l.Of, &rec)
+			if out.recordings[rec.Recording] != "" {
+				w.Errorf("recording %s is in two classes: %s", rec.Recording, line)
+			}
+			out.recordings[rec.Recording], out.details[rec.Recording] = rec.Class, rec.Detail
+		case "object":
+			err = json.Unmarshal(l.Of, &obj)
+			out.objects[obj.Key] = obj.Kind
+		case "inbox":
+			err = json.Unmarshal(l.Of, &in)
+			out.inboxes[in.Inbox] = in
+		case "result":
+			out.code = l.Code
+		default:
+			w.Errorf("odd line: %s", line)
+		}
+		if err != nil {
+			w.Fatalf("%v: %s", err, line)
+		}
+	}
+	out.check(w)
+	if out.code != code {
+		w.Errorf("the result names the exit code %d of %d", out.code, code)
+	}
+	return out
+}
+
+func (r reconciled) check(w *world) {
+	w.Helper()
+	told := map[string]int{}
+	for _, class := range r.recordings {
+		told[class]++
+	}
+	rows := map[string]int{}
+	for _, in := range r.inboxes {
+		for _, c := range in.Classes {
+			if c.Recordings > 0 {
+				rows[c.Class] += c.Recordings
+			}
+			if c.Recordings < max(c.Genesys, c.Ledger, c.Bucket) {
+				w.Errorf("more on one side than in all: %+v", c)
+			}
+		}
+		for _, c := range in.Checks {
+			if c.Sum != c.Count {
+				w.Errorf("does not add up: %+v", c)
+			}
+		}
+		if len(in.Checks) == 0 {
+			w.Error("nothing was checked")
+		}
+	}
+	if d := cmp.Diff(told, rows); d != "" {
+		w.Errorf("the rows are not what was told one by one: -told +rows\n%s", d)
+	}
+}
+
+// own puts an object that says of itself what archiverd's own do.
+func (w *world) own(key, inbox, recording, modified string) {
+	w.Helper()
+	_, err := w.s3.Client().PutObject(w.Context(), &s3.PutObjectInput{Bucket: &w.bucket, Key: &key, Body: strings.NewReader("media"),
+		Metadata: map[string]string{"org": "acme", "inbox": inbox, "recording": recording, "date-modified": modified, "format": "WAV"}})
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// moved takes an entry through states.
+func (w *world) moved(inbox *genesyssim.Inbox, id string, states ...state.State) {
+	w.Helper()
+	w.withLedger(func(l *state.Ledger) error {
+		k := state.Key{Org: "acme", Inbox: inbox.ID, Recording: id}
+		for i := range states[1:] {
+			_, err := l.Move(k, states[i], states[i+1], func(e *state.Entry) {
+				if states[i+1] == state.StateFailed {
+					e.LastError = "no media: 500"
+				}
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TestReconcile makes one recording of each class, and objects of each kind.
+func TestReconcile(t *testing.T) {
+	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w.locking()
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 14)
+			w.once(0)
+			clean := w.reconciled(0)
+			if len(clean.recordings) != 14 || len(clean.objects) != 0 {
+				t.Errorf("a clean archive: %+v", clean)
+			}
+			want, objects := w.wreck(inbox)
+			got := w.reconciled(6)
+			if d := cmp.Diff(want, got.recordings); d != "" {
+				t.Errorf("-want +got\n%s", d)
+			}
+			if d := cmp.Diff(objects, got.objects); d != "" {
+				t.Errorf("objects: -want +got\n%s", d)
+			}
+			for id, detail := range map[string]string{"r002": "delete marker", "r004": "lock", "failed": "no media: 500", "r013": "listed again", "r011": "does not know"} {
+				if !strings.Contains(got.details[id], detail) {
+					t.Errorf("%s: %q does not tell of %q", id, got.details[id], detail)
+				}
+			}
+			if in := got.inboxes["client"]; in.Owner != "this ledger" || !in.Genesys.Complete || in.Genesys.Listed != len(inbox.IDs()) || in.Genesys.Summary != len(inbox.IDs()) {
+				t.Errorf("Genesys' side and the owner: %+v", in)
+			}
+			w.wantPage(got)
+		})
+	}
+}
+
+// wreck gives the archive of 14 recordings one of each class and kind.
+func (w *world) wreck(inbox *genesyssim.Inbox) (recordings, objects map[string]string) {
+	w.Helper()
+	entries := w.entries(inbox)
+	at := func(id string) state.Version { return entries[id].Versions[0] }
+	beside := func(id string) string { return strings.Replace(at(id).MediaKey, ".wav", "~2.wav", 1) }
+	recordings = map[string]string{
+		"r000": "archived", "r001": "missing", "r002": "differs", "r003": "differs", "r004": "lock", "r005": "missing",
+		"r006": "deleted", "r007": "gone", "vanished": "vanished", "failed": "failed", "new": "waiting",
+		"r009": "archived", "r010": "archived", "r008": "archived", "stranger": "unknown", "r011": "unknown", "r012": "waiting", "r013": "deleted",
+	}
+	w.removeVersion(at("r001").MediaKey, at("r001").MediaVersionID)
+	w.hide(at("r002").MediaKey, "")
+	w.cover(at("r003").ManifestKey, "")
+	w.shortenLock(at("r004").ManifestKey, at("r004").ManifestVersionID)
+	w.moved(inbox, "r005", state.StateArchived, state.StateGone) // what is wrong comes first
+	w.removeVersion(at("r005").ManifestKey, at("r005").ManifestVersionID)
+	w.moved(inbox, "r006", state.StateArchived, state.StateDeleteRequested, state.StateDeleted)
+	w.moved(inbox, "r007", state.StateArchived, state.StateGone)
+	w.moved(inbox, "r013", state.StateArchived, state.StateDeleteRequested, state.StateDeleted)
+	w.moved(inbox, "vanished", "", state.StateListed, state.StateVanished)
+	w.moved(inbox, "failed", "", state.StateListed, state.StateFailed)
+	w.moved(inbox, "r012", state.StateArchived, state.StateListed)
+	for _, id := range []string{"r005", "r006", "r007"} {
+		inbox.Remove(id)
+	}
+	inbox.Add(genesyssim.Recording{ID: "failed"})
+	inbox.Add(genesyssim.Recording{ID: "new"})
+	folder := "genesys/media/org=acme/inbox=client/"
+	objects = map[string]string{
+		folder + "undated/failed.wav":   "to adopt",
+		folder + "undated/stranger.wav": "unknown",
+		folder + "undated/r008~3.wav":   "foreign",
+		folder + "notes.txt":            "foreign",
+		beside("r010"):                  "leftover",
+		beside("r011"):                  "unknown",
+	}
+	w.own(folder+"undated/failed.wav", "client", "failed", "2026-01-01T00:00:00Z")
+	w.own(folder+"undated/stranger.wav", "client", "stranger", "2026-01-01T00:00:00Z")
+	w.put(folder+"undated/r008~3.wav", []byte("not by archiverd"))
+	w.put(folder+"notes.txt", []byte("not by archiverd"))
+	w.own(beside("r010"), "client", "r010", "2001-01-01T00:00:00Z")
+	w.own(beside("r011"), "client", "r011", "2099-01-01T00:00:00Z")
+	return recordings, objects
+}
+
+// wantPage reads the page for what an auditor needs, and for what must not be on it.
+func (w *world) wantPage(got reconciled) {
+	w.Helper()
+	w.expect(6, "reconcile", "--html", "page.html")
+	page, err := os.ReadFile(filepath.Join(w.dir, "page.html"))
+	if err != nil {
+		w.Fatal(err)
+	}
+	text := string(page)
+	for id, class := range got.recordings {
+		if got.details[id] != "" && !strings.Contains(text, ">"+id+"<") {
+			w.Errorf("the page does not name %s, which is %s", id, class)
+		}
+	}
+	for key := range got.objects {
+		if !strings.Contains(text, key) {
+			w.Errorf("the page does not name %s", key)
+		}
+	}
+	for _, never := range []string{`https?://`, `src=`, `<script`, `@import`, `Recording \d`} {
+		if found := regexp.MustCompile(never).FindString(text); found != "" {
+			w.Errorf("the page has %q", found)
+		}
+	}
+}
+
+// TestReconcileWithoutGenesys can't list an inbox, and still tells of the other sides.
+func TestReconcileWithoutGenesys(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		fault genesyssim.Fault
+		code  int
+	}{
+		{"needs a login", genesyssim.Fault{Op: opToken, Times: genesyssim.Always, Effect: genesyssim.OAuthError(400, "invalid_grant")}, 4},
+		{"client refused", genesyssim.Fault{Op: opToken, Times: genesyssim.Always, Effect: genesyssim.OAuthError(401, "invalid_client")}, 4},
+		{"unreachable", genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: genesyssim.Status(503, "service.unavailable")}, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w, inboxes := newUsers(t, genesyssim.Options{}, 3, "u1")
+			w.once(0)
+			w.withLedger(func(l *state.Ledger) error {
+				return l.SetToken("acme", "u1", state.Token{Refresh: inboxes[0].IssueRefreshToken()})
+			})
+			w.cloud.Inject(c.fault)
+			got := w.reconciled(c.code)
+			in := got.inboxes["u1"]
+			if len(got.recordings) != 3 || got.recordings["u1-r000"] != "archived" || in.Genesys.NotAsked == "" || in.Genesys.Complete {
+				t.Errorf("got %+v", got)
+			}
+			w.removeVersionOf(inboxes[0], "u1-r001")
+			if got := w.reconciled(6); got.recordings["u1-r001"] != "missing" {
+				t.Errorf("got %+v", got.recordings)
+			}
+		})
+	}
+}
+
+func (w *world) removeVersionOf(inbox *genesyssim.Inbox, id string) {
+	w.Helper()
+	v := w.entries(inbox)[id].Versions[0]
+	w.removeVersion(v.MediaKey, v.MediaVersionID)
+}
+
+// TestReconcileSpan selects by days, on all sides alike.
+func TestReconcileSpan(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	for d := range 4 {
+		day := time.Date(2026, 3, 1+d, 23, 30, 0, 0, time.UTC)
+		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("day%d", d+1), DateCreated: day})
+	}
+	w.once(0)
+	late := time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
+	inbox.Add(genesyssim.Recording{ID: "new", DateCreated: late})
+	inbox.Add(genesyssim.Recording{ID: "newer", DateCreated: late.AddDate(0, 0, 1)})
+	for args, want := range map[string]map[string]string{
+		"--from 2026-03-02 --to 2026-03-04": {"day2": "archived", "day3": "archived", "new": "waiting"},
+		"--to 2026-03-02":                   {"day1": "archived"},
+		"--from 2026-03-04":                 {"day4": "archived", "newer": "waiting"},
+	} {
+		got := w.reconciled(0, strings.Fields(args)...)
+		if d := cmp.Diff(want, got.recordings); d != "" {
+			t.Errorf("%s: -want +got\n%s", args, d)
+		}
+	}
+	w.expect(2, "reconcile", "--from", "yesterday")
+	w.expect(2, "reconcile", "--inbox", "nobody")
+}
+
+// TestReconcileStrangers finds what the ledger knows nothing of: a lost ledger's
+// inboxes, and another ledger's claim.
+func TestReconcileStrangers(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	w.once(0)
+	for _, inbox := range []string{"a", "a-b", "a0", "z%2F1"} {
+		w.own("genesys/media/org=acme/inbox="+inbox+"/undated/r-"+inbox+".wav", inbox, "r-"+inbox, "")
+	}
+	got := w.reconciled(6, "--org", "acme")
+	for _, id := range []string{"client", "a", "a-b", "a0", "z/1"} {
+		if _, ok := got.inboxes[id]; !ok || len(got.inboxes) != 5 {
+			t.Errorf("inbox %s was not looked at: %v", id, keysOf(got.inboxes))
+		}
+	}
+
+	w = place(t, w.cloud, w.s3)
+	w.put("genesys/owners/org=acme/inbox=client.json", []byte(`{"ledger":"another"}`))
+	w.once(0)
+	if got := w.reconciled(0); !strings.Contains(got.inboxes["client"].Owner, "another") {
+		t.Errorf("the claim is not told: %+v", got.inboxes)
+	}
+}
+
+// TestReconcileInService reaches a service, which writes the page where the caller is.
+func TestReconcileInService(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	fill(w.cloud.ClientInbox(), 3)
+	w.daily()
+	p := w.serve()
+	if got := w.reconciled(0); len(got.recordings) != 3 {
+		t.Errorf("got %+v", got)
+	}
+	w.expect(0, "reconcile", "--html", "page.html")
+	if _, err := os.Stat(filepath.Join(w.dir, "page.html")); err != nil {
+		t.Error(err)
+	}
+	w.expect(0, "verify")
+	w.ends(p)
+}
