@@ -96,6 +96,7 @@ type Reconciliation struct {
 	Objects []ObjectTotal `json:"objects"` // all, in the order of ObjectKinds
 	Stored  Verification  `json:"stored"`  // the objects that the ledger names, by HEAD
 	Owner   string        `json:"owner"`   // whose claim the archive holds, for people
+	Journal JournalSide   `json:"journal"`
 	Checks  []CrossCheck  `json:"checks"`
 }
 
@@ -107,6 +108,12 @@ type GenesysSide struct {
 	Summary    *int64 `json:"summary,omitempty"`   // the inbox's own count, of all dates
 	Listed     int64  `json:"listed"`              // distinct recordings
 	Unreadable int    `json:"unreadable"`          // listed without an id
+}
+
+// JournalSide is the inbox's journal: how many objects, and where the chain is broken.
+type JournalSide struct {
+	Objects int64          `json:"objects"`
+	Faults  []JournalFault `json:"faults"`
 }
 
 // ClassTotal counts the recordings of a class, and how many of them each side has.
@@ -145,7 +152,7 @@ func (r *Reconciliation) Sound() bool {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
+	return len(r.Journal.Faults) == 0 && !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
 }
 
 // Clean tells whether the archive is sound and all of Genesys' side was seen.
@@ -202,7 +209,7 @@ func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, s
 		r.classes[c] = &ClassTotal{Class: c}
 	}
 	r.out.Genesys.Err = unreachable
-	for _, step := range []func(context.Context) error{r.readLedger, r.readBucket, r.readGenesys, r.classify, r.readOwner} {
+	for _, step := range []func(context.Context) error{r.readLedger, r.readBucket, r.readGenesys, r.classify, r.readOwner, r.followJournal} {
 		if err := step(ctx); err != nil {
 			return r.out, err
 		}
@@ -414,6 +421,22 @@ func (r *reconciler) readOwner(ctx context.Context) error {
 		r.out.Owner = "unknown: the owner object can't be read, so nothing is deleted from this inbox"
 	default:
 		r.out.Owner = "another ledger, " + o.Ledger + ", so nothing is deleted from this inbox"
+	}
+	return nil
+}
+
+// followJournal checks the chain up to the newest object that the ledger knows.
+func (r *reconciler) followJournal(ctx context.Context) error {
+	in, err := r.Ledger.Inbox(r.out.Org, r.out.Inbox)
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return &ledgerError{err}
+	}
+	r.out.Journal.Faults, err = r.WalkJournal(ctx, r.out.Org, r.out.Inbox, in.Journal, func(state.JournalHead, *Journal) error {
+		r.out.Journal.Objects++
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the inbox's journal: %w", err)
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ type inboxTotals struct {
 		Complete        bool
 		Summary, Listed int
 	}
+	Journal struct {
+		Objects int
+		Faults  []struct{ Fault, Key string }
+	}
 	Classes []struct {
 		Class                               string
 		Recordings, Genesys, Ledger, Bucket int
@@ -350,6 +354,89 @@ func TestReconcileStrangers(t *testing.T) {
 	if got := w.reconciled(0); !strings.Contains(got.inboxes["client"].Owner, "another") {
 		t.Errorf("the claim is not told: %+v", got.inboxes)
 	}
+}
+
+// TestReconcileJournal takes objects out of the journal.
+func TestReconcileJournal(t *testing.T) {
+	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w.locking()
+			inbox := w.cloud.ClientInbox()
+			for i := range 3 {
+				inbox.Add(genesyssim.Recording{ID: recordingID(i)})
+				w.once(0)
+			}
+			if got := w.reconciled(0).inboxes["client"].Journal; got.Objects != 3 || len(got.Faults) != 0 {
+				t.Fatalf("a whole journal: %+v", got)
+			}
+			var chain []object
+			for _, o := range w.listing() {
+				if strings.HasPrefix(o.Key, "genesys/journal/") {
+					chain = append(chain, o)
+				}
+			}
+			w.removeVersion(chain[1].Key, chain[1].VersionID)
+			w.wantBroken(1, chain[1].Key)
+			w.removeVersion(chain[2].Key, chain[2].VersionID) // only the ledger knows of it
+			w.wantBroken(1, chain[2].Key)
+		})
+	}
+}
+
+func (w *world) wantBroken(faults int, key string) {
+	w.Helper()
+	got := w.reconciled(6).inboxes["client"].Journal.Faults
+	if len(got) != faults || got[0].Fault != "missing" || got[0].Key != key {
+		w.Errorf("got %+v, want %s missing", got, key)
+	}
+	if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "missing: "+key) {
+		w.Errorf("the text does not tell: %s", r)
+	}
+}
+
+// TestReconcileTrustsAgain lets a rebuilt inbox be deleted from once it is clean as a
+// whole.
+func TestReconcileTrustsAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	w.once(0)
+	rebuilt := func() (is bool) {
+		w.withLedger(func(l *state.Ledger) error {
+			i, err := l.Inbox("acme", inbox.ID)
+			is = i.Rebuilt
+			return err
+		})
+		return is
+	}
+	w.withLedger(func(l *state.Ledger) error {
+		return l.EditInbox("acme", inbox.ID, func(i *state.Inbox) { i.Rebuilt = true })
+	})
+	key := w.entries(inbox)["r000"].Versions[0].MediaKey
+	w.reconciled(0, "--to", "2001-01-01")
+	w.hide(key, "")
+	w.reconciled(6)
+	if !rebuilt() {
+		t.Error("a part, or an archive that was not clean, was enough")
+	}
+	w.unhide(key)
+	w.reconciled(0)
+	if rebuilt() {
+		t.Error("a clean archive was not enough")
+	}
+}
+
+// unhide removes the delete marker.
+func (w *world) unhide(key string) {
+	w.Helper()
+	out, err := w.s3.Client().ListObjectVersions(w.Context(), &s3.ListObjectVersionsInput{Bucket: &w.bucket, Prefix: &key})
+	if err != nil || len(out.DeleteMarkers) != 1 {
+		w.Fatal(out, err)
+	}
+	w.removeVersion(key, *out.DeleteMarkers[0].VersionId)
 }
 
 // TestReconcileInService reaches a service, which writes the page where the caller is.

@@ -31,7 +31,8 @@ func newReconcile(a *app) *cobra.Command {
 		Short: "Hold Genesys, ledger and bucket against each other",
 		Long: `Holds Genesys' summary and listing, the ledger and the bucket against each other, inbox
 by inbox. Each recording is in exactly one class, and the sums are checked. Nothing is
-changed in Genesys or in the archive; in the ledger only a token that had to be renewed.
+changed in Genesys or in the archive; in the ledger only a token that had to be renewed,
+and that a rebuilt inbox which turned out clean may be deleted from again.
 --html writes the result as a page for auditors. --from and --to select recordings by the
 UTC day of their creation; without them, those without a date are looked at too.
 Exit code 6: the archive is not what it should be. 3, 4 or 5: it is, as far as it was
@@ -199,6 +200,11 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *s
 		if !result.Clean() {
 			r.codes = append(r.codes, exitFailed)
 		}
+		if result.Clean() && span == (archiver.Span{}) {
+			if err := trustAgain(l, t.Org, t.ID); err != nil {
+				return err
+			}
+		}
 		if err := r.end(result); err != nil {
 			return err
 		}
@@ -209,4 +215,12 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *s
 	}
 	r.Code = worst(r.codes)
 	return nil
+}
+
+// trustAgain lets originals be deleted again from an inbox whose entries were rebuilt.
+func trustAgain(l *state.Ledger, org, id string) error {
+	if i, err := l.Inbox(org, id); err != nil || !i.Rebuilt {
+		return err
+	}
+	return l.EditInbox(org, id, func(i *state.Inbox) { i.Rebuilt = false })
 }

@@ -87,6 +87,10 @@ func (r *reconcileReport) end(result archiver.Reconciliation) error {
 	fmt.Fprintf(w, "\n%s/%s\n", result.Org, cell(result.Inbox))
 	fmt.Fprintf(w, "claimed by\t%s\n", result.Owner)
 	fmt.Fprintf(w, "Genesys\t%s\n", cell(genesysText(g)))
+	fmt.Fprintf(w, "journal\t%s\n", journalText(result.Journal))
+	for _, f := range result.Journal.Faults {
+		fmt.Fprintf(w, "\t%s: %s: %s\n", f.Kind, cell(f.Key), cell(f.Detail))
+	}
 	fmt.Fprintf(w, "\nCLASS\tRECORDINGS\tGENESYS\tLEDGER\tBUCKET\t\n")
 	for _, c := range result.Classes {
 		if c.Recordings > 0 {
@@ -127,6 +131,13 @@ func genesysText(g archiver.GenesysSide) string {
 	return text
 }
 
+func journalText(j archiver.JournalSide) string {
+	if len(j.Faults) > 0 {
+		return fmt.Sprintf("%d objects, not an unbroken chain", j.Objects)
+	}
+	return fmt.Sprintf("%d objects, an unbroken chain", j.Objects)
+}
+
 // typed is a line of JSON that says what it is about.
 type typed[T any] struct {
 	Type string `json:"type"`
@@ -136,7 +147,7 @@ type typed[T any] struct {
 // finish prints the result and writes the page, if any.
 func (r *reconcileReport) finish(page control.File) error {
 	if page != nil {
-		t, err := template.New("page").Funcs(template.FuncMap{"genesys": genesysText}).Parse(reconcilePage)
+		t, err := template.New("page").Funcs(template.FuncMap{"genesys": genesysText, "journal": journalText}).Parse(reconcilePage)
 		if err == nil {
 			err = t.Execute(page, r)
 		}
