@@ -122,16 +122,11 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 		e.Err = ErrNeedsLogin
 	case t.code == "invalid_client":
 		e.Err = permanent("check client_id and client_secret; the service reads a replaced secret when it reloads or restarts")
-	case t.code == "invalid_client":
-		e.Err = errWrongClient
 	case e.Status/100 == 2 && t.code == "":
 		e.Err = errors.New("the reply holds no access token")
 	}
 	return e
 }
-
-// errWrongClient is how a secret shows that was replaced in Genesys Cloud while archiverd runs.
-const errWrongClient = permanent("the client's id or secret is not, or no longer, the one in Genesys Cloud: put the new one into the configuration and reload archiverd")
 
 // plain is body with those fields alone that are what they should be. Genesys documents the members error, description and
 // error_description of a refusal.

@@ -302,7 +302,7 @@ func TestLoginRefused(t *testing.T) {
 		"not agreed":       {func(o *genesyssim.Options) { o.RefuseLogin = true }, nil, 4, []string{"access_denied", "The user did not agree."}},
 		"nobody named":     {func(o *genesyssim.Options) { o.RefuseMe = true }, nil, 4, []string{"users:readonly", "--inbox"}},
 		"wrong client": {func(o *genesyssim.Options) { o.ClientSecret = "another" }, nil, 4,
-			[]string{"invalid_client", "put the new one into the configuration"}},
+			[]string{"invalid_client", "check client_id and client_secret"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -608,7 +608,7 @@ func TestClientSecretReplaced(t *testing.T) {
 	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
 	w.login(state.Token{}, users...)
 	w.cloud.Configure(func(o *genesyssim.Options) { o.ClientSecret = "replaced" })
-	if r := w.once(4); !strings.Contains(r.stdout, "put the new one into the configuration and reload archiverd") {
+	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; the service reads a replaced secret when it reloads") {
 		t.Errorf("the run does not tell the remedy: %s", r)
 	}
 	w.org["client_secret"] = "replaced"
