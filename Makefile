@@ -29,7 +29,7 @@ check: tools .tools/staticcheck ## what CI checks beside the tests
 release: .tools/nfpm ## archives and packages of this commit, in dist/
 	packaging/release dist
 
-packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/crds ## check units, image, manifests, packages; as root, on Debian
+packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/crds ## check units, image, manifests, packages, and boot them; as root, on Debian
 	.ci/install
 	.ci/packaging
 
