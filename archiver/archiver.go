@@ -164,8 +164,9 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	return r
 }
 
-// abortUploads ends the multipart uploads that an earlier process left under way.
-// Their parts cost money and are never visible.
+// abortUploads ends the multipart uploads that an earlier run left under way. Their
+// parts cost money and are never visible. One is forgotten only after two runs aborted
+// it: a part that was on its way can come to rest after the first abort.
 func (a *Archiver) abortUploads(ctx context.Context) error {
 	uploads, err := a.Ledger.Uploads()
 	if err != nil {
@@ -175,7 +176,14 @@ func (a *Archiver) abortUploads(ctx context.Context) error {
 		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
 			return fmt.Errorf("abort the unfinished upload of %s: %w", u.Key, err)
 		}
-		if err := a.Ledger.RemoveUpload(u.Key, u.ID); err != nil {
+		var err error
+		if u.Aborted.IsZero() {
+			u.Aborted = time.Now().UTC()
+			err = a.Ledger.AddUpload(u)
+		} else {
+			err = a.Ledger.RemoveUpload(u.Key, u.ID)
+		}
+		if err != nil {
 			return &ledgerError{err}
 		}
 		a.Log.Info("aborted an upload that an earlier run left unfinished", "key", u.Key)

@@ -131,15 +131,15 @@ func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest st
 // another download. A manifest that describes them is believed where the store
 // shows the checksum it names; else the bytes are read and judged again.
 func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
-	media := *pl.found
 	// The lock was computed when the upload began, up to a day before it was done.
-	lock := p.retention(e.DateCreated, media.Modified.Add(-24*time.Hour))
-	if err := locked(media, lock); err != nil {
+	lock := p.retention(e.DateCreated, pl.found.Modified.Add(-24*time.Hour))
+	media, err := p.lock(ctx, *pl.found, lock)
+	if err != nil {
 		return err
 	}
 	m, obj, sum, err := p.findManifest(ctx, k, e, media)
 	if err == nil && m != nil {
-		err = locked(obj, lock)
+		obj, err = p.lock(ctx, obj, lock)
 	}
 	if err != nil {
 		return err

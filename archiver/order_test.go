@@ -153,9 +153,7 @@ func (c orderCase) broken(t *testing.T, n int, after, crash bool) {
 		t.Errorf("%d uploads are under way", r.uploads())
 	}
 	r.wantToldOnce("rec-01")
-	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 {
-		t.Errorf("the ledger holds uploads %v, %v", left, err)
-	}
+	r.wantUploadsForgotten()
 }
 
 // wantToldOnce insists on a whole journal that tells just once that the recording
@@ -226,7 +224,16 @@ func TestRunAbortsUploadsLeftUnderWay(t *testing.T) {
 	if n := r.uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
+	r.wantUploadsForgotten()
+}
+
+// wantUploadsForgotten wants no upload in the ledger once two more runs aborted it.
+func (r *rig) wantUploadsForgotten() {
+	r.t.Helper()
+	for range 2 {
+		r.archiver().Run(r.t.Context(), r.t.Context(), nil)
+	}
 	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 {
-		t.Errorf("the ledger holds uploads %v, %v", left, err)
+		r.t.Errorf("the ledger holds uploads %v, %v", left, err)
 	}
 }

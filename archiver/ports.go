@@ -45,6 +45,10 @@ type creator interface {
 	PutCorrupt(ctx context.Context, key string) error
 }
 
+type retainer interface {
+	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
+}
+
 type reader interface {
 	Head(ctx context.Context, key, versionID string) (storage.Object, error)
 	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
@@ -59,6 +63,7 @@ type shelf interface {
 
 type objects interface {
 	creator
+	retainer
 	reader
 	shelf
 }

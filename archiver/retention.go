@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -52,6 +53,25 @@ func locked(obj storage.Object, want storage.Retention) error {
 // turned into compliance, and any lock made longer.
 func holds(have, want storage.Retention) bool {
 	return (have.Mode == want.Mode || have.Mode == "COMPLIANCE") && !have.Until.Before(want.Until.Truncate(time.Second))
+}
+
+// lock gives an object that was found the retention that it lacks: the bucket, or the
+// configuration, had none when it was written. It never shortens one.
+func (p *pass) lock(ctx context.Context, obj storage.Object, want storage.Retention) (storage.Object, error) {
+	err := locked(obj, want)
+	if err == nil || obj.Retention.Mode != "" && obj.Retention.Mode != want.Mode {
+		return obj, err
+	}
+	if err := p.Bucket.Retain(ctx, obj.Key, obj.VersionID, want); temporary(err) {
+		return obj, err
+	} else if err != nil {
+		return obj, fmt.Errorf("%w: %w", errNotLocked, err)
+	}
+	obj, err = p.Bucket.Head(ctx, obj.Key, obj.VersionID)
+	if err != nil {
+		return obj, err
+	}
+	return obj, locked(obj, want)
 }
 
 // manifestRetention says in the manifest what lock the media have.

@@ -150,8 +150,9 @@ func TestAbandonedTransferLeavesNothing(t *testing.T) {
 	if n := r.uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
-	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 || len(r.objects("media")) != 0 {
-		t.Errorf("left: uploads %v, objects %q, %v", left, r.objects("media"), err)
+	r.wantUploadsForgotten()
+	if left := r.objects("media"); len(left) != 0 {
+		t.Errorf("left: %q", left)
 	}
 	if e := r.wantState("rec-01", state.StateListed); e.Attempts != 0 {
 		t.Errorf("being stopped counts as %d attempts", e.Attempts)

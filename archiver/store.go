@@ -149,10 +149,10 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, e state.Entry, rec
 		return obj, "", errors.Join(&ledgerError{err}, u.Abort(ctx))
 	}
 	defer func() {
-		if err == nil || p.abort(ctx, u) {
-			if lerr := p.Ledger.RemoveUpload(u.Key, u.ID); lerr != nil {
-				err = errors.Join(err, &ledgerError{lerr})
-			}
+		if err != nil {
+			p.abort(ctx, u)
+		} else if lerr := p.Ledger.RemoveUpload(u.Key, u.ID); lerr != nil {
+			err = &ledgerError{lerr}
 		}
 	}()
 	if err = p.sendParts(ctx, u, d, body, buf); err != nil {
@@ -198,16 +198,14 @@ func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d *digest, body
 // abortTimeout bounds the clean-up of an abandoned upload.
 const abortTimeout = 10 * time.Second
 
-// abort ends an upload although its context may have ended. What it can't end, the
-// ledger remembers for the next run.
-func (p *pass) abort(ctx context.Context, u *storage.Upload) bool {
+// abort ends an upload although its context may have ended. The ledger remembers it
+// for the next runs, which make sure.
+func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	if err := u.Abort(ctx); err != nil {
 		p.log.Warn("an unfinished upload stays behind until the next run", "key", u.Key, "error", err)
-		return false
 	}
-	return true
 }
 
 // fill reads until the buffer is full or the body ends.

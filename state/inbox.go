@@ -77,6 +77,7 @@ type UploadRef struct {
 	Key     string    `json:"-"` // of the object
 	ID      string    `json:"-"` // the store's id of the upload
 	Started time.Time `json:"started,omitzero"`
+	Aborted time.Time `json:"aborted,omitzero"` // when the archiver first aborted it after it was left behind
 }
 
 func (in *Inbox) clone() *Inbox {

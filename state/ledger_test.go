@@ -382,7 +382,7 @@ func TestPasses(t *testing.T) {
 
 func TestUploads(t *testing.T) {
 	l := fresh(t)
-	a, b := UploadRef{"k", "2", testTime}, UploadRef{"k", "1", testTime}
+	a, b := UploadRef{Key: "k", ID: "2", Started: testTime}, UploadRef{Key: "k", ID: "1", Started: testTime, Aborted: testTime}
 	must(t, l.AddUpload(a))
 	must(t, l.AddUpload(b))
 	must(t, l.AddUpload(b))

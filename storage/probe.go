@@ -147,12 +147,7 @@ func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention
 // SetRetention asks for another lock of one version, without leave to bypass
 // the one there is: a store that takes a shorter one does not hold its locks.
 func (p *Probe) SetRetention(ctx context.Context, key, versionID string, r Retention) error {
-	mode, until := r.put()
-	_, err := p.b.client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
-		Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID),
-		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(mode), RetainUntilDate: until},
-	})
-	return p.b.fail(opSetRetention, key, err)
+	return p.b.Retain(ctx, key, versionID, r)
 }
 
 // Overwrite puts other bytes in an object's place, with no condition.

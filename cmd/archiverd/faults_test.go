@@ -96,7 +96,7 @@ func runCell(t *testing.T, c faults.Cell, times int) (r cellResult) {
 		t.Errorf("not repaired: %+v", w.entries())
 	}
 	w.wantExact()
-	w.wantNothingBroken()
+	w.wantNothingBroken(c.Parts)
 	if c.Login != r.login && c.Class != faults.Expired {
 		t.Errorf("needs a login: %v, want %v", r.login, c.Login)
 	}
@@ -136,6 +136,10 @@ func (w *faultWorld) order(c faults.Cell, times int) (met func() bool, lift func
 	switch {
 	case c.Connect != 0:
 		return w.orderConnection(c, times)
+	case c.On == faults.Ledger:
+		w.ledger = &ledgerFault{op: c.Op, as: c.Commit, left: times}
+		f := w.ledger
+		return func() bool { return f.met }, func() { w.ledger = nil }
 	case c.Effect == nil:
 		return asked, lift
 	case c.On == faults.Storage:
@@ -177,7 +181,7 @@ func (w *faultWorld) needsLogin() (needed bool) {
 }
 
 // wantNothingBroken asks the services what they saw.
-func (w *faultWorld) wantNothingBroken() {
+func (w *faultWorld) wantNothingBroken(parts bool) {
 	w.Helper()
 	for _, v := range append(w.cloud.Violations(), w.store.Violations()...) {
 		w.Errorf("violation: %s", v)
@@ -186,7 +190,7 @@ func (w *faultWorld) wantNothingBroken() {
 	if e, ok := errors.AsType[smithy.APIError](err); ok && e.ErrorCode() == "NoSuchUpload" {
 		return // gofakes3's word for none
 	}
-	if err != nil || len(out.Uploads) > 0 {
+	if err != nil || len(out.Uploads) > 0 != parts {
 		w.Errorf("uploads under way: %v, %v", out, err)
 	}
 }

@@ -97,10 +97,13 @@ func grouped(rows []faultRow) (groups [][]faultRow) {
 // texts are a row's cells.
 func (r faultRow) texts() (once, lasting, repaired string) {
 	once, repaired = r.once.text(), r.once.repaired()
-	if r.Once {
-		return once, "", repaired
+	if !r.Once {
+		lasting, repaired = r.lasting.text(), r.lasting.repaired()
 	}
-	return once, r.lasting.text(), r.lasting.repaired()
+	if r.Parts {
+		repaired += "; parts stay until the bucket's rule for incomplete uploads ends them"
+	}
+	return once, lasting, repaired
 }
 
 func (r cellResult) text() string {

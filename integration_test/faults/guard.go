@@ -114,11 +114,9 @@ func (g *Guard) learn() error {
 		if _, known := g.manifests[key]; known || !strings.HasSuffix(key, ".json") {
 			continue
 		}
-		m, err := g.parse(key)
-		if err != nil {
-			return err
+		if m, err := g.parse(key); err == nil { // else it speaks for nothing
+			g.manifests[key] = m
 		}
-		g.manifests[key] = m
 	}
 	return nil
 }

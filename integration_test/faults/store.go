@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -21,7 +22,7 @@ import (
 //   - every write is create-only and carries a checksum;
 //   - no key is written twice, and nothing is ever deleted;
 //   - a manifest is written only once its media are there;
-//   - with Locked, media and manifests are written with a retention;
+//   - with Locked, media, manifests and journal are written with a retention;
 //   - no Genesys token comes here.
 //
 // Doctor objects are exempt from the second: there archiverd tries what the store does.
@@ -39,8 +40,8 @@ type Store struct {
 
 // StoreFault orders an Effect for requests of an operation.
 type StoreFault struct {
-	Op     string
-	Times  int // how many requests it is applied to; genesyssim.Always
+	Op     string // as Operation names it, or its verb alone
+	Times  int    // how many requests it is applied to; genesyssim.Always
 	Effect genesyssim.Effect
 }
 
@@ -63,12 +64,20 @@ func (s *Store) ClearFaults() {
 	s.faults = nil
 }
 
-// Requests counts those of an operation.
-func (s *Store) Requests(op string) int {
+// Requests counts those of an operation, or with a verb alone of all of them.
+func (s *Store) Requests(op string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.requests[op]
+	for have, count := range s.requests {
+		if named(have, op) {
+			n += count
+		}
+	}
+	return n
 }
+
+// named tells whether an operation is meant by a name of it, or of its verb.
+func named(op, name string) bool { return op == name || strings.HasPrefix(op, name+" ") }
 
 // Violations are the breaches so far.
 func (s *Store) Violations() []string {
@@ -103,6 +112,8 @@ func Operation(r *http.Request) string {
 		return "complete upload"
 	case q.Has("uploadId"):
 		return "abort upload"
+	case q.Has("retention"):
+		return "retain " + parts[2]
 	}
 	return strings.ToLower(r.Method) + " " + parts[2]
 }
@@ -113,20 +124,17 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	op := Operation(r)
-	if strings.HasPrefix(op, "put ") { // small, or one buffer at most
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			panic(http.ErrAbortHandler) // its client gave up
-		}
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		if op == "put manifests" {
-			s.checkOrder(r.URL.Path, body)
-		}
+	body, err := io.ReadAll(r.Body) // one buffer at most; and a server sees its client leave only after the body
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if op == "put manifests" {
+		s.checkOrder(r.URL.Path, body)
 	}
 	s.check(op, r)
 	if e := s.fault(op); e != nil {
 		if e.Before != nil && e.Before(w, r) {
-			_, _ = io.Copy(io.Discard, r.Body)
 			return
 		}
 		if e.Wrap != nil {
@@ -145,7 +153,7 @@ func (s *Store) fault(op string) *genesyssim.Effect {
 	defer s.mu.Unlock()
 	s.requests[op]++
 	for _, f := range s.faults {
-		if f.Op != op || f.Times == 0 {
+		if !named(op, f.Op) || f.Times == 0 {
 			continue
 		}
 		if f.Times > 0 {
@@ -172,7 +180,7 @@ func (s *Store) check(op string, r *http.Request) {
 	if (put || op == "upload part") && !checksummed(h) {
 		s.violate("%s of %s without a checksum", op, r.URL.Path)
 	}
-	if locks := op == "put media" || op == "put manifests" || op == "create upload"; s.Locked && locks && h.Get("X-Amz-Object-Lock-Mode") == "" {
+	if locks := op == "put media" || op == "put manifests" || op == "put journal" || op == "create upload"; s.Locked && locks && h.Get("X-Amz-Object-Lock-Mode") == "" {
 		s.violate("%s of %s without a retention", op, r.URL.Path)
 	}
 }
@@ -235,11 +243,25 @@ func (n *noticed) Write(p []byte) (int, error) {
 	return n.ResponseWriter.Write(p)
 }
 
-// Checking gives a store what gofakes3 lacks: it compares checksums, and heeds
-// If-None-Match on CompleteMultipartUpload.
+// Checking gives a store what gofakes3 lacks: it compares checksums, heeds
+// If-None-Match on CompleteMultipartUpload, and takes retentions.
 func Checking(next http.Handler) http.Handler {
+	var locks sync.Map // retentions put, by path
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		op := Operation(r)
+		if strings.HasPrefix(op, "retain ") {
+			var lock retention
+			if err := xml.NewDecoder(r.Body).Decode(&lock); err != nil {
+				s3Error(w, http.StatusBadRequest, "MalformedXML")
+				return
+			}
+			locks.Store(r.URL.Path, lock)
+			return
+		}
+		if lock, ok := locks.Load(r.URL.Path); ok && r.Method != http.MethodPut {
+			w.Header().Set("X-Amz-Object-Lock-Mode", lock.(retention).Mode)
+			w.Header().Set("X-Amz-Object-Lock-Retain-Until-Date", lock.(retention).RetainUntilDate)
+		}
 		if strings.HasPrefix(op, "put ") || op == "upload part" {
 			body, err := io.ReadAll(r.Body)
 			if err != nil {
@@ -258,6 +280,8 @@ func Checking(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+type retention struct{ Mode, RetainUntilDate string }
 
 func agrees(h http.Header, body []byte) bool {
 	if want := h.Get("X-Amz-Checksum-Sha256"); want != "" {

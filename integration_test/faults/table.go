@@ -75,6 +75,8 @@ type Form struct {
 	Cloud func(*genesyssim.Options)
 	// Once: a lasting fault would be no other, or makes no sense.
 	Once bool
+	// Parts: what is left of an upload is known to nobody.
+	Parts bool
 	// Login: the tokens are gone, and only the user can bring new ones.
 	Login bool
 }
@@ -135,5 +137,33 @@ func Actions() []Action {
 		{Name: "renew a token", Op: "oauth_token", On: Login, World: World{Renew: true}, Forms: [][]Form{renewal}},
 		{Name: "download media", Op: "media_link", On: MediaHost, Forms: [][]Form{link}},
 		{Name: "download media, transcoded anew for each link", Op: "media_link", On: MediaHost, World: World{Fresh: true}, Forms: [][]Form{fresh}},
+
+		{Name: "see whether the bucket is there", Op: "head bucket", On: Storage, Forms: [][]Form{s3}},
+		{Name: "read whose the inbox is", Op: "get owners", On: Storage, Forms: [][]Form{s3, get}},
+		{Name: "claim the inbox", Op: "put owners", On: Storage, Forms: [][]Form{s3, put}},
+		{Name: "prove the claim", Op: "head owners", On: Storage, Forms: [][]Form{s3, head}},
+		{Name: "try whether the store refuses wrong writes", Op: "put doctor", On: Storage, Forms: [][]Form{s3, create}},
+		{Name: "find a free key, and prove media", Op: "head media", On: Storage, Forms: [][]Form{s3, head}},
+		{Name: "put media", Op: "put media", On: Storage, Forms: [][]Form{s3, put}},
+		{Name: "put media into a store that compares nothing", Op: "put media", On: Storage, World: World{ReadAll: true}, Forms: [][]Form{careless}},
+		{Name: "write into a store that ignores conditions", Op: "put", On: Storage, Forms: [][]Form{careless[3:]}},
+		{Name: "read media back", Op: "get media", On: Storage, World: World{ReadAll: true}, Forms: [][]Form{s3, get}},
+		{Name: "put a manifest", Op: "put manifests", On: Storage, Forms: [][]Form{s3, put}},
+		{Name: "put a manifest into a store that compares nothing", Op: "put manifests", On: Storage, World: World{ReadAll: true}, Forms: [][]Form{careless}},
+		{Name: "find a free key, and prove a manifest", Op: "head manifests", On: Storage, Forms: [][]Form{s3, head}},
+		{Name: "write the journal", Op: "put journal", On: Storage, Forms: [][]Form{s3, put}},
+		{Name: "prove the journal", Op: "head journal", On: Storage, Forms: [][]Form{s3, head}},
+		{Name: "begin a multipart upload", Op: "create upload", On: Storage, World: World{Large: true}, Forms: [][]Form{s3Create, createUpload}},
+		{Name: "upload a part", Op: "upload part", On: Storage, World: World{Large: true}, Forms: [][]Form{s3, part}},
+		{Name: "complete a multipart upload", Op: "complete upload", On: Storage, World: World{Large: true}, Forms: [][]Form{s3, complete}},
+		{Name: "abort a multipart upload left by a crash", Op: "abort upload", On: Storage, World: World{Left: true}, Forms: [][]Form{s3, abort}},
+
+		{Name: "ledger: take in a page of the listing", Op: "List", On: Ledger, Forms: [][]Form{commits}},
+		{Name: "ledger: archived", Op: "archived", On: Ledger, Forms: [][]Form{commits}},
+		{Name: "ledger: a deletion is about to be sent", Op: "delete_requested", On: Ledger, Forms: [][]Form{commits}},
+		{Name: "ledger: remember an upload", Op: "AddUpload", On: Ledger, World: World{Large: true}, Forms: [][]Form{commits}},
+		{Name: "ledger: forget an upload", Op: "RemoveUpload", On: Ledger, World: World{Large: true}, Forms: [][]Form{commits}},
+		{Name: "ledger: the inbox's condition", Op: "EditInbox", On: Ledger, Forms: [][]Form{commits}},
+		{Name: "ledger: the pass", Op: "AddPass", On: Ledger, Forms: [][]Form{commits}},
 	}
 }

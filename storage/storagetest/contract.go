@@ -46,6 +46,7 @@ func Run(t *testing.T, s *Server) {
 		"upload small parts":  c.uploadSmallParts,
 		"retention":           c.retention,
 		"retention enforced":  c.retentionEnforced,
+		"retention longer":    c.retentionLonger,
 		"probe settings":      c.probeSettings,
 		"probe lifecycle":     c.probeLifecycle,
 		"probe locks":         c.probeLocks,

@@ -276,6 +276,21 @@ func (c contract) retention(t *testing.T) {
 	})
 }
 
+func (c contract) retentionLonger(t *testing.T) {
+	c.locked(t, func(_ *storage.Bucket, name string, o storage.Object, r storage.Retention) {
+		b := c.open(t, name) // the SDK has no Content-MD5 for this request
+		r.Until = r.Until.Add(time.Hour).Truncate(time.Second)
+		if err := b.Retain(t.Context(), o.Key, o.VersionID, r); (err == nil) != c.s.Capabilities.Locks {
+			t.Fatalf("lock %s for longer: %v", o.Key, err)
+		} else if err != nil {
+			return
+		}
+		if got := head(t, b, o.Key, o.VersionID).Retention; got.Mode != r.Mode || !got.Until.Equal(r.Until) {
+			t.Errorf("%s: %v, asked for %v", o.Key, got, r)
+		}
+	})
+}
+
 func (c contract) retentionEnforced(t *testing.T) {
 	c.locked(t, func(b *storage.Bucket, name string, o storage.Object, _ storage.Retention) {
 		_, err := c.s.Client().DeleteObject(t.Context(), &s3.DeleteObjectInput{Bucket: &name, Key: &o.Key, VersionId: &o.VersionID})
