@@ -17,7 +17,8 @@ build: ## the binary, in bin/
 demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
 
-test: tools ## every test, integration with real S3 servers included
+test: tools ## every test, integration with real S3 servers and a browser included
+	.ci/install chromium promtool
 	go test -count=1 -timeout 15m ./...
 
 reliability: ## run the table of faults and write docs/reliability.md
@@ -30,7 +31,7 @@ release: .tools/nfpm ## archives and packages of this commit, in dist/
 	packaging/release dist
 
 packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/crds ## check units, image, manifests, packages, and boot them; as root, on Debian
-	.ci/install
+	.ci/install buildah debootstrap file rpm systemd-analyze systemd-nspawn
 	.ci/packaging
 
 tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against

@@ -83,19 +83,26 @@ func (p *pass) deletable(e state.KeyedEntry) bool {
 	return p.ripe(e.Entry, time.Now())
 }
 
-// ripe tells an archived entry that has waited long enough since it was archived
-// and last changed, and whose media nobody doubts.
+// ripe tells an archived entry that has waited long enough.
 func (p *pass) ripe(e state.Entry, now time.Time) bool {
+	due, ok := p.Delete.Due(e)
+	return ok && !now.Before(due)
+}
+
+// Due is when an archived entry will have waited long enough since it was archived and
+// last changed; false where it never will, since its media are doubted or another
+// version of them is in Genesys.
+func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	v := e.Versions[len(e.Versions)-1]
 	modified, ok := genesys.ParseTime(v.DateModified)
 	if !ok || v.Suspect != "" || e.DateModified != v.DateModified {
-		return false
+		return time.Time{}, false
 	}
 	since := v.ArchivedAt
 	if modified.After(since) {
 		since = modified
 	}
-	return now.Sub(since) >= p.Delete.After
+	return since.Add(d.After), true
 }
 
 // clocksAgree compares this machine's clock with both services'.

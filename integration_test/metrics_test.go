@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -101,11 +102,35 @@ func (w *world) scrape(site string) scrape {
 	return w.readMetrics(body)
 }
 
+// parse reads JSON.
+func (w *world) parse(text string, to any) {
+	w.Helper()
+	if err := json.Unmarshal([]byte(text), to); err != nil {
+		w.Fatalf("%v: %s", err, text)
+	}
+}
+
 func (w *world) wantMetrics(s scrape, want scrape) {
 	w.Helper()
 	for name, v := range want {
 		if have, ok := s[name]; !ok || have != v {
 			w.Errorf("%s is %v (%v), want %v", name, have, ok, v)
+		}
+	}
+}
+
+// awaitMetric scrapes until a metric has a value. Only a test that fails does so long.
+func (w *world) awaitMetric(site, name string, want float64) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), commandTimeout)
+	defer cancel()
+	for {
+		s := w.scrape(site)
+		if s[name] == want {
+			return
+		}
+		if ctx.Err() != nil {
+			w.Fatalf("%s is %v, and never became %v", name, s[name], want)
 		}
 	}
 }
@@ -127,7 +152,7 @@ func TestMetrics(t *testing.T) {
 	p := w.start("run")
 	site := w.site(p)
 	w.await(opLink, 6)
-	w.awaitLog(p, "not archived", 2)
+	w.awaitMetric(site, "archiverd_failed_recordings{org=acme}", 2)
 	during := w.scrape(site)
 	w.wantMetrics(during, scrape{"archiverd_run_under_way": 1, "archiverd_failed_recordings{org=acme}": 2,
 		"archiverd_recordings_total{org=acme,result=failed}": 2})
@@ -157,9 +182,7 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("last success %v, oldest unarchived %v", n, oldest)
 	}
 	var status struct{ Inboxes []state.Inbox }
-	if err := json.Unmarshal([]byte(w.expect(0, "status", "--json").stdout), &status); err != nil {
-		t.Fatal(err)
-	}
+	w.parse(w.expect(0, "status", "--json").stdout, &status)
 	if in := status.Inboxes[0]; in.Counts[state.StateArchived] != 6 || in.Counts[state.StateFailed] != 2 || float64(in.Bytes) != after["archiverd_media_bytes_total{org=acme}"] {
 		t.Errorf("status says %+v, metrics %v bytes", in, after["archiverd_media_bytes_total{org=acme}"])
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"time"
@@ -19,22 +20,33 @@ func (d *daemon) listen() (*watch.Server, error) {
 	if d.config.HTTP.Listen == "" {
 		return nil, nil
 	}
-	d.metrics.AddSchedule(d.schedule)
+	d.metrics.AddSchedule(d.service.Status)
+	var page http.Handler
+	if d.config.HTTP.Page {
+		page = watch.NewPage(watch.PageOptions{
+			Ledger: d.ledger, Version: version(), Status: d.service.Status, Progress: d.progress,
+			Deletion: func() archiver.Deletion { return deletion(d.current()) },
+			Zone:     func() *time.Location { return d.current().Schedule.Timezone },
+		})
+	}
 	s, err := watch.Listen(d.config.HTTP.Listen, watch.Options{
 		Metrics: d.metrics,
-		Ready:   watch.Ready(d.ledger, d.schedule),
+		Ready:   watch.Ready(d.ledger, d.service.Status),
+		Page:    page,
 		Pprof:   d.config.HTTP.Pprof,
 		Log:     d.log,
 	})
 	if err == nil {
-		d.log.Info("metrics and health are served", "address", s.Addr().String())
+		d.log.Info("metrics, health and status page are served", "address", s.Addr().String())
 	}
 	return s, err
 }
 
-func (d *daemon) schedule() watch.Schedule {
-	s := d.service.Status()
-	return watch.Schedule{Started: s.Started, Next: s.Next, Running: s.Running, Runs: s.Runs, Skipped: s.Skipped}
+// progress is that of the run under way, or the last one.
+func (d *daemon) progress() *archiver.Progress {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &d.fleet.archiver.Progress
 }
 
 // sendLimit bounds what is sent to other hosts at the end of a run.

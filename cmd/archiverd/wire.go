@@ -108,6 +108,14 @@ func hostname(rawURL string) string {
 	return u.Hostname()
 }
 
+func deletion(c *config.Config) archiver.Deletion {
+	return archiver.Deletion{
+		Enabled:    c.DeleteOriginals.Enabled,
+		After:      c.DeleteOriginals.After,
+		MaxPerPass: c.DeleteOriginals.MaxPerPass,
+	}
+}
+
 func newArchiver(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog.Logger) *archiver.Archiver {
 	return archiver.New(archiver.Options{
 		Bucket:    b,
@@ -117,11 +125,7 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog
 		Memory:    c.Transfer.Memory,
 		Bandwidth: c.Transfer.Bandwidth,
 		MinAge:    c.Transfer.MinAge,
-		Delete: archiver.Deletion{
-			Enabled:    c.DeleteOriginals.Enabled,
-			After:      c.DeleteOriginals.After,
-			MaxPerPass: c.DeleteOriginals.MaxPerPass,
-		},
+		Delete:    deletion(c),
 		Retention: retention(c),
 		Version:   version(),
 		Log:       log,

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/archiverd/archiverd/service"
 )
 
 // Server answers at http.listen: /metrics, /healthz, /readyz, the status page and,
@@ -143,7 +145,7 @@ const lateBy = 5 * time.Minute
 // Ready gives the question behind /readyz: is the ledger there, and is the schedule
 // kept. Genesys and the store don't come into it: while they are away there is
 // nothing to restart.
-func Ready(l ledger, status func() Schedule) func() error {
+func Ready(l ledger, status func() service.Status) func() error {
 	return func() error {
 		if _, err := l.Inboxes(""); err != nil {
 			return err

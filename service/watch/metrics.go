@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/service"
 )
 
 // Metrics are archiverd's, in a registry of their own. It observes what the archiver
@@ -87,33 +88,24 @@ func (m *Metrics) StorageRequest(op string, status int) {
 	m.storage.WithLabelValues(op, strconv.Itoa(status)).Inc()
 }
 
-// A Schedule is what a service that keeps one tells of it.
-type Schedule struct {
-	Started time.Time // the process
-	Next    time.Time // run
-	Running time.Time // since when a run is under way; zero: none is
-	Runs    int64     // ended since Started
-	Skipped int64     // times that came while a run was under way, since Started
-}
-
 // AddSchedule adds what only a service has. status is called at each scrape.
-func (m *Metrics) AddSchedule(status func() Schedule) {
-	gauge := func(name, help string, value func(Schedule) float64) prometheus.Collector {
+func (m *Metrics) AddSchedule(status func() service.Status) {
+	gauge := func(name, help string, value func(service.Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(status()) })
 	}
-	counter := func(name, help string, value func(Schedule) int64) prometheus.Collector {
+	counter := func(name, help string, value func(service.Status) int64) prometheus.Collector {
 		return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, func() float64 { return float64(value(status())) })
 	}
 	m.Registry.MustRegister(
-		gauge("archiverd_run_under_way", "1 while a run is under way.", func(s Schedule) float64 {
+		gauge("archiverd_run_under_way", "1 while a run is under way.", func(s service.Status) float64 {
 			if s.Running.IsZero() {
 				return 0
 			}
 			return 1
 		}),
-		gauge("archiverd_next_run_timestamp_seconds", "When the schedule starts the next run.", func(s Schedule) float64 { return unix(s.Next) }),
-		counter("archiverd_runs_total", "Runs that ended, since the process started.", func(s Schedule) int64 { return s.Runs }),
-		counter("archiverd_runs_skipped_total", "Times of the schedule that came while a run was under way, since the process started.", func(s Schedule) int64 { return s.Skipped }),
+		gauge("archiverd_next_run_timestamp_seconds", "When the schedule starts the next run.", func(s service.Status) float64 { return unix(s.Next) }),
+		counter("archiverd_runs_total", "Runs that ended, since the process started.", func(s service.Status) int64 { return s.Runs }),
+		counter("archiverd_runs_skipped_total", "Times of the schedule that came while a run was under way, since the process started.", func(s service.Status) int64 { return s.Skipped }),
 	)
 }
 

@@ -1,0 +1,93 @@
+package watch
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/service"
+	"github.com/archiverd/archiverd/state"
+)
+
+//go:embed page
+var assets embed.FS
+
+// pageLedger is what the page asks of *state.Ledger.
+type pageLedger interface {
+	ledger
+	Runs(limit int) ([]state.Run, error)
+	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+	Live(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+}
+
+// PageOptions say what the page shows. All are required; the functions are called for
+// each picture.
+type PageOptions struct {
+	Ledger   pageLedger
+	Version  string
+	Status   func() service.Status
+	Progress func() *archiver.Progress // of the run under way, or the last one
+	Deletion func() archiver.Deletion
+	Zone     func() *time.Location // in which people read times
+}
+
+// Page is the status page. It needs no JavaScript; with it, it renews itself.
+type Page struct {
+	o        PageOptions
+	template *template.Template
+
+	mu    sync.Mutex
+	body  []byte
+	drawn time.Time
+}
+
+// freshFor is how long a picture is shown to all who ask, so that many viewers cost
+// no more than one.
+const freshFor = time.Second
+
+// NewPage returns the status page.
+func NewPage(o PageOptions) *Page {
+	p := &Page{o: o}
+	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
+		"time": p.stamp, "bytes": bytesText, "took": tookText, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+	}).ParseFS(assets, "page/page.html"))
+	return p
+}
+
+// ServeHTTP answers for / and for the two files that the page needs.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path != "/" {
+		http.ServeFileFS(w, r, assets, "page"+r.URL.Path)
+		return
+	}
+	body, err := p.picture(time.Now())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(body) // nobody is left to be told
+}
+
+func (p *Page) picture(now time.Time) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if age := now.Sub(p.drawn); p.body != nil && age >= 0 && age < freshFor {
+		return p.body, nil
+	}
+	v, err := p.view(now)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := p.template.Execute(&b, v); err != nil {
+		return nil, err
+	}
+	p.body, p.drawn = b.Bytes(), now
+	return p.body, nil
+}
