@@ -140,19 +140,32 @@ func (r *Reconciliation) Total() (t ClassTotal) {
 	return t
 }
 
-// Sound tells whether nothing is wrong with the archive, as far as it was looked at.
-func (r *Reconciliation) Sound() bool {
+// TotalObjects sums the kinds up.
+func (r *Reconciliation) TotalObjects() (n int64) {
+	for _, o := range r.Objects {
+		n += o.Objects
+	}
+	return n
+}
+
+// Wrong counts the recordings in whose classes the archive is not what it should be.
+func (r *Reconciliation) Wrong() (n int64) {
 	for _, c := range r.Classes {
-		if c.Class.Wrong() && c.Recordings > 0 {
-			return false
+		if c.Class.Wrong() {
+			n += c.Recordings
 		}
 	}
+	return n
+}
+
+// Sound tells whether nothing is wrong with the archive, as far as it was looked at.
+func (r *Reconciliation) Sound() bool {
 	for _, o := range r.Objects {
 		if o.Kind.Wrong() && o.Objects > 0 {
 			return false
 		}
 	}
-	return len(r.Journal.Faults) == 0 && !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
+	return r.Wrong() == 0 && len(r.Journal.Faults) == 0 && !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
 }
 
 // Clean tells whether the archive is sound and all of Genesys' side was seen.
@@ -390,6 +403,9 @@ func byState(e *state.Entry) (Class, string) {
 	case state.StateFailed:
 		return ClassFailed, e.LastError
 	case state.StateVanished:
+		if e.MissingSince.IsZero() {
+			return ClassVanished, "it is not known since when"
+		}
 		return ClassVanished, "not listed since " + e.MissingSince.UTC().Format(time.RFC3339)
 	case state.StateListed:
 		if len(e.Versions) > 0 {

@@ -252,17 +252,15 @@ func (r *reconciler) sum() {
 	for _, c := range Classes {
 		r.out.Classes = append(r.out.Classes, *r.classes[c])
 	}
-	objects := int64(0)
 	for _, k := range ObjectKinds {
 		r.out.Objects = append(r.out.Objects, ObjectTotal{k, r.kinds[k]})
-		objects += r.kinds[k]
 	}
 	total, stored := r.out.Total(), r.out.Stored
 	r.out.Checks = []CrossCheck{
 		{"recordings in all classes, and recordings met on any side", total.Recordings, int64(len(r.sides))},
 		{"recordings in the column Genesys, and recordings listed", total.Genesys, r.out.Genesys.Listed},
 		{"recordings in the column ledger, and entries read", total.Ledger, r.entries},
-		{"objects of all kinds, and objects in the bucket", objects, r.objects},
+		{"objects of all kinds, and objects in the bucket", r.out.TotalObjects(), r.objects},
 		{"objects sound and faulty, and objects that the ledger names", stored.Sound + stored.Found(), stored.Objects},
 	}
 }

@@ -57,7 +57,7 @@ func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
 	if rows := r.section().Recordings; len(rows[rec.Class]) < maxPageRows {
 		rows[rec.Class] = append(rows[rec.Class], rec)
 	}
-	if r.json {
+	if r.json || rec.Class == archiver.ClassWaiting { // of those there may be as many as in the inbox
 		return nil
 	}
 	_, err := fmt.Fprintf(r.stdout, "%s: recording %s of %s/%s: %s\n", rec.Class, cell(rec.Recording), rec.Org, cell(rec.Inbox), cell(rec.Detail))
@@ -133,9 +133,9 @@ func genesysText(g archiver.GenesysSide) string {
 
 func journalText(j archiver.JournalSide) string {
 	if len(j.Faults) > 0 {
-		return fmt.Sprintf("%d objects, not an unbroken chain", j.Objects)
+		return fmt.Sprintf("not an unbroken chain; objects: %d", j.Objects)
 	}
-	return fmt.Sprintf("%d objects, an unbroken chain", j.Objects)
+	return fmt.Sprintf("an unbroken chain; objects: %d", j.Objects)
 }
 
 // typed is a line of JSON that says what it is about.
@@ -168,6 +168,21 @@ func (r *reconcileReport) finish(page control.File) error {
 		return err
 	}
 	return &exitError{code: r.Code}
+}
+
+// Recordings and Wrong sum all inboxes up.
+func (r *reconcileReport) Recordings() (n int64) {
+	for _, i := range r.Inboxes {
+		n += i.Total().Recordings
+	}
+	return n
+}
+
+func (r *reconcileReport) Wrong() (n int64) {
+	for _, i := range r.Inboxes {
+		n += i.Reconciliation.Wrong()
+	}
+	return n
 }
 
 // Verdict is the result in a sentence.
