@@ -38,11 +38,10 @@ type Budget struct {
 	onHold    func(time.Time)
 }
 
-// BudgetState is what the next process needs so that it goes on where this one stopped. The zero value is a full bucket.
+// BudgetState is what a budget starts with. The zero value is a full bucket.
 type BudgetState struct {
-	Tokens    float64
-	At        time.Time // when Tokens was right; zero: never, the bucket is full
-	NotBefore time.Time
+	EmptyAt   time.Time // when the bucket was empty at the latest: the start of a process that does not know what the one before spent; zero: it is full
+	NotBefore time.Time // set by a Retry-After, perhaps in an earlier process
 }
 
 // LimitedError says that nothing may be sent for so long that waiting makes no sense.
@@ -72,13 +71,10 @@ func NewBudget(perMinute int, s BudgetState) *Budget {
 	if latest := b.at.Add(longestRetryAfter); b.notBefore.After(latest) {
 		b.notBefore = latest
 	}
-	if !s.At.IsZero() {
+	if !s.EmptyAt.IsZero() {
 		b.tokens = 0
-		if s.Tokens > 0 { // nor NaN
-			b.tokens = min(s.Tokens, size)
-		}
-		if s.At.Before(b.at) {
-			b.at = s.At
+		if s.EmptyAt.Before(b.at) {
+			b.at = s.EmptyAt
 		}
 	}
 	return b
@@ -178,14 +174,6 @@ func (b *Budget) refill() time.Time {
 	}
 	b.at = now
 	return now
-}
-
-// State returns what the next process needs.
-func (b *Budget) State() BudgetState {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.refill()
-	return BudgetState{Tokens: b.tokens + b.reserved, At: b.at, NotBefore: b.notBefore}
 }
 
 // OnHold has f called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so that f

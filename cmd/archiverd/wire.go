@@ -326,7 +326,7 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 // full bucket is a second away. A Retry-After outlives the process.
 func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
-	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{At: started, NotBefore: known.NotBefore})
+	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
 	budget.OnHold(func(until time.Time) {
 		log.Warn("Genesys limits the requests of this inbox", "until", until)
 		if err := l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
