@@ -125,7 +125,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
 	if err := p.stillStored(ctx, e.Entry, v, trusted); err != nil {
-		log.Error("original kept: the archive does not show what the ledger says", "error", err)
+		log.Error("original kept: the archive does not show what the ledger says", ErrorAttr(err))
 		// A lock that someone shortened is this object's alone: whether the store
 		// holds locks at all shows with each write.
 		if errors.Is(err, errCorrupt) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, errNotLocked) {
@@ -138,7 +138,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	r, err := p.fetch(ctx, e.Key.Recording)
 	if err != nil {
-		log.Info("original kept: it can't be looked at", "error", err)
+		log.Info("original kept: it can't be looked at", ErrorAttr(err))
 		return onlyFatal(err)
 	}
 	if r.ID != e.Key.Recording || r.DateModified == "" || changedSince(v.DateModified, r.DateModified) {
@@ -244,11 +244,11 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		p.log.Info("deletion requested", "recording", e.Key.Recording)
 		return nil
 	case said4xx(err) || unsent(err): // nothing is under way
-		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, "error", err)
+		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, ErrorAttr(err))
 		_, merr := p.move(e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
 		return errors.Join(merr, onlyFatal(err))
 	}
-	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, "error", err)
+	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, ErrorAttr(err))
 	return onlyFatal(err)
 }
 

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 
 	"github.com/archiverd/archiverd/genesys"
@@ -53,6 +54,17 @@ func KindOf(err error) Kind {
 		return KindTemporary
 	}
 	return KindFailed
+}
+
+// ErrorAttr is an error for a log, with the correlation id of Genesys' reply where
+// there is one.
+func ErrorAttr(err error) slog.Attr {
+	attrs := []any{slog.Any("error", err)}
+	var g *genesys.Error
+	if errors.As(err, &g) && g.CorrelationID != "" {
+		attrs = append(attrs, slog.String("correlation_id", g.CorrelationID))
+	}
+	return slog.Group("", attrs...)
 }
 
 // temporary tells whether trying the same again soon can succeed.

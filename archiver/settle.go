@@ -84,7 +84,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		if failsPass(err) {
 			return err
 		}
-		log.Warn("not known whether the recording still exists", "error", err)
+		log.Warn("not known whether the recording still exists", ErrorAttr(err))
 		return nil
 	}
 	to := state.StateVanished

@@ -126,7 +126,7 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	if err := p.fail(k, e.State, err); err != nil {
 		return err
 	}
-	log.Error("not archived", "error", err, "attempts", e.Attempts+1)
+	log.Error("not archived", ErrorAttr(err), "attempts", e.Attempts+1)
 	return p.addStreak(err)
 }
 

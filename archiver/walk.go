@@ -79,7 +79,7 @@ func (p *pass) summary(ctx context.Context) error {
 		if failsPass(err) || temporary(err) {
 			return err
 		}
-		p.log.Warn("no summary of the inbox", "error", err)
+		p.log.Warn("no summary of the inbox", ErrorAttr(err))
 		return nil
 	}
 	if p.summarized = s.TotalCount; s.TotalCount != nil {

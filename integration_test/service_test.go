@@ -83,6 +83,24 @@ func TestCommandsReachService(t *testing.T) {
 	w.wantBytes([]byte(w.expect(0, "get", "r000", "-o", "-").stdout), inbox, "r000")
 	w.expect(1, "get", "r000", "-o", "no/such/place")
 
+	var callers []*process
+	for range 5 {
+		callers = append(callers, startBinary(t, w.env, nil, "--config", w.configPath(), "ls", "--json"))
+	}
+	for _, c := range callers {
+		if r := c.wait(); r.code != 0 || strings.Count(r.stdout, `"state":"archived"`) != 3 {
+			t.Errorf("one of five callers at once: %s", r)
+		}
+	}
+	other := filepath.Join(elsewhere, "other.yaml")
+	if err := os.WriteFile(other, w.configText(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = startBinary(t, w.env, nil, "--config", other, "status").wait()
+	if r.code != 0 || !strings.Contains(r.stderr, "answers for its own configuration "+w.configPath()) {
+		t.Errorf("by another configuration: %s", r)
+	}
+
 	w.expect(7, "run")
 	w.expect(7, "run", "--once")
 	w.ends(p)

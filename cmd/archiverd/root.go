@@ -123,10 +123,14 @@ func (a *app) withLedger(readOnly bool, f func(*config.Config, *state.Ledger) er
 // logger writes to stderr, or to w where progress owns the terminal.
 func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level}
+	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, options) }
 	if c.Format == "json" || c.Format == "auto" && !isTerminal(a.stderr) {
-		return slog.New(slog.NewJSONHandler(w, options))
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, options) }
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	if toJournald(w, a.lookupEnv) {
+		return slog.New(newJournal(w, handler))
+	}
+	return slog.New(handler(w))
 }
 
 // travel has the service that holds the ledger run the command.

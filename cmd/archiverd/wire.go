@@ -233,7 +233,7 @@ func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
 		failing[i] = failures{known.Counts[state.StateFailed] - known.NeedsPerson, known.NeedsPerson}
 		log := f.log.With("org", in.Org, "inbox", in.Inbox)
 		if in.Err != nil {
-			log.Error("the pass ended early", "error", in.Err)
+			log.Error("the pass ended early", archiver.ErrorAttr(in.Err))
 		}
 		if n := known.NeedsPerson; n > 0 {
 			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed tells why", "count", n)
