@@ -9,7 +9,7 @@ OPERATOR    := github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test reliability check packaging release tools clean
+.PHONY: build demo test reliability soak check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -23,6 +23,10 @@ test: tools ## every test, integration with real S3 servers and a browser includ
 
 reliability: ## run the table of faults and write docs/reliability.md
 	go test -count=1 ./cmd/archiverd -run TestFaults -update
+
+SEED ?= $(shell date +%s)
+soak: tools ## kill archiverd hundreds of times at random moments, for some minutes
+	go test -count=1 -timeout 3h ./integration_test -run TestCrashes -v -kills 300 -seed $(SEED)
 
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/check

@@ -133,3 +133,21 @@ func TestClientInboxNeedsNoUser(t *testing.T) {
 	r.settled()
 	r.wantState(ids[0], state.StateVanished)
 }
+
+// A recording that its user removes between listing and transfer is nobody's failure:
+// two more passes make sure that it is gone, and none of them calls for a person.
+func TestRemovedBeforeTransfer(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &echoing, false)
+	r.add(2)
+	r.cloud.Configure(func(o *genesyssim.Options) {
+		o.OnPage = func(inbox *genesyssim.Inbox, _ int) { inbox.Remove("rec-01") }
+	})
+	for range 3 {
+		if report := r.passed(); report.Pass.Failed != 0 {
+			t.Errorf("%d failed: %s", report.Pass.Failed, r.entry("rec-01").LastError)
+		}
+	}
+	r.wantState("rec-01", state.StateVanished)
+	r.wantArchived("rec-02")
+}

@@ -118,7 +118,8 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	if failsPass(err) {
 		return err
 	}
-	if errors.Is(err, errMoved) && e.Attempts == 0 {
+	missed := p.record.Complete && !p.saw(k.Recording) // settle deals with it
+	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
 		_, err := p.move(k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
 		return err
