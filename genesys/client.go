@@ -193,7 +193,6 @@ func (s *sender) send(ctx context.Context, token string, what call) (*reply, err
 		if limited.Err() != nil && ctx.Err() == nil && e.Err != nil {
 			e.Err = fmt.Errorf("no complete reply within %v", s.timeout)
 		}
-		e.Code, e.Message = redact(e.Code, token), redact(e.Message, token)
 	}
 	return r, err
 }
@@ -229,7 +228,8 @@ func (s *sender) exchange(ctx context.Context, token string, what call, waited t
 	s.observe(resp)
 	body, err := readAll(resp.Body, cmp.Or(what.limit, replyLimit))
 	if resp.StatusCode/100 != 2 {
-		return nil, replyError(what.op, resp.StatusCode, resp.Header, body)
+		// Before its texts are cut to length: half a token would not be found.
+		return nil, replyError(what.op, resp.StatusCode, resp.Header, []byte(redact(string(body), token)))
 	}
 	r := &reply{status: resp.StatusCode, header: resp.Header, body: body}
 	if err != nil && what.limit > 0 {

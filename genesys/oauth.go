@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -79,6 +80,7 @@ type tokenTrip struct {
 	sender  *sender
 	status  int
 	header  http.Header
+	basic   string // the client's id and secret as they were sent
 	code    string // OAuth's error
 	message string
 	readErr error
@@ -88,6 +90,7 @@ func (t *tokenTrip) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", t.sender.userAgent)
+	t.basic = strings.TrimPrefix(req.Header.Get("Authorization"), "Basic ")
 	resp, err := t.next.RoundTrip(req)
 	t.sender.told.tell(opToken, resp, 0)
 	if err != nil {
@@ -110,10 +113,14 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 		return &Error{Op: opToken, Err: bare(err, secrets...)}
 	}
 	e := replyError(opToken, t.status, t.header, nil)
-	e.Code, e.Message = t.code, t.message
 	for _, s := range secrets {
-		e.Code, e.Message = redact(e.Code, s), redact(e.Message, s)
+		secrets = append(secrets, url.QueryEscape(s)) // as the form had it
 	}
+	// Cut to length only then: half a secret would not be found.
+	for _, s := range append(secrets, t.basic) {
+		t.code, t.message = redact(t.code, s), redact(t.message, s)
+	}
+	e.Code, e.Message = printable(t.code, 100), printable(t.message, 500)
 	e.Parsed = t.code != ""
 	switch {
 	case t.readErr != nil:
@@ -146,7 +153,6 @@ func (t *tokenTrip) plain(body []byte) []byte {
 	if t.message == "" {
 		t.message, _ = field[string](in, "description")
 	}
-	t.code, t.message = printable(t.code, 100), printable(t.message, 500)
 	plain, _ := json.Marshal(out) // strings and a number: can't fail
 	return plain
 }

@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,36 @@ func TestErrorsOfTalkativeTransports(t *testing.T) {
 	}
 	_, err := NewLinks(LinksOptions{Transport: talkative}).Open(t.Context(), "https://h.test/secret?sig=secret", Position{})
 	checkShown(t, err)
+}
+
+// A service that quotes what it was sent, where our texts are cut to length too, does not get it shown.
+func TestErrorsOfTalkativeServices(t *testing.T) {
+	const access, refresh, secret = "hidden+access/token", "hidden+refresh/token", "hidden+client/secret"
+	for before := range 520 {
+		talkative := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			sent, err := io.ReadAll(r.Body)
+			if err != nil {
+				return nil, err
+			}
+			text := strings.Repeat("x", before) + strings.TrimPrefix(strings.TrimPrefix(r.Header.Get("Authorization"), "Basic "), "Bearer ") + " " + string(sent)
+			body, err := json.Marshal(map[string]string{"message": text, "code": text, "error": text, "error_description": text})
+			return &http.Response{StatusCode: 400, Body: io.NopCloser(bytes.NewReader(body)), Header: http.Header{}}, err
+		})
+		fresh := Token{Access: access, Refresh: refresh, Expiry: time.Now().Add(time.Hour), Confirmed: true}
+		for _, saved := range []Token{fresh, {Refresh: refresh}} {
+			c := NewClient(ClientOptions{
+				APIURL: "https://a.test", Transport: talkative, Budget: NewBudget(300, BudgetState{}),
+				Tokens: NewTokens(TokensOptions{Grant: GrantAuthorizationCode, LoginURL: "https://l.test", ClientID: "id", ClientSecret: secret,
+					Store: &memoryStore{log: &journal{}, token: saved}, Transport: talkative}),
+			})
+			_, err := c.Summary(t.Context())
+			for _, part := range []string{"hidden", base64.StdEncoding.EncodeToString([]byte("id:" + secret))[:12]} {
+				if s := fmt.Sprintf("%v", err); err == nil || strings.Contains(s, part) {
+					t.Fatalf("shows a secret: %s", s)
+				}
+			}
+		}
+	}
 }
 
 type roundTripFunc func(*http.Request) (*http.Response, error)

@@ -33,6 +33,7 @@ type world struct {
 	text     []byte         // the configuration file instead of these; nil: these
 	env      []string
 	as       *syscall.Credential // whom archiverd runs as; nil: as the test
+	sealKey  []byte              // of the ledger; nil: none
 }
 
 // newWorld has a store in this process, which is fast and believes anything.
@@ -181,7 +182,7 @@ func (w *world) binding() state.Binding {
 // withLedger opens the ledger as archiverd would, which must not be running.
 func (w *world) withLedger(f func(*state.Ledger) error) {
 	w.Helper()
-	l, err := state.Open(w.ledgerPath(), state.Options{Binding: w.binding(), Timeout: 10 * time.Second})
+	l, err := state.Open(w.ledgerPath(), state.Options{Binding: w.binding(), SealKey: w.sealKey, Timeout: 10 * time.Second})
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -35,9 +35,10 @@ type LinkMode struct {
 }
 
 type link struct {
-	inbox *Inbox
-	rec   *record
-	spec  mediagen.Spec
+	inbox     *Inbox
+	rec       *record
+	spec      mediagen.Spec
+	signature string
 }
 
 const pathLinks = "/downloads/"
@@ -45,10 +46,11 @@ const pathLinks = "/downloads/"
 // newLink signs a link to the media as they are now. The Cloud's mu is held.
 func (x *call) newLink(r *record, format string) string {
 	r.encodings[format]++
-	x.c.links = append(x.c.links, link{x.inbox, r, r.spec(format, x.o.Reencode)})
-	path := pathLinks + strconv.Itoa(len(x.c.links)-1)
+	path := pathLinks + strconv.Itoa(len(x.c.links))
 	expires := strconv.FormatInt(x.o.Now().Add(x.o.LinkLife).UnixMilli(), 10)
-	q := url.Values{"Expires": {expires}, "Signature": {x.c.sign(path, expires)}}
+	signature := x.c.sign(path, expires)
+	x.c.links = append(x.c.links, link{x.inbox, r, r.spec(format, x.o.Reencode), signature})
+	q := url.Values{"Expires": {expires}, "Signature": {signature}}
 	signed := x.c.mediaURL + path + "?" + q.Encode()
 	if x.o.RewriteLink != nil {
 		signed = x.o.RewriteLink(signed)

@@ -77,12 +77,15 @@ func (i *Inbox) RevokeAccess() {
 	}
 }
 
-// Secrets are all tokens and codes there ever were: nothing that people read may hold one.
+// Secrets are all tokens, codes and signatures of links there ever were: nothing that people read may hold one.
 func (c *Cloud) Secrets() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := slices.Collect(maps.Keys(c.access))
 	all = slices.AppendSeq(all, maps.Keys(c.refresh))
+	for _, l := range c.links {
+		all = append(all, l.signature)
+	}
 	return slices.AppendSeq(all, maps.Keys(c.codes))
 }
 
