@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// TestVerifyUnreadable lets a store that works fail to give some objects, which are to
+// blame then, and too many in a row, for which it is.
+func TestVerifyUnreadable(t *testing.T) {
+	for _, c := range []struct {
+		op         string
+		effect     genesyssim.Effect
+		unreadable int64
+		fails      bool
+	}{
+		{"get media", genesyssim.Status(http.StatusInternalServerError, "internal"), 12, false},
+		{"get media", genesyssim.Shorten(), 12, false},
+		{"get", genesyssim.Status(http.StatusInternalServerError, "internal"), 9, true},
+	} {
+		t.Run(c.op+" "+c.effect.Name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newFaultWorld(t, faults.World{})
+				defer w.close()
+				for i := len(w.ids); i < 12; i++ {
+					w.user.Add(genesyssim.Recording{ID: fmt.Sprint("more-", i)})
+				}
+				if o := w.run(); o.code != exitOK {
+					t.Fatal(o)
+				}
+				if v, err := w.verify(); err != nil || v.Found() > 0 || !v.AddsUp() || v.Read != v.Objects {
+					t.Fatalf("%+v, %v", v, err)
+				}
+				w.store.Inject(faults.StoreFault{Op: c.op, Times: genesyssim.Always, Effect: c.effect})
+				v, err := w.verify()
+				if (err != nil) != c.fails || v.Faulty[archiver.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
+					t.Errorf("%+v, %v", v, err)
+				}
+				if err != nil && storeCode(err) != exitTemporary {
+					t.Errorf("exit code %d for %v", storeCode(err), err)
+				}
+			})
+		})
+	}
+}
+
+// verify reads everything, in a process of its own.
+func (w *faultWorld) verify() (v archiver.Verification, err error) {
+	w.Helper()
+	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer transport.CloseIdleConnections()
+	o := w.server.Options(faultBucket)
+	o.Transport, o.UserAgent = transport, userAgent()
+	b, err := storage.Open(w.Context(), o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.withLedger(func(l *state.Ledger) error {
+		a := w.fleet(transport, b, l).archiver
+		v, err = a.Verify(context.Background(), "", "", archiver.Depth{Read: true, Percent: 100}, func(archiver.Finding) error { return nil })
+		return nil
+	})
+	return v, err
+}
