@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,16 @@ type description struct {
 
 // describe writes the manifest of proved media, then the ledger's entry.
 func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) error {
+	manifest := p.manifestOf(k, e, rec, m, how)
+	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention)
+	if err != nil {
+		return err
+	}
+	return p.enter(k, e, manifest, m.Object, obj, sum, how.adopted)
+}
+
+// manifestOf makes the manifest of proved media.
+func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) *Manifest {
 	manifest := &Manifest{
 		SchemaVersion: ManifestVersion,
 		Organization:  k.Org,
@@ -42,11 +53,11 @@ func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec gen
 	if m.Checksum.Algorithm != "" {
 		manifest.Media.Checksum = &ManifestChecksum{m.Checksum.Algorithm, m.Checksum.Value}
 	}
-	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention)
-	if err != nil {
-		return err
+	if len(rec.Raw) == 0 {
+		manifest.Recording = json.RawMessage("{}")
+		manifest.Lacks = "the recording's metadata: it was deleted in Genesys before they were kept with the media"
 	}
-	return p.enter(k, e, manifest, m.Object, obj, sum, how.adopted)
+	return manifest
 }
 
 // putManifest writes the manifest to the first free key and proves it there.

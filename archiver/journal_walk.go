@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 	"time"
@@ -128,12 +127,7 @@ func (a *Archiver) checkLink(ctx context.Context, prev, torn state.JournalHead, 
 }
 
 func (a *Archiver) readJournal(ctx context.Context, key string) (state.JournalHead, []byte, error) {
-	r, obj, err := a.Bucket.Get(ctx, key, "")
-	if err != nil {
-		return state.JournalHead{}, nil, err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxJournal))
+	text, obj, err := readSmall(ctx, a.Bucket, key, maxJournal)
 	if err != nil {
 		return state.JournalHead{}, nil, err
 	}

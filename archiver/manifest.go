@@ -27,7 +27,8 @@ type Manifest struct {
 	User           ManifestUser       `json:"user"`
 	RecordingID    string             `json:"recording_id"`
 	DateModified   string             `json:"date_modified,omitempty"`
-	Recording      json.RawMessage    `json:"recording"` // as the API gave it, white space aside
+	Recording      json.RawMessage    `json:"recording"`       // as the API gave it, white space aside
+	Lacks          string             `json:"lacks,omitempty"` // what could not be had any more
 	Media          ManifestMedia      `json:"media"`
 	Retention      *ManifestRetention `json:"retention,omitempty"` // absent where none was asked for
 	Times          ManifestTimes      `json:"times"`

@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
+
+// maxOwner bounds what is read back as an owner object.
+const maxOwner = 1 << 16
 
 // owner is the claim of one ledger on one inbox, in the archive.
 type owner struct {
@@ -46,14 +48,9 @@ func (p *pass) claim(ctx context.Context) (bool, error) {
 }
 
 func (p *pass) readOwner(ctx context.Context, key string) (o owner, err error) {
-	r, _, err := p.Bucket.Get(ctx, key, "")
+	text, _, err := readSmall(ctx, p.Bucket, key, maxOwner)
 	if err != nil {
 		return o, err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, 1<<16))
-	if err != nil {
-		return o, fmt.Errorf("read %s: %w", key, err)
 	}
 	if err := json.Unmarshal(text, &o); err != nil || o.Ledger == "" {
 		p.reportForeign(key)

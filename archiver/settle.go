@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -87,6 +88,11 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		log.Warn("not known whether the recording still exists", ErrorAttr(err))
 		return nil
 	}
+	if e.Entry.State != state.StateArchived {
+		if e.Entry.State, err = p.rescue(ctx, e.Key); err != nil {
+			return err
+		}
+	}
 	to := state.StateVanished
 	if e.Entry.State == state.StateArchived {
 		to = state.StateGone
@@ -97,4 +103,31 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	}
 	_, err = p.move(e.Key, e.Entry.State, to, func(*state.Entry) {})
 	return err
+}
+
+// rescue looks for media that were stored and not described before their original
+// disappeared, and archives them with what is left to tell. It gives the entry's state.
+func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
+	e, err := p.Ledger.Entry(k)
+	if err != nil {
+		return "", &ledgerError{err}
+	}
+	pl, err := p.place(ctx, k, e)
+	if err != nil || pl.found == nil {
+		return e.State, err
+	}
+	rec := genesys.Recording{}
+	if len(e.Raw) > 0 {
+		if rec, err = genesys.ParseRecording(e.Raw); err != nil {
+			return e.State, err
+		}
+	}
+	if err := p.adopt(ctx, k, e, rec, pl); err != nil {
+		if failsPass(err) {
+			return e.State, err
+		}
+		p.log.Error("deleted in Genesys, and the media that were stored can't be archived", "recording", k.Recording, "error", err)
+		return e.State, nil
+	}
+	return state.StateArchived, nil
 }

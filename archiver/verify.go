@@ -28,6 +28,7 @@ const (
 	FaultLock        Fault = "lock"        // its retention is shorter or weaker than recorded
 	FaultExpires     Fault = "expires"     // a lifecycle rule will remove it before its retention ends
 	FaultUnreadable  Fault = "unreadable"  // the store works, but can't give this object
+	FaultJournal     Fault = "journal"     // an inbox's journal is not the chain that was written
 	KnownBad         Fault = "known bad"   // a key that the ledger itself has for bad: no alarm
 )
 

@@ -22,6 +22,7 @@ const schema = 1
 // Options say how to open a ledger.
 type Options struct {
 	Binding  Binding          // compared with the ledger's; a new ledger gets it
+	ID       string           // of a new ledger, which takes the place of a lost one; empty: a random one
 	SealKey  []byte           // 32 bytes; nil: tokens are kept in the clear
 	ReadOnly bool             // changes nothing; several may have it open so, but none beside a writer
 	Timeout  time.Duration    // how long to wait for another process to let go; 0: 1 s
@@ -317,7 +318,9 @@ func (l *Ledger) create(db *bbolt.DB, o Options) error {
 				return err
 			}
 		}
-		l.id = rand.Text()
+		if l.id = o.ID; l.id == "" {
+			l.id = rand.Text()
+		}
 		meta := tx.Bucket([]byte("meta"))
 		for k, v := range map[string]string{
 			"schema":  strconv.Itoa(schema),

@@ -56,7 +56,7 @@ func (a *app) serve(c *config.Config, m *watch.Metrics, f runFlags) (err error) 
 	if err != nil {
 		return err
 	}
-	if d.ledger, err = openLedger(c, toWrite); err != nil {
+	if d.ledger, err = a.openOwnLedger(c, b); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.ledger.Close()) }()

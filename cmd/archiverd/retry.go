@@ -42,6 +42,9 @@ func (a *app) retry(f runFlags, acceptGone bool) error {
 		if err != nil {
 			return err
 		}
+		if err := a.refuseStranger(c, b, l); err != nil {
+			return err
+		}
 		m.AddLedger(l)
 		if err := makeDue(l, *f.only, acceptGone); err != nil {
 			return err

@@ -58,8 +58,8 @@ another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newReconcile(a), newDoctor(a),
-		newConfig(a), newVersion(a), newMan(),
+		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newReconcile(a),
+		newRebuild(a), newBackup(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	own(root)
 	return root

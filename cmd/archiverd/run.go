@@ -60,7 +60,7 @@ func (a *app) run(f runFlags) error {
 	if err != nil {
 		return err
 	}
-	l, err := openLedger(c, toWrite)
+	l, err := a.openOwnLedger(c, b)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,403 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// rebuildReads is how many objects a rebuild reads at a time. Each may be maxManifest
+// long, though hardly any is.
+const rebuildReads = 16
+
+// readSmall reads an object that is no longer than most bytes.
+func readSmall(ctx context.Context, b objects, key string, most int64) ([]byte, storage.Object, error) {
+	r, obj, err := b.Get(ctx, key, "")
+	if err != nil {
+		return nil, obj, err
+	}
+	defer r.Close()
+	text, err := io.ReadAll(io.LimitReader(r, most))
+	if err != nil {
+		return nil, obj, fmt.Errorf("read %s: %w", key, err)
+	}
+	return text, obj, nil
+}
+
+// inboxIDs are the inboxes that have an owner or a journal. Those that have neither
+// have manifests that name them.
+func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
+	dir := r.Prefix + "/journal/org=" + r.org.Name + "/inbox="
+	first := map[string]string{} // by escaped id: a journal object
+	for o, err := range r.Bucket.ListAfter(ctx, dir, "") {
+		if err != nil {
+			return nil, err
+		}
+		if esc, _, ok := strings.Cut(strings.TrimPrefix(o.Key, dir), "/"); ok && first[esc] == "" {
+			first[esc] = o.Key
+		}
+	}
+	for esc := range r.owners {
+		first[esc] += ""
+	}
+	for esc, journal := range first {
+		if r.ids[esc] != "" {
+			continue
+		}
+		id, ok := unescapeID(esc)
+		if hashedID.MatchString(esc) && journal != "" {
+			_, text, err := r.readJournal(ctx, journal)
+			if err != nil {
+				return nil, err
+			}
+			if j, err := DecodeJournal(text); err == nil {
+				id, ok = j.Inbox, escapeID(j.Inbox) == esc
+			}
+		}
+		if !ok {
+			if err := r.find(FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		r.ids[esc] = id
+	}
+	return slices.Sorted(maps.Values(r.ids)), nil
+}
+
+// hashedID may be what escapeID made of a long id.
+var hashedID = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// readManifest is one manifest as the archive holds it.
+type readManifest struct {
+	*Manifest
+	key     objectKey
+	version state.Version
+}
+
+// manifests enters what is archived.
+func (r *rebuild) manifests(ctx context.Context) error {
+	var keys []string
+	flush := func() error {
+		err := r.takeManifests(ctx, keys)
+		keys = keys[:0]
+		return err
+	}
+	for o, err := range r.Bucket.ListAfter(ctx, r.Prefix+"/manifests/org="+r.org.Name+"/", "") {
+		if err != nil {
+			return err
+		}
+		if keys = append(keys, o.Key); len(keys) == ledgerChunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// takeManifests reads some manifests side by side, and enters them in one transaction
+// for each inbox.
+func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
+	read, flaws := make([]*readManifest, len(keys)), make([]error, len(keys))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(rebuildReads)
+	for i, key := range keys {
+		g.Go(func() (err error) {
+			read[i], flaws[i], err = r.readManifest(ctx, key)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	gathered := map[string][]state.Restored{}
+	for i, m := range read {
+		r.totals.Manifests++
+		if flaws[i] != nil {
+			if err := r.find(FaultManifest, "", "", keys[i], "%v", flaws[i]); err != nil {
+				return err
+			}
+			continue
+		}
+		r.users[m.User.ID], r.ids[m.key.inbox] = m.User, m.User.ID
+		if hashedID.MatchString(m.key.inbox) || hashedID.MatchString(m.key.recording) {
+			r.long[m.Media.Key] = true
+		}
+		gathered[m.User.ID] = append(gathered[m.User.ID], state.Restored{Recording: m.RecordingID, Edit: func(e *state.Entry) { r.enter(m, e) }})
+		r.Progress.Checked.Add(1)
+	}
+	return r.restore(gathered)
+}
+
+// readManifest reads one. flaw tells what is wrong with it, err that it can't be read now.
+func (r *rebuild) readManifest(ctx context.Context, key string) (m *readManifest, flaw, err error) {
+	k, ok := parseKey(r.Prefix, key)
+	if !ok {
+		return nil, errors.New("not the key of a manifest"), nil
+	}
+	text, obj, err := readSmall(ctx, r.Bucket, key, maxManifest)
+	if err != nil {
+		return nil, nil, err
+	}
+	said, flaw := DecodeManifest(text)
+	if flaw != nil {
+		return nil, flaw, nil
+	}
+	media, ok := parseKey(r.Prefix, said.Media.Key)
+	want := k
+	want.kind, want.number, want.extension = media.kind, media.number, media.extension
+	if !ok || media.kind != "media" || media != want || said.Organization != k.org || escapeID(said.User.ID) != k.inbox || escapeID(said.RecordingID) != k.recording {
+		return nil, fmt.Errorf("it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
+	}
+	if obj.VersionID == "" && said.Media.VersionID != "" { // the reply to a GET need not show it
+		if obj, err = r.Bucket.Head(ctx, key, ""); err != nil {
+			return nil, nil, err
+		}
+	}
+	d := newDigest(genesys.FormatNone)
+	d.Write(text)
+	v := state.Version{
+		DateModified: said.DateModified, Format: said.Media.Format,
+		MediaKey: said.Media.Key, MediaVersionID: said.Media.VersionID,
+		ManifestKey: key, ManifestVersionID: obj.VersionID,
+		Size: said.Media.Size, SHA256: said.Media.SHA256, Suspect: said.Media.Suspect,
+		ManifestSize: int64(len(text)), ManifestSHA256: fmt.Sprintf("%x", d.sum()),
+	}
+	if c := said.Media.Checksum; c != nil {
+		v.Checksum = c.Algorithm + ":" + c.Value
+	}
+	if l := said.Retention; l != nil && l.Until != nil {
+		v.RetentionMode, v.RetainUntil = l.Mode, l.Until.UTC()
+	}
+	return &readManifest{said, k, v}, nil, nil
+}
+
+// enter adds a manifest's version to an entry, whose versions stand in the order of
+// their manifests' keys, and takes the newest one's word on the recording.
+func (r *rebuild) enter(m *readManifest, e *state.Entry) {
+	number := func(v state.Version) int {
+		k, _ := parseKey(r.Prefix, v.ManifestKey)
+		return k.number
+	}
+	at, _ := slices.BinarySearchFunc(e.Versions, m.key.number, func(v state.Version, n int) int { return number(v) - n })
+	e.Versions = slices.Insert(e.Versions, at, m.version)
+	e.State = state.StateArchived
+	e.MediaKey = r.firstKey(e.Versions[0].MediaKey)
+	if e.ListedAt.IsZero() || m.Times.Listed.Before(e.ListedAt) {
+		e.ListedAt = m.Times.Listed
+	}
+	if at < len(e.Versions)-1 {
+		return
+	}
+	e.DateModified = m.DateModified
+	if rec, err := genesys.ParseRecording(m.Recording); err == nil {
+		e.Name, e.ConversationID, e.DateCreated = rec.Name, rec.ConversationID, rec.DateCreated
+	}
+}
+
+// firstKey is the key that a recording's media got or would have got first.
+func (r *rebuild) firstKey(media string) string {
+	k, ok := parseKey(r.Prefix, media)
+	if !ok {
+		return media
+	}
+	k.number = 1
+	return k.key(r.Prefix)
+}
+
+// entries completes what manifests and journal left open.
+func (r *rebuild) entries(ctx context.Context) error {
+	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
+		for i, v := range e.Versions {
+			if err := r.complete(ctx, k, e, i, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i int, v state.Version) error {
+	if v.ManifestSize == 0 {
+		return r.replaceManifest(ctx, k, e, i, v)
+	}
+	if !v.ArchivedAt.IsZero() {
+		return nil
+	}
+	obj, err := r.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
+	if errors.Is(err, storage.ErrNotFound) {
+		return r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s describes it", v.ManifestKey)
+	}
+	if err != nil {
+		return err
+	}
+	return r.edit(k, func(e *state.Entry) {
+		e.Versions[i].ArchivedAt = obj.Modified.UTC()
+		if e.State == state.StateListed || e.State == state.StateFailed || e.State == state.StateVanished {
+			e.State = state.StateArchived // after what the journal tells last
+			e.LastError, e.FailedSince = "", time.Time{}
+		}
+	})
+}
+
+func (r *rebuild) edit(k state.Key, f func(*state.Entry)) error {
+	return r.restore(map[string][]state.Restored{k.Inbox: {{Recording: k.Recording, Edit: f}}})
+}
+
+// replaceManifest reports a manifest that is not the one that the journal tells of. An
+// original that may be there still lets the next pass write a good one; where it is
+// gone, the media's bytes are all that there is to describe.
+func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Entry, i int, v state.Version) error {
+	err := r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "missing, torn or altered: the journal tells of one with the SHA-256 %s", v.ManifestSHA256)
+	if err != nil || e.State != state.StateDeleted && e.State != state.StateGone {
+		return err
+	}
+	media, err := r.Bucket.Head(ctx, v.MediaKey, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "and so are the media")
+	}
+	if err != nil {
+		return err
+	}
+	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[metaFormat])})
+	p.inbox.Name, p.inbox.Email = r.users[k.Inbox].Name, r.users[k.Inbox].Email
+	d := newDigest(genesys.FormatNone)
+	if err := p.readInto(ctx, media, d); err != nil {
+		return err
+	}
+	found := p.storedMedia(media, d, "", true)
+	if found.sha256 != v.SHA256 {
+		return r.find(FaultAltered, k.Inbox, k.Recording, v.MediaKey, "has the SHA-256 %s, the journal tells of %s", found.sha256, v.SHA256)
+	}
+	e.DateModified = media.Metadata[metaDateModified]
+	m := p.manifestOf(k, *e, genesys.Recording{}, found, description{adopted: true})
+	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention)
+	if errors.Is(err, errAgain) { // below a delete marker, for one
+		return r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "it can't be written again: %v", err)
+	}
+	if err != nil {
+		return err
+	}
+	return r.edit(k, func(e *state.Entry) {
+		n := &e.Versions[i]
+		n.DateModified, n.Format, n.MediaVersionID = m.DateModified, m.Media.Format, media.VersionID
+		n.ManifestKey, n.ManifestVersionID, n.ManifestSize, n.ManifestSHA256 = obj.Key, obj.VersionID, obj.Size, sum
+		n.RetentionMode, n.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
+		if media.Checksum.Algorithm != "" {
+			n.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
+		}
+	})
+}
+
+// media looks for media that no manifest names: what a crash left between the two, or
+// what lost its manifest before a journal told of it.
+func (r *rebuild) media(ctx context.Context) error {
+	for o, err := range r.Bucket.ListAfter(ctx, r.Prefix+"/media/org="+r.org.Name+"/", "") {
+		if err != nil {
+			return err
+		}
+		if err := r.takeMedia(ctx, o.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *rebuild) takeMedia(ctx context.Context, key string) error {
+	k, ok := parseKey(r.Prefix, key)
+	if !ok {
+		return r.find(FaultForeign, "", "", key, "not the key of media")
+	}
+	inbox, recording := r.ids[k.inbox], ""
+	if inbox == "" && !hashedID.MatchString(k.inbox) {
+		inbox, _ = unescapeID(k.inbox)
+	}
+	if id, _ := unescapeID(k.recording); !hashedID.MatchString(k.recording) {
+		recording = id
+	}
+	if known, err := r.named(inbox, recording, key); known || err != nil {
+		return err
+	}
+	obj, err := r.Bucket.Head(ctx, key, "")
+	if err != nil {
+		return err
+	}
+	switch m := obj.Metadata; {
+	case m[metaOrg] != r.org.Name || m[metaInbox] != k.inbox || m[metaRecording] != k.recording:
+		return r.find(FaultForeign, inbox, recording, key, "archiverd did not write it")
+	case inbox == "" || recording == "":
+		return r.find(FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
+	}
+	r.totals.Unfinished++
+	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)
+	return r.edit(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
+		if e.State == "" {
+			e.State, e.MediaKey = state.StateListed, r.firstKey(key)
+			e.DateModified, e.ListedAt = obj.Metadata[metaDateModified], obj.Modified.UTC()
+		}
+	})
+}
+
+// named tells whether a version of an entry names the media.
+func (r *rebuild) named(inbox, recording, key string) (bool, error) {
+	if inbox == "" || recording == "" {
+		return r.long[key], nil
+	}
+	e, err := r.Ledger.Entry(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return false, &ledgerError{err}
+	}
+	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
+}
+
+// inboxes enters what is known of the inboxes themselves, and counts.
+func (r *rebuild) inboxes(context.Context) error {
+	for esc, owner := range r.owners {
+		id := r.ids[esc]
+		if id == "" {
+			continue // said
+		}
+		if owner != r.Ledger.ID() {
+			r.totals.Foreign = append(r.totals.Foreign, r.org.Name+"/"+id)
+		}
+		// Entered even if it has nothing yet.
+		if err := r.Ledger.EditInbox(r.org.Name, id, func(i *state.Inbox) { i.OwnerClaimed = owner == r.Ledger.ID() }); err != nil {
+			return &ledgerError{err}
+		}
+	}
+	all, err := r.into.Inboxes(r.org.Name)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	for _, in := range all {
+		r.totals.Inboxes++
+		for s, n := range in.Counts {
+			r.totals.Recordings[s] += n
+		}
+		user := r.users[in.ID]
+		err := r.Ledger.EditInbox(r.org.Name, in.ID, func(i *state.Inbox) {
+			i.Name, i.Email, i.Rebuilt = user.Name, user.Email, true
+			if r.org.Login {
+				i.Condition, i.Reason = ConditionNeedsLogin, "the ledger was rebuilt from the archive, which holds no tokens: archiverd login"
+			}
+		})
+		if err != nil {
+			return &ledgerError{err}
+		}
+	}
+	slices.Sort(r.totals.Foreign)
+	return nil
+}

@@ -1,0 +1,280 @@
+package archiver
+
+import (
+	"bytes"
+	"context"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/state"
+)
+
+// ledgerEntries are all entries of a ledger.
+func ledgerEntries(t *testing.T, l *state.Ledger) map[state.Key]state.Entry {
+	t.Helper()
+	all := map[state.Key]state.Entry{}
+	err := l.Scan("", "", func(k state.Key, e *state.Entry) error { all[k] = *e; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// rebuilt loses the ledger and makes it again.
+func (r *rig) rebuilt() (*Rebuilt, []Finding) {
+	r.t.Helper()
+	id := r.ledger.ID()
+	r.closeLedger()
+	r.path = filepath.Join(r.t.TempDir(), "rebuilt.db")
+	var err error
+	if r.ledger, err = state.Open(r.path, state.Options{ID: id}); err != nil {
+		r.t.Fatal(err)
+	}
+	var found []Finding
+	sum, err := r.archiver().Rebuild(context.Background(), r.ledger, []RebuildOrg{{Name: org, Format: genesys.FormatWAV, Login: true}}, func(f Finding) error {
+		found = append(found, f)
+		return nil
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return sum, found
+}
+
+// history lives through everything that can happen to recordings.
+func (r *rig) history() {
+	r.t.Helper()
+	short := 100 * time.Millisecond
+	r.options.MinAge = 0
+	r.user.Add(genesyssim.Recording{ID: "kept", Name: "<kept>", Duration: short})
+	r.user.Add(genesyssim.Recording{ID: "changed", Duration: short})
+	r.user.Add(genesyssim.Recording{ID: "changing", Duration: short})
+	r.user.Add(genesyssim.Recording{ID: "away", Duration: short})
+	r.user.Add(genesyssim.Recording{ID: "undated", Duration: short, Omit: []string{"dateCreated", "dateModified", "name"}})
+	r.user.Add(genesyssim.Recording{ID: "odd/~2 %é", Duration: short})
+	r.user.Add(genesyssim.Recording{ID: strings.Repeat("long ", 60), Duration: short})
+	r.user.Add(genesyssim.Recording{ID: "suspect", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesyssim.Recording{ID: "lost", Name: "lost", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesyssim.Recording{ID: "empty", Empty: true})
+	r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: short})
+	r.passed()
+	r.user.Remove("lost")
+	r.user.Remove("away")
+	r.user.Change("changed")
+	r.passed()
+	r.user.Change("changed")
+	r.passed()                                                                       // lost is vanished, away gone, suspect archived, changed has three versions
+	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 2} }) // asked for
+	r.passed()                                                                       // deleted
+	r.user.Add(genesyssim.Recording{ID: "failing", Duration: 10 * time.Second, MediaDuration: short})
+	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 1} })
+	if err := r.ledger.EditInbox(org, "nobody", func(*state.Inbox) {}); err != nil { // never listed: not in the archive
+		r.t.Fatal(err)
+	}
+}
+
+// The ledger that is made from the archive alone is the one that was lost.
+func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
+	t.Parallel()
+	for name, lock := range map[string]bool{"locked and versioned": true, "plain": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, lock)
+			r.history()
+			want := ledgerEntries(t, r.ledger)
+			states := map[state.State]int{}
+			for _, e := range want {
+				states[e.State]++
+			}
+			for _, s := range []state.State{state.StateArchived, state.StateDeleted, state.StateDeleteRequested, state.StateGone, state.StateVanished, state.StateFailed} {
+				if states[s] == 0 {
+					t.Errorf("the history has nothing %s: %v", s, states)
+				}
+			}
+			before, err := r.ledger.Inbox(org, r.in.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := r.ledger.ID()
+
+			sum, found := r.rebuilt()
+			for _, f := range found {
+				t.Errorf("finding %+v", f)
+			}
+			diff := cmp.Diff(want, ledgerEntries(t, r.ledger), cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Second),
+				// Of the way to where it stands, only the archive's part is told there.
+				cmpopts.IgnoreFields(state.Entry{}, "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince", "BadKeys"))
+			if diff != "" {
+				t.Errorf("-lost +rebuilt\n%s", diff)
+			}
+			after, err := r.ledger.Inbox(org, r.in.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after.Journal.Key != before.Journal.Key || after.Journal.SHA256 != before.Journal.SHA256 || !cmp.Equal(after.Counts, before.Counts) ||
+				after.Bytes != before.Bytes || after.Name != before.Name || after.Email != before.Email || !after.OwnerClaimed || !after.Rebuilt || after.Condition != ConditionNeedsLogin {
+				t.Errorf("the inbox was %+v, is %+v", before, after)
+			}
+			if r.ledger.ID() != id || sum.Inboxes != 1 || sum.Findings != 0 || sum.Recordings[state.StateArchived] != int64(states[state.StateArchived]) {
+				t.Errorf("%+v", sum)
+			}
+			r.goesOn()
+		})
+	}
+}
+
+// goesOn insists that a rebuilt ledger downloads nothing again, deletes nothing until
+// it was reconciled, and adds to the one chain.
+func (r *rig) goesOn() {
+	r.t.Helper()
+	downloads, deletions := len(r.requests(opLink)), len(r.requests(opDelete))
+	r.passed(deleting, func(o *Options) { o.MinAge = 100 * 365 * 24 * time.Hour }) // what failed waits
+	if n := len(r.requests(opLink)) - downloads; n > 1 {                           // failing
+		r.t.Errorf("%d downloads more", n)
+	}
+	if n := len(r.requests(opDelete)) - deletions; n != 0 {
+		r.t.Errorf("%d deletions by a ledger that was not reconciled", n)
+	}
+	if err := r.ledger.EditInbox(org, r.in.ID, func(i *state.Inbox) { i.Rebuilt = false }); err != nil {
+		r.t.Fatal(err)
+	}
+	r.passed(deleting)
+	if n := len(r.requests(opDelete)) - deletions; n == 0 {
+		r.t.Error("nothing was deleted once it was reconciled")
+	}
+	if _, faults := r.journal(); len(faults) > 0 {
+		r.t.Errorf("the journal is broken: %+v", faults)
+	}
+}
+
+// What is missing, torn or foreign in the archive is found, and all else comes back.
+func TestRebuildFinds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		breakIt func(r *rig, v state.Version)
+		want    []Fault
+		state   state.State
+	}{
+		"torn manifest":    {func(r *rig, v state.Version) { r.overwrite(v.ManifestKey, r.read(v.ManifestKey)[:50]) }, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
+		"missing manifest": {func(r *rig, v state.Version) { r.remove(v.ManifestKey) }, []Fault{FaultManifest}, state.StateArchived},
+		"altered manifest": {func(r *rig, v state.Version) { r.overwrite(v.ManifestKey, append(r.read(v.ManifestKey), ' ')) }, []Fault{FaultManifest}, state.StateArchived},
+		"another's manifest": {func(r *rig, v state.Version) {
+			r.overwrite(v.ManifestKey, bytes.ReplaceAll(r.read(v.ManifestKey), []byte("rec-01"), []byte("rec-02")))
+		}, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
+		"foreign media":         {func(r *rig, v state.Version) { r.overwrite(nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello")) }, []Fault{FaultForeign}, state.StateArchived},
+		"foreign name":          {func(r *rig, v state.Version) { r.overwrite(v.ManifestKey+".bak", []byte("hello")) }, []Fault{FaultManifest}, state.StateArchived},
+		"journal object taken":  {func(r *rig, _ state.Version) { r.remove(r.objects("journal")[0]) }, []Fault{FaultJournal}, state.StateArchived},
+		"whole journal taken":   {func(r *rig, _ state.Version) { r.removeAll("journal") }, nil, state.StateArchived},
+		"manifest and journal":  {func(r *rig, v state.Version) { r.removeAll("journal"); r.remove(v.ManifestKey) }, nil, state.StateListed},
+		"nothing but the media": {func(r *rig, _ state.Version) { r.removeAll("journal"); r.removeAll("manifests"); r.removeAll("owners") }, nil, state.StateListed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			r.add(2)
+			r.passed()
+			r.user.Add(genesyssim.Recording{ID: "rec-03", Duration: 100 * time.Millisecond})
+			r.passed()
+			c.breakIt(r, r.entry("rec-01").Versions[0])
+			sum, found := r.rebuilt()
+			var have []Fault
+			for _, f := range found {
+				have = append(have, f.Fault)
+			}
+			if !slices.Equal(have, c.want) || sum.Findings != int64(len(c.want)) {
+				t.Errorf("found %+v", found)
+			}
+			r.wantState("rec-01", c.state)
+			r.login(r.user)
+			downloads := len(r.requests(opLink))
+			r.pass()
+			if n := len(r.requests(opLink)); n != downloads {
+				t.Errorf("%d downloads more", n-downloads)
+			}
+			e := r.wantState("rec-01", state.StateArchived)
+			v := e.Versions[len(e.Versions)-1]
+			if m := r.manifest(v.ManifestKey); m.Media.Key != v.MediaKey || m.RecordingID != "rec-01" {
+				t.Errorf("the manifest is %+v", m)
+			}
+		})
+	}
+}
+
+// A manifest that is gone like its original is written again from the media, and says
+// what it lacks.
+func TestRebuildDescribesMediaOfWhatIsGone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(2)
+	r.passed()
+	r.user.Remove("rec-01")
+	r.passed()
+	r.passed()
+	v := r.wantState("rec-01", state.StateGone).Versions[0]
+	r.remove(v.ManifestKey)
+	_, found := r.rebuilt()
+	if len(found) != 1 || found[0].Fault != FaultManifest || found[0].Key != v.ManifestKey {
+		t.Errorf("found %+v", found)
+	}
+	n := r.wantState("rec-01", state.StateGone).Versions[0]
+	m := r.manifest(n.ManifestKey)
+	if m.Lacks == "" || string(m.Recording) != "{}" || m.Media.SHA256 != v.SHA256 || m.Media.Key != v.MediaKey || m.DateModified != v.DateModified || !m.Adopted {
+		t.Errorf("the manifest is %+v", m)
+	}
+	if n.RetainUntil != v.RetainUntil || n.Checksum != v.Checksum || n.SHA256 != v.SHA256 || n.MediaVersionID != v.MediaVersionID {
+		t.Errorf("the version was %+v, is %+v", v, n)
+	}
+	schema, err := jsonschema.NewCompiler().Compile("../docs/manifest.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jsonschema.UnmarshalJSON(bytes.NewReader(r.read(n.ManifestKey)))
+	if err == nil {
+		err = schema.Validate(text)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Media that were stored and not described before their original disappeared are
+// archived all the same, with what the listing said.
+func TestStoredMediaOfAVanishedRecordingAreArchived(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, true)
+	r.add(1)
+	s := &stage{failing: -1}
+	r.staged(s, context.Background())
+	at := slices.Index(s.steps, "PUT manifests")
+
+	r = newRig(t, &checking, true)
+	r.add(1)
+	r.staged(&stage{failing: at, crash: true}, context.Background())
+	r.closeLedger()
+	r.openLedger()
+	r.wantState("rec-01", state.StateListed)
+	r.user.Remove("rec-01")
+	r.options.MinAge = 100 * 365 * 24 * time.Hour // or it would be archived now, from the ledger's own copy
+	r.passed()
+	r.passed()
+	v := r.wantState("rec-01", state.StateGone).Versions[0]
+	if m := r.manifest(v.ManifestKey); m.Media.Key != v.MediaKey || m.Lacks != "" || !bytes.Contains(m.Recording, []byte("rec-01")) {
+		t.Errorf("the manifest is %+v", m)
+	}
+	r.wantToldOnce("rec-01")
+}
+
+func (r *rig) removeAll(kind string) {
+	for _, key := range r.objects(kind) {
+		r.remove(key)
+	}
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
+)
+
+func newBackup(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "backup FILE",
+		Short: "Copy the ledger while it is in use",
+		Long: `Writes a copy of the ledger as it is now, also while a run or the service is at work.
+FILE is there once it is whole and durable, with mode 0600, and must not be there
+before. It holds the inboxes' tokens, sealed if state.key_file is set: keep it as safe
+as the ledger. To restore it, stop archiverd and put it in state.path: what was
+archived since is found in the archive and not downloaded again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if a.daemon == nil { // else FILE is at the caller's, who has looked
+				if _, err := os.Lstat(args[0]); !errors.Is(err, fs.ErrNotExist) {
+					return fail(exitUsage, errors.Join(err, fmt.Errorf("%s is there already: name a new file", args[0])))
+				}
+			}
+			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.backup(l, args[0]) })
+		},
+	}
+}
+
+func (a *app) backup(l *state.Ledger, path string) error {
+	f, err := a.create(path)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	if err := l.Copy(f); err != nil {
+		return errors.Join(err, f.Drop())
+	}
+	if err := f.Keep(); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: a copy of ledger %s\n", path, l.ID())
+	return err
+}

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+func newRebuild(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rebuild",
+		Short: "Make a lost ledger again, from the bucket alone",
+		Long: `Makes a new ledger at state.path from manifests, media and journal, without asking
+Genesys for anything. It must not be there yet. Inboxes come back without their
+tokens: each user logs in again (a client's own inbox just goes on). What was listed
+and not archived yet is listed again by the next run. Nothing is deleted from an inbox
+until archiverd reconcile has found it right.
+
+Where all owner objects of the archive name one ledger, the new one takes its id and
+so its right to delete. If that old ledger turns up again, never run archiverd on it:
+destroy it, or use it in place of this one. Restore a backup rather than rebuild, if
+you have one. Exit code 6: something in the archive is missing, torn or foreign; the
+ledger was made without it.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.rebuild() },
+	}
+	a.addJSON(c)
+	return c
+}
+
+func (a *app) rebuild() error {
+	if a.daemon != nil {
+		return fail(exitHeld, errors.New("the service holds a ledger; rebuild is for a lost one"))
+	}
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	if err := noLedger(c.State.Path); err != nil {
+		return err
+	}
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	id, err := a.lostLedger(c, b)
+	if err != nil {
+		return err
+	}
+	// Under another name until it is whole: half a ledger would pass for a ledger.
+	path := c.State.Path + ".rebuild-" + rand.Text()
+	l, err := state.Open(path, state.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	rebuilt, err := a.fill(c, b, l)
+	if err = errors.Join(err, l.Close()); err == nil {
+		err = publish(path, c.State.Path)
+	}
+	if err != nil {
+		return errors.Join(storageFailure(err), os.Remove(path))
+	}
+	return a.printRebuilt(c, rebuilt)
+}
+
+func noLedger(path string) error {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fail(exitUsage, errors.Join(err, fmt.Errorf("%s is there: rebuild makes a new ledger and replaces none; move that file away first, if it is really of no use", path)))
+}
+
+// lostLedger is the id that all owner objects name, or "" where they name several.
+func (a *app) lostLedger(c *config.Config, b *storage.Bucket) (string, error) {
+	ids := map[string]bool{}
+	for _, o := range c.Organizations {
+		owners, err := archiver.Owners(a.stop, b, c.Storage.Prefix, o.Name)
+		if err != nil {
+			return "", storageFailure(err)
+		}
+		for _, id := range owners {
+			ids[id] = true
+		}
+	}
+	if len(ids) == 1 {
+		for id := range ids {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+func (a *app) fill(c *config.Config, b *storage.Bucket, l *state.Ledger) (*archiver.Rebuilt, error) {
+	var orgs []archiver.RebuildOrg
+	for _, o := range c.Organizations {
+		orgs = append(orgs, archiver.RebuildOrg{
+			Name: o.Name, Format: genesys.Format(o.Format), Login: o.Grant == genesys.GrantAuthorizationCode,
+		})
+	}
+	shown := newProgress(a.stderr)
+	log := a.logger(c.Log, shown.w)
+	arch := newArchiver(c, b, l, log)
+	finish := shown.follow(&arch.Progress, log)
+	defer finish()
+	return arch.Rebuild(a.stop, l, orgs, func(f archiver.Finding) error {
+		log.Error("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
+		return nil
+	})
+}
+
+// publish moves the whole ledger to its place, where nothing may be by now.
+func publish(from, to string) error {
+	if err := os.Link(from, to); err != nil {
+		return fmt.Errorf("put the ledger in its place: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(from), dir.Sync(), dir.Close())
+}
+
+func (a *app) printRebuilt(c *config.Config, r *archiver.Rebuilt) error {
+	if err := a.sayRebuilt(c, r); err != nil {
+		return err
+	}
+	if r.Findings > 0 {
+		return &exitError{code: exitIntegrity}
+	}
+	return nil
+}
+
+func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
+	if a.json {
+		return a.printJSON(r)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "ledger\t%s at %s\n", r.Ledger, c.State.Path)
+	fmt.Fprintf(w, "read\t%d manifests, %d journal objects\n", r.Manifests, r.Journal)
+	fmt.Fprintf(w, "inboxes\t%d\n", r.Inboxes)
+	for _, s := range []state.State{state.StateArchived, state.StateDeleteRequested, state.StateDeleted, state.StateGone, state.StateVanished, state.StateFailed, state.StateListed} {
+		if n := r.Recordings[s]; n > 0 {
+			fmt.Fprintf(w, "%s\t%d\n", s, n)
+		}
+	}
+	if r.Unfinished > 0 {
+		fmt.Fprintf(w, "media without a manifest\t%d; the next runs describe them\n", r.Unfinished)
+	}
+	for _, in := range r.Foreign {
+		fmt.Fprintf(w, "owned by another ledger\t%s; to take over, delete its owner object once no other archiverd works on it\n", cell(in))
+	}
+	if r.Findings > 0 {
+		fmt.Fprintf(w, "findings\t%d, above\n", r.Findings)
+	}
+	fmt.Fprintln(w, "next\tarchiverd login for each user, archiverd run --once, archiverd reconcile: until that found an inbox right, nothing is deleted from it")
+	return w.Flush()
+}
+
+// openOwnLedger opens the ledger for a run, and makes it where neither it nor an
+// archive is there yet.
+func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger, error) {
+	if _, err := os.Lstat(c.State.Path); errors.Is(err, fs.ErrNotExist) {
+		if err := a.refuseStranger(c, b, nil); err != nil {
+			return nil, err
+		}
+	}
+	l, err := openLedger(c, toWrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuseStranger(c, b, l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// refuseStranger refuses to run on a ledger that knows nothing of an organization whose
+// recordings the archive holds: the ledger was lost, or the archive is another's. l is
+// nil where there is none yet: none is made then, so that rebuild finds the place free.
+func (a *app) refuseStranger(c *config.Config, b *storage.Bucket, l *state.Ledger) error {
+	for _, o := range c.Organizations {
+		known, err := knows(l, o.Name)
+		if err != nil {
+			return err
+		}
+		if known {
+			continue
+		}
+		holds, err := archiver.HoldsRecordings(a.stop, b, c.Storage.Prefix, o.Name)
+		if err != nil {
+			return storageFailure(err)
+		}
+		if !holds {
+			continue
+		}
+		owner, err := a.lostLedger(c, b)
+		if err != nil {
+			return err
+		}
+		return fail(exitUsage, fmt.Errorf("the archive holds recordings of organization %s, and the ledger %s knows none of them. They belong to ledger %s: if it was lost, restore a backup, or move what is in its place away and run: archiverd rebuild, which takes over. If another archiverd still works with it, give this one a storage.prefix of its own",
+			o.Name, c.State.Path, or(owner, "(several)")))
+	}
+	return nil
+}
+
+func knows(l *state.Ledger, org string) (bool, error) {
+	if l == nil {
+		return false, nil
+	}
+	inboxes, err := l.Inboxes(org)
+	for _, in := range inboxes {
+		if len(in.Counts) > 0 {
+			return true, nil
+		}
+	}
+	return false, err
+}
