@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -199,7 +200,14 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 // Counts, Bytes, Totals, NeedsPerson, LastPass and Journal are not its to change,
 // and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
-	if err := l.changeInbox(l.db.Update, org, id, func(p *page) error { return p.edit(edit) }); err != nil {
+	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
+		was := p.inbox.clone()
+		if err := errors.Join(was.fill(p.tx, p.key), p.edit(edit)); err != nil || !p.inbox.equal(was) {
+			return err
+		}
+		return errUnchanged
+	})
+	if err != nil {
 		return fmt.Errorf("edit inbox %s/%s: %w", org, id, err)
 	}
 	return nil

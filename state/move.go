@@ -82,6 +82,9 @@ func (l *Ledger) List(org, inbox string, f func(get func(recording string) (Entr
 			return *e, true
 		}
 		changes := f(get)
+		if failed == nil && len(changes) == 0 {
+			return errUnchanged
+		}
 		for _, c := range changes {
 			if failed != nil {
 				break
@@ -106,14 +109,19 @@ type page struct {
 	inbox *Inbox
 }
 
+// errUnchanged ends a transaction that would change nothing: it is rolled back, which
+// costs no write. Most inboxes have nothing new most of the time.
+var errUnchanged = errors.New("nothing to change")
+
 // changeInbox runs f in a transaction and keeps the inbox's record with it, new
-// where there is none. run is the database's Update or Batch.
+// where there is none. run is the database's Update or Batch. f may end with
+// errUnchanged, which is no failure.
 func (l *Ledger) changeInbox(run func(func(*bbolt.Tx) error) error, org, inbox string, f func(*page) error) error {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
 		return err
 	}
-	return run(func(tx *bbolt.Tx) error {
+	err = run(func(tx *bbolt.Tx) error {
 		in, err := getInbox(tx, key)
 		if err != nil {
 			return err
@@ -123,7 +131,7 @@ func (l *Ledger) changeInbox(run func(func(*bbolt.Tx) error) error, org, inbox s
 			in = &Inbox{AddedAt: l.now()}
 		}
 		was := in.clone()
-		if err := f(&page{tx, l, key, in}); err != nil {
+		if err := f(&page{tx, l, key, in}); err != nil && (known || err != errUnchanged) {
 			return err
 		}
 		if known && in.equal(was) {
@@ -131,6 +139,10 @@ func (l *Ledger) changeInbox(run func(func(*bbolt.Tx) error) error, org, inbox s
 		}
 		return putInbox(tx, key, in)
 	})
+	if err == errUnchanged {
+		return nil
+	}
+	return err
 }
 
 // apply does one change and counts it.
