@@ -362,8 +362,8 @@ func (w *world) goneAfter(n *atomic.Int64, other http.HandlerFunc) {
 	w.endpoint = server.URL
 }
 
-// TestVerifyStoreGoesAway lets the store go away while it is being looked at. Nothing
-// may be called missing then.
+// TestVerifyStoreGoesAway lets the store go away while it is being looked at, by
+// reconcile too. Nothing may be called missing then.
 func TestVerifyStoreGoesAway(t *testing.T) {
 	gone := map[string]http.HandlerFunc{
 		"503":           func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) },
@@ -385,9 +385,11 @@ func TestVerifyStoreGoesAway(t *testing.T) {
 			w.goneAfter(left, gone[name])
 			fill(w.cloud.ClientInbox(), 20)
 			w.once(0)
-			left.Store(12)
-			if r := w.run("verify"); r.code != 5 || strings.Contains(r.stdout, "missing") {
-				t.Errorf("want exit code 5 and nothing missing, got %s", r)
+			for _, command := range []string{"verify", "reconcile"} {
+				left.Store(12)
+				if r := w.run(command); r.code != 5 || strings.Contains(r.stdout, "missing") {
+					t.Errorf("%s: want exit code 5 and nothing missing, got %s", command, r)
+				}
 			}
 		})
 	}

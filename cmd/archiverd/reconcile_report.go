@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -36,6 +38,16 @@ type inboxSection struct {
 	archiver.Reconciliation
 	Recordings map[archiver.Class][]archiver.Reconciled
 	Strays     map[archiver.ObjectKind][]archiver.Stray
+}
+
+// sort brings what came from several workers into one order.
+func (s *inboxSection) sort() {
+	for _, rows := range s.Recordings {
+		slices.SortFunc(rows, func(x, y archiver.Reconciled) int { return strings.Compare(x.Recording, y.Recording) })
+	}
+	for _, rows := range s.Strays {
+		slices.SortFunc(rows, func(x, y archiver.Stray) int { return strings.Compare(x.Key, y.Key) })
+	}
 }
 
 func (r *reconcileReport) begin() {
@@ -147,6 +159,9 @@ type typed[T any] struct {
 // finish prints the result and writes the page, if any.
 func (r *reconcileReport) finish(page control.File) error {
 	if page != nil {
+		for _, i := range r.Inboxes {
+			i.sort()
+		}
 		t, err := template.New("page").Funcs(template.FuncMap{"genesys": genesysText, "journal": journalText}).Parse(reconcilePage)
 		if err == nil {
 			err = t.Execute(page, r)

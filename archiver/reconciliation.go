@@ -1,0 +1,164 @@
+package archiver
+
+import (
+	"slices"
+	"time"
+)
+
+// Class is where a recording stands between Genesys, ledger and bucket. A recording
+// has exactly one: the first of Classes that applies.
+type Class string
+
+// The classes of recordings.
+const (
+	ClassMissing  Class = "missing"
+	ClassDiffers  Class = "differs"
+	ClassLock     Class = "lock"
+	ClassUnknown  Class = "unknown"
+	ClassVanished Class = "vanished"
+	ClassFailed   Class = "failed"
+	ClassWaiting  Class = "waiting"
+	ClassGone     Class = "gone"
+	ClassDeleted  Class = "deleted"
+	ClassArchived Class = "archived"
+)
+
+// Classes are all there are, in their precedence: what is wrong with the archive comes
+// before what the ledger says.
+var Classes = [...]Class{ClassMissing, ClassDiffers, ClassLock, ClassUnknown, ClassVanished, ClassFailed, ClassWaiting, ClassGone, ClassDeleted, ClassArchived}
+
+// Meaning explains the class to its reader.
+func (c Class) Meaning() string {
+	return map[Class]string{
+		ClassMissing:  "in the ledger but not in the bucket",
+		ClassDiffers:  "in the bucket, but not as the ledger has it",
+		ClassLock:     "its retention is shorter or weaker than recorded",
+		ClassUnknown:  "in the bucket but not in the ledger",
+		ClassVanished: "deleted in Genesys before it could be archived",
+		ClassFailed:   "could not be archived yet",
+		ClassWaiting:  "waits to be archived",
+		ClassGone:     "archived, and deleted in Genesys by someone else",
+		ClassDeleted:  "archived, and the original deleted by archiverd",
+		ClassArchived: "media and manifest are in the archive, the original is not deleted",
+	}[c]
+}
+
+// Wrong tells the classes in which the archive itself is not what it should be.
+func (c Class) Wrong() bool {
+	return c == ClassMissing || c == ClassDiffers || c == ClassLock || c == ClassUnknown
+}
+
+// Reconciled is one recording in its class.
+type Reconciled struct {
+	Class     Class  `json:"class"`
+	Org       string `json:"org"`
+	Inbox     string `json:"inbox"`
+	Recording string `json:"recording"` // its id; a hash of it where a key is all there is, and the id was too long for one
+	Detail    string `json:"detail,omitempty"`
+}
+
+// Listener hears of each recording, and of each object that the ledger does not name.
+// Its methods are called one at a time.
+type Listener interface {
+	Recording(Reconciled) error
+	Object(Stray) error
+}
+
+// Span selects recordings by the UTC day of dateCreated under which they are filed:
+// From and later, before To. Each may be zero. With neither, undated ones are
+// selected too.
+type Span struct{ From, To time.Time }
+
+func (s Span) holds(day time.Time) bool {
+	if s == (Span{}) {
+		return true
+	}
+	return !day.IsZero() && !day.Before(s.From) && (s.To.IsZero() || day.Before(s.To))
+}
+
+// Reconciliation is one inbox on all sides. Nothing in it was assumed from something
+// else in it: Checks compares what was counted independently.
+type Reconciliation struct {
+	Org     string        `json:"org"`
+	Inbox   string        `json:"inbox"`
+	Genesys GenesysSide   `json:"genesys"`
+	Classes []ClassTotal  `json:"classes"` // all, in the order of Classes
+	Objects []ObjectTotal `json:"objects"` // all, in the order of ObjectKinds
+	Stored  Verification  `json:"stored"`  // the objects that the ledger names, by HEAD
+	Owner   string        `json:"owner"`   // whose claim the archive holds, for people
+	Journal JournalSide   `json:"journal"`
+	Checks  []CrossCheck  `json:"checks"`
+}
+
+// GenesysSide is what Genesys showed.
+type GenesysSide struct {
+	NotAsked   string `json:"not_asked,omitempty"` // why the listing is absent or broke off
+	Err        error  `json:"-"`                   // the same for KindOf
+	Complete   bool   `json:"complete"`            // the listing proved itself complete
+	Summary    *int64 `json:"summary,omitempty"`   // the inbox's own count, of all dates
+	Listed     int64  `json:"listed"`              // distinct recordings
+	Unreadable int    `json:"unreadable"`          // listed without an id
+}
+
+// JournalSide is the inbox's journal: how many objects, and where the chain is broken.
+type JournalSide struct {
+	Objects int64          `json:"objects"`
+	Faults  []JournalFault `json:"faults"`
+}
+
+// ClassTotal counts the recordings of a class, and how many of them each side has.
+type ClassTotal struct {
+	Class      Class `json:"class"`
+	Recordings int64 `json:"recordings"`
+	Genesys    int64 `json:"genesys"`
+	Ledger     int64 `json:"ledger"`
+	Bucket     int64 `json:"bucket"`
+}
+
+// CrossCheck is one sum that was counted in two ways.
+type CrossCheck struct {
+	What  string `json:"what"`
+	Sum   int64  `json:"sum"`   // of the rows
+	Count int64  `json:"count"` // of the things themselves
+}
+
+// Total sums the classes up.
+func (r *Reconciliation) Total() (t ClassTotal) {
+	for _, c := range r.Classes {
+		t.Recordings, t.Genesys, t.Ledger, t.Bucket = t.Recordings+c.Recordings, t.Genesys+c.Genesys, t.Ledger+c.Ledger, t.Bucket+c.Bucket
+	}
+	return t
+}
+
+// TotalObjects sums the kinds up.
+func (r *Reconciliation) TotalObjects() (n int64) {
+	for _, o := range r.Objects {
+		n += o.Objects
+	}
+	return n
+}
+
+// Wrong counts the recordings in whose classes the archive is not what it should be.
+func (r *Reconciliation) Wrong() (n int64) {
+	for _, c := range r.Classes {
+		if c.Class.Wrong() {
+			n += c.Recordings
+		}
+	}
+	return n
+}
+
+// Sound tells whether nothing is wrong with the archive, as far as it was looked at.
+func (r *Reconciliation) Sound() bool {
+	for _, o := range r.Objects {
+		if o.Kind.Wrong() && o.Objects > 0 {
+			return false
+		}
+	}
+	return r.Wrong() == 0 && len(r.Journal.Faults) == 0 && !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
+}
+
+// Clean tells whether the archive is sound and all of Genesys' side was seen.
+func (r *Reconciliation) Clean() bool {
+	return r.Sound() && r.Genesys.Err == nil && r.Genesys.Complete && r.Genesys.Unreadable == 0
+}
