@@ -40,15 +40,8 @@ type PageOptions struct {
 type Page struct {
 	o        PageOptions
 	template *template.Template
-
-	mu    sync.Mutex
-	body  []byte
-	drawn time.Time
+	drawing  sync.Mutex // one picture at a time: many viewers must not slow down a run
 }
-
-// freshFor is how long a picture is shown to all who ask, so that many viewers cost
-// no more than one.
-const freshFor = time.Second
 
 // NewPage returns the status page.
 func NewPage(o PageOptions) *Page {
@@ -75,19 +68,13 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *Page) picture(now time.Time) ([]byte, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if age := now.Sub(p.drawn); p.body != nil && age >= 0 && age < freshFor {
-		return p.body, nil
-	}
+	p.drawing.Lock()
+	defer p.drawing.Unlock()
 	v, err := p.view(now)
 	if err != nil {
 		return nil, err
 	}
 	var b bytes.Buffer
-	if err := p.template.Execute(&b, v); err != nil {
-		return nil, err
-	}
-	p.body, p.drawn = b.Bytes(), now
-	return p.body, nil
+	err = p.template.Execute(&b, v)
+	return b.Bytes(), err
 }
