@@ -93,6 +93,7 @@ type Archiver struct {
 	buffers *buffers
 	pace    *rate.Limiter // nil: unlimited
 	canary  canary
+	batch   int // events in one object of a journal, at most
 }
 
 // New returns an Archiver.
@@ -102,6 +103,7 @@ func New(o Options) *Archiver {
 		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory, o.Workers),
+		batch:   journalEvents,
 	}
 	if o.Bandwidth > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))

@@ -37,6 +37,7 @@ const (
 	// nanosecond that is free, so that names sort as the chain goes.
 	journalTime = "20060102T150405.000000000Z"
 	// journalEvents and journalSize bound one object; what is more goes into the next.
+	// A pass that takes long does not wait for its end to write the first.
 	journalEvents = 2000
 	journalSize   = 4 << 20
 	// maxJournal bounds what is read back: one event may come on top of journalSize.
@@ -124,6 +125,31 @@ func (p *pass) keepJournal(ctx context.Context) error {
 	}
 }
 
+// keepUp writes the journal in the middle of a pass that began n transfers, so that the
+// events of a long one don't pile up in the ledger. What it can't write now waits.
+func (p *pass) keepUp(ctx context.Context, n int) error {
+	if n%p.batch != 0 {
+		return nil
+	}
+	err := p.keepJournal(ctx)
+	if err == nil || KindOf(err) == KindLedger {
+		return err
+	}
+	p.log.Warn("the journal waits", "error", err)
+	return nil
+}
+
+// soFar is the pass's record as it stands.
+func (p *pass) soFar() state.Pass {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := p.record
+	if r.End.IsZero() {
+		r.End = time.Now().UTC()
+	}
+	return r
+}
+
 // journalWaits tells whether there is anything to write.
 func (p *pass) journalWaits(written bool) (bool, error) {
 	events, err := p.Ledger.Events(p.in.Org, p.in.ID, 1)
@@ -192,7 +218,7 @@ func (j *Journal) tells(events []state.Event) bool {
 
 // writeJournal writes the oldest events into one object after head.
 func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time.Time) error {
-	events, err := p.Ledger.Events(p.in.Org, p.in.ID, journalEvents)
+	events, err := p.Ledger.Events(p.in.Org, p.in.ID, p.batch)
 	if err != nil {
 		return &ledgerError{err}
 	}
@@ -220,7 +246,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]byte, int, error) {
 	j := &Journal{
 		SchemaVersion: JournalVersion, Organization: p.in.Org, Inbox: p.in.ID,
-		Pass: JournalPass{p.record, p.summarized, p.total}, Events: []JournalEvent{},
+		Pass: JournalPass{p.soFar(), p.summarized, p.total}, Events: []JournalEvent{},
 		Configuration: p.Configuration, Ledger: p.Ledger.ID(), Archiverd: p.Version,
 	}
 	j.Pass.Error = clip(j.Pass.Error)

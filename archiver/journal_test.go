@@ -167,7 +167,7 @@ func TestJournalOnceADay(t *testing.T) {
 func TestJournalIsBounded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &echoing, false)
-	const n = 2*journalEvents + 1
+	const n = 7
 	var want []string
 	err := r.ledger.List(org, r.in.ID, func(func(string) (state.Entry, bool)) (all []state.Change) {
 		for i := range n {
@@ -181,13 +181,52 @@ func TestJournalIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := r.archiver().newPass(t.Context(), r.in)
+	a := r.archiver()
+	a.batch = 3
+	p := a.newPass(t.Context(), r.in)
 	p.end(nil)
 	if err := p.keepJournal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if objects := r.wantJournal(want...); len(objects) != 3 {
 		t.Errorf("%d events are in %d objects", n, len(objects))
+	}
+}
+
+// A long pass writes its journal as it goes, and what can't be written then, at its end.
+func TestLongPassKeepsUp(t *testing.T) {
+	t.Parallel()
+	for _, down := range []bool{false, true} {
+		r := newRig(t, &checking, false)
+		r.options.Workers = 1
+		r.add(40)
+		a := r.archiver()
+		a.batch = 4
+		refused := 0
+		if down {
+			r.wire.use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+				if name == "PUT journal" && refused < 5 {
+					refused++
+					return refuse(req), nil
+				}
+				return send()
+			})
+		}
+		report := a.Run(t.Context(), t.Context(), []Inbox{r.in}).Inboxes[0]
+		r.wire.use(nil)
+		if report.Err != nil || report.Pass.Archived != 40 {
+			t.Errorf("the pass: %+v", report)
+		}
+		objects, faults := r.journal()
+		early := 0
+		for _, j := range objects {
+			if j.Pass.Archived < 40 {
+				early++
+			}
+		}
+		if len(faults) > 0 || len(changes(objects)) != 40 || early == 0 {
+			t.Errorf("%d of %d objects before the end tell %q, faults %+v", early, len(objects), changes(objects), faults)
+		}
 	}
 }
 

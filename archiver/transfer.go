@@ -39,6 +39,7 @@ const (
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.asks)
+	begun := 0
 	err := p.eachLive(func(e state.KeyedEntry) error {
 		if !p.due(e.Entry) {
 			return nil
@@ -53,7 +54,8 @@ func (p *pass) transferAll(ctx context.Context) error {
 			}
 			return nil
 		})
-		return nil
+		begun++
+		return p.keepUp(ctx, begun)
 	})
 	_ = g.Wait() // what ends the pass is in stopped
 	if halted := p.stopped(); halted != nil {

@@ -104,10 +104,29 @@ func fillInbox(b *testing.B, l *Ledger, i ids, inbox string, n int) {
 			if err != nil {
 				b.Fatal(err)
 			}
+			if (at+size)%2000 == 0 {
+				journalled(b, l, inbox)
+			}
 		}
 	}
 	step(100, func(k Key) Change { return Change{k.Recording, "", StateListed, typicalListed(i)} })
 	step(8, func(k Key) Change {
 		return Change{k.Recording, StateListed, StateArchived, typicalArchived(i, k)}
 	})
+}
+
+// journalled drops the events, as the journal of a long pass does now and then.
+func journalled(b *testing.B, l *Ledger, inbox string) {
+	b.Helper()
+	in, err := l.Inbox("acme", inbox)
+	if err != nil {
+		b.Fatal(err)
+	}
+	events, err := l.Events("acme", inbox, 2000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := l.MoveJournal("acme", inbox, in.Journal, JournalHead{Key: "k"}, events); err != nil {
+		b.Fatal(err)
+	}
 }
