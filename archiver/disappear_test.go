@@ -122,6 +122,7 @@ func TestAnotherUsersInboxIsNotThisOnes(t *testing.T) {
 	wantErr(t, p.settle(t.Context()), KindRefused, "somebody-else")
 	r.wantState(ids[0], state.StateListed)
 	r.user.AnswerMe("")
+	r.in = r.inboxOf(r.user) // with another token
 	r.settled()
 	r.wantState(ids[0], state.StateVanished)
 }

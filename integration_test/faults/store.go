@@ -34,7 +34,7 @@ type Store struct {
 	mu         sync.Mutex
 	faults     []*StoreFault
 	requests   map[string]int
-	written    map[string]bool
+	written    map[string]string // ids of uploads, "" for puts, by path
 	violations []string
 }
 
@@ -47,7 +47,7 @@ type StoreFault struct {
 
 // NewStore returns a Store before next.
 func NewStore(next http.Handler) *Store {
-	return &Store{next: next, requests: map[string]int{}, written: map[string]bool{}}
+	return &Store{next: next, requests: map[string]int{}, written: map[string]string{}}
 }
 
 // Inject orders a fault; ClearFaults cancels all.
@@ -141,7 +141,7 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w = e.Wrap(w, r)
 		}
 	}
-	n := &noticed{ResponseWriter: w, done: func() { s.wrote(op, r.URL.Path) }}
+	n := &noticed{ResponseWriter: w, done: func() { s.wrote(op, r) }}
 	s.next.ServeHTTP(n, r)
 	if !n.begun {
 		n.WriteHeader(http.StatusOK)
@@ -198,23 +198,25 @@ func (s *Store) checkOrder(path string, body []byte) {
 		return
 	}
 	s.mu.Lock()
-	there := s.written["/"+bucket+"/"+m.Media.Key]
+	_, there := s.written["/"+bucket+"/"+m.Media.Key]
 	s.mu.Unlock()
 	if !there {
 		s.violate("put manifests of %s before its media %s", path, m.Media.Key)
 	}
 }
 
-// wrote notes a write that had its effect.
-func (s *Store) wrote(op, path string) {
+// wrote notes a write that had its effect. To complete the same upload again is no second
+// write: stores answer it as before.
+func (s *Store) wrote(op string, r *http.Request) {
+	path, upload := r.URL.Path, r.URL.Query().Get("uploadId")
 	if !strings.HasPrefix(op, "put ") && op != "complete upload" || op == "put doctor" {
 		return
 	}
 	s.mu.Lock()
-	again := s.written[path]
-	s.written[path] = true
+	before, again := s.written[path]
+	s.written[path] = upload
 	s.mu.Unlock()
-	if again {
+	if again && (upload == "" || upload != before) {
 		s.violate("%s: %s was written twice", op, path)
 	}
 }

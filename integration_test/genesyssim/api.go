@@ -47,6 +47,7 @@ type call struct {
 	inbox     *Inbox // nil: unknown
 	recording string // its id; "" where the operation has none
 	client    bool   // the token comes from client credentials
+	access    *accessToken
 	event     int    // index into the Cloud's events
 	id        string // ININ-Correlation-Id
 	listing   bool   // counts among the inbox's listings under way
@@ -190,7 +191,7 @@ func (x *call) authenticate() {
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()
 	if t := x.c.access[bearer]; t != nil && !t.revoked && x.o.Now().Before(t.expires) {
-		x.inbox, x.client = t.inbox, t.client
+		x.inbox, x.client, x.access = t.inbox, t.client, t
 	}
 }
 
@@ -224,11 +225,13 @@ func (x *call) begin(w http.ResponseWriter, holder string) (_ http.ResponseWrite
 	})
 	if x.op == opList && x.inbox != nil {
 		x.inbox.listing++
+		x.inbox.listings++
 		x.listing = true
 	}
 	overlaps := x.op == opDelete && x.inbox != nil && x.inbox.listing > 0
 	x.c.mu.Unlock()
 
+	x.checkOwner()
 	if overlaps {
 		x.c.violate("inbox %s: DELETE of %q while a listing is under way", x.inbox.ID, x.recording)
 	}
@@ -239,6 +242,23 @@ func (x *call) begin(w http.ResponseWriter, holder string) (_ http.ResponseWrite
 		}
 	}
 	return &watcher{ResponseWriter: w, x: x, holder: holder}, x.end
+}
+
+// checkOwner wants nothing done with the token of somebody whom users/me named as another,
+// and nothing deleted before it was asked.
+func (x *call) checkOwner() {
+	if x.access == nil || x.client || x.op == opMe {
+		return
+	}
+	x.c.mu.Lock()
+	named := x.access.named
+	x.c.mu.Unlock()
+	switch {
+	case named != "" && named != x.inbox.ID:
+		x.c.violate("inbox %s: %s with a token that users/me said is user %s's", x.inbox.ID, x.op, named)
+	case named == "" && x.op == opDelete:
+		x.c.violate("inbox %s: DELETE of %q before users/me was asked", x.inbox.ID, x.recording)
+	}
 }
 
 func (x *call) end() {

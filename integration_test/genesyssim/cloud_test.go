@@ -61,6 +61,7 @@ func newWorld(t *testing.T, o Options) *world {
 	})
 	w.inbox = c.AddUser("u-1", "Ada", "ada@example.com")
 	w.token = w.inbox.IssueAccessToken(24 * time.Hour)
+	w.named(w.inbox.ID)
 	return w
 }
 
@@ -103,6 +104,23 @@ func (w *world) send(method, path, body string) answer {
 	}
 	r.Header.Set("Authorization", "Bearer "+w.token)
 	return w.do(r)
+}
+
+// named lets users/me have named a user for the token.
+func (w *world) named(user string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.access[w.token].named = user
+}
+
+// delete asks for a deletion as if the recording had just been looked at.
+func (w *world) delete(id string) answer {
+	w.mu.Lock()
+	if r := w.inbox.records[id]; r != nil {
+		r.looked = w.inbox.listings
+	}
+	w.mu.Unlock()
+	return w.send("DELETE", "/api/v2/userrecordings/"+id, "")
 }
 
 func (w *world) get(path string) answer { w.Helper(); return w.send("GET", path, "") }

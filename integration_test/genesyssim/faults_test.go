@@ -74,7 +74,7 @@ func TestResetComesBeforeTheEffectAndLoseReplyAfter(t *testing.T) {
 	for effect, left := range map[*Effect]int{new(Reset()): 1, new(LoseReply()): 0} {
 		w.inbox.Restore("r000")
 		w.Inject(Fault{Op: "delete_userrecording", Effect: *effect})
-		a := w.send("DELETE", firstPath, "")
+		a := w.delete("r000")
 		if got := len(w.inbox.IDs()); a.err == nil || got != left {
 			t.Errorf("%s: %d recordings left, status %d", effect.Name, got, a.status)
 		}

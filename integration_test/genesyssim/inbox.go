@@ -51,19 +51,21 @@ type record struct {
 	deleted   bool           // DELETE was received; still there
 	showings  int            // listings left to it once deleted; negative: until Settle
 	removed   bool
+	looked    int // value of its inbox's listings when it was last asked for singly
 }
 
 // Inbox holds one user's recordings, or those of the client itself.
 type Inbox struct {
 	ID, Name, Email string
 
-	cloud   *Cloud // whose mu guards the rest
-	records map[string]*record
-	sorted  []*record // those not removed in the order of listings; nil: to be made again
-	added   int
-	listing int    // listings under way
-	meID    string // what users/me says instead of ID
-	used    []time.Time
+	cloud    *Cloud // whose mu guards the rest
+	records  map[string]*record
+	sorted   []*record // those not removed in the order of listings; nil: to be made again
+	added    int
+	listing  int    // listings under way
+	listings int    // pages asked for so far
+	meID     string // what users/me says instead of ID
+	used     []time.Time
 }
 
 // AddUser makes an inbox, or returns the one there is.

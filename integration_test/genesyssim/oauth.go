@@ -16,11 +16,13 @@ type accessToken struct {
 	client  bool // from client credentials
 	expires time.Time
 	revoked bool
+	named   string // whom users/me named for it
 }
 
 type refreshToken struct {
 	inbox          *Inbox
 	spent, revoked bool
+	answered       bool // with the next, undisturbed: there is no excuse to send it again
 }
 
 // Code is an authorization code to be issued.
@@ -164,6 +166,16 @@ func (c *Cloud) serveLogin(w http.ResponseWriter, r *http.Request) {
 		}
 		x.token(form).send(w)
 	})
+	x.answered(form.Get("refresh_token"))
+}
+
+// answered notes a refresh token whose successor arrived.
+func (x *call) answered(token string) {
+	x.c.mu.Lock()
+	defer x.c.mu.Unlock()
+	if t, e := x.c.refresh[token], x.c.events[x.event]; t != nil && e.Status == http.StatusOK && e.Fault == "" {
+		t.answered = true
+	}
 }
 
 // grantee is the inbox that the request's grant leads to; nil: none.
@@ -234,13 +246,16 @@ func (x *call) rotate(token string) reply {
 	x.c.mu.Lock()
 	t := x.c.refresh[token]
 	ok := t != nil && !t.spent && !t.revoked
-	reused := t != nil && t.spent
+	reused, inexcusable := t != nil && t.spent, t != nil && t.answered
 	if t != nil {
 		t.spent = true
 	}
 	x.c.mu.Unlock()
 	if reused {
 		x.note("spent refresh token")
+	}
+	if inexcusable {
+		x.c.violate("inbox %s: a refresh token that was answered with the next was sent again", t.inbox.ID)
 	}
 	if !ok {
 		return oauthError(http.StatusBadRequest, "invalid_grant", "refresh token is invalid, expired or used")

@@ -120,6 +120,7 @@ func (x *call) get() reply {
 	if r == nil {
 		return notFound()
 	}
+	r.looked = x.inbox.listings
 	return x.entityReply(r)
 }
 
@@ -154,17 +155,22 @@ func (x *call) put() reply {
 	return x.entityReply(r)
 }
 
-// delete accepts; how long the recording still shows is Options.DeletedListings.
+// delete accepts; how long the recording still shows is Options.DeletedListings. It wants the recording to have been looked at
+// since the inbox was last listed.
 func (x *call) delete() reply {
 	x.c.mu.Lock()
-	defer x.c.mu.Unlock()
 	r := x.find()
-	if r == nil {
-		return notFound()
-	}
-	if !r.deleted {
+	unseen := r != nil && r.looked != x.inbox.listings
+	if r != nil && !r.deleted {
 		r.deleted, r.showings, r.removed = true, x.o.DeletedListings, x.o.DeletedListings == 0
 		x.inbox.sorted = nil
+	}
+	x.c.mu.Unlock()
+	if unseen {
+		x.c.violate("inbox %s: DELETE of %q, which was not looked at since the inbox was last listed", x.inbox.ID, x.recording)
+	}
+	if r == nil {
+		return notFound()
 	}
 	return reply{status: http.StatusAccepted}
 }
@@ -180,6 +186,7 @@ func (x *call) me() reply {
 	}
 	m := reference("/api/v2/users/", i.ID, i.Name)
 	m["email"], m["username"], m["state"], m["version"] = i.Email, i.Email, "active", 1
+	x.access.named = i.ID
 	return jsonReply(http.StatusOK, m)
 }
 

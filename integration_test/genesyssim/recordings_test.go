@@ -205,7 +205,7 @@ func TestChange(t *testing.T) {
 func TestDelete(t *testing.T) {
 	w := newWorld(t, Options{DeletedListings: 2})
 	w.fill(3)
-	a := w.send("DELETE", "/api/v2/userrecordings/r001", "")
+	a := w.delete("r001")
 	if a.status != 202 || len(a.body) != 0 {
 		t.Errorf("%d %q", a.status, a.body)
 	}
@@ -214,11 +214,11 @@ func TestDelete(t *testing.T) {
 			t.Errorf("listed %v, want %d", ids, want)
 		}
 	}
-	w.refused(w.send("DELETE", "/api/v2/userrecordings/r001", ""), 404, "not.found")
+	w.refused(w.delete("r001"), 404, "not.found")
 	w.refused(w.get("/api/v2/userrecordings/r001"), 404, "not.found")
 
 	w.Configure(func(o *Options) { o.DeletedListings = -1 })
-	w.send("DELETE", "/api/v2/userrecordings/r002", "")
+	w.delete("r002")
 	for range 5 {
 		w.page("")
 	}
@@ -229,7 +229,7 @@ func TestDelete(t *testing.T) {
 	w.refused(w.get("/api/v2/userrecordings/r002"), 404, "not.found")
 
 	w.Configure(func(o *Options) { o.DeletedListings = 0 })
-	w.send("DELETE", "/api/v2/userrecordings/r000", "")
+	w.delete("r000")
 	if ids := w.inbox.IDs(); len(ids) != 0 {
 		t.Errorf("left: %v", ids)
 	}
@@ -253,8 +253,8 @@ func TestOnDeleteRunsBeforeAnyEffect(t *testing.T) {
 	}})
 	w.fill(1)
 	w.Inject(Fault{Op: "delete_userrecording", Effect: Reset()})
-	w.send("DELETE", "/api/v2/userrecordings/r000", "")
-	w.send("DELETE", "/api/v2/userrecordings/r000", "")
+	w.delete("r000")
+	w.delete("r000")
 	if seen != 2 || len(w.inbox.IDs()) != 0 {
 		t.Errorf("seen %d", seen)
 	}
@@ -265,10 +265,10 @@ func TestDeleteDuringListing(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.fill(2)
 	w.page("")
-	w.send("DELETE", "/api/v2/userrecordings/r001", "")
+	w.delete("r001")
 	w.noViolations()
 	w.Configure(func(o *Options) {
-		o.OnPage = func(*Inbox, int) { w.send("DELETE", "/api/v2/userrecordings/r000", "") }
+		o.OnPage = func(*Inbox, int) { w.delete("r000") }
 	})
 	w.page("")
 	w.wantViolations(1)
@@ -278,7 +278,7 @@ func TestScopes(t *testing.T) {
 	w := newWorld(t, Options{Scopes: []string{"user-recordings:readonly"}})
 	w.fill(1)
 	w.page("")
-	w.refused(w.send("DELETE", "/api/v2/userrecordings/r000", ""), 403, "app.not.authorized.for.scope")
+	w.refused(w.delete("r000"), 403, "app.not.authorized.for.scope")
 	w.refused(w.send("PUT", "/api/v2/userrecordings/r000", "{}"), 403, "app.not.authorized.for.scope")
 	w.refused(w.get("/api/v2/users/me"), 403, "app.not.authorized.for.scope")
 	w.noViolations()
@@ -353,7 +353,7 @@ func TestConcurrentUse(t *testing.T) {
 				w.Configure(func(o *Options) { o.DeletedListings = i % 3 })
 				w.Inject(Fault{Op: "get_users_me", Effect: Status(429, "too.many.requests")})
 				w.get(pathMeTest)
-				w.send("DELETE", "/api/v2/userrecordings/"+id, "") // overlaps listings of the other workers
+				w.delete(id) // overlaps listings of the other workers
 				w.Events()
 				w.Violations()
 			}
