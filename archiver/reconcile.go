@@ -28,7 +28,7 @@ const (
 )
 
 // reconciler looks at one inbox. It remembers a hash of each recording with its
-// sides, and a hash of each key that the ledger names until the bucket shows it.
+// sides, and one of each key that the ledger names.
 type reconciler struct {
 	*verifier
 	pass *pass
@@ -38,7 +38,7 @@ type reconciler struct {
 
 	// Guarded by the verifier's mutex.
 	sides   map[uint64]side
-	unseen  map[uint64]struct{}
+	named   map[uint64]struct{} // keys
 	bad     map[string]bool
 	classes map[Class]*ClassTotal
 	kinds   map[ObjectKind]int64
@@ -54,7 +54,7 @@ type reconciler struct {
 func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
 	r := &reconciler{
 		verifier: a.newVerifier(Depth{}), pass: a.newPass(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
-		sides: map[uint64]side{}, unseen: map[uint64]struct{}{}, bad: map[string]bool{},
+		sides: map[uint64]side{}, named: map[uint64]struct{}{}, bad: map[string]bool{},
 		classes: map[Class]*ClassTotal{}, kinds: map[ObjectKind]int64{}, out: Reconciliation{Org: in.Org, Inbox: in.ID},
 	}
 	defer r.pass.halt(nil)
@@ -113,7 +113,7 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 		r.sides[r.hash(escapeID(k.Recording))] |= s
 		r.entries++
 		for _, v := range e.Versions {
-			r.unseen[r.hash(v.MediaKey)], r.unseen[r.hash(v.ManifestKey)] = struct{}{}, struct{}{}
+			r.named[r.hash(v.MediaKey)], r.named[r.hash(v.ManifestKey)] = struct{}{}, struct{}{}
 		}
 		for _, key := range e.BadKeys {
 			r.bad[key] = true

@@ -125,10 +125,8 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 func (r *reconciler) expected(key string, k objectKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h := r.hash(key)
-	switch _, named := r.unseen[h]; {
+	switch _, named := r.named[r.hash(key)]; {
 	case named:
-		delete(r.unseen, h)
 		r.kinds[ObjectNamed]++
 		r.sides[r.hash(k.recording)] |= inBucket
 	case r.bad[key]:
