@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -145,7 +146,28 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		skew := time.Until(date)
 		t.skew.Store(&skew)
 	}
+	// Only an object is read as it streams. All else is held in memory as a whole.
+	if middleware.GetOperationName(req.Context()) != "GetObject" || resp.StatusCode >= 300 {
+		resp.Body = &bounded{resp.Body, maxReply}
+	}
 	return resp, nil
+}
+
+// maxReply bounds a reply that is no object: a listing of 1,000 long keys has 4 MB.
+const maxReply = 16 << 20
+
+// bounded fails a body that goes on for too long.
+type bounded struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("the reply has more than %d MiB", maxReply>>20)
+	}
+	return n, err
 }
 
 // signed tells the signer the body's SHA-256, which is known: it would hash
