@@ -88,7 +88,7 @@ func TestPage(t *testing.T) {
 	w.awaitMetric(site.String(), "archiverd_archived_recordings{org=acme}", 2)
 
 	_, _, plain := w.fetch(site.String()) // all there is without JavaScript
-	w.wantText(plain, "Under way since", "acme/ben", "1 inbox needs a person", "acme/cleo needs login", "Let its user log in: archiverd login --org acme", "Nothing to do: tried again after", "&lt;script&gt;bad")
+	w.wantText(plain, "Under way since", "acme/ben", "1 inbox needs a person", "acme/cleo needs login", "Let its user log in: archiverd login --org acme --inbox cleo", "Nothing to do: tried again after", "&lt;script&gt;bad")
 	for _, name := range []string{"User anna", "anna@example.com", "hunter2"} {
 		if strings.Contains(plain, name) {
 			t.Errorf("the page shows %q", name)

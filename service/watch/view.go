@@ -77,7 +77,7 @@ func (p *Page) view(now time.Time) (*view, error) {
 		return nil, err
 	}
 	status, zone := p.o.Status(), p.o.Zone()
-	v := &view{Now: now, Zone: zone.String(), Version: p.o.Version,
+	v := &view{Now: now.In(zone), Zone: zone.String(), Version: p.o.Version,
 		Started: status.Started, Next: status.Next, Skipped: status.Skipped, Deletion: p.o.Deletion()}
 	if v.Runs, err = p.o.Ledger.Runs(runsShown); err != nil {
 		return nil, err
@@ -165,7 +165,7 @@ func (i inboxView) trouble() int {
 func remedy(i inboxView) string {
 	switch {
 	case i.Condition == archiver.ConditionNeedsLogin:
-		return fmt.Sprintf("Let its user log in: archiverd login --org %s", i.Org)
+		return fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)
 	case i.Condition == archiver.ConditionFailing:
 		return "Mend what the reason names. It is tried again with every run."
 	case i.NeedsPerson > 0:
