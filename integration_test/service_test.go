@@ -82,6 +82,11 @@ func TestCommandsReachService(t *testing.T) {
 	w.wantFile(filepath.Join(w.dir, "there"), inbox, "r001")
 	w.wantBytes([]byte(w.expect(0, "get", "r000", "-o", "-").stdout), inbox, "r000")
 	w.expect(1, "get", "r000", "-o", "no/such/place")
+	w.expect(0, "reconcile", "--html", "page.html")
+	if page, err := os.ReadFile(filepath.Join(w.dir, "page.html")); err != nil || !strings.Contains(string(page), "r000") && !strings.Contains(string(page), "<html") {
+		t.Errorf("the page of reconcile: %v, %.200q", err, page)
+	}
+	w.expect(0, "verify", "--read")
 
 	var callers []*process
 	for range 5 {
