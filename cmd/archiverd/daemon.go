@@ -119,6 +119,14 @@ func (d *daemon) run() error {
 	return err
 }
 
+// pulse is what a command that takes the turn of a run has to beat, or nil.
+func (a *app) pulse() func() {
+	if a.daemon == nil {
+		return nil
+	}
+	return a.daemon.pulse.Beat
+}
+
 // readyFleet is that of the configuration as last read. The caller has the turn to run.
 func (d *daemon) readyFleet() (*fleet, error) {
 	d.mu.Lock()
@@ -206,7 +214,7 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 	}
 	a := &app{
 		args: r.Args, stdin: c.Stdin(), stdout: c.Stdout(), stderr: c.Stderr(),
-		stop: ctx, create: c.Create, daemon: d,
+		stop: ctx, create: c.Create, daemon: d, caller: c,
 	}
 	return a.execute()
 }

@@ -78,7 +78,7 @@ type target struct {
 }
 
 func (a *app) reconcile(c *config.Config, l *state.Ledger, f reconcileFlags, span archiver.Span) error {
-	b, err := openBucket(a.stop, c)
+	b, err := openObservedBucket(a.stop, c, nil, a.pulse())
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,12 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 		return f()
 	}
 	waiting := func() { log.Info("a run is under way; this follows it") }
-	if stopped := a.daemon.service.RunNow(a.stop, waiting, func() { err = f() }); stopped != nil {
+	run := func() {
+		a.caller.Hurry(true)
+		defer a.caller.Hurry(false)
+		err = f()
+	}
+	if stopped := a.daemon.service.RunNow(a.stop, waiting, run); stopped != nil {
 		return fail(exitTemporary, errors.New("stopped before it was its turn"))
 	}
 	return err
@@ -128,8 +133,11 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 // those of which only the bucket does.
 func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch *archiver.Archiver, only selection, log *slog.Logger) ([]target, error) {
 	fl := newFleet(c, b, l, watch.NewMetrics(version()), log)
-	if a.daemon != nil {
-		fl = a.daemon.fleet // tokens and rate budgets have one owner
+	if a.daemon != nil { // tokens and rate budgets have one owner
+		var err error
+		if fl, err = a.daemon.readyFleet(); err != nil {
+			return nil, err
+		}
 	}
 	reachable, err := fl.inboxes(selection{org: only.org})
 	if err != nil {

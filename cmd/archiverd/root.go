@@ -32,7 +32,8 @@ type app struct {
 	stop           context.Context                         // ends with the first SIGTERM or SIGINT
 	create         func(path string) (control.File, error) // a file for whoever gave the command, at their side
 	lookupEnv      func(string) (string, bool)
-	daemon         *daemon // the service that runs the command, or nil
+	daemon         *daemon         // the service that runs the command, or nil
+	caller         *control.Caller // for whom it does; nil without a service
 
 	configPath string
 	json       bool

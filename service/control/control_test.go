@@ -361,3 +361,33 @@ func TestServiceLies(t *testing.T) {
 		server.Wait()
 	}
 }
+
+// TestHurry wants a caller that does not read given up, once its command holds up
+// others: with progress always, with results where the command says so.
+func TestHurry(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		hurry  bool
+		output func(*Caller) *Output
+	}{"progress": {false, (*Caller).Stderr}, "results": {true, (*Caller).Stdout}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ended := make(chan error)
+			path, _ := listenFor(t, func(ctx context.Context, r Request, caller *Caller) int {
+				caller.readTimeout = 10 * time.Millisecond
+				caller.Hurry(c.hurry)
+				var err error
+				for err == nil {
+					_, err = c.output(caller).Write(make([]byte, 1<<20))
+				}
+				<-ctx.Done()
+				ended <- err
+				return 1
+			})
+			send(t, dial(t, path), kindRequest, []byte(`{"protocol":1}`))
+			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("the command heard %v", err)
+			}
+		})
+	}
+}

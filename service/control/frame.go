@@ -19,8 +19,10 @@
 //     takes the place of one that a dead service left: whoever listens holds the
 //     ledger, so nobody else lives.
 //   - A caller that vanishes, sends rubbish or ends its side asks its command to
-//     stop, and nothing else notices. One that does not read holds up its own command
-//     alone, and a stop of the service for no longer than a moment.
+//     stop, and nothing else notices. One that does not read results holds up its own
+//     command alone. One that does not read logs and progress for a minute has gone,
+//     and so has one whose command holds up others meanwhile: see Caller.Hurry. A stop
+//     of the service waits for none of them longer than a moment.
 //   - Input is read only when a command asks for it, so that a loop in a shell keeps
 //     its own. One command has one file at a time.
 package control

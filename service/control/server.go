@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -19,6 +20,7 @@ import (
 const (
 	maxCallers   = 64               // at a time; more wait to be accepted
 	helloTimeout = 10 * time.Second // for a request to arrive
+	readTimeout  = time.Minute      // for a caller to read what comes while its command holds up others: logs and progress
 	fileTimeout  = 2 * time.Minute  // for a caller to answer about its file
 	partingTime  = 3 * time.Second  // for a caller to read what is left, once its command was told to stop
 )
@@ -131,6 +133,8 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 		input:   make(chan []byte, 1),
 		done:    make(chan []byte, 1),
 		gone:    make(chan struct{}),
+
+		readTimeout: readTimeout,
 	}
 	// Whoever does not read then is not waited for.
 	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(partingTime)) })()
@@ -179,9 +183,12 @@ type Caller struct {
 	ctx     context.Context
 	writing sync.Mutex // a frame is written whole; guards broken
 	broken  error      // why no more can be written
-	input   chan []byte
-	done    chan []byte
-	gone    chan struct{} // closed once the caller is
+	hurry   atomic.Bool
+
+	readTimeout time.Duration
+	input       chan []byte
+	done        chan []byte
+	gone        chan struct{} // closed once the caller is
 }
 
 // listen takes what the caller sends, until it is gone.
@@ -214,14 +221,31 @@ func (c *Caller) listen(stop context.CancelFunc) {
 func (c *Caller) send(k kind, payload []byte) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	if c.broken == nil && c.ctx.Err() != nil {
-		c.broken = c.conn.SetWriteDeadline(time.Now().Add(partingTime))
+	if c.broken != nil {
+		return c.broken
+	}
+	var deadline time.Time // none: a pager may take its time with results
+	switch {
+	case c.ctx.Err() != nil:
+		deadline = time.Now().Add(partingTime)
+	case k != kindStdout || c.hurry.Load():
+		deadline = time.Now().Add(c.readTimeout)
+	}
+	if c.broken = c.conn.SetWriteDeadline(deadline); c.broken == nil && deadline.IsZero() && c.ctx.Err() != nil {
+		c.broken = c.conn.SetWriteDeadline(time.Now().Add(partingTime)) // it ended in between
 	}
 	if c.broken == nil {
 		c.broken = writeFrame(c.conn, k, payload)
 	}
+	if c.broken != nil {
+		c.conn.Close() // as good as gone: the command stops
+	}
 	return c.broken
 }
+
+// Hurry says whether the command holds up others: then a caller that does not read
+// its results for a minute counts as gone too.
+func (c *Caller) Hurry(on bool) { c.hurry.Store(on) }
 
 var errGone = errors.New("the caller is gone")
 
