@@ -182,7 +182,7 @@ func (o recorded) compareHead(obj storage.Object) (flaws []flaw, compared bool) 
 func (v *verifier) compareTerms(o recorded, obj storage.Object) (flaws []flaw) {
 	lock := storage.Retention{Mode: o.version.RetentionMode, Until: o.version.RetainUntil}
 	if lock.Until.After(time.Now()) && !holds(obj.Retention, lock) {
-		have := "no lock"
+		have := "no lock (s3:GetObjectRetention is needed to see it)"
 		if obj.Retention.Mode != "" {
 			have = obj.Retention.Mode + " until " + obj.Retention.Until.UTC().Format(time.RFC3339)
 		}
