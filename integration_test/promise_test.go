@@ -123,6 +123,7 @@ func (w *world) archivesThoughKilled(inbox *genesyssim.Inbox) archive {
 	w.once(0)
 	a := w.wantArchived(all(inbox))
 	w.wantState(state.StateArchived, inbox)
+	w.wantTold("archived", inbox.IDs())
 	// The store may have more: an upload whose creation was answered to nobody is known
 	// to nobody, and a part that was under way at a kill can outlive the upload's end.
 	if left := w.uploads(); len(left) > 0 {
@@ -218,4 +219,6 @@ func (w *world) deletesAll(inbox *genesyssim.Inbox) {
 		w.Errorf("deleting originals changed the bucket: -before +after\n%s", d)
 	}
 	w.wantArchived(some(inbox, ids...))
+	w.wantTold("archived", ids)
+	w.wantTold("deleted", ids)
 }
