@@ -1,6 +1,7 @@
 # What the tests and checks need is installed below .tools, at the versions named here.
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+RCLONE      := github.com/rclone/rclone@v1.76.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 KUSTOMIZE   := sigs.k8s.io/kustomize/kustomize/v5@v5.8.2
@@ -9,7 +10,7 @@ OPERATOR    := github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test reliability soak check packaging release tools clean
+.PHONY: build demo test bench bench-long reliability soak check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -20,6 +21,12 @@ demo: build ## archive a simulated inbox, twice, and look at the result
 test: tools ## every test, integration with real S3 servers and a browser included
 	.ci/install chromium promtool
 	go test -count=1 -timeout 15m ./...
+
+bench: build tools .tools/rclone ## measure beside rclone and write docs/performance.md; a quiet machine, please
+	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone
+
+bench-long: build tools .tools/rclone ## growth and giants; needs gnuplot
+	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -long
 
 reliability: ## run the table of faults and write docs/reliability.md
 	go test -count=1 ./cmd/archiverd -run TestFaults -update
@@ -45,6 +52,9 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 
 .tools/minio:
 	go install $(MINIO)
+
+.tools/rclone:
+	go install $(RCLONE)
 
 .tools/staticcheck:
 	go install $(STATICCHECK)

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+const orgName = "acme"
+
+// userID names the users of a workload.
+func userID(n int) string { return fmt.Sprintf("3f1c0f7e-5f5c-4f9b-8f2e-%012d", n) }
+
+// settings are what a scenario configures beside the services.
+type settings struct {
+	inboxes int
+	workers int
+	memory  string
+	deletes bool
+	cron    string
+}
+
+// memory is transfer.memory where a scenario does not ask for another.
+const memory = "128MiB"
+
+// configure writes a configuration, with a ledger in which every user has logged
+// in, and returns its path.
+func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (string, error) {
+	dir, err := os.MkdirTemp(b.dir, "archiverd-")
+	if err != nil {
+		return "", err
+	}
+	ledger := filepath.Join(dir, "archiverd.db")
+	text, err := json.Marshal(map[string]any{ // YAML's subset
+		"organizations": []any{map[string]any{
+			"name": orgName, "api_url": b.origin.url, "login_url": b.origin.url, "client_id": "client", "client_secret": "secret",
+			"format": "WAV", "requests_per_minute": 3000,
+		}},
+		"storage": map[string]any{
+			"endpoint": s3.Endpoint, "region": s3.Region, "bucket": bucket, "path_style": s3.PathStyle,
+			"access_key_id": s3.AccessKey, "secret_access_key": s3.SecretKey,
+		},
+		"state":            map[string]any{"path": ledger},
+		"transfer":         map[string]any{"workers": s.workers, "memory": s.memory, "min_age": "0s"},
+		"delete_originals": map[string]any{"enabled": s.deletes, "after": "0s"},
+		"schedule":         map[string]any{"cron": cmp.Or(s.cron, "0 * * * *")},
+		"http":             map[string]any{"listen": ""},
+	})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "archiverd.yaml")
+	return path, errors.Join(os.WriteFile(path, text, 0o600), b.logIn(ledger, s, s3, bucket))
+}
+
+// logIn makes the ledger that the logins of all users would leave.
+func (b *bench) logIn(path string, s settings, s3 *storagetest.Server, bucket string) error {
+	l, err := state.Open(path, state.Options{Binding: b.binding(s3, bucket)})
+	if err != nil {
+		return err
+	}
+	for n := range s.inboxes {
+		id := userID(n)
+		token := state.Token{Access: id, Refresh: "refresh", Expiry: time.Now().Add(24 * time.Hour), Confirmed: true}
+		err = errors.Join(err, l.EditInbox(orgName, id, func(*state.Inbox) {}), l.SetToken(orgName, id, token))
+	}
+	return errors.Join(err, l.Close())
+}
+
+// binding is what a ledger of these services belongs to.
+func (b *bench) binding(s3 *storagetest.Server, bucket string) state.Binding {
+	return state.Binding{
+		Endpoint: s3.Endpoint, Bucket: bucket, Prefix: "genesys",
+		Organizations: map[string]state.OrgBinding{orgName: {APIHost: strings.TrimPrefix(b.origin.url, "http://"), ClientID: "client"}},
+	}
+}
+
+// command is archiverd with a configuration.
+func (b *bench) command(config string, args ...string) *exec.Cmd {
+	c := exec.Command(b.archiverdPath, append(args, "--config", config)...)
+	c.Env = []string{"HOME=" + b.dir, "TZ=UTC"}
+	return c
+}

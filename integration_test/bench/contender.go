@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// usage is what one process cost.
+type usage struct {
+	Wall, CPU time.Duration
+	Peak      int64 // bytes of anonymous memory, the most that was resident at any look
+}
+
+// looks is how often a process's memory is read.
+const looks = 5 * time.Millisecond
+
+// measure runs a command to its end. It fails with the command's own words.
+func measure(c *exec.Cmd) (u usage, output string, err error) {
+	var out bytes.Buffer
+	c.Stdout, c.Stderr = &out, &out
+	began := time.Now()
+	if err := c.Start(); err != nil {
+		return u, "", err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	peak := make(chan int64)
+	go func() { peak <- watch(ctx, c.Process.Pid) }()
+	err = c.Wait()
+	u.Wall = time.Since(began)
+	stop()
+	u.Peak = <-peak
+	u.CPU = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+	if err != nil {
+		return u, out.String(), fmt.Errorf("%s: %w\n%s", c.Path, err, tail(out.String()))
+	}
+	return u, out.String(), nil
+}
+
+// watch looks at a process's anonymous memory until told to stop.
+func watch(ctx context.Context, pid int) (peak int64) {
+	t := time.NewTicker(looks)
+	defer t.Stop()
+	for {
+		peak = max(peak, anonymous(pid))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return peak
+		}
+	}
+}
+
+// anonymous is a process's anonymous resident memory in bytes; 0 once it has gone.
+func anonymous(pid int) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kib, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// medians are those of each figure for itself.
+func medians(all []usage) usage {
+	return usage{
+		median(all, func(u usage) time.Duration { return u.Wall }),
+		median(all, func(u usage) time.Duration { return u.CPU }),
+		median(all, func(u usage) int64 { return u.Peak }),
+	}
+}
+
+func median[T cmp.Ordered](all []usage, of func(usage) T) T {
+	var values []T
+	for _, u := range all {
+		values = append(values, of(u))
+	}
+	slices.Sort(values)
+	return values[len(values)/2]
+}
+
+func tail(s string) string { return s[max(0, len(s)-2000):] }

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// pageOf is how many entries one transaction makes.
+const pageOf = 5000
+
+// preload makes a ledger that has archived n recordings of one inbox, those that
+// the origin's inbox of the same user holds, and journalled them.
+func preload(path string, binding state.Binding, user string, n int) error {
+	l, err := state.Open(path, state.Options{Binding: binding})
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	token := state.Token{Access: user, Refresh: "refresh", Expiry: time.Now().Add(24 * time.Hour), Confirmed: true}
+	if err := l.SetToken(orgName, user, token); err != nil {
+		return err
+	}
+	for from := 0; from < n; from += pageOf {
+		err := l.List(orgName, user, func(func(string) (state.Entry, bool)) []state.Change {
+			var changes []state.Change
+			for i := from; i < min(n, from+pageOf); i++ {
+				changes = append(changes, archived(user, i)...)
+			}
+			return changes
+		})
+		if err != nil {
+			return err
+		}
+		if err := journalled(l, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journalled forgets the events, as a pass does once they are in the archive.
+func journalled(l *state.Ledger, user string) error {
+	events, err := l.Events(orgName, user, 2*pageOf)
+	if err != nil {
+		return err
+	}
+	in, err := l.Inbox(orgName, user)
+	if err != nil {
+		return err
+	}
+	return l.MoveJournal(orgName, user, in.Journal, in.Journal, events)
+}
+
+// archived takes one recording through the ledger.
+func archived(user string, n int) []state.Change {
+	id, date := recordingID(user, n), recordingDate(n).Format(dateForm)
+	day := fmt.Sprintf("/org=%s/inbox=%s/year=2026/month=01/day=01/%s", orgName, user, id)
+	version := state.Version{
+		DateModified: date, Format: "WAV",
+		MediaKey: "genesys/media" + day + ".wav", MediaVersionID: fmt.Sprintf("%032x", n*7919),
+		ManifestKey: "genesys/manifests" + day + ".json", ManifestVersionID: fmt.Sprintf("%032x", n*7907),
+		Size: 128 << 10, SHA256: fmt.Sprintf("%064x", n*104729), Checksum: fmt.Sprintf("SHA256:%044d", n),
+		ManifestSize: manifestSize, ManifestSHA256: fmt.Sprintf("%064x", n*104723), ArchivedAt: time.Now().UTC(),
+	}
+	return []state.Change{
+		{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) {
+			e.Name, e.ConversationID = fmt.Sprintf("Recording %d", n), conversationID(n)
+			e.DateCreated, e.DateModified, e.MediaKey = date, date, version.MediaKey
+		}},
+		{Recording: id, From: state.StateListed, To: state.StateArchived, Edit: func(e *state.Entry) { e.Versions = append(e.Versions, version) }},
+	}
+}
+
+// ledgerCost is what a ledger of so many archived recordings costs.
+type ledgerCost struct {
+	Entries  int
+	PerEntry float64 // bytes on disk
+	Open     time.Duration
+	Status   usage // archiverd status on it
+}
+
+func (b *bench) ledger(n int) (c ledgerCost, err error) {
+	config, err := b.configure(settings{inboxes: 0, workers: workers, memory: memory}, b.sink.store(), "ledger")
+	if err != nil {
+		return c, err
+	}
+	path := filepath.Join(filepath.Dir(config), "archiverd.db")
+	if err := preload(path, b.binding(b.sink.store(), "ledger"), userID(0), n); err != nil {
+		return c, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return c, err
+	}
+	c.Entries, c.PerEntry = n, float64(info.Size())/float64(n)
+	began := time.Now()
+	l, err := state.Open(path, state.Options{Binding: b.binding(b.sink.store(), "ledger")})
+	if err != nil {
+		return c, err
+	}
+	c.Open = time.Since(began)
+	if err := l.Close(); err != nil {
+		return c, err
+	}
+	c.Status, _, err = measure(b.command(config, "status"))
+	return c, err
+}

@@ -1,0 +1,84 @@
+// Command bench measures archiverd: beside rclone, which copies the same media to
+// the same S3 servers, and alone, where it has promises of its own to keep. It
+// writes what it saw to docs/performance, and docs/performance.md from that.
+//
+// The contenders run one after the other, round by round, on tmpfs; what is told
+// of them are medians and their ratios.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+)
+
+func main() {
+	b := &bench{}
+	flag.StringVar(&b.archiverdPath, "archiverd", "bin/archiverd", "the `binary` to measure")
+	flag.StringVar(&b.rclonePath, "rclone", ".tools/rclone", "the `binary` to compare with")
+	flag.IntVar(&b.rounds, "rounds", 5, "of the comparisons")
+	flag.StringVar(&b.docs, "docs", "docs", "the `directory` to write to")
+	long := flag.Bool("long", false, "measure growth and giants instead")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := b.run(ctx, *long); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type bench struct {
+	archiverdPath, rclonePath, docs string
+	rounds                          int
+
+	dir    string // on tmpfs
+	origin *origin
+	sink   *sink
+}
+
+func (b *bench) run(ctx context.Context, long bool) (err error) {
+	if b.dir, err = os.MkdirTemp("/dev/shm", "archiverd-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
+	if err := os.Setenv("TMPDIR", b.dir); err != nil { // of the S3 servers
+		return err
+	}
+	if b.origin, err = newOrigin(); err != nil {
+		return err
+	}
+	defer b.origin.server.Close()
+	if b.sink, err = newSink(); err != nil {
+		return err
+	}
+	defer b.sink.server.Close()
+	if long {
+		var r longResults
+		err = errors.Join(b.measureLong(ctx, &r), b.save("long.json", r))
+	} else {
+		var r results
+		err = errors.Join(b.measureAll(ctx, &r), b.save("short.json", r))
+	}
+	return errors.Join(err, b.render())
+}
+
+// save keeps results for the page.
+func (b *bench) save(name string, v any) error {
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(b.docs, "performance", name), append(text, '\n'), 0o644)
+}
+
+// say tells on stderr what is being measured.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "%s %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}
