@@ -11,12 +11,18 @@ import (
 // accepted before the deletion counts as not done.
 const listingLag = 24 * time.Hour
 
-// absorb writes what a page shows into the ledger, in one transaction.
+// absorb writes what a page shows into the ledger, in one transaction; what is
+// archived and unchanged costs none.
 func (p *pass) absorb(page []genesys.Recording) error {
+	page, known, err := p.unsettled(page)
+	if err != nil || len(page) == 0 {
+		p.known += known
+		return err
+	}
 	now := time.Now().UTC()
-	known := int64(0)
-	err := p.Ledger.List(p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
-		known = 0
+	settled := known
+	err = p.Ledger.List(p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
+		known = settled
 		var changes []state.Change
 		for _, r := range page {
 			e, _ := get(r.ID)
@@ -35,6 +41,25 @@ func (p *pass) absorb(page []genesys.Recording) error {
 	}
 	p.known += known
 	return nil
+}
+
+// unsettled leaves out of a page the recordings that are archived as they are
+// listed, and counts them.
+func (p *pass) unsettled(page []genesys.Recording) (rest []genesys.Recording, settled int64, err error) {
+	ids := make([]string, len(page))
+	for i, r := range page {
+		ids[i] = r.ID
+	}
+	archived, err := p.Ledger.Archived(p.in.Org, p.in.ID, ids)
+	if err != nil {
+		return nil, 0, &ledgerError{err}
+	}
+	for i, r := range page {
+		if archived[i] == "" || changedSince(archived[i], r.DateModified) {
+			rest = append(rest, r)
+		}
+	}
+	return rest, int64(len(page) - len(rest)), nil
 }
 
 // sighted says what becomes of an entry whose recording is listed: its state, and

@@ -34,7 +34,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
 	trusted, checked, begun := false, false, 0
-	err := p.eachLive(func(e state.KeyedEntry) error {
+	err := p.eachLive(nil, func(e state.KeyedEntry) error {
 		if !p.deletable(e) {
 			return nil
 		}

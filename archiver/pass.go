@@ -195,7 +195,7 @@ func (p *pass) finish(failure error) error {
 	p.end(failure)
 	oldest, err := p.oldestWaiting()
 	if err != nil {
-		return &ledgerError{err}
+		return err
 	}
 	condition, reason := condition(failure)
 	err = p.Ledger.AddPass(p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
@@ -217,25 +217,17 @@ func (p *pass) finish(failure error) error {
 // oldestWaiting is when the oldest recording was made that this pass leaves to the
 // next; zero: it leaves none. One without a date counts from when it was listed.
 func (p *pass) oldestWaiting() (oldest time.Time, err error) {
-	for after := ""; ; {
-		chunk, err := p.Ledger.Waiting(p.in.Org, p.in.ID, after, ledgerChunk)
-		if err != nil {
-			return oldest, err
+	err = p.eachWaiting(func(e state.KeyedEntry) error {
+		made, ok := genesys.ParseTime(e.Entry.DateCreated)
+		if !ok {
+			made = e.Entry.ListedAt
 		}
-		for _, e := range chunk {
-			made, ok := genesys.ParseTime(e.Entry.DateCreated)
-			if !ok {
-				made = e.Entry.ListedAt
-			}
-			if oldest.IsZero() || made.Before(oldest) {
-				oldest = made
-			}
-			after = e.Key.Recording
+		if oldest.IsZero() || made.Before(oldest) {
+			oldest = made
 		}
-		if len(chunk) < ledgerChunk {
-			return oldest.UTC(), nil
-		}
-	}
+		return nil
+	})
+	return oldest.UTC(), err
 }
 
 // Conditions of an inbox, as the ledger keeps them.

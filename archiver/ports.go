@@ -72,7 +72,8 @@ type entries interface {
 	Entry(k state.Key) (state.Entry, error)
 	Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
 	List(org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
-	Live(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+	Archived(org, inbox string, recordings []string) (modified []string, err error)
+	Live(org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
 type scanner interface {

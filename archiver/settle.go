@@ -21,10 +21,8 @@ func (p *pass) settle(ctx context.Context) error {
 		return nil
 	}
 	var twice []state.KeyedEntry
-	err := p.eachLive(func(e state.KeyedEntry) error {
+	err := p.eachLive(p.saw, func(e state.KeyedEntry) error {
 		switch {
-		case p.saw(e.Key.Recording):
-			return nil
 		case e.Entry.State == state.StateDeleteRequested:
 			p.count(func(r *state.Pass) { r.Deleted++ })
 			_, err := p.move(e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})

@@ -40,7 +40,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.asks)
 	begun := 0
-	err := p.eachLive(func(e state.KeyedEntry) error {
+	err := p.eachWaiting(func(e state.KeyedEntry) error {
 		if !p.due(e.Entry) {
 			return nil
 		}
@@ -64,11 +64,25 @@ func (p *pass) transferAll(ctx context.Context) error {
 	return err
 }
 
-// eachLive calls f for every live entry of the inbox, a chunk at a time, so that
-// neither memory nor a ledger transaction grows with the inbox.
-func (p *pass) eachLive(f func(state.KeyedEntry) error) error {
+// eachLive calls f for every live entry of the inbox but those that skip, where it
+// is not nil, leaves out; eachWaiting for those that are listed or failed.
+func (p *pass) eachLive(skip func(recording string) bool, f func(state.KeyedEntry) error) error {
+	return each(func(after string) ([]state.KeyedEntry, error) {
+		return p.Ledger.Live(p.in.Org, p.in.ID, after, ledgerChunk, skip)
+	}, f)
+}
+
+func (p *pass) eachWaiting(f func(state.KeyedEntry) error) error {
+	return each(func(after string) ([]state.KeyedEntry, error) {
+		return p.Ledger.Waiting(p.in.Org, p.in.ID, after, ledgerChunk)
+	}, f)
+}
+
+// each reads entries a chunk at a time, so that neither memory nor a ledger
+// transaction grows with the inbox.
+func each(read func(after string) ([]state.KeyedEntry, error), f func(state.KeyedEntry) error) error {
 	for after := ""; ; {
-		chunk, err := p.Ledger.Live(p.in.Org, p.in.ID, after, ledgerChunk)
+		chunk, err := read(after)
 		if err != nil {
 			return &ledgerError{err}
 		}

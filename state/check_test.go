@@ -91,7 +91,11 @@ func TestCheckFinds(t *testing.T) {
 		"is there twice": func(l *Ledger) func(*bbolt.Tx) error {
 			return raw("past", in, "r1", edited(l, func(e *Entry) { e.State = StateGone }))
 		},
-		"flate": func(*Ledger) func(*bbolt.Tx) error { return raw("live", in, "r1", "\xff\xff\xff") },
+		"cut short": func(*Ledger) func(*bbolt.Tx) error { return raw("live", in, "r1", "\xff\xff\xff") },
+		"stands before it": func(l *Ledger) func(*bbolt.Tx) error {
+			return raw("live", in, "r1", "\x042026"+edited(l, func(*Entry) {})[1:])
+		},
+		"flate": func(*Ledger) func(*bbolt.Tx) error { return raw("live", in, "r1", "\x00no flate") },
 		"archived without a version": func(l *Ledger) func(*bbolt.Tx) error {
 			return setEntry(l, k, func(e *Entry) { e.Versions = nil })
 		},

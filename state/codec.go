@@ -25,7 +25,8 @@ const dictionary = `,"bad_keys":[","expanded":true,"mismatches":1,"missing_since
 // codec turns entries into their form in the file, and back: JSON, deflated
 // with the dictionary, because ids and hashes repeat in the keys and their
 // names in every entry; that takes two thirds off. Raw is not in it: that is
-// large, goes soon, and has a bucket of its own.
+// large, goes soon, and has a bucket of its own. Before it stands, after its
+// length in one byte, what a pass asks of nearly every entry: see settled.
 //
 // It keeps nothing but memory for the next call, and is safe for concurrent use.
 type codec struct{ writers, readers sync.Pool }
@@ -38,6 +39,9 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 		return nil, err
 	}
 	var out bytes.Buffer
+	date := e.settled()
+	out.WriteByte(byte(len(date)))
+	out.WriteString(date)
 	w, ok := c.writers.Get().(*flate.Writer)
 	if ok {
 		w.Reset(&out)
@@ -57,7 +61,11 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 // decode undoes encode, and refuses what isn't a valid entry. The entry doesn't
 // alias data.
 func (c *codec) decode(data []byte) (*Entry, error) {
-	in := bytes.NewReader(data)
+	date, deflated, err := cutDate(data)
+	if err != nil {
+		return nil, err
+	}
+	in := bytes.NewReader(deflated)
 	r, ok := c.readers.Get().(io.ReadCloser)
 	if !ok {
 		r = flate.NewReader(in)
@@ -73,7 +81,31 @@ func (c *codec) decode(data []byte) (*Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	return parseEntry(line)
+	e, err := parseEntry(line)
+	if err == nil && e.settled() != string(date) {
+		err = fmt.Errorf("%w: %q stands before it, not %q", ErrInvalid, date, e.settled())
+	}
+	return e, err
+}
+
+// settled is the newest version's dateModified where the entry is archived and
+// nothing else: a recording that is listed with that date has not changed. ""
+// says that the entry has to be looked at.
+func (e *Entry) settled() string {
+	n := len(e.Versions)
+	if e.State != StateArchived || !e.MissingSince.IsZero() || n == 0 || len(e.Versions[n-1].DateModified) > 255 {
+		return ""
+	}
+	return e.Versions[n-1].DateModified
+}
+
+// cutDate parts what encode put before the entry from it.
+func cutDate(data []byte) (date, deflated []byte, err error) {
+	if len(data) == 0 || len(data) <= int(data[0]) {
+		return nil, nil, fmt.Errorf("%w: cut short", ErrInvalid)
+	}
+	n := 1 + int(data[0])
+	return data[1:n], data[n:], nil
 }
 
 func parseEntry(line []byte) (*Entry, error) {

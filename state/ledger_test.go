@@ -111,7 +111,7 @@ func TestEntriesAreTheCallers(t *testing.T) {
 	e, err := l.Entry(k)
 	must(t, err)
 	spoil(&e)
-	live, err := l.Live("acme", "u1", "", 9)
+	live, err := l.Live("acme", "u1", "", 9, nil)
 	must(t, err)
 	spoil(&live[0].Entry)
 	must(t, l.Scan("", "", func(_ Key, e *Entry) error { spoil(e); return nil }))
@@ -235,7 +235,7 @@ func TestLive(t *testing.T) {
 	for limit := 1; limit < 6; limit++ {
 		var got []string
 		for after := ""; ; {
-			page, err := l.Live("acme", "u1", after, limit)
+			page, err := l.Live("acme", "u1", after, limit, nil)
 			must(t, err)
 			if len(page) > limit {
 				t.Fatalf("%d of %d", len(page), limit)
@@ -251,7 +251,7 @@ func TestLive(t *testing.T) {
 		same(t, got, want)
 	}
 	for _, inbox := range []string{"u", "u11", "u2"} {
-		if got, err := l.Live("acme", inbox, "", 9); err != nil || len(got) > 0 {
+		if got, err := l.Live("acme", inbox, "", 9, nil); err != nil || len(got) > 0 {
 			t.Errorf("%s: %v, %v", inbox, got, err)
 		}
 	}

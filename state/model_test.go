@@ -311,7 +311,7 @@ func (m *model) compare(rt *rapid.T) {
 		if e.State != StateDeleted && e.State != StateGone && e.State != StateVanished {
 			live[box] = append(live[box], k.Recording)
 		}
-		if (e.State == StateListed || e.State == StateFailed) && len(e.Raw) > 0 {
+		if e.State == StateListed || e.State == StateFailed {
 			waiting[box] = append(waiting[box], k.Recording)
 		}
 	}
@@ -323,7 +323,10 @@ func (m *model) compare(rt *rapid.T) {
 	for _, in := range boxes {
 		box := Key{Org: in.Org, Inbox: in.ID}
 		have[box] = in
-		m.comparePages(rt, box, live[box], m.l.Live)
+		m.comparePages(rt, box, live[box], func(org, inbox, after string, limit int) ([]KeyedEntry, error) {
+			return m.l.Live(org, inbox, after, limit, nil)
+		})
+		m.compareArchived(rt, box, live[box])
 		m.comparePages(rt, box, waiting[box], m.l.Waiting)
 		events, err := m.l.Events(in.Org, in.ID, 10000)
 		if err != nil {
@@ -341,6 +344,31 @@ func (m *model) compare(rt *rapid.T) {
 		same(rt, events, m.events[box])
 	}
 	same(rt, have, counted)
+}
+
+// compareArchived asks what each live entry is, and for those alone that are not
+// archived and nothing else.
+func (m *model) compareArchived(rt *rapid.T, box Key, live []string) {
+	dates, err := m.l.Archived(box.Org, box.Inbox, append(live, "unknown"))
+	if err != nil {
+		rt.Fatal(err)
+	}
+	settled := map[string]bool{}
+	var want, rest []string
+	for _, recording := range live {
+		e, date := m.entries[Key{box.Org, box.Inbox, recording}], ""
+		if e.State == StateArchived && e.MissingSince.IsZero() {
+			date = e.Versions[len(e.Versions)-1].DateModified
+		}
+		want = append(want, date)
+		if settled[recording] = date != ""; date == "" {
+			rest = append(rest, recording)
+		}
+	}
+	same(rt, dates, append(want, ""))
+	m.comparePages(rt, box, rest, func(org, inbox, after string, limit int) ([]KeyedEntry, error) {
+		return m.l.Live(org, inbox, after, limit, func(recording string) bool { return settled[recording] })
+	})
 }
 
 // comparePages reads an inbox one entry at a time.

@@ -246,60 +246,72 @@ func put(tx *bbolt.Tx, top, inbox, key string, data []byte) error {
 	return b.Put([]byte(key), data)
 }
 
+// Archived tells, for each of the recordings, the dateModified of its newest
+// version if it is archived, not missing, and nothing else is to be said of it;
+// "" otherwise. It is far cheaper than reading the entries.
+func (l *Ledger) Archived(org, inbox string, recordings []string) ([]string, error) {
+	key, err := inboxKey(org, inbox)
+	if err != nil {
+		return nil, fmt.Errorf("look entries up: %w", err)
+	}
+	dates := make([]string, len(recordings))
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		live := tx.Bucket([]byte("live")).Bucket([]byte(key))
+		if live == nil {
+			return nil
+		}
+		for i, recording := range recordings {
+			data := live.Get([]byte(recording))
+			if data == nil {
+				continue
+			}
+			date, _, err := cutDate(data)
+			if err != nil {
+				return fmt.Errorf("entry %q: %w", recording, err)
+			}
+			dates[i] = string(date)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look entries of %s up: %w", key, err)
+	}
+	return dates, nil
+}
+
 // Live gives the entries of one inbox that are listed, failed, archived or
 // delete_requested, in the order of their ids' bytes, from the first after
-// `after` on, limit at most.
-func (l *Ledger) Live(org, inbox string, after string, limit int) ([]KeyedEntry, error) {
+// `after` on, limit at most, and without those that skip, where it is not nil,
+// leaves out.
+func (l *Ledger) Live(org, inbox, after string, limit int, skip func(recording string) bool) ([]KeyedEntry, error) {
+	return l.live(org, inbox, after, limit, func(k, _ []byte) bool { return skip != nil && skip(string(k)) })
+}
+
+// Waiting gives the entries of Live that are listed or failed, at no cost for
+// those that are archived and nothing else.
+func (l *Ledger) Waiting(org, inbox, after string, limit int) ([]KeyedEntry, error) {
+	return l.live(org, inbox, after, limit, func(_, v []byte) bool {
+		date, _, _ := cutDate(v)
+		if len(date) > 0 {
+			return true
+		}
+		e, err := l.codec.decode(v)
+		return err == nil && e.State != StateListed && e.State != StateFailed
+	})
+}
+
+func (l *Ledger) live(org, inbox, after string, limit int, skip func(k, v []byte) bool) ([]KeyedEntry, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
 	var out []KeyedEntry
 	err = l.db.View(func(tx *bbolt.Tx) (err error) {
-		out, err = l.collect(tx, key, after, limit, "live")
+		out, err = l.collect(tx, key, after, limit, skip, "live")
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read entries of %s/%s: %w", org, inbox, err)
-	}
-	return out, nil
-}
-
-// Waiting gives the entries of one inbox that are listed or failed, without their
-// Raw, in the order of their ids' bytes, from the first after `after` on, limit at
-// most. However many others the inbox has, it reads none of them: only what waits
-// still has a Raw, and what vanished, which it passes over.
-func (l *Ledger) Waiting(org, inbox, after string, limit int) ([]KeyedEntry, error) {
-	key, err := inboxKey(org, inbox)
-	if err != nil {
-		return nil, fmt.Errorf("read waiting entries: %w", err)
-	}
-	var out []KeyedEntry
-	err = l.db.View(func(tx *bbolt.Tx) error {
-		raw, live := tx.Bucket([]byte("raw")).Bucket([]byte(key)), tx.Bucket([]byte("live")).Bucket([]byte(key))
-		if raw == nil || live == nil {
-			return nil
-		}
-		c := raw.Cursor()
-		k, _ := c.Seek([]byte(after))
-		if k != nil && string(k) == after {
-			k, _ = c.Next()
-		}
-		for ; k != nil && len(out) < limit; k, _ = c.Next() {
-			data := live.Get(k)
-			if data == nil {
-				continue
-			}
-			e, err := l.codec.decode(data)
-			if err != nil {
-				return fmt.Errorf("entry %q: %w", k, err)
-			}
-			out = append(out, KeyedEntry{Key{org, inbox, string(k)}, *e})
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read waiting entries of %s: %w", key, err)
 	}
 	return out, nil
 }
@@ -322,7 +334,7 @@ func (l *Ledger) Scan(org, inbox string, f func(Key, *Entry) error) error {
 		for after := ""; ; {
 			var chunk []KeyedEntry
 			err := l.db.View(func(tx *bbolt.Tx) (err error) {
-				chunk, err = l.collect(tx, key, after, scanChunk, "live", "past")
+				chunk, err = l.collect(tx, key, after, scanChunk, func(_, _ []byte) bool { return false }, "live", "past")
 				return err
 			})
 			if err != nil {
@@ -357,8 +369,9 @@ func (l *Ledger) inboxKeys(org, inbox string) ([]string, error) {
 	return keys, err
 }
 
-// collect merges the entries of one inbox in several buckets into one order.
-func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, tops ...string) ([]KeyedEntry, error) {
+// collect merges the entries of one inbox in several buckets into one order,
+// without those that skip leaves out.
+func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func(k, v []byte) bool, tops ...string) ([]KeyedEntry, error) {
 	type pos struct {
 		c    *bbolt.Cursor
 		k, v []byte
@@ -385,12 +398,14 @@ func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, tops ...s
 		if least == nil {
 			break
 		}
-		k := Key{org, id, string(least.k)}
-		e, err := l.readEntry(tx, inbox, k, least.v)
-		if err != nil {
-			return nil, fmt.Errorf("entry %s: %w", k, err)
+		if !skip(least.k, least.v) {
+			k := Key{org, id, string(least.k)}
+			e, err := l.readEntry(tx, inbox, k, least.v)
+			if err != nil {
+				return nil, fmt.Errorf("entry %s: %w", k, err)
+			}
+			out = append(out, KeyedEntry{k, *e})
 		}
-		out = append(out, KeyedEntry{k, *e})
 		least.k, least.v = least.c.Next()
 	}
 	return out, nil

@@ -62,7 +62,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method == http.MethodPost:
 		s.complete(w, r, key)
 	case strings.Count(strings.Trim(key, "/"), "/") == 0: // the bucket, or a listing of it
-		fmt.Fprint(w, "<ListBucketResult></ListBucketResult>")
+		fmt.Fprint(w, "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>")
 	default:
 		s.show(w, r, key)
 	}

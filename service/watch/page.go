@@ -22,7 +22,7 @@ type pageLedger interface {
 	ledger
 	Runs(limit int) ([]state.Run, error)
 	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
-	Live(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+	Live(org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
 // PageOptions say what the page shows. All are required; the functions are called for

@@ -210,12 +210,15 @@ func failures(l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
 // them.
 func deletions(l pageLedger, inboxes []state.Inbox, d archiver.Deletion) (next []deletionView, allSeen bool, err error) {
 	budget := lookedAt
+	live := func(org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
+		return l.Live(org, inbox, after, limit, nil)
+	}
 	for _, i := range inboxes {
 		left := i.Counts[state.StateArchived]
 		if left == 0 {
 			continue
 		}
-		err := look(l.Live, i, &budget, func(k state.Key, e state.Entry) (more bool) {
+		err := look(live, i, &budget, func(k state.Key, e state.Entry) (more bool) {
 			if e.State == state.StateArchived {
 				left--
 				if due, ok := d.Due(e); ok {
