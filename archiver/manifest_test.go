@@ -90,3 +90,14 @@ func TestDecodeManifest(t *testing.T) {
 		}
 	}
 }
+
+// A stored manifest that someone nested without end is refused by encoding/json's own
+// bound of 10,000 levels, wherever it is deep: in what is kept as it came too.
+func TestDecodeDeepManifest(t *testing.T) {
+	for _, field := range []string{"recording", "unknown", "media"} {
+		text := `{"schema_version":1,"` + field + `":` + strings.Repeat("[", maxManifest/2)
+		if _, err := DecodeManifest([]byte(text)); err == nil || !strings.Contains(err.Error(), "max depth") {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}

@@ -116,10 +116,18 @@ func (w *world) retains(mode, checksum string) {
 		w.wantLock(m.key, want, ends...)
 		w.wantSaid(m, want)
 	}
+	journal := 0
 	for _, o := range w.listing() {
-		if strings.HasPrefix(o.Key, "genesys/journal/") && w.lockOf(o.Key).mode != strings.ToUpper(mode) {
-			w.Errorf("%s is locked %v", o.Key, w.lockOf(o.Key))
+		if !strings.HasPrefix(o.Key, "genesys/journal/") {
+			continue
 		}
+		journal++
+		if have := w.lockOf(o.Key); have.mode != strings.ToUpper(mode) || have.until.Before(sevenYears(now)) {
+			w.Errorf("%s is locked %v", o.Key, have)
+		}
+	}
+	if journal == 0 {
+		w.Error("there is no journal")
 	}
 	w.wantChecksums(sent, checksum)
 	w.deletesAll(inbox)
