@@ -93,6 +93,8 @@ type rebuild struct {
 	long   map[string]bool         // media keys that manifests name and that hold a hashed id
 	emit   func(Finding) error
 	totals *Rebuilt
+
+	versions int64 // in the entries
 }
 
 // Rebuild fills the Archiver's ledger, which must be new, from the archive alone, and

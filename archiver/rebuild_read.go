@@ -221,6 +221,7 @@ func (r *rebuild) firstKey(media string) string {
 // entries completes what manifests and journal left open.
 func (r *rebuild) entries(ctx context.Context) error {
 	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
+		r.versions += int64(len(e.Versions))
 		for i, v := range e.Versions {
 			if err := r.complete(ctx, k, e, i, v); err != nil {
 				return err
@@ -239,7 +240,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	}
 	obj, err := r.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s describes it", v.ManifestKey)
+		return nil // media finds that
 	}
 	if err != nil {
 		return err
@@ -267,7 +268,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	}
 	media, err := r.Bucket.Head(ctx, v.MediaKey, "")
 	if errors.Is(err, storage.ErrNotFound) {
-		return r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "and so are the media")
+		return nil // media finds that
 	}
 	if err != nil {
 		return err
@@ -300,67 +301,6 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 			n.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 		}
 	})
-}
-
-// media looks for media that no manifest names: what a crash left between the two, or
-// what lost its manifest before a journal told of it.
-func (r *rebuild) media(ctx context.Context) error {
-	for o, err := range r.Bucket.ListAfter(ctx, r.Prefix+"/media/org="+r.org.Name+"/", "") {
-		if err != nil {
-			return err
-		}
-		if err := r.takeMedia(ctx, o.Key); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *rebuild) takeMedia(ctx context.Context, key string) error {
-	k, ok := parseKey(r.Prefix, key)
-	if !ok {
-		return r.find(FaultForeign, "", "", key, "not the key of media")
-	}
-	inbox, recording := r.ids[k.inbox], ""
-	if inbox == "" && !hashedID.MatchString(k.inbox) {
-		inbox, _ = unescapeID(k.inbox)
-	}
-	if id, _ := unescapeID(k.recording); !hashedID.MatchString(k.recording) {
-		recording = id
-	}
-	if known, err := r.named(inbox, recording, key); known || err != nil {
-		return err
-	}
-	obj, err := r.Bucket.Head(ctx, key, "")
-	if err != nil {
-		return err
-	}
-	switch m := obj.Metadata; {
-	case m[metaOrg] != r.org.Name || m[metaInbox] != k.inbox || m[metaRecording] != k.recording:
-		return r.find(FaultForeign, inbox, recording, key, "archiverd did not write it")
-	case inbox == "" || recording == "":
-		return r.find(FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
-	}
-	r.totals.Unfinished++
-	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)
-	return r.edit(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
-		if e.State == "" {
-			e.State, e.MediaKey = state.StateListed, r.firstKey(key)
-			e.DateModified, e.ListedAt = obj.Metadata[metaDateModified], obj.Modified.UTC()
-		}
-	})
-}
-
-// named tells whether a version of an entry names the media.
-func (r *rebuild) named(inbox, recording, key string) (bool, error) {
-	if inbox == "" || recording == "" {
-		return r.long[key], nil
-	}
-	e, err := r.Ledger.Entry(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
-	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return false, &ledgerError{err}
-	}
-	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
 }
 
 // inboxes enters what is known of the inboxes themselves, and counts.

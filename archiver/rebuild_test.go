@@ -171,6 +171,8 @@ func TestRebuildFinds(t *testing.T) {
 			r.overwrite(v.ManifestKey, bytes.ReplaceAll(r.read(v.ManifestKey), []byte("rec-01"), []byte("rec-02")))
 		}, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
 		"foreign media":         {func(r *rig, v state.Version) { r.overwrite(nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello")) }, []Fault{FaultForeign}, state.StateArchived},
+		"missing media":         {func(r *rig, v state.Version) { r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
+		"no media, no journal":  {func(r *rig, v state.Version) { r.removeAll("journal"); r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
 		"foreign name":          {func(r *rig, v state.Version) { r.overwrite(v.ManifestKey+".bak", []byte("hello")) }, []Fault{FaultManifest}, state.StateArchived},
 		"journal object taken":  {func(r *rig, _ state.Version) { r.remove(r.objects("journal")[0]) }, []Fault{FaultJournal}, state.StateArchived},
 		"whole journal taken":   {func(r *rig, _ state.Version) { r.removeAll("journal") }, nil, state.StateArchived},

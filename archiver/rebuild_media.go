@@ -1,0 +1,98 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// media looks for media that no manifest names: what a crash left between the two, or
+// what lost its manifest before a journal told of it.
+//
+// Media that are named and not there are fewer keys than versions: then each is asked for.
+func (r *rebuild) media(ctx context.Context) error {
+	there, last := int64(0), ""
+	for o, err := range r.Bucket.ListAfter(ctx, r.Prefix+"/media/org="+r.org.Name+"/", "") {
+		if err != nil {
+			return err
+		}
+		if o.Key == last {
+			continue
+		}
+		last = o.Key
+		known, err := r.takeMedia(ctx, o.Key)
+		if err != nil {
+			return err
+		}
+		if known {
+			there++
+		}
+	}
+	if there == r.versions {
+		return nil
+	}
+	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
+		for _, v := range e.Versions {
+			_, err := r.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
+			if errors.Is(err, storage.ErrNotFound) {
+				err = r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s names it", v.ManifestKey)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// takeMedia tells whether a version names the media. If none does, it makes the most of
+// them.
+func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err error) {
+	k, ok := parseKey(r.Prefix, key)
+	if !ok {
+		return false, r.find(FaultForeign, "", "", key, "not the key of media")
+	}
+	inbox, recording := r.ids[k.inbox], ""
+	if inbox == "" && !hashedID.MatchString(k.inbox) {
+		inbox, _ = unescapeID(k.inbox)
+	}
+	if id, _ := unescapeID(k.recording); !hashedID.MatchString(k.recording) {
+		recording = id
+	}
+	if known, err := r.named(inbox, recording, key); known || err != nil {
+		return known, err
+	}
+	obj, err := r.Bucket.Head(ctx, key, "")
+	if err != nil {
+		return false, err
+	}
+	switch m := obj.Metadata; {
+	case m[metaOrg] != r.org.Name || m[metaInbox] != k.inbox || m[metaRecording] != k.recording:
+		return false, r.find(FaultForeign, inbox, recording, key, "archiverd did not write it")
+	case inbox == "" || recording == "":
+		return false, r.find(FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
+	}
+	r.totals.Unfinished++
+	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)
+	return false, r.edit(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
+		if e.State == "" {
+			e.State, e.MediaKey = state.StateListed, r.firstKey(key)
+			e.DateModified, e.ListedAt = obj.Metadata[metaDateModified], obj.Modified.UTC()
+		}
+	})
+}
+
+// named tells whether a version of an entry names the media.
+func (r *rebuild) named(inbox, recording, key string) (bool, error) {
+	if inbox == "" || recording == "" {
+		return r.long[key], nil
+	}
+	e, err := r.Ledger.Entry(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return false, &ledgerError{err}
+	}
+	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
+}
