@@ -101,3 +101,33 @@ func TestDecodeDeepManifest(t *testing.T) {
 		}
 	}
 }
+
+// FuzzDecodeManifest: no bytes crash the reader, and what it takes it writes as one line
+// that says the same.
+func FuzzDecodeManifest(f *testing.F) {
+	text, err := fullManifest(`{"id":"r"}`).encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m, err := DecodeManifest(text)
+		if err != nil {
+			return
+		}
+		line, err := m.encode()
+		if err != nil {
+			return // a time that JSON has no word for
+		}
+		if bytes.IndexByte(line, '\n') != len(line)-1 {
+			t.Errorf("not one line: %q", line)
+		}
+		again, err := DecodeManifest(line)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, line)
+		}
+		if second, err := again.encode(); err != nil || !bytes.Equal(second, line) {
+			t.Errorf("%s\nbecame\n%s, %v", line, second, err)
+		}
+	})
+}
