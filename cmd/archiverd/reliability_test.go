@@ -139,7 +139,7 @@ var unsteady = []struct {
 	{regexp.MustCompile(` \(correlation id [^)]*\)`), ""},
 	{regexp.MustCompile(`[a-z_ ]+: limited by Genesys until \S*Z`), "limited by Genesys until …"},
 	{regexp.MustCompile(`https response error StatusCode: \d+, RequestID: \w+, HostID: [^,]*, `), ""},
-	{regexp.MustCompile(`io: read/write on closed pipe|unexpected EOF|\bEOF\b`), "connection closed"},
+	{regexp.MustCompile(`(net/http: HTTP/1\.x transport connection broken: )?(io: read/write on closed pipe|http: server closed idle connection|unexpected EOF|\bEOF\b)`), "connection closed"},
 	{regexp.MustCompile(`genesys/(media|manifests)/org=acme/inbox=[^/ ]*/year=2026/month=11/day=\d\d/`), "genesys/$1/…/"},
 	{regexp.MustCompile(`genesys/doctor/[A-Za-z0-9_-]*`), "genesys/doctor/…"},
 	{regexp.MustCompile(`genesys/owners/org=acme/inbox=[^/ ]*json`), "genesys/owners/….json"},
