@@ -26,6 +26,8 @@ type view struct {
 	Started  time.Time
 	Next     time.Time
 	Skipped  int64
+	Error    string // why the last run could not be made
+	Stopping bool
 	Run      *runView // nil: none is under way
 	Total    inboxView
 	Oldest   time.Time // made, of what waits; zero: nothing waits
@@ -78,7 +80,8 @@ func (p *Page) view(now time.Time) (*view, error) {
 	}
 	status, zone := p.o.Status(), p.o.Zone()
 	v := &view{Now: now.In(zone), Zone: zone.String(), Version: p.o.Version,
-		Started: status.Started, Next: status.Next, Skipped: status.Skipped, Deletion: p.o.Deletion()}
+		Started: status.Started, Next: status.Next, Skipped: status.Skipped,
+		Error: status.Error, Stopping: status.Stopping, Deletion: p.o.Deletion()}
 	if v.Runs, err = p.o.Ledger.Runs(runsShown); err != nil {
 		return nil, err
 	}

@@ -295,6 +295,8 @@ func TestPage(t *testing.T) {
 	idle := service.Status{Started: now, Next: now.Add(time.Hour), Skipped: 3}
 	running := idle
 	running.Running = time.Now().Add(-100 * time.Second)
+	broken := idle
+	broken.Error, broken.Stopping = "no such bucket", true
 	for name, tc := range map[string]struct {
 		status   service.Status
 		deletion archiver.Deletion
@@ -310,6 +312,7 @@ func TestPage(t *testing.T) {
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
 			"acme/u2 needs login 0 0 0 0 0 0 B – acme/u1 ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u3 new 0 0 0 0 0 0 B –",
 			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1"}},
+		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "None is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{
 			"Under way since", "10 of 40 recordings, 1 of 3 inboxes", "10.0 MiB at 10", "about 5m", "2 failed",
 			"Originals are deleted 7d after", "1000 at most",
