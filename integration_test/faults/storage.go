@@ -153,6 +153,11 @@ var s3Create = func() []Form {
 	return forms
 }()
 
+var listObjects = []Form{
+	{Class: Cut, Name: "connection closed in the middle", Effect: same(genesyssim.CutAfter(20))},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+}
+
 var createUpload = []Form{
 	{Class: Wrong, Name: "200 without an upload id", Effect: replied(200, `<?xml version="1.0"?><InitiateMultipartUploadResult></InitiateMultipartUploadResult>`)},
 	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},

@@ -151,6 +151,7 @@ func Actions() []Action {
 		{Name: "put a manifest", Op: "put manifests", On: Storage, Forms: [][]Form{s3, put}},
 		{Name: "put a manifest into a store that compares nothing", Op: "put manifests", On: Storage, World: World{ReadAll: true}, Forms: [][]Form{careless}},
 		{Name: "find a free key, and prove a manifest", Op: "head manifests", On: Storage, Forms: [][]Form{s3, head}},
+		{Name: "list objects", Op: "list objects", On: Storage, Forms: [][]Form{s3, listObjects}},
 		{Name: "write the journal", Op: "put journal", On: Storage, Forms: [][]Form{s3, put}},
 		{Name: "prove the journal", Op: "head journal", On: Storage, Forms: [][]Form{s3, head}},
 		{Name: "begin a multipart upload", Op: "create upload", On: Storage, World: World{Large: true}, Forms: [][]Form{s3Create, createUpload}},
