@@ -354,7 +354,7 @@ func replace(path string, build func(*bbolt.DB) error) error {
 		return err
 	}
 	db.NoFreelistSync = false
-	if err := errors.Join(build(db), db.Close()); err != nil {
+	if err := errors.Join(build(db), db.Close(), giveAway(beside)); err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
 	if err := os.Rename(beside, path); err != nil {
@@ -364,6 +364,20 @@ func replace(path string, build func(*bbolt.DB) error) error {
 		return err
 	}
 	return errAgain
+}
+
+// giveAway lets a file that root made belong to whom its directory does: a command
+// run as root must not lock the service out of its ledger.
+func giveAway(file string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(file, int(owner.Uid), int(owner.Gid))
 }
 
 func readBinding(tx *bbolt.Tx) (b Binding, err error) {

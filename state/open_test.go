@@ -374,3 +374,27 @@ func TestFirstOpenRace(t *testing.T) {
 		finish(t, open(t, path, Options{}))
 	}
 }
+
+// A command that root runs must not lock the service out of its ledger.
+func TestLedgerBelongsToItsDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if os.Geteuid() == 0 {
+		must(t, os.Chown(dir, 65534, 65534))
+	}
+	owner := func(path string) [2]uint32 {
+		info, err := os.Stat(path)
+		must(t, err)
+		s := info.Sys().(*syscall.Stat_t)
+		return [2]uint32{s.Uid, s.Gid}
+	}
+	path := filepath.Join(dir, "ledger.db")
+	for _, key := range [][]byte{nil, make([]byte, 32)} { // made new, then made again to be sealed
+		l, err := Open(path, Options{SealKey: key})
+		must(t, err)
+		must(t, l.SetToken("acme", "u1", Token{Access: "a"}))
+		must(t, l.Close())
+		if have, want := owner(path), owner(dir); have != want {
+			t.Errorf("the ledger belongs to %d, its directory to %d", have, want)
+		}
+	}
+}
