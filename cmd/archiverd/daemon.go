@@ -143,6 +143,9 @@ func (d *daemon) readyFleet() (*fleet, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fleet = f
+	if !d.config.DeleteOriginals.Enabled { // switched off while the bucket was opened
+		f.noDeletions.Store(true)
+	}
 	return f, nil
 }
 
