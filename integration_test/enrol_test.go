@@ -379,8 +379,11 @@ func TestImport(t *testing.T) {
 		t.Errorf("import says %s", r)
 	}
 	w.wantLedgerInbox(anna)
+	if err := os.WriteFile(file, []byte("of-another-client\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if r := w.expect(4, "login", "--import", file); !strings.Contains(r.stderr, "used before, revoked, or given to another client") {
-		t.Errorf("a spent token: %s", r)
+		t.Errorf("a token that is not this client's: %s", r)
 	}
 	w.expect(2, "login", "--import", filepath.Join(w.dir, "none"))
 	stdin := func(code int, text string, args ...string) {

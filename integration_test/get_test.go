@@ -106,6 +106,15 @@ func TestForeign(t *testing.T) {
 	media, described := a.of(inbox, "r000")[0].Media.Key, a.of(inbox, "r001")[0].key
 
 	w = place(t, w.cloud, w.s3) // where they go is known now
+	ids := inbox.IDs()
+	for _, id := range ids {
+		inbox.Remove(id)
+	}
+	inbox.Add(genesyssim.Recording{ID: "first"}) // a ledger that knows nothing would refuse the bucket
+	w.once(0)
+	for _, id := range ids {
+		inbox.Restore(id)
+	}
 	foreign := []byte("not by archiverd")
 	w.put(media, foreign)
 	w.put(described, foreign)

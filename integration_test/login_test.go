@@ -134,11 +134,11 @@ func TestNeedsLogin(t *testing.T) {
 	t.Parallel()
 	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
 	anna, ben := inboxes[0], inboxes[1]
-	spent := map[string]state.Token{"anna": w.token(anna), "ben": w.token(ben)}
+	refused := state.Token{Refresh: "of another client"}
 	w.once(0)
 	anna.Add(genesyssim.Recording{ID: "missed"})
 	ben.Add(genesyssim.Recording{ID: "new"})
-	w.login(spent["anna"], anna)
+	w.login(refused, anna)
 	w.once(0)
 	w.wantArchived(some(anna, "anna-r000", "anna-r001"), all(ben))
 	w.wantCondition(anna, "needs_login")
@@ -147,7 +147,7 @@ func TestNeedsLogin(t *testing.T) {
 		t.Errorf("status doesn't say it: %s", r)
 	}
 	w.expect(3, "run", "--once", "--strict")
-	w.login(spent["ben"], ben)
+	w.login(refused, ben)
 	w.once(4)
 
 	w.login(state.Token{}, anna, ben)

@@ -72,6 +72,9 @@ func (b *bench) run(ctx context.Context, long bool) (err error) {
 // save keeps results for the page.
 func (b *bench) save(name string, v any) error {
 	text, err := json.MarshalIndent(v, "", "  ")
+	if err == nil {
+		err = os.MkdirAll(filepath.Join(b.docs, "performance"), 0o755)
+	}
 	if err != nil {
 		return err
 	}
