@@ -124,6 +124,7 @@ func (w *world) archivesThoughKilled(inbox *genesyssim.Inbox) archive {
 	a := w.wantArchived(all(inbox))
 	w.wantState(state.StateArchived, inbox)
 	w.wantTold("archived", inbox.IDs())
+	w.once(0) // an upload that the last kill left is forgotten once two runs aborted it
 	// The store may have more: an upload whose creation was answered to nobody is known
 	// to nobody, and a part that was under way at a kill can outlive the upload's end.
 	if left := w.uploads(); len(left) > 0 {
