@@ -74,8 +74,7 @@ func parseGiven(output []byte, now time.Time) (Token, error) {
 	if err != nil {
 		return Token{}, errors.New(`it did not print one JSON object {"access_token": "…", "expires_in": 3600}`)
 	}
-	n := Token{}
-	n.Access, _ = field[string](fields, "access_token")
+	n := Token{Access: fields.text("access_token")}
 	life := time.Duration(lifeSeconds(fields)) * time.Second
 	switch {
 	case n.Access == "" || strings.ContainsFunc(n.Access, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -1,14 +1,18 @@
 package genesys
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 )
 
 // permanent is an error that another try would meet again. Error.Temporary asks for its method, not its type, so that
@@ -91,11 +95,7 @@ func replyError(op string, status int, h http.Header, body []byte) *Error {
 	if err != nil {
 		return e
 	}
-	e.Code, _ = field[string](fields, "code")
-	e.Message, _ = field[string](fields, "message")
-	if e.Message == "" {
-		e.Message, _ = field[string](fields, "messageWithParams")
-	}
+	e.Code, e.Message = fields.text("code"), cmp.Or(fields.text("message"), fields.text("messageWithParams"))
 	e.Parsed = e.Code != "" || e.Message != ""
 	e.Code, e.Message = printable(e.Code, 100), printable(e.Message, 500)
 	return e
@@ -131,34 +131,62 @@ func bare(err error, secrets ...string) error {
 	return err
 }
 
-// field decodes one member of a JSON object on its own: ok is false where it is absent, null or of another type.
-func field[T any](fields map[string]json.RawMessage, name string) (v T, ok bool) {
-	raw := fields[name]
-	if raw == nil || string(raw) == "null" {
-		return v, false
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		var zero T
-		return zero, false
-	}
-	return v, true
-}
-
 const maxDepth = 100 // of JSON; the models published by Genesys need 6
 
-// object decodes a JSON object into its members, whose bytes stay as they came.
-func object(body []byte) (map[string]json.RawMessage, error) {
+// members are those of a JSON object, each as it came: what is absent, null or of another type is zero.
+type members map[string]string
+
+// object reads a JSON object.
+func object(body []byte) (members, error) {
 	if tooDeep(body) {
 		return nil, fmt.Errorf("%w: JSON nested deeper than %d", ErrTooLarge, maxDepth)
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(body, &fields); err != nil {
-		return nil, errors.New("the reply is no JSON object") // err would quote it
+	if gjson.ValidBytes(body) {
+		if m := objectIn(string(body)); m != nil {
+			return m, nil
+		}
 	}
-	if fields == nil {
-		return nil, errors.New("the reply is null")
+	return nil, errors.New("the reply is no JSON object")
+}
+
+// objectIn is object for what is known to be JSON, and nil where that is no object. Of members with the same name
+// the last one counts.
+func objectIn(valid string) members {
+	o := gjson.Parse(valid)
+	if !o.IsObject() {
+		return nil
 	}
-	return fields, nil
+	m := make(members, 16)
+	o.ForEach(func(name, value gjson.Result) bool {
+		m[name.Str] = value.Raw
+		return true
+	})
+	return m
+}
+
+func (m members) text(name string) string {
+	if v := gjson.Parse(m[name]); v.Type == gjson.String {
+		return strings.ToValidUTF8(v.Str, "\uFFFD")
+	}
+	return ""
+}
+
+// count is a member that must be an integer of at least 0, or nil.
+func (m members) count(name string) *int64 {
+	n, err := strconv.ParseInt(m[name], 10, 64)
+	if err != nil || n < 0 {
+		return nil
+	}
+	return &n
+}
+
+// identity is the id of an entity, or "". An id with bytes that are no UTF-8 can't be asked for again: text replaces them.
+func (m members) identity() string {
+	id := m.text("id")
+	if strings.ContainsRune(id, utf8.RuneError) {
+		return ""
+	}
+	return id
 }
 
 // tooDeep counts brackets outside strings. It need not be right about text that is no JSON.

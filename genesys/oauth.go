@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -141,30 +143,22 @@ func (t *tokenTrip) plain(body []byte) []byte {
 	in, _ := object(body)
 	out := map[string]any{}
 	for _, name := range []string{"access_token", "refresh_token", "token_type", "error"} {
-		if s, ok := field[string](in, name); ok {
+		if s := in.text(name); s != "" {
 			out[name] = s
 		}
 	}
 	if seconds := lifeSeconds(in); seconds > 0 {
 		out["expires_in"] = seconds
 	}
-	t.code, _ = field[string](in, "error")
-	t.message, _ = field[string](in, "error_description")
-	if t.message == "" {
-		t.message, _ = field[string](in, "description")
-	}
+	t.code, t.message = in.text("error"), cmp.Or(in.text("error_description"), in.text("description"))
 	plain, _ := json.Marshal(out) // strings and a number: can't fail
 	return plain
 }
 
 // lifeSeconds reads expires_in, a number or one in quotes; 0 where it is neither.
-func lifeSeconds(fields map[string]json.RawMessage) int64 {
-	v, ok := field[float64](fields, "expires_in")
-	if !ok {
-		n, _ := field[json.Number](fields, "expires_in")
-		v, _ = n.Float64()
-	}
-	if !(v > 0) {
+func lifeSeconds(fields members) int64 {
+	v, err := strconv.ParseFloat(strings.Trim(fields["expires_in"], `"`), 64)
+	if err != nil || !(v > 0) || math.IsInf(v, 1) {
 		return 0
 	}
 	return int64(min(v, math.MaxInt32))

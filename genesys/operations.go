@@ -56,9 +56,9 @@ func (c *Client) Summary(ctx context.Context) (*Summary, error) {
 		return nil, r.unusable(what.op, err)
 	}
 	return &Summary{
-		ReadCount:   count(fields, "readCount"),
-		UnreadCount: count(fields, "unreadCount"),
-		TotalCount:  count(fields, "totalCount"),
+		ReadCount:   fields.count("readCount"),
+		UnreadCount: fields.count("unreadCount"),
+		TotalCount:  fields.count("totalCount"),
 	}, nil
 }
 

@@ -8,7 +8,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
 )
 
 // Recording is a user recording. All fields but Raw may be zero: what is absent or mistyped in the reply is zero here.
@@ -26,37 +27,20 @@ func ParseRecording(raw json.RawMessage) (Recording, error) {
 	if err != nil {
 		return Recording{}, err
 	}
-	r := Recording{
-		ContentLength:        count(fields, "contentLength"),
-		DurationMilliseconds: count(fields, "durationMilliseconds"),
+	return recording(raw, fields), nil
+}
+
+func recording(raw json.RawMessage, fields members) Recording {
+	return Recording{
+		ID:                   fields.identity(),
+		Name:                 fields.text("name"),
+		DateCreated:          fields.text("dateCreated"),
+		DateModified:         fields.text("dateModified"),
+		ContentLength:        fields.count("contentLength"),
+		DurationMilliseconds: fields.count("durationMilliseconds"),
+		ConversationID:       objectIn(fields["conversation"]).identity(),
 		Raw:                  raw,
 	}
-	r.ID = identity(fields)
-	r.Name, _ = field[string](fields, "name")
-	r.DateCreated, _ = field[string](fields, "dateCreated")
-	r.DateModified, _ = field[string](fields, "dateModified")
-	conversation, _ := field[map[string]json.RawMessage](fields, "conversation")
-	r.ConversationID = identity(conversation)
-	return r, nil
-}
-
-// identity is the id of an entity, or "". An id with bytes that are no UTF-8 can't be asked for again: decoding
-// replaces them.
-func identity(fields map[string]json.RawMessage) string {
-	id, _ := field[string](fields, "id")
-	if strings.ContainsRune(id, utf8.RuneError) {
-		return ""
-	}
-	return id
-}
-
-// count is a member that must be an integer of at least 0, or nil.
-func count(fields map[string]json.RawMessage, name string) *int64 {
-	n, ok := field[int64](fields, name)
-	if !ok || n < 0 {
-		return nil
-	}
-	return &n
 }
 
 // ParseTime reads a date of the API: RFC 3339, with or without a fraction, the offset also as "+0000".
@@ -86,24 +70,24 @@ func parseListing(body []byte) (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	entities, ok := field[[]json.RawMessage](fields, "entities")
-	if raw := fields["entities"]; !ok && raw != nil && string(raw) != "null" {
+	entities := gjson.Parse(fields["entities"])
+	if !entities.IsArray() && entities.Type != gjson.Null {
 		return nil, errors.New("the reply's entities are no list")
 	}
-	l := &Listing{Total: count(fields, "total")}
-	for _, raw := range entities {
-		r, err := ParseRecording(raw)
-		if err != nil || r.ID == "" {
+	l := &Listing{Total: fields.count("total"), NextURI: fields.text("nextUri")}
+	for _, entity := range entities.Array() {
+		r := recording(json.RawMessage(entity.Raw), objectIn(entity.Raw))
+		if r.ID == "" {
 			l.Unreadable++
 			continue
 		}
 		l.Recordings = append(l.Recordings, r)
 	}
 	for name, n := range map[string]*int{"pageSize": &l.PageSize, "pageNumber": &l.PageNumber, "pageCount": &l.PageCount} {
-		v, _ := field[int](fields, name)
-		*n = max(v, 0)
+		if v := fields.count(name); v != nil {
+			*n = int(*v)
+		}
 	}
-	l.NextURI, _ = field[string](fields, "nextUri")
 	return l, nil
 }
 
@@ -118,9 +102,7 @@ func parseUser(r *reply) (*User, error) {
 	if err != nil {
 		return nil, r.unusable(meCall.op, err)
 	}
-	u := &User{ID: identity(fields)}
-	u.Name, _ = field[string](fields, "name")
-	u.Email, _ = field[string](fields, "email")
+	u := &User{ID: fields.identity(), Name: fields.text("name"), Email: fields.text("email")}
 	if u.ID == "" {
 		return nil, r.unusable(meCall.op, errors.New("the reply names no user"))
 	}
@@ -204,19 +186,19 @@ func parseDownload(body []byte) (*Download, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Download{}
-	texts := map[string]*string{"id": &d.ID, "state": &d.State, "contentLocationUri": &d.Location, "resultUri": &d.ResultURI, "imageUri": &d.ImageURI}
-	for name, s := range texts {
-		*s, _ = field[string](fields, name)
+	d := &Download{
+		ID: fields.text("id"), State: fields.text("state"),
+		Location: fields.text("contentLocationUri"), ResultURI: fields.text("resultUri"), ImageURI: fields.text("imageUri"),
 	}
-	thumbnails, _ := field[[]json.RawMessage](fields, "thumbnails")
-	for _, raw := range thumbnails {
-		f, _ := object(raw)
-		var t Thumbnail
-		t.ImageURI, _ = field[string](f, "imageUri")
-		t.Resolution, _ = field[string](f, "resolution")
-		t.Height, _ = field[int](f, "height")
-		t.Width, _ = field[int](f, "width")
+	for _, thumbnail := range gjson.Parse(fields["thumbnails"]).Array() {
+		f := objectIn(thumbnail.Raw)
+		t := Thumbnail{ImageURI: f.text("imageUri"), Resolution: f.text("resolution")}
+		if n := f.count("height"); n != nil {
+			t.Height = int(*n)
+		}
+		if n := f.count("width"); n != nil {
+			t.Width = int(*n)
+		}
 		d.Thumbnails = append(d.Thumbnails, t)
 	}
 	return d, nil
