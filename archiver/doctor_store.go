@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"hash/crc32"
 	"strings"
 	"time"
 
@@ -87,7 +88,7 @@ func (v *visit) upload(ctx context.Context, n storage.New, body []byte) error {
 		return err
 	}
 	if err = u.Part(ctx, body); err == nil {
-		_, err = u.Complete(ctx)
+		_, err = u.Complete(ctx, crc32.ChecksumIEEE(body))
 	}
 	if err != nil {
 		err = errors.Join(err, u.Abort(ctx))

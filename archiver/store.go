@@ -161,7 +161,7 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, e state.Entry, rec
 	if suspect, err = p.judge(d, rec, e); err != nil {
 		return obj, "", err
 	}
-	obj, err = u.Complete(ctx)
+	obj, err = u.Complete(ctx, d.crc.Sum32())
 	return obj, suspect, err
 }
 

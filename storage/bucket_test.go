@@ -51,7 +51,7 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 		opCreate: func() error { _, err := b.Create(ctx, New{Key: "k"}); return err },
 		opPart:   func() error { return u.Part(ctx, []byte("x")) },
 		opComplete: func() error {
-			_, err := (&Upload{Key: "k", ID: "id", b: b, parts: []types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}}).Complete(ctx)
+			_, err := (&Upload{Key: "k", ID: "id", b: b, parts: []types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}}).Complete(ctx, 0)
 			return err
 		},
 		opAbort: func() error { return b.AbortUpload(ctx, "k", "id") },

@@ -28,7 +28,6 @@ type Upload struct {
 	b     *Bucket
 	parts []types.CompletedPart
 	size  int64
-	crc   uint32 // of the parts so far
 	short bool   // the newest part is one that only the last may be
 }
 
@@ -88,19 +87,18 @@ func (u *Upload) Part(ctx context.Context, body []byte) error {
 		return unreadable(opPart, u.Key, "ETag")
 	}
 	u.parts = append(u.parts, types.CompletedPart{ETag: out.ETag, PartNumber: &number, ChecksumCRC32: in.ChecksumCRC32})
-	u.crc = crc32.Update(u.crc, crc32.IEEETable, body)
 	u.size += int64(len(body))
 	u.short = len(body) < MinPartSize
 	return nil
 }
 
-// Complete makes the object of the parts, at least one. The store compares the
-// CRC-32 of the whole, which is also the Object's Checksum: computed on this
-// side, and as little a proof as the rest of the reply. In md5 mode it is
-// zero. A key that is taken gives [ErrExists] and the upload stays, to be
+// Complete makes the object of the parts, at least one. crc is the CRC-32 (IEEE) of
+// the whole: the store refuses other bytes with [ErrChecksum]. It is also the
+// Object's Checksum, as little a proof as the rest of the reply. In md5 mode it is
+// not sent. A key that is taken gives [ErrExists] and the upload stays, to be
 // aborted. [ErrExists] and [ErrNoUpload] may also mean that an earlier attempt
 // succeeded and its reply was lost: ask [Bucket.Head].
-func (u *Upload) Complete(ctx context.Context) (Object, error) {
+func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	if len(u.parts) == 0 {
 		return Object{}, refuse(opComplete, u.Key, "NoParts", "an upload without parts: an empty object is a put")
 	}
@@ -110,7 +108,7 @@ func (u *Upload) Complete(ctx context.Context) (Object, error) {
 	}
 	var whole Checksum
 	if !u.b.md5() {
-		in.ChecksumType, in.ChecksumCRC32 = types.ChecksumTypeFullObject, base64CRC(u.crc)
+		in.ChecksumType, in.ChecksumCRC32 = types.ChecksumTypeFullObject, base64CRC(crc)
 		whole = Checksum{string(types.ChecksumAlgorithmCrc32), *in.ChecksumCRC32}
 	}
 	out, err := u.b.client.CompleteMultipartUpload(ctx, in)

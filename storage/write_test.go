@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"hash/crc32"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -88,7 +89,7 @@ func TestHeaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			rec.want(t, "part", map[string]string{"X-Amz-Checksum-Crc32": crc, "X-Amz-Content-Sha256": "UNSIGNED-PAYLOAD", "X-Amz-Trailer": "", "Content-Md5": ""})
-			if _, err := u.Complete(t.Context()); err != nil {
+			if _, err := u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("body"))); err != nil {
 				t.Fatal(err)
 			}
 			rec.want(t, "complete", map[string]string{"If-None-Match": "*", "X-Amz-Checksum-Type": "FULL_OBJECT", "X-Amz-Checksum-Crc32": crc})
@@ -152,7 +153,7 @@ func TestRefused(t *testing.T) {
 	}{
 		{"TooManyParts", New{}, func(ctx context.Context, _ New) error { return full.Part(ctx, nil) }},
 		{"EntityTooSmall", New{}, func(ctx context.Context, _ New) error { return small.Part(ctx, nil) }},
-		{"NoParts", New{}, func(ctx context.Context, _ New) error { _, err := (&Upload{b: b}).Complete(ctx); return err }},
+		{"NoParts", New{}, func(ctx context.Context, _ New) error { _, err := (&Upload{b: b}).Complete(ctx, 0); return err }},
 		{"InvalidKey", New{}, put},
 		{"InvalidKey", New{Key: strings.Repeat("k", 1025)}, create},
 		{"InvalidRetention", New{Key: "k", Retention: Retention{Mode: "COMPLIANCE"}}, put},

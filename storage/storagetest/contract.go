@@ -44,6 +44,7 @@ func Run(t *testing.T, s *Server) {
 		"upload on taken key": c.uploadTaken,
 		"upload cancelled":    c.uploadCancelled,
 		"upload small parts":  c.uploadSmallParts,
+		"upload checksum":     c.uploadCorrupt,
 		"retention":           c.retention,
 		"retention enforced":  c.retentionEnforced,
 		"retention longer":    c.retentionLonger,

@@ -33,7 +33,7 @@ func uploaded(t *testing.T, b *storage.Bucket, n storage.New, parts ...[]byte) (
 			t.Fatal(err)
 		}
 	}
-	return u.Complete(t.Context())
+	return u.Complete(t.Context(), crc32.ChecksumIEEE(bytes.Join(parts, nil)))
 }
 
 func (c contract) upload(t *testing.T) {
@@ -81,13 +81,13 @@ func (c contract) uploadInvisible(t *testing.T) {
 	if got := listed(t, b, ""); got != nil {
 		t.Errorf("listed %q", got)
 	}
-	if _, err := u.Complete(t.Context()); err != nil {
+	if _, err := u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("x"))); err != nil {
 		t.Fatal(err)
 	}
 	wantBytes(t, b, "k", "", []byte("x"))
 	// A second Complete is what a retry sends whose first reply was lost:
 	// versitygw repeats its reply, the others do not know the upload.
-	if _, err := u.Complete(t.Context()); err != nil && !errors.Is(err, storage.ErrNoUpload) && !errors.Is(err, storage.ErrExists) {
+	if _, err := u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("x"))); err != nil && !errors.Is(err, storage.ErrNoUpload) && !errors.Is(err, storage.ErrExists) {
 		t.Errorf("completed twice: %v", err)
 	}
 	if err := u.Abort(t.Context()); err != nil {
@@ -116,7 +116,7 @@ func (c contract) uploadAborted(t *testing.T) {
 			}
 		}
 		wantErr(t, u.Part(t.Context(), []byte("late")), storage.ErrNoUpload)
-		_, err = u.Complete(t.Context())
+		_, err = u.Complete(t.Context(), 0)
 		wantErr(t, err, storage.ErrNoUpload)
 	}
 	wantAbsent(t, b, "k")
@@ -139,6 +139,27 @@ func (c contract) uploadTaken(t *testing.T) {
 	}
 	wantErr(t, err, storage.ErrExists)
 	wantBytes(t, b, "k", "", []byte("first"))
+}
+
+// uploadCorrupt completes parts that are not the whole that the caller saw.
+func (c contract) uploadCorrupt(t *testing.T) {
+	b, _ := c.bucket(t)
+	u, err := b.Create(t.Context(), storage.New{Key: "k"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := u.Part(t.Context(), []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("y")))
+	if !c.s.Capabilities.Checksums { // exempt, and really without
+		if err != nil {
+			t.Errorf("Complete: %v: does it compare checksums now?", err)
+		}
+		return
+	}
+	wantErr(t, err, storage.ErrChecksum)
+	wantAbsent(t, b, "k")
 }
 
 func (c contract) uploadRaced(t *testing.T) {
@@ -185,7 +206,7 @@ func (c contract) uploadCancelled(t *testing.T) {
 	if err := u.Part(t.Context(), body); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.Complete(t.Context()); err != nil {
+	if _, err := u.Complete(t.Context(), crc32.ChecksumIEEE(body)); err != nil {
 		t.Fatal(err)
 	}
 	wantBytes(t, b, "k", "", body)
@@ -197,7 +218,7 @@ func (c contract) uploadSmallParts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := u.Complete(t.Context()); err == nil || temporary(err) {
+	if _, err := u.Complete(t.Context(), 0); err == nil || temporary(err) {
 		t.Errorf("completed without parts: %v", err)
 	}
 	if err := u.Part(t.Context(), random(5*mib-1)); err != nil {
