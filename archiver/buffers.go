@@ -66,6 +66,13 @@ func (b *buffers) putSpare(buf []byte) {
 	b.spares.Release(1)
 }
 
+// drop leaves the buffers that nobody uses to the collector.
+func (b *buffers) drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.large, b.small = nil, nil
+}
+
 func (b *buffers) reuse(free *[][]byte, size int) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -52,7 +52,16 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 	ids := r.add(6, func(rec *genesyssim.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
 	r.user.Add(genesyssim.Recording{ID: "rec-06", Size: PartSize + 1})
 	r.user.Add(genesyssim.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
-	a := r.archiver(func(o *Options) { o.Workers, o.Memory = 4, PartSize })
+	var a *Archiver
+	made := map[*byte]bool{}
+	a = r.archiver(func(o *Options) {
+		o.Workers, o.Memory = 4, PartSize
+		o.Observer = passEnded(func() {
+			for _, buf := range a.buffers.large {
+				made[&buf[0]] = true
+			}
+		})
+	})
 	report := a.Run(t.Context(), t.Context(), []Inbox{r.in}).Inboxes[0]
 	if report.Err != nil || report.Pass.Archived != int64(len(ids)) {
 		t.Fatalf("%d archived, %v", report.Pass.Archived, report.Err)
@@ -60,19 +69,19 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 	for _, id := range ids {
 		r.wantArchived(id)
 	}
-	if buffers := made(a); len(buffers) != 1 {
-		t.Errorf("%d buffers were made", len(buffers))
+	if len(made) != 1 {
+		t.Errorf("%d buffers were made", len(made))
+	}
+	if len(a.buffers.large)+len(a.buffers.small) > 0 {
+		t.Error("buffers are held although the run is over")
 	}
 	if n := r.uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
 }
 
-// made tells, once all are given back, which buffers an Archiver made.
-func made(a *Archiver) map[*byte]bool {
-	buffers := map[*byte]bool{}
-	for _, buf := range a.buffers.large {
-		buffers[&buf[0]] = true
-	}
-	return buffers
-}
+// passEnded is an Observer that is called when a pass has given all back.
+type passEnded func()
+
+func (f passEnded) PassEnded(InboxReport) { f() }
+func (f passEnded) Retried()              {}

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -201,6 +203,7 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	}
 	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
 	defer cancel()
+	defer collectRarely(f.config.Transfer.Memory)()
 	finish := follow(&f.archiver.Progress)
 	report = f.archiver.Run(ctx, stop, inboxes)
 	finish()
@@ -221,6 +224,25 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	f.heartbeat(stop, report, before, failing)
 	return report, code, nil
 }
+
+// collectRarely has the garbage collector work less during a run, until the function
+// it returns is called: a recording leaves little behind, but there are many. Beside
+// the transfers' buffers the run's memory is then bounded by heapRoom. An operator's
+// own GOGC and GOMEMLIMIT hold.
+func collectRarely(buffers int64) (restore func()) {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	percent, limit := debug.SetGCPercent(400), debug.SetMemoryLimit(buffers+heapRoom)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
+	}
+}
+
+// heapRoom is the memory in bytes that a run may take beside its buffers before the
+// collector works more often.
+const heapRoom = 32 << 20
 
 // failures looks up what the ledger counts as failed in each inbox of the report.
 func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
