@@ -19,7 +19,8 @@ import (
 //
 //	ledger   a change of state and its event are one transaction
 //	1 list   what stands after the head: not ours, or ours from a pass that ended
-//	         between 2 and 3. Each becomes the head; the events that it has are dropped
+//	         between 2 and 3. Each gets the lock it may lack, and becomes the head; the
+//	         events that it has are dropped
 //	2 put    create-only, proved like a manifest, locked: the oldest events
 //	3 ledger the head moves to the object, and its events are dropped: one transaction
 //
@@ -61,8 +62,16 @@ type Journal struct {
 
 // JournalLink names the object before.
 type JournalLink struct {
-	Key    string `json:"key"`
-	SHA256 string `json:"sha256"`
+	Key       string           `json:"key"`
+	SHA256    string           `json:"sha256"`
+	Retention JournalRetention `json:"retention,omitzero"` // its lock; absent: none
+}
+
+// JournalRetention is the lock that the store showed of a journal object once that was
+// stored: it can't tell so itself.
+type JournalRetention struct {
+	Mode  string    `json:"mode"`
+	Until time.Time `json:"until"`
 }
 
 // JournalPass is the pass that wrote the object. Its events may be of earlier
@@ -188,6 +197,9 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 		if j.Ledger != p.Ledger.ID() || !j.tells(has) {
 			has = nil
 		}
+		if next, err = p.lockJournal(ctx, next); err != nil {
+			return err
+		}
 		if err := p.Ledger.MoveJournal(p.in.Org, p.in.ID, head, next, has); err != nil {
 			return &ledgerError{err}
 		}
@@ -200,6 +212,25 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 		p.reportJournal(f)
 	}
 	return head, at, err
+}
+
+// lockJournal gives a journal object that was found the lock that a configuration of
+// today asks for, if it has none at all.
+func (p *pass) lockJournal(ctx context.Context, at state.JournalHead) (state.JournalHead, error) {
+	obj, err := p.Bucket.Head(ctx, at.Key, at.VersionID) // the GET need not have shown its lock
+	if err == nil && obj.Retention.Mode == "" {
+		start, _ := journalStart(at.Key)
+		obj, err = p.lock(ctx, obj, p.retention(start.Format(time.RFC3339Nano), time.Now()))
+	}
+	return journalHead(obj, at.SHA256), err
+}
+
+// journalHead names a journal object, with the lock that the store shows.
+func journalHead(obj storage.Object, sum string) state.JournalHead {
+	return state.JournalHead{
+		Key: obj.Key, SHA256: sum, VersionID: obj.VersionID,
+		RetentionMode: obj.Retention.Mode, RetainUntil: obj.Retention.Until.UTC(),
+	}
 }
 
 // tells whether the object holds just these events.
@@ -235,8 +266,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 	if err != nil {
 		return lockRefused(err, o.Retention)
 	}
-	next := state.JournalHead{Key: obj.Key, SHA256: sum, VersionID: obj.VersionID}
-	if err := p.Ledger.MoveJournal(p.in.Org, p.in.ID, head, next, events[:n]); err != nil {
+	if err := p.Ledger.MoveJournal(p.in.Org, p.in.ID, head, journalHead(obj, sum), events[:n]); err != nil {
 		return &ledgerError{err}
 	}
 	return nil
@@ -251,7 +281,7 @@ func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]by
 	}
 	j.Pass.Error = clip(j.Pass.Error)
 	if head.Key != "" {
-		j.Previous = &JournalLink{head.Key, head.SHA256}
+		j.Previous = &JournalLink{head.Key, head.SHA256, JournalRetention(lockOf(head))}
 	}
 	for size := 0; len(j.Events) < len(events) && size < journalSize; {
 		e, err := p.tell(events[len(j.Events)])

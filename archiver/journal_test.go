@@ -14,10 +14,12 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
 )
 
 // journal reads the inbox's journal, with what is wrong with it, and holds every
@@ -361,6 +363,98 @@ func TestBrokenJournals(t *testing.T) {
 			}
 			if !slices.Equal(faults, c.want(keys)) {
 				t.Errorf("found %+v, want %+v", faults, c.want(keys))
+			}
+		})
+	}
+}
+
+// A lock of the journal is held to what the store showed of it when the object was
+// added, whatever is configured now.
+func TestJournalLocksAreAsRecorded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, true)
+	year := func(n int) func(*Options) {
+		return func(o *Options) {
+			o.Retention.Until = func(from time.Time) time.Time { return from.AddDate(n, 0, 0) }
+		}
+	}
+	unlocked := func(o *Options) { o.Retention.Mode = "" }
+	for n, retention := range []func(*Options){unlocked, year(1), year(7), unlocked, year(7)} {
+		r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
+		r.passed(retention)
+	}
+	r.options.Retention.Mode = ""
+	keys := r.objects("journal")
+	if _, faults := r.journal(); len(keys) != 5 || len(faults) != 0 {
+		t.Fatalf("journal %q, faults %+v", keys, faults)
+	}
+	r.retain(keys[1], time.Now().AddDate(9, 0, 0))
+	if _, faults := r.journal(); len(faults) != 0 {
+		t.Errorf("a longer lock: %+v", faults)
+	}
+	var want []JournalFault
+	for _, key := range []string{keys[1], keys[2], keys[4]} { // the newest is told of by the ledger alone
+		r.retain(key, time.Now().AddDate(0, 1, 0))
+		want = append(want, JournalFault{Kind: JournalLock, Key: key})
+		_, faults := r.journal()
+		for i := range faults {
+			if !strings.Contains(faults[i].Detail, "the store shows GOVERNANCE until ") {
+				t.Errorf("%+v says nothing", faults[i])
+			}
+			faults[i].Detail = ""
+		}
+		if !slices.Equal(faults, want) {
+			t.Errorf("found %+v, want %+v", faults, want)
+		}
+	}
+}
+
+// retain sets a lock's end, also to an earlier one.
+func (r *rig) retain(key string, until time.Time) {
+	r.t.Helper()
+	_, err := r.server.Client().PutObjectRetention(r.t.Context(), &s3.PutObjectRetentionInput{
+		Bucket: &r.bucket, Key: &key, BypassGovernanceRetention: aws.Bool(true),
+		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: &until},
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// A journal object that an interrupted pass left without a lock gets it before the chain
+// goes on. One that has a lock keeps it.
+func TestJournalLeftBehindIsLocked(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		before func(*Options)
+		years  int
+	}{
+		"without a lock":      {func(o *Options) { o.Retention.Mode = "" }, 7},
+		"with a shorter lock": {func(o *Options) { o.Retention.Until = func(from time.Time) time.Time { return from.AddDate(1, 0, 0) } }, 1},
+		"with its lock":       {func(*Options) {}, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, true)
+			r.wire.use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+				if name == "HEAD journal" {
+					return refuse(req), nil
+				}
+				return send()
+			})
+			if err := r.pass(c.before).Err; err == nil || !strings.Contains(err.Error(), "write the journal") {
+				t.Fatalf("the interrupted pass: %v", err)
+			}
+			r.wire.use(nil)
+			r.add(1)
+			r.passed()
+			keys := r.objects("journal")
+			o, err := r.store().Head(t.Context(), keys[0], "")
+			if err != nil || len(keys) != 2 || o.Retention.Mode != "GOVERNANCE" || time.Until(o.Retention.Until.AddDate(-c.years, 0, 0)).Abs() > time.Hour {
+				t.Errorf("of %q the first is locked %+v, %v", keys, o.Retention, err)
+			}
+			if objects := r.wantJournal("rec-01 listed→archived"); storage.Retention(objects[1].Previous.Retention) != o.Retention {
+				t.Errorf("the next object tells of the lock %+v", objects[1].Previous.Retention)
 			}
 		})
 	}

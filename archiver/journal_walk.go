@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,39 +33,34 @@ const (
 	JournalAltered JournalFaultKind = "altered" // it has not the SHA-256 by which it is named
 	JournalForked  JournalFaultKind = "forked"  // it follows an object that another one follows already
 	JournalForeign JournalFaultKind = "foreign" // it is no journal object of this inbox, or a torn one
+	JournalLock    JournalFaultKind = "lock"    // its retention is shorter or weaker than recorded
 )
 
 // WalkJournal calls f with the objects of an inbox's journal, oldest first, and gives
 // what is wrong with their chain. It goes on after a fault, and f gets every object
 // that can be read. head is the newest object that the ledger knows of: it must be
-// among them; without one, nothing tells that the newest objects were taken away.
-// The error is f's, or the store's.
+// among them; without one, nothing tells that the newest objects were taken away, and
+// nothing of the newest one's lock. The error is f's, or the store's.
 func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
-	var met *JournalFault
-	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, func(at state.JournalHead, j *Journal) error {
-		if at.Key == head.Key {
-			met = &JournalFault{}
-			if at.SHA256 != head.SHA256 {
-				met = &JournalFault{JournalAltered, at.Key, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
-			}
+	fault := &JournalFault{JournalMissing, head.Key, "the ledger names it as the newest"}
+	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, func(at state.JournalHead, j *Journal) (err error) {
+		switch {
+		case at.Key != head.Key:
+		case at.SHA256 != head.SHA256:
+			fault = &JournalFault{JournalAltered, at.Key, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
+		default:
+			fault, err = a.checkJournalLock(ctx, at, lockOf(head))
+		}
+		if err != nil {
+			return err
 		}
 		return f(at, j)
 	})
-	if err != nil || head.Key == "" {
+	said := slices.ContainsFunc(faults, func(f JournalFault) bool { return f.Key == head.Key })
+	if err != nil || head.Key == "" || fault == nil || said {
 		return faults, err
 	}
-	if met == nil {
-		met = &JournalFault{JournalMissing, head.Key, "the ledger names it as the newest"}
-	}
-	for _, f := range faults {
-		if f.Key == head.Key {
-			return faults, nil // said
-		}
-	}
-	if met.Key != "" {
-		faults = append(faults, *met)
-	}
-	return faults, nil
+	return append(faults, *fault), nil
 }
 
 // walkJournal walks what comes after one object, the zero value for all.
@@ -93,7 +89,7 @@ func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from stat
 			return faults, err
 		}
 		if fault != nil {
-			if n := len(faults); n > 0 && faults[n-1].Key == fault.Key {
+			if n := len(faults); n > 0 && faults[n-1].Kind == JournalForeign && faults[n-1].Key == fault.Key {
 				faults = faults[:n-1] // what seemed foreign is a torn object of the chain
 			}
 			faults = append(faults, *fault)
@@ -106,16 +102,16 @@ func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from stat
 	return faults, nil
 }
 
-// checkLink compares what an object says of the one before with what came before:
-// prev, or torn between the two.
+// checkLink compares what an object says of the one before, and of its lock, with what
+// came before: prev, or torn between the two.
 func (a *Archiver) checkLink(ctx context.Context, prev, torn state.JournalHead, key string, says *JournalLink) (*JournalFault, error) {
 	switch {
 	case says == nil && prev.Key == "":
 		return nil, nil
 	case says == nil:
 		return &JournalFault{JournalForked, key, "begins a journal, but does not come first"}, nil
-	case *says == JournalLink{prev.Key, prev.SHA256}:
-		return nil, nil
+	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
+		return a.checkJournalLock(ctx, prev, storage.Retention(says.Retention))
 	case says.Key == prev.Key, says.Key == torn.Key:
 		return &JournalFault{JournalAltered, says.Key, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, key)}, nil
 	}
@@ -126,13 +122,33 @@ func (a *Archiver) checkLink(ctx context.Context, prev, torn state.JournalHead, 
 	return &JournalFault{JournalForked, key, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
 }
 
+// checkJournalLock compares the lock that a GET showed of an object with the recorded
+// one. Where that falls short HEAD decides: versitygw shows no lock to a GET.
+func (a *Archiver) checkJournalLock(ctx context.Context, at state.JournalHead, recorded storage.Retention) (*JournalFault, error) {
+	if shortLock(lockOf(at), recorded) == "" {
+		return nil, nil
+	}
+	obj, err := a.Bucket.Head(ctx, at.Key, at.VersionID)
+	if err != nil {
+		return nil, err
+	}
+	if short := shortLock(obj.Retention, recorded); short != "" {
+		return &JournalFault{JournalLock, at.Key, short}, nil
+	}
+	return nil, nil
+}
+
+func lockOf(at state.JournalHead) storage.Retention {
+	return storage.Retention{Mode: at.RetentionMode, Until: at.RetainUntil}
+}
+
 func (a *Archiver) readJournal(ctx context.Context, key string) (state.JournalHead, []byte, error) {
 	text, obj, err := readSmall(ctx, a.Bucket, key, maxJournal)
 	if err != nil {
 		return state.JournalHead{}, nil, err
 	}
 	sum := sha256.Sum256(text)
-	return state.JournalHead{Key: key, SHA256: hex.EncodeToString(sum[:]), VersionID: obj.VersionID}, text, nil
+	return journalHead(obj, hex.EncodeToString(sum[:])), text, nil
 }
 
 // DecodeJournal reads a stored journal object, strictly: what it has beside the form

@@ -160,6 +160,9 @@ func (r *rebuild) journals(ctx context.Context) error {
 			head = at
 			return err
 		})
+		if err == nil {
+			err = r.noteLock(ctx, id, head)
+		}
 		if err != nil {
 			return err
 		}
@@ -168,6 +171,21 @@ func (r *rebuild) journals(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// noteLock enters the lock of the newest journal object, which a GET need not have shown.
+func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.JournalHead) error {
+	if head.Key == "" {
+		return nil
+	}
+	obj, err := r.Bucket.Head(ctx, head.Key, head.VersionID)
+	if err != nil {
+		return err
+	}
+	if err := r.Ledger.MoveJournal(r.org.Name, inbox, head, journalHead(obj, head.SHA256), nil); err != nil {
+		return &ledgerError{err}
 	}
 	return nil
 }

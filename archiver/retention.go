@@ -55,6 +55,19 @@ func holds(have, want storage.Retention) bool {
 	return (have.Mode == want.Mode || have.Mode == "COMPLIANCE") && !have.Until.Before(want.Until.Truncate(time.Second))
 }
 
+// shortLock says how a lock falls short of the one recorded of the object; "" where it
+// does not, or where that has ended or is none.
+func shortLock(have, recorded storage.Retention) string {
+	if !recorded.Until.After(time.Now()) || holds(have, recorded) {
+		return ""
+	}
+	shown := "no lock (s3:GetObjectRetention is needed to see it)"
+	if have.Mode != "" {
+		shown = have.Mode + " until " + have.Until.UTC().Format(time.RFC3339)
+	}
+	return fmt.Sprintf("the store shows %s, recorded is %s until %s", shown, recorded.Mode, recorded.Until.UTC().Format(time.RFC3339))
+}
+
 // lock gives an object that was found the retention that it lacks: the bucket, or the
 // configuration, had none when it was written. It never shortens one.
 func (p *pass) lock(ctx context.Context, obj storage.Object, want storage.Retention) (storage.Object, error) {

@@ -180,13 +180,9 @@ func (o recorded) compareHead(obj storage.Object) (flaws []flaw, compared bool) 
 
 // compareTerms compares how long the object will be kept.
 func (v *verifier) compareTerms(o recorded, obj storage.Object) (flaws []flaw) {
-	lock := storage.Retention{Mode: o.version.RetentionMode, Until: o.version.RetainUntil}
-	if lock.Until.After(time.Now()) && !holds(obj.Retention, lock) {
-		have := "no lock (s3:GetObjectRetention is needed to see it)"
-		if obj.Retention.Mode != "" {
-			have = obj.Retention.Mode + " until " + obj.Retention.Until.UTC().Format(time.RFC3339)
-		}
-		flaws = append(flaws, flawf(FaultLock, "the store shows %s, the ledger has %s until %s", have, lock.Mode, lock.Until.Format(time.RFC3339)))
+	recorded := storage.Retention{Mode: o.version.RetentionMode, Until: o.version.RetainUntil}
+	if short := shortLock(obj.Retention, recorded); short != "" {
+		flaws = append(flaws, flaw{FaultLock, short})
 	}
 	if until := v.keepUntil(o.entry.DateCreated, o.version.ArchivedAt); !obj.Expires.IsZero() && obj.Expires.Before(until) {
 		flaws = append(flaws, flawf(FaultExpires, "a lifecycle rule will remove it on %s, its retention ends on %s: exclude the prefix from the rule",

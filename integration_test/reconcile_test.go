@@ -247,17 +247,18 @@ func TestReconcileStrangers(t *testing.T) {
 	}
 }
 
-// TestReconcileJournal takes objects out of the journal.
+// TestReconcileJournal shortens a lock of the journal, and takes objects out of it. The
+// first object was written before a lock was configured.
 func TestReconcileJournal(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorldOn(t, store(t), genesyssim.Options{})
-			w.locking()
 			inbox := w.cloud.ClientInbox()
 			for i := range 3 {
 				inbox.Add(genesyssim.Recording{ID: recordingID(i)})
 				w.once(0)
+				w.locking()
 			}
 			if got := w.reconciled(0).inboxes["client"].Journal; got.Objects != 3 || len(got.Faults) != 0 {
 				t.Fatalf("a whole journal: %+v", got)
@@ -268,21 +269,24 @@ func TestReconcileJournal(t *testing.T) {
 					chain = append(chain, o)
 				}
 			}
+			w.shortenLock(chain[1].Key, chain[1].VersionID)
+			w.wantBroken("lock", chain[1].Key)
 			w.removeVersion(chain[1].Key, chain[1].VersionID)
-			w.wantBroken(1, chain[1].Key)
+			w.wantBroken("missing", chain[1].Key)
 			w.removeVersion(chain[2].Key, chain[2].VersionID) // only the ledger knows of it
-			w.wantBroken(1, chain[2].Key)
+			w.wantBroken("missing", chain[2].Key)
 		})
 	}
 }
 
-func (w *world) wantBroken(faults int, key string) {
+// wantBroken wants the journal to have one fault.
+func (w *world) wantBroken(fault, key string) {
 	w.Helper()
 	got := w.reconciled(6).inboxes["client"].Journal.Faults
-	if len(got) != faults || got[0].Fault != "missing" || got[0].Key != key {
-		w.Errorf("got %+v, want %s missing", got, key)
+	if len(got) != 1 || got[0].Fault != fault || got[0].Key != key {
+		w.Errorf("got %+v, want %s: %s", got, fault, key)
 	}
-	if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "missing: "+key) {
+	if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, fault+": "+key) {
 		w.Errorf("the text does not tell: %s", r)
 	}
 }

@@ -31,6 +31,9 @@ type JournalHead struct {
 	Key       string `json:"key"`
 	SHA256    string `json:"sha256"`
 	VersionID string `json:"version,omitempty"`
+	// The lock that the store showed when the head moved here.
+	RetentionMode string    `json:"retention_mode,omitempty"`
+	RetainUntil   time.Time `json:"retain_until,omitzero"`
 }
 
 // ErrJournalMoved says that the journal's head is not the one that its caller
@@ -113,7 +116,7 @@ func (l *Ledger) Events(org, inbox string, limit int) ([]Event, error) {
 // not from.
 func (l *Ledger) MoveJournal(org, inbox string, from, to JournalHead, has []Event) error {
 	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
-		if p.inbox.Journal != from {
+		if p.inbox.Journal.Key != from.Key || p.inbox.Journal.SHA256 != from.SHA256 {
 			return fmt.Errorf("%w: it is %q, expected %q", ErrJournalMoved, p.inbox.Journal.Key, from.Key)
 		}
 		p.inbox.Journal = to

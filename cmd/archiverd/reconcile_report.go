@@ -144,10 +144,14 @@ func genesysText(g archiver.GenesysSide) string {
 }
 
 func journalText(j archiver.JournalSide) string {
+	text := "an unbroken chain"
 	if len(j.Faults) > 0 {
-		return fmt.Sprintf("not an unbroken chain; objects: %d", j.Objects)
+		text = "an unbroken chain, but not locked as recorded"
 	}
-	return fmt.Sprintf("an unbroken chain; objects: %d", j.Objects)
+	if slices.ContainsFunc(j.Faults, func(f archiver.JournalFault) bool { return f.Kind != archiver.JournalLock }) {
+		text = "not an unbroken chain"
+	}
+	return fmt.Sprintf("%s; objects: %d", text, j.Objects)
 }
 
 // typed is a line of JSON that says what it is about.
