@@ -193,6 +193,9 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 // replay makes of an entry what a journal's event made of the lost one. What contradicts
 // itself, because an object of the journal is missing, leaves an entry that waits.
 func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
+	if e.State == state.StateDeleted && ev.To == state.StateGone {
+		return // told by a ledger restored from before the deletion
+	}
 	if ev.Stored != nil {
 		i := slices.IndexFunc(e.Versions, func(v state.Version) bool { return v.ManifestKey == ev.Stored.ManifestKey })
 		if i < 0 { // entries finds that the manifest is missing

@@ -73,6 +73,53 @@ func TestLostLedger(t *testing.T) {
 	}
 }
 
+// TestOldBackup restores a ledger from before the originals were deleted, as
+// docs/operate.md says. It does not know what came since, calls gone what archiverd
+// deleted, and downloads nothing again; a rebuilt one knows it all.
+func TestOldBackup(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 2)
+	w.once(0)
+	copied := filepath.Join(w.dir, "backup.db")
+	w.expect(0, "backup", copied)
+	inbox.Add(genesyssim.Recording{ID: "deleted"})
+	w.once(0)
+	w.deleting()
+	w.once(0)
+	w.once(0)
+	w.wantState(state.StateDeleted, inbox, "r000", "r001", "deleted")
+	delete(w.config, "delete_originals")
+	inbox.Add(genesyssim.Recording{ID: "kept"})
+	w.once(0)
+	asked := w.transfers()
+
+	if err := os.Rename(copied, w.ledgerPath()); err != nil {
+		t.Fatal(err)
+	}
+	w.once(0)
+	want := map[string]string{"r000": "archived", "r001": "archived", "kept": "archived", "deleted": "unknown"}
+	if d := cmp.Diff(want, w.reconciled(6).recordings); d != "" {
+		t.Errorf("the restored ledger: -want +got\n%s", d)
+	}
+	w.once(0)
+	w.wantState(state.StateGone, inbox, "r000", "r001")
+
+	if err := os.Rename(w.ledgerPath(), w.ledgerPath()+".old"); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(0, "rebuild")
+	want = map[string]string{"r000": "deleted", "r001": "deleted", "kept": "archived", "deleted": "deleted"}
+	if d := cmp.Diff(want, w.reconciled(0).recordings); d != "" {
+		t.Errorf("the rebuilt ledger: -want +got\n%s", d)
+	}
+	w.once(0)
+	if n := w.transfers() - asked; n != 0 {
+		t.Errorf("Genesys was asked %d times for media", n)
+	}
+}
+
 // TestStrangeLedger wants a run to refuse an archive that its ledger knows nothing of,
 // and only that.
 func TestStrangeLedger(t *testing.T) {

@@ -19,8 +19,12 @@ func newBackup(a *app) *cobra.Command {
 		Long: `Writes a copy of the ledger as it is now, also while a run or the service is at work.
 FILE is there once it is whole and durable, with mode 0600, and must not be there
 before. It holds the inboxes' tokens, sealed if state.key_file is set: keep it as safe
-as the ledger. To restore it, stop archiverd and put it in state.path: what was
-archived since is found in the archive and not downloaded again.`,
+as the ledger. To restore it, stop archiverd and put it in state.path.
+
+A copy knows nothing of what came after it. What was archived since and is still in
+Genesys is found in the archive by the next run and not downloaded again. What was
+deleted in Genesys since stays unknown: archiverd reconcile says so, with exit code 6.
+Then archiverd rebuild makes a ledger that knows it, from the archive.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.daemon == nil { // else FILE is at the caller's, who has looked

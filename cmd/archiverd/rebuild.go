@@ -30,9 +30,9 @@ until archiverd reconcile has found it right.
 
 Where all owner objects of the archive name one ledger, the new one takes its id and
 so its right to delete. If that old ledger turns up again, never run archiverd on it:
-destroy it, or use it in place of this one. Restore a backup rather than rebuild, if
-you have one. Exit code 6: something in the archive is missing, torn or foreign; the
-ledger was made without it.`,
+destroy it, or use it in place of this one. A backup may spare the users the logins,
+but knows nothing of what came after it: see archiverd backup. Exit code 6: something
+in the archive is missing, torn or foreign; the ledger was made without it.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.rebuild() },
 	}
