@@ -27,8 +27,9 @@ const (
 	extra // the bucket has an object of it that the ledger should name and does not
 )
 
-// reconciler looks at one inbox. It remembers a hash of each recording with its
-// sides, and one of each key that the ledger names.
+// reconciler looks at one inbox. Of each recording it remembers a hash with its sides,
+// one of each key that the ledger names and, for the walk, another one: up to 100
+// bytes in all.
 type reconciler struct {
 	*verifier
 	pass *pass
@@ -38,7 +39,7 @@ type reconciler struct {
 
 	// Guarded by the verifier's mutex.
 	sides   map[uint64]side
-	named   map[uint64]struct{} // keys
+	named   []uint64 // keys, in order
 	bad     map[string]bool
 	classes map[Class]*ClassTotal
 	kinds   map[ObjectKind]int64
@@ -54,7 +55,7 @@ type reconciler struct {
 func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
 	r := &reconciler{
 		verifier: a.newVerifier(Depth{}), pass: a.newPass(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
-		sides: map[uint64]side{}, named: map[uint64]struct{}{}, bad: map[string]bool{},
+		sides: map[uint64]side{}, bad: map[string]bool{},
 		classes: map[Class]*ClassTotal{}, kinds: map[ObjectKind]int64{}, out: Reconciliation{Org: in.Org, Inbox: in.ID},
 	}
 	defer r.pass.halt(nil)
@@ -105,7 +106,7 @@ func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) 
 }
 
 func (r *reconciler) readLedger(ctx context.Context) error {
-	return r.scan(ctx, func(k state.Key, e *state.Entry) {
+	err := r.scan(ctx, func(k state.Key, e *state.Entry) {
 		s := inLedger
 		if e.State == state.StateListed || e.State == state.StateFailed {
 			s |= waits
@@ -113,12 +114,14 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 		r.sides[r.hash(escapeID(k.Recording))] |= s
 		r.entries++
 		for _, v := range e.Versions {
-			r.named[r.hash(v.MediaKey)], r.named[r.hash(v.ManifestKey)] = struct{}{}, struct{}{}
+			r.named = append(r.named, r.hash(v.MediaKey), r.hash(v.ManifestKey))
 		}
 		for _, key := range e.BadKeys {
 			r.bad[key] = true
 		}
 	})
+	slices.Sort(r.named)
+	return err
 }
 
 // readGenesys walks the inbox. Its failure is a part of the result.

@@ -125,7 +125,7 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 func (r *reconciler) expected(key string, k objectKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	switch _, named := r.named[r.hash(key)]; {
+	switch _, named := slices.BinarySearch(r.named, r.hash(key)); {
 	case named:
 		r.kinds[ObjectNamed]++
 		r.sides[r.hash(k.recording)] |= inBucket
