@@ -11,18 +11,19 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Event is one change of an entry's state. It is recorded by the transaction
-// that makes the change, so that no crash comes between, and kept until the
-// journal in the archive has it. That a recording was listed for the first time
-// is none: its archiving, failing or vanishing will be.
+// Event is one change of an entry's state, or of its bad keys. It is recorded by
+// the transaction that makes the change, so that no crash comes between, and kept
+// until the journal in the archive has it. That a recording was listed for the
+// first time is none: its archiving, failing or vanishing will be.
 type Event struct {
 	Number    uint64    `json:"-"` // events of one inbox count up
 	Recording string    `json:"-"`
 	At        time.Time `json:"at"`
 	From      State     `json:"from"`
 	To        State     `json:"to"`
-	Version   int       `json:"version,omitempty"` // which of the entry's versions, from 1, the change added; 0: none
-	Why       string    `json:"why,omitempty"`     // the edit's Entry.Why, or the entry's error
+	Version   int       `json:"version,omitempty"`  // which of the entry's versions, from 1, the change added; 0: none
+	BadKeys   []string  `json:"bad_keys,omitempty"` // that the change added; it may have been all
+	Why       string    `json:"why,omitempty"`      // the edit's Entry.Why, or the entry's error
 }
 
 // JournalHead names the newest object of an inbox's journal. The zero value
@@ -42,14 +43,17 @@ var ErrJournalMoved = errors.New("the journal's head has moved")
 
 // record keeps the change from old to e as an event.
 func (p *page) record(recording string, old, e *Entry, why string) error {
-	if old == nil || old.State == e.State {
+	if old == nil || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
 		return nil
 	}
-	ev := Event{Recording: recording, At: p.l.now().UTC(), From: old.State, To: e.State, Why: why}
+	ev := Event{
+		Recording: recording, At: p.l.now().UTC(), From: old.State, To: e.State,
+		BadKeys: e.BadKeys[len(old.BadKeys):], Why: why,
+	}
 	if len(e.Versions) > len(old.Versions) {
 		ev.Version = len(e.Versions)
 	}
-	if why == "" && (e.State == StateFailed || e.State == StateVanished || e.State == StateArchived) {
+	if why == "" && ev.From != ev.To && (e.State == StateFailed || e.State == StateVanished || e.State == StateArchived) {
 		ev.Why = e.LastError
 	}
 	b, err := nested(p.tx, "events", p.key)

@@ -31,6 +31,34 @@ func TestEventTellsWhy(t *testing.T) {
 	}
 }
 
+// A bad key is an event even where the state stays, and each is told once.
+func TestEventTellsBadKeys(t *testing.T) {
+	l := fresh(t)
+	k := Key{"acme", "u1", "r1"}
+	bring(t, l, k, StateListed)
+	for _, c := range []struct {
+		to  State
+		key string
+	}{{StateListed, "b1"}, {StateFailed, "b2"}, {StateFailed, ""}, {StateFailed, "b3"}} {
+		e, err := l.Entry(k)
+		must(t, err)
+		_, err = l.Move(k, e.State, c.to, func(e *Entry) {
+			e.LastError = "oops"
+			if c.key != "" {
+				e.BadKeys, e.Why = append(e.BadKeys, c.key), "other bytes at "+c.key
+			}
+		})
+		must(t, err)
+	}
+	events, err := l.Events("acme", "u1", 10)
+	must(t, err)
+	same(t, events, []Event{
+		{Number: 1, Recording: "r1", At: testTime, From: StateListed, To: StateListed, BadKeys: []string{"b1"}, Why: "other bytes at b1"},
+		{Number: 2, Recording: "r1", At: testTime, From: StateListed, To: StateFailed, BadKeys: []string{"b2"}, Why: "other bytes at b2"},
+		{Number: 3, Recording: "r1", At: testTime, From: StateFailed, To: StateFailed, BadKeys: []string{"b3"}, Why: "other bytes at b3"},
+	})
+}
+
 // The numbers go on after the events were dropped and the file was opened again.
 func TestEventNumbersGoOn(t *testing.T) {
 	path := newPath(t)

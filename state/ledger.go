@@ -45,7 +45,7 @@
 //	raw                 of entries that have it: until they are archived
 //	    {org/inbox}
 //	        {recording} the recording as listed, byte for byte
-//	events              changes of state that the archive's journal does not have yet
+//	events              changes of state and bad keys that the archive's journal does not have yet
 //	    {org/inbox}     its sequence is the number of the last event
 //	        {number}    eight bytes, big endian: JSON Event, a line end, the recording
 //	passes

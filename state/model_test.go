@@ -59,7 +59,7 @@ var (
 	genID    = rapid.SampledFrom([]string{"r", "\x00\xff", strings.Repeat("l", 3000)})
 	genState = rapid.SampledFrom([]State{StateListed, StateListed, StateFailed, StateArchived, StateArchived,
 		StateDeleteRequested, StateDeleted, StateVanished, StateGone})
-	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "missing", "forget", "rewrite", "other key"})
+	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "bad key", "missing", "forget", "rewrite", "other key"})
 )
 
 // edit is one of the things an archiver does to an entry, or must not.
@@ -78,6 +78,8 @@ func edit(what string, n int) func(*Entry) {
 			if e.MediaKey == "" {
 				e.MediaKey = "first"
 			}
+		case "bad key":
+			e.BadKeys = append(e.BadKeys, strings.Repeat("b", n))
 		case "missing":
 			e.MissingSince = testTime
 		case "forget":
@@ -159,15 +161,15 @@ func (m *model) move(rt *rapid.T) {
 
 // record is what the ledger makes of a change: the event that the journal gets.
 func (m *model) record(k Key, old, e Entry) {
-	if old.State == "" || old.State == e.State {
+	if old.State == "" || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
 		return
 	}
 	box := Key{Org: k.Org, Inbox: k.Inbox}
-	ev := Event{Recording: k.Recording, At: testTime, From: old.State, To: e.State}
+	ev := Event{Recording: k.Recording, At: testTime, From: old.State, To: e.State, BadKeys: e.BadKeys[len(old.BadKeys):]}
 	if len(e.Versions) > len(old.Versions) {
 		ev.Version = len(e.Versions)
 	}
-	if e.State == StateFailed || e.State == StateVanished || e.State == StateArchived {
+	if e.State != old.State && (e.State == StateFailed || e.State == StateVanished || e.State == StateArchived) {
 		ev.Why = e.LastError
 	}
 	m.events[box] = append(m.events[box], ev)
