@@ -167,7 +167,7 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	}
 	if m.Media.SHA256 != found.sha256 {
 		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, errCorrupt)
-		return errors.Join(err, p.reportCorrupt(k, e.State, media.Key))
+		return p.reportCorrupt(k, e.State, media.Key, err)
 	}
 	return p.enter(k, e, m, media, obj, sum, true)
 }
@@ -180,7 +180,7 @@ func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec ge
 	}
 	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[metaSHA256] != "" && media.Metadata[metaSHA256] != fmt.Sprintf("%x", d.sum()) {
 		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, errCorrupt)
-		return nil, errors.Join(err, p.reportCorrupt(k, e.State, media.Key))
+		return nil, p.reportCorrupt(k, e.State, media.Key, err)
 	}
 	suspect := ""
 	err := d.finish(rec)
@@ -189,7 +189,7 @@ func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec ge
 		suspect, err = mismatch.reason, nil // it was stored as suspect
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", media.Key, err), p.reportCorrupt(k, e.State, media.Key))
+		return nil, p.reportCorrupt(k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
 	}
 	return p.storedMedia(media, d, suspect, true), nil
 }

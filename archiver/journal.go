@@ -17,7 +17,7 @@ import (
 // before with its SHA-256. A pass that changed anything adds to it, and the first
 // pass of a day does so even if it changed nothing. It has one order:
 //
-//	ledger   a change of state and its event are one transaction
+//	ledger   a change of state or of bad keys and its event are one transaction
 //	1 list   what stands after the head: not ours, or ours from a pass that ended
 //	         between 2 and 3. Each gets the lock it may lack, and becomes the head; the
 //	         events that it has are dropped
@@ -82,15 +82,16 @@ type JournalPass struct {
 	Total   *int64 `json:"total,omitempty"`   // recordings by the listing's last page, if it said
 }
 
-// JournalEvent is one change of a recording's state.
+// JournalEvent is one change of a recording's state, or of its bad keys.
 type JournalEvent struct {
 	At        time.Time         `json:"at"`
 	Recording string            `json:"recording"`
 	From      state.State       `json:"from"`
 	To        state.State       `json:"to"`
-	Why       string            `json:"why,omitempty"`    // the failure, or what was checked
-	Stored    *JournalStored    `json:"stored,omitempty"` // where the change added a version
-	Listed    *JournalRecording `json:"listed,omitempty"` // of a recording that failed or vanished, which no manifest describes
+	Why       string            `json:"why,omitempty"`      // the failure, or what was checked
+	Stored    *JournalStored    `json:"stored,omitempty"`   // where the change added a version
+	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
+	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished or got a bad key, which no manifest describes
 }
 
 // JournalStored is what was archived.
@@ -306,7 +307,7 @@ func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]by
 
 // tell makes of the ledger's event one that can be read without the ledger.
 func (p *pass) tell(ev state.Event) (JournalEvent, error) {
-	out := JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: clip(ev.Why)}
+	out := JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: clip(ev.Why), BadKeys: ev.BadKeys}
 	e, err := p.Ledger.Entry(p.key(ev.Recording))
 	if err != nil {
 		return out, &ledgerError{err}
@@ -315,7 +316,7 @@ func (p *pass) tell(ev state.Event) (JournalEvent, error) {
 		v := e.Versions[ev.Version-1]
 		out.Stored = &JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256}
 	}
-	if ev.To == state.StateFailed || ev.To == state.StateVanished {
+	if ev.To == state.StateFailed || ev.To == state.StateVanished || len(ev.BadKeys) > 0 {
 		out.Listed = &JournalRecording{clip(e.Name), clip(e.ConversationID), clip(e.DateCreated), clip(e.DateModified), e.ListedAt}
 	}
 	return out, nil

@@ -65,12 +65,13 @@ func (p *pass) reportForeign(key string) {
 	}
 }
 
-// reportCorrupt notes an object whose bytes are not the ones downloaded, and never
-// lets it be taken for the recording again.
-func (p *pass) reportCorrupt(k state.Key, from state.State, key string) error {
+// reportCorrupt notes an object whose bytes are not the ones downloaded, as why tells,
+// and never lets it be taken for the recording again. It returns why, joined with what
+// kept it from noting that.
+func (p *pass) reportCorrupt(k state.Key, from state.State, key string, why error) error {
 	p.mu.Lock()
 	p.corrupt = append(p.corrupt, key)
 	p.mu.Unlock()
-	_, err := p.move(k, from, from, func(e *state.Entry) { e.BadKeys = append(e.BadKeys, key) })
-	return err
+	_, err := p.move(k, from, from, func(e *state.Entry) { e.BadKeys, e.Why = append(e.BadKeys, key), why.Error() })
+	return errors.Join(why, err)
 }

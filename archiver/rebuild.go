@@ -17,7 +17,7 @@ import (
 //
 //	manifests  what is archived: versions, keys, sizes, hashes
 //	journal    what became of it since: deleted, gone; and of what has no manifest:
-//	           failed, vanished. Later events win.
+//	           failed, vanished, found corrupt. Later events win.
 //	entries    versions that no journal tells of come after what it tells; manifests
 //	           that the journal tells of and that are not there are written again
 //	           where nothing else can: their originals are gone
@@ -91,6 +91,7 @@ type rebuild struct {
 	ids    map[string]string       // the inboxes, by their escaped ids
 	users  map[string]ManifestUser // by inbox: the last manifest's
 	long   map[string]bool         // media keys that manifests name and that hold a hashed id
+	bad    map[string]bool         // media keys that the journal tells to be bad
 	emit   func(Finding) error
 	totals *Rebuilt
 
@@ -108,7 +109,7 @@ func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg
 		}
 		r := &rebuild{
 			Archiver: a, into: into, org: org, owners: owners, emit: emit, totals: totals,
-			ids: map[string]string{}, users: map[string]ManifestUser{}, long: map[string]bool{},
+			ids: map[string]string{}, users: map[string]ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{},
 		}
 		for _, step := range []func(context.Context) error{r.manifests, r.journals, r.entries, r.media, r.inboxes} {
 			if err := step(ctx); err != nil {
@@ -146,6 +147,9 @@ func (r *rebuild) journals(ctx context.Context) error {
 			r.totals.Journal++
 			var all []state.Restored
 			for _, ev := range j.Events {
+				for _, key := range ev.BadKeys {
+					r.bad[key] = true
+				}
 				all = append(all, state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(id, ev, e) }})
 			}
 			if err := r.into.Restore(r.org.Name, id, all); err != nil {
@@ -208,17 +212,30 @@ func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
 			e.Versions[i].ManifestSHA256, e.Versions[i].ManifestSize = ev.Stored.ManifestSHA256, 0
 		}
 	}
+	for _, key := range ev.BadKeys {
+		if !slices.Contains(e.BadKeys, key) {
+			e.BadKeys = append(e.BadKeys, key)
+		}
+		// A manifest that describes them is what a crash left: the ledger never took it.
+		e.Versions = slices.DeleteFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key && v.ArchivedAt.IsZero() })
+	}
 	if l := ev.Listed; l != nil && len(e.Versions) == 0 {
 		e.Name, e.ConversationID, e.DateCreated, e.DateModified, e.ListedAt = l.Name, l.Conversation, l.Created, l.Modified, l.First
 	}
-	if e.MediaKey == "" && len(e.Versions) > 0 {
+	switch {
+	case e.MediaKey != "":
+	case len(e.Versions) > 0:
 		e.MediaKey = r.firstKey(e.Versions[0].MediaKey)
-	} else if e.MediaKey == "" {
+	case len(e.BadKeys) > 0:
+		e.MediaKey = r.firstKey(e.BadKeys[0])
+	default:
 		e.MediaKey = keyspace{r.Prefix, r.org.Name, inbox}.media(ev.Recording, e.DateCreated, r.org.Format)
 	}
 	switch e.State = ev.To; ev.To {
 	case state.StateFailed:
-		e.LastError, e.FailedSince = ev.Why, ev.At
+		if e.LastError = ev.Why; e.FailedSince.IsZero() {
+			e.FailedSince = ev.At
+		}
 		e.Attempts++
 	case state.StateVanished:
 		e.LastError = ev.Why

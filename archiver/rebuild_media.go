@@ -49,8 +49,11 @@ func (r *rebuild) media(ctx context.Context) error {
 }
 
 // takeMedia tells whether a version names the media. If none does, it makes the most of
-// them.
+// them, unless they were found corrupt.
 func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err error) {
+	if r.bad[key] {
+		return false, nil
+	}
 	k, ok := parseKey(r.Prefix, key)
 	if !ok {
 		return false, r.find(FaultForeign, "", "", key, "not the key of media")

@@ -3,12 +3,15 @@ package archiver
 import (
 	"bytes"
 	"context"
+	"io"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -65,8 +68,11 @@ func (r *rig) history() {
 	r.user.Add(genesyssim.Recording{ID: "suspect", Duration: 10 * time.Second, MediaDuration: short})
 	r.user.Add(genesyssim.Recording{ID: "lost", Name: "lost", Duration: 10 * time.Second, MediaDuration: short})
 	r.user.Add(genesyssim.Recording{ID: "empty", Empty: true})
+	r.user.Add(genesyssim.Recording{ID: "corrupt", Duration: short})
 	r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: short})
+	r.wire.use(showingOther("corrupt"))
 	r.passed()
+	r.wire.use(nil)
 	r.user.Remove("lost")
 	r.user.Remove("away")
 	r.user.Change("changed")
@@ -76,9 +82,23 @@ func (r *rig) history() {
 	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 2} }) // asked for
 	r.passed()                                                                       // deleted
 	r.user.Add(genesyssim.Recording{ID: "failing", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesyssim.Recording{ID: "spoiled", Name: "spoiled", Duration: short})
+	r.wire.use(showingOther("spoiled"))
+	defer r.wire.use(nil)
 	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 1} })
 	if err := r.ledger.EditInbox(org, "nobody", func(*state.Inbox) {}); err != nil { // never listed: not in the archive
 		r.t.Fatal(err)
+	}
+}
+
+// showingOther has the store show a checksum of other bytes for a recording's media.
+func showingOther(id string) rule {
+	other := afterPut("X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")(nil)
+	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if !strings.Contains(req.URL.Path, "/"+id) {
+			return send()
+		}
+		return other(n, req, send)
 	}
 }
 
@@ -100,6 +120,11 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 					t.Errorf("the history has nothing %s: %v", s, states)
 				}
 			}
+			for _, id := range []string{"corrupt", "spoiled"} {
+				if len(want[r.key(id)].BadKeys) != 1 {
+					t.Errorf("the history has no bad key of %s: %+v", id, want[r.key(id)])
+				}
+			}
 			before, err := r.ledger.Inbox(org, r.in.ID)
 			if err != nil {
 				t.Fatal(err)
@@ -110,12 +135,7 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 			for _, f := range found {
 				t.Errorf("finding %+v", f)
 			}
-			diff := cmp.Diff(want, ledgerEntries(t, r.ledger), cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Second),
-				// Of the way to where it stands, only the archive's part is told there.
-				cmpopts.IgnoreFields(state.Entry{}, "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince", "BadKeys"))
-			if diff != "" {
-				t.Errorf("-lost +rebuilt\n%s", diff)
-			}
+			wantRestored(t, ledgerEntries(t, r.ledger), want)
 			after, err := r.ledger.Inbox(org, r.in.ID)
 			if err != nil {
 				t.Fatal(err)
@@ -124,11 +144,93 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 				after.Bytes != before.Bytes || after.Name != before.Name || after.Email != before.Email || !after.OwnerClaimed || !after.Rebuilt || after.Condition != ConditionNeedsLogin {
 				t.Errorf("the inbox was %+v, is %+v", before, after)
 			}
-			if r.ledger.ID() != id || sum.Inboxes != 1 || sum.Findings != 0 || sum.Recordings[state.StateArchived] != int64(states[state.StateArchived]) {
+			if r.ledger.ID() != id || sum.Inboxes != 1 || sum.Findings != 0 || sum.Unfinished != 0 || sum.Recordings[state.StateArchived] != int64(states[state.StateArchived]) {
 				t.Errorf("%+v", sum)
 			}
 			r.goesOn()
 		})
+	}
+}
+
+// wantRestored compares what is of the archive. Of the way to where an entry stands,
+// only that part is told there.
+func wantRestored(t *testing.T, got, want any) {
+	t.Helper()
+	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Second),
+		cmpopts.IgnoreFields(state.Entry{}, "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince"))
+	if diff != "" {
+		t.Errorf("-lost +rebuilt\n%s", diff)
+	}
+}
+
+// What a bad key of a failed recording tells is no new failure.
+func TestRebuildKnowsSinceWhenARecordingFails(t *testing.T) {
+	r, _ := rigOn(t, &checking)
+	r.wire.use(showingOther("rec-01"))
+	r.passed()
+	r.passed()
+	r.wire.use(nil)
+	objects := r.wantJournal("rec-01 listed→listed", "rec-01 listed→failed", "rec-01 failed→failed")
+	failed := objects[0].Events[1].At
+	r.rebuilt()
+	if e := r.wantState("rec-01", state.StateFailed); !e.FailedSince.Equal(failed) || len(e.BadKeys) != 2 {
+		t.Errorf("fails since %s, want %s; bad keys %q", e.FailedSince, failed, e.BadKeys)
+	}
+}
+
+// Media once found corrupt stay out of a rebuilt ledger, even with a manifest that a
+// crash left and that describes what they were.
+func TestRebuildKeepsCorruptMediaOut(t *testing.T) {
+	r, key := rigOn(t, &checking)
+	ctx, crash := context.WithCancel(context.Background())
+	defer crash()
+	r.wire.use(func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		resp, err := send()
+		if n == "PUT manifests" {
+			crash()
+		}
+		return resp, err
+	})
+	r.archiver().Run(ctx, ctx, []Inbox{r.in})
+	r.wire.use(nil)
+	r.spoil(key)
+	wantSame(t, "corrupt", r.pass().Corrupt, []string{key})
+
+	r.wire.use(showingOther("rec-01"))
+	r.passed()
+	r.wire.use(nil)
+
+	lost := r.wantState("rec-01", state.StateFailed)
+	wantSame(t, "bad keys", lost.BadKeys, []string{key, nth(key, 2, genesys.FormatWAV)})
+	for range 2 { // failed, then archived beside the corrupt media
+		sum, found := r.rebuilt()
+		if len(found) > 0 || sum.Unfinished > 0 {
+			t.Errorf("%+v, found %+v", sum, found)
+		}
+		wantRestored(t, r.entry("rec-01"), lost)
+		r.login(r.user)
+		r.passed()
+		if v := r.wantArchived("rec-01"); v.MediaKey != nth(key, 3, genesys.FormatWAV) {
+			t.Errorf("archived at %s: corrupt media were adopted", v.MediaKey)
+		}
+		lost = r.entry("rec-01")
+	}
+}
+
+// spoil puts other bytes in an object's place, with its metadata.
+func (r *rig) spoil(key string) {
+	r.t.Helper()
+	client, ctx := r.server.Client(), context.Background()
+	was, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &r.bucket, Key: &key})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	body, err := io.ReadAll(flip(io.NopCloser(bytes.NewReader(r.read(key)))))
+	if err == nil {
+		_, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: &r.bucket, Key: &key, Metadata: was.Metadata, Body: bytes.NewReader(body)})
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }
 
@@ -138,7 +240,7 @@ func (r *rig) goesOn() {
 	r.t.Helper()
 	downloads, deletions := len(r.requests(opLink)), len(r.requests(opDelete))
 	r.passed(deleting, func(o *Options) { o.MinAge = 100 * 365 * 24 * time.Hour }) // what failed waits
-	if n := len(r.requests(opLink)) - downloads; n > 1 {                           // failing
+	if n := len(r.requests(opLink)) - downloads; n > 2 {                           // failing and spoiled
 		r.t.Errorf("%d downloads more", n)
 	}
 	if n := len(r.requests(opDelete)) - deletions; n != 0 {

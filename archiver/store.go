@@ -130,7 +130,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	}
 	obj, readBack, err := p.prove(ctx, key, written.VersionID, d, n.Retention)
 	if errors.Is(err, errCorrupt) {
-		err = errors.Join(err, p.reportCorrupt(k, e.State, key))
+		err = p.reportCorrupt(k, e.State, key, err)
 	}
 	if err != nil {
 		return nil, err
