@@ -37,8 +37,8 @@ func (c *codec) encode(e *Entry) ([]byte, error) {
 	line := *e
 	line.Raw = nil
 	data, err := marshal(line)
-	if err != nil {
-		return nil, err
+	if err != nil { // a year that JSON can't tell
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	var out bytes.Buffer
 	date := e.settled()

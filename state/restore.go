@@ -10,7 +10,7 @@ type Restored struct {
 
 // Restore puts back what is known of an inbox's recordings from elsewhere, all of it
 // or nothing. It asks no edge and records no event, since it tells what was, not what
-// happens; but no entry gets in that Move would refuse.
+// happens; but no entry gets in that Move would refuse: ErrInvalid.
 func (l *Ledger) Restore(org, inbox string, all []Restored) error {
 	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
 		for _, r := range all {
@@ -28,7 +28,7 @@ func (l *Ledger) Restore(org, inbox string, all []Restored) error {
 
 func (p *page) restore(k Key, edit func(*Entry)) error {
 	if err := checkLen("recording", k.Recording, maxKey); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	old, err := p.l.getEntry(p.tx, p.key, k)
 	if err != nil {

@@ -2,7 +2,9 @@ package state
 
 import (
 	"errors"
+	"strings"
 	"testing"
+	"time"
 )
 
 // Restore enters what was, in any order and in any state, and counts it; it records
@@ -26,9 +28,12 @@ func TestRestore(t *testing.T) {
 		t.Errorf("events %v, %v", events, err)
 	}
 	for name, edit := range map[string]func(*Entry){
-		"no state":              func(*Entry) {},
-		"gone without version":  func(e *Entry) { e.State = StateGone },
-		"a version without key": func(e *Entry) { e.State, e.Versions = StateGone, []Version{{}} },
+		"no state":                    func(*Entry) {},
+		"gone without version":        func(e *Entry) { e.State = StateGone },
+		"":                            func(e *Entry) { e.State = StateListed },
+		strings.Repeat("l", maxKey+1): func(e *Entry) { e.State = StateListed },
+		"a year beyond JSON":          func(e *Entry) { e.State, e.ListedAt = StateListed, time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"a version without key":       func(e *Entry) { e.State, e.Versions = StateGone, []Version{{}} },
 	} {
 		err := l.Restore("acme", "u1", []Restored{{"good", func(e *Entry) { e.State = StateListed }}, {name, edit}})
 		if !errors.Is(err, ErrInvalid) {
