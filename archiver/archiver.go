@@ -161,7 +161,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 			return nil
 		})
 	}
-	_ = g.Wait() // a pass reports its error, it returns none
+	_ = g.Wait()     // a pass reports its error, it returns none
 	a.buffers.drop() // a service that waits for its next run needs none
 	r.End = time.Now().UTC()
 	return r

@@ -190,7 +190,7 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 			at = t.Add(time.Nanosecond)
 		}
 	}
-	faults, err := p.walkJournal(ctx, p.in.Org, p.in.ID, head, func(next state.JournalHead, j *Journal) error {
+	faults, err := p.walkJournal(ctx, p.in.Org, p.in.ID, head, p.readJournal, func(next state.JournalHead, j *Journal) error {
 		has, err := p.Ledger.Events(p.in.Org, p.in.ID, max(1, len(j.Events)))
 		if err != nil {
 			return &ledgerError{err}

@@ -43,7 +43,7 @@ const (
 // nothing of the newest one's lock. The error is f's, or the store's.
 func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
 	fault := &JournalFault{JournalMissing, head.Key, "the ledger names it as the newest"}
-	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, func(at state.JournalHead, j *Journal) (err error) {
+	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, a.readJournal, func(at state.JournalHead, j *Journal) (err error) {
 		switch {
 		case at.Key != head.Key:
 		case at.SHA256 != head.SHA256:
@@ -63,15 +63,25 @@ func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head stat
 	return append(faults, *fault), nil
 }
 
-// walkJournal walks what comes after one object, the zero value for all.
-func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
+// errUnread is of an object without which a walk is to go on.
+var errUnread = errors.New("the object can't be read")
+
+type journalReader func(ctx context.Context, key string) (state.JournalHead, []byte, error)
+
+// walkJournal walks what comes after one object, the zero value for all. Nothing is said
+// of an object that read has errUnread for.
+func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from state.JournalHead, read journalReader, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
 	var faults []JournalFault
-	prev, torn := from, state.JournalHead{}
+	prev, torn, unread := from, state.JournalHead{}, ""
 	for o, err := range a.Bucket.ListAfter(ctx, keyspace{a.Prefix, org, inbox}.journal(), from.Key) {
 		if err != nil {
 			return faults, err
 		}
-		at, text, err := a.readJournal(ctx, o.Key)
+		at, text, err := read(ctx, o.Key)
+		if errors.Is(err, errUnread) {
+			unread = o.Key
+			continue
+		}
 		if err != nil {
 			return faults, err
 		}
@@ -84,9 +94,11 @@ func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from stat
 			faults = append(faults, JournalFault{JournalForeign, o.Key, err.Error()})
 			continue
 		}
-		fault, err := a.checkLink(ctx, prev, torn, at.Key, j.Previous)
-		if err != nil {
-			return faults, err
+		var fault *JournalFault
+		if j.Previous == nil || j.Previous.Key != unread {
+			if fault, err = a.checkLink(ctx, prev, torn, at.Key, j.Previous); err != nil {
+				return faults, err
+			}
 		}
 		if fault != nil {
 			if n := len(faults); n > 0 && faults[n-1].Kind == JournalForeign && faults[n-1].Key == fault.Key {

@@ -3,9 +3,11 @@ package archiver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
@@ -92,10 +94,12 @@ type rebuild struct {
 	users  map[string]ManifestUser // by inbox: the last manifest's
 	long   map[string]bool         // media keys that manifests name and that hold a hashed id
 	bad    map[string]bool         // media keys that the journal tells to be bad
+	unread map[string]bool         // keys of objects that were found unreadable
 	emit   func(Finding) error
 	totals *Rebuilt
 
-	versions int64 // in the entries
+	versions int64        // in the entries
+	streak   atomic.Int64 // objects that can't be read, one after the other
 }
 
 // Rebuild fills the Archiver's ledger, which must be new, from the archive alone, and
@@ -109,7 +113,7 @@ func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg
 		}
 		r := &rebuild{
 			Archiver: a, into: into, org: org, owners: owners, emit: emit, totals: totals,
-			ids: map[string]string{}, users: map[string]ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{},
+			ids: map[string]string{}, users: map[string]ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
 		}
 		for _, step := range []func(context.Context) error{r.manifests, r.journals, r.entries, r.media, r.inboxes} {
 			if err := step(ctx); err != nil {
@@ -120,16 +124,47 @@ func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg
 	return totals, nil
 }
 
+// find reports what is wrong with an object; of one that can't be read, once.
 func (r *rebuild) find(f Fault, inbox, recording, key, format string, args ...any) error {
+	if f == FaultUnreadable {
+		if r.unread[key] {
+			return nil
+		}
+		r.unread[key] = true
+	}
 	r.totals.Findings++
 	return r.emit(Finding{f, r.org.Name, inbox, recording, key, "", fmt.Sprintf(format, args...)})
 }
 
-// restore writes what was gathered, inbox by inbox.
-func (r *rebuild) restore(gathered map[string][]state.Restored) error {
-	for inbox, all := range gathered {
-		if err := r.into.Restore(r.org.Name, inbox, all); err != nil {
-			return &ledgerError{err}
+// told is what one object of the archive tells of a recording.
+type told struct {
+	state.Restored
+	key string // of the object
+}
+
+// restore enters what objects tell of an inbox's recordings. What no entry can be,
+// because an object contradicts itself, is a finding, and left out.
+func (r *rebuild) restore(inbox string, f Fault, all []told) error {
+	batch := make([]state.Restored, len(all))
+	for i := range all {
+		batch[i] = all[i].Restored
+	}
+	err := r.into.Restore(r.org.Name, inbox, batch)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, state.ErrInvalid) {
+		return &ledgerError{err}
+	}
+	for i, t := range all {
+		err := r.into.Restore(r.org.Name, inbox, batch[i:i+1])
+		if errors.Is(err, state.ErrInvalid) {
+			err = r.find(f, inbox, t.Recording, t.key, "it contradicts itself: %v", err)
+		} else if err != nil {
+			err = &ledgerError{err}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -142,38 +177,44 @@ func (r *rebuild) journals(ctx context.Context) error {
 		return err
 	}
 	for _, id := range ids {
-		head := state.JournalHead{}
-		faults, err := r.WalkJournal(ctx, r.org.Name, id, head, func(at state.JournalHead, j *Journal) error {
-			r.totals.Journal++
-			var all []state.Restored
-			for _, ev := range j.Events {
-				for _, key := range ev.BadKeys {
-					r.bad[key] = true
-				}
-				all = append(all, state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(id, ev, e) }})
-			}
-			if err := r.into.Restore(r.org.Name, id, all); err != nil {
-				return &ledgerError{err}
-			}
-			if err := r.Ledger.MoveJournal(r.org.Name, id, head, at, nil); err != nil {
-				return &ledgerError{err}
-			}
-			if j.Pass.Error == "" {
-				err = r.Ledger.EditInbox(r.org.Name, id, func(i *state.Inbox) { i.LastSuccess = j.Pass.End })
-			}
-			head = at
-			return err
-		})
-		if err == nil {
-			err = r.noteLock(ctx, id, head)
-		}
-		if err != nil {
+		if err := r.journal(ctx, id); err != nil {
 			return err
 		}
-		for _, f := range faults {
-			if err := r.find(FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
-				return err
-			}
+	}
+	return nil
+}
+
+func (r *rebuild) journal(ctx context.Context, id string) error {
+	head := state.JournalHead{}
+	read := func(ctx context.Context, key string) (state.JournalHead, []byte, error) {
+		return r.tryJournal(ctx, id, key)
+	}
+	faults, err := r.walkJournal(ctx, r.org.Name, id, head, read, func(at state.JournalHead, j *Journal) error {
+		r.totals.Journal++
+		if err := r.play(id, at.Key, j.Events); err != nil {
+			return err
+		}
+		if err := r.Ledger.MoveJournal(r.org.Name, id, head, at, nil); err != nil {
+			return &ledgerError{err}
+		}
+		head = at
+		if j.Pass.Error != "" {
+			return nil
+		}
+		if err := r.Ledger.EditInbox(r.org.Name, id, func(i *state.Inbox) { i.LastSuccess = j.Pass.End }); err != nil {
+			return &ledgerError{err}
+		}
+		return nil
+	})
+	if err == nil {
+		err = r.noteLock(ctx, id, head)
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range faults {
+		if err := r.find(FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -184,14 +225,56 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	if head.Key == "" {
 		return nil
 	}
-	obj, err := r.Bucket.Head(ctx, head.Key, head.VersionID)
+	obj, why, err := r.head(ctx, head.Key, head.VersionID)
 	if err != nil {
 		return err
+	}
+	if why != nil {
+		return r.find(FaultUnreadable, inbox, "", head.Key, "%v", why)
 	}
 	if err := r.Ledger.MoveJournal(r.org.Name, inbox, head, journalHead(obj, head.SHA256), nil); err != nil {
 		return &ledgerError{err}
 	}
 	return nil
+}
+
+// play plays the events of one object of a journal.
+func (r *rebuild) play(inbox, key string, events []JournalEvent) error {
+	var all []told
+	for _, ev := range events {
+		if stray := r.strayKey(inbox, ev); stray != "" {
+			if err := r.find(FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, bad := range ev.BadKeys {
+			r.bad[bad] = true
+		}
+		all = append(all, told{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(inbox, ev, e) }}, key})
+	}
+	return r.restore(inbox, FaultJournal, all)
+}
+
+// strayKey is a key in an event that its recording can't have.
+func (r *rebuild) strayKey(inbox string, ev JournalEvent) string {
+	stray := func(kind, key string) bool {
+		k, ok := parseKey(r.Prefix, key)
+		return !ok || k.kind != kind || k.org != r.org.Name || k.inbox != escapeID(inbox) || k.recording != escapeID(ev.Recording)
+	}
+	for _, key := range ev.BadKeys {
+		if stray("media", key) {
+			return key
+		}
+	}
+	switch s := ev.Stored; {
+	case s == nil:
+	case stray("media", s.MediaKey):
+		return s.MediaKey
+	case stray("manifests", s.ManifestKey):
+		return s.ManifestKey
+	}
+	return ""
 }
 
 // replay makes of an entry what a journal's event made of the lost one. What contradicts

@@ -36,9 +36,13 @@ func (r *rebuild) media(ctx context.Context) error {
 	}
 	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
 		for _, v := range e.Versions {
-			_, err := r.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
-			if errors.Is(err, storage.ErrNotFound) {
+			_, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
+			switch {
+			case err != nil:
+			case errors.Is(why, storage.ErrNotFound):
 				err = r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s names it", v.ManifestKey)
+			case why != nil:
+				err = r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 			}
 			if err != nil {
 				return err
@@ -68,9 +72,12 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	if known, err := r.named(inbox, recording, key); known || err != nil {
 		return known, err
 	}
-	obj, err := r.Bucket.Head(ctx, key, "")
+	obj, why, err := r.head(ctx, key, "")
 	if err != nil {
 		return false, err
+	}
+	if why != nil {
+		return false, r.find(FaultUnreadable, inbox, recording, key, "%v", why)
 	}
 	switch m := obj.Metadata; {
 	case m[metaOrg] != r.org.Name || m[metaInbox] != k.inbox || m[metaRecording] != k.recording:

@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,37 @@ func readSmall(ctx context.Context, b objects, key string, most int64) ([]byte, 
 	return text, obj, nil
 }
 
+// fetch reads of one object with f, again where that may help: why is what keeps that
+// object from being read although the store works, err what keeps any.
+func (r *rebuild) fetch(ctx context.Context, f func() error) (why, err error) {
+	if why = r.retry(ctx, f); why == nil {
+		r.streak.Store(0)
+		return nil, nil
+	}
+	return why, r.down(ctx, why, &r.streak)
+}
+
+func (r *rebuild) head(ctx context.Context, key, versionID string) (obj storage.Object, why, err error) {
+	why, err = r.fetch(ctx, func() (err error) {
+		obj, err = r.Bucket.Head(ctx, key, versionID)
+		return err
+	})
+	return obj, why, err
+}
+
+// tryJournal reads an object of a journal. One that can't be read is a finding, and
+// errUnread.
+func (r *rebuild) tryJournal(ctx context.Context, inbox, key string) (at state.JournalHead, text []byte, err error) {
+	why, err := r.fetch(ctx, func() (err error) {
+		at, text, err = r.readJournal(ctx, key)
+		return err
+	})
+	if err == nil && why != nil {
+		err = cmp.Or(r.find(FaultUnreadable, inbox, "", key, "%v", why), errUnread)
+	}
+	return at, text, err
+}
+
 // inboxIDs are the inboxes that have an owner or a journal. Those that have neither
 // have manifests that name them.
 func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
@@ -58,7 +90,10 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 		}
 		id, ok := unescapeID(esc)
 		if hashedID.MatchString(esc) && journal != "" {
-			_, text, err := r.readJournal(ctx, journal)
+			_, text, err := r.tryJournal(ctx, "", journal)
+			if errors.Is(err, errUnread) {
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -111,7 +146,7 @@ func (r *rebuild) manifests(ctx context.Context) error {
 // takeManifests reads some manifests side by side, and enters them in one transaction
 // for each inbox.
 func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
-	read, flaws := make([]*readManifest, len(keys)), make([]error, len(keys))
+	read, flaws := make([]*readManifest, len(keys)), make([]flaw, len(keys))
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(rebuildReads)
 	for i, key := range keys {
@@ -123,11 +158,11 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	gathered := map[string][]state.Restored{}
+	gathered := map[string][]told{}
 	for i, m := range read {
 		r.totals.Manifests++
-		if flaws[i] != nil {
-			if err := r.find(FaultManifest, "", "", keys[i], "%v", flaws[i]); err != nil {
+		if m == nil {
+			if err := r.find(flaws[i].fault, "", "", keys[i], "%s", flaws[i].detail); err != nil {
 				return err
 			}
 			continue
@@ -136,35 +171,46 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 		if hashedID.MatchString(m.key.inbox) || hashedID.MatchString(m.key.recording) {
 			r.long[m.Media.Key] = true
 		}
-		gathered[m.User.ID] = append(gathered[m.User.ID], state.Restored{Recording: m.RecordingID, Edit: func(e *state.Entry) { r.enter(m, e) }})
+		edit := func(e *state.Entry) { r.enter(m, e) }
+		gathered[m.User.ID] = append(gathered[m.User.ID], told{state.Restored{Recording: m.RecordingID, Edit: edit}, keys[i]})
 		r.Progress.Checked.Add(1)
 	}
-	return r.restore(gathered)
+	for inbox, all := range gathered {
+		if err := r.restore(inbox, FaultManifest, all); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// readManifest reads one. flaw tells what is wrong with it, err that it can't be read now.
-func (r *rebuild) readManifest(ctx context.Context, key string) (m *readManifest, flaw, err error) {
+// readManifest reads one. Without an error, nil has a flaw that tells what is wrong.
+func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, flaw, error) {
 	k, ok := parseKey(r.Prefix, key)
 	if !ok {
-		return nil, errors.New("not the key of a manifest"), nil
+		return nil, flaw{FaultManifest, "not the key of a manifest"}, nil
 	}
-	text, obj, err := readSmall(ctx, r.Bucket, key, maxManifest)
+	var text []byte
+	var obj storage.Object
+	why, err := r.fetch(ctx, func() (err error) {
+		text, obj, err = readSmall(ctx, r.Bucket, key, maxManifest)
+		return err
+	})
+	if why != nil || err != nil {
+		return nil, flawf(FaultUnreadable, "%v", why), err
+	}
+	said, err := DecodeManifest(text)
 	if err != nil {
-		return nil, nil, err
-	}
-	said, flaw := DecodeManifest(text)
-	if flaw != nil {
-		return nil, flaw, nil
+		return nil, flaw{FaultManifest, err.Error()}, nil
 	}
 	media, ok := parseKey(r.Prefix, said.Media.Key)
 	want := k
 	want.kind, want.number, want.extension = media.kind, media.number, media.extension
 	if !ok || media.kind != "media" || media != want || said.Organization != k.org || escapeID(said.User.ID) != k.inbox || escapeID(said.RecordingID) != k.recording {
-		return nil, fmt.Errorf("it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
+		return nil, flawf(FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
 	}
 	if obj.VersionID == "" && said.Media.VersionID != "" { // the reply to a GET need not show it
-		if obj, err = r.Bucket.Head(ctx, key, ""); err != nil {
-			return nil, nil, err
+		if obj, why, err = r.head(ctx, key, ""); why != nil || err != nil {
+			return nil, flawf(FaultUnreadable, "%v", why), err
 		}
 	}
 	d := newDigest(genesys.FormatNone)
@@ -182,7 +228,7 @@ func (r *rebuild) readManifest(ctx context.Context, key string) (m *readManifest
 	if l := said.Retention; l != nil && l.Until != nil {
 		v.RetentionMode, v.RetainUntil = l.Mode, l.Until.UTC()
 	}
-	return &readManifest{said, k, v}, nil, nil
+	return &readManifest{said, k, v}, flaw{}, nil
 }
 
 // enter adds a manifest's version to an entry, whose versions stand in the order of
@@ -238,12 +284,14 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	if !v.ArchivedAt.IsZero() {
 		return nil
 	}
-	obj, err := r.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil // media finds that
-	}
-	if err != nil {
+	obj, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
+	switch {
+	case err != nil:
 		return err
+	case errors.Is(why, storage.ErrNotFound):
+		return nil // media finds that
+	case why != nil:
+		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
 	return r.edit(k, func(e *state.Entry) {
 		e.Versions[i].ArchivedAt = obj.Modified.UTC()
@@ -255,29 +303,45 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 }
 
 func (r *rebuild) edit(k state.Key, f func(*state.Entry)) error {
-	return r.restore(map[string][]state.Restored{k.Inbox: {{Recording: k.Recording, Edit: f}}})
+	if err := r.into.Restore(k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
+		return &ledgerError{err}
+	}
+	return nil
 }
 
 // replaceManifest reports a manifest that is not the one that the journal tells of. An
 // original that may be there still lets the next pass write a good one; where it is
-// gone, the media's bytes are all that there is to describe.
+// gone, the media's bytes are all that there is to describe. A manifest that only can't
+// be read may be the right one.
 func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Entry, i int, v state.Version) error {
+	if r.unread[v.ManifestKey] {
+		return nil // said
+	}
 	err := r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "missing, torn or altered: the journal tells of one with the SHA-256 %s", v.ManifestSHA256)
 	if err != nil || e.State != state.StateDeleted && e.State != state.StateGone {
 		return err
 	}
-	media, err := r.Bucket.Head(ctx, v.MediaKey, "")
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil // media finds that
-	}
-	if err != nil {
+	media, why, err := r.head(ctx, v.MediaKey, "")
+	switch {
+	case err != nil:
 		return err
+	case errors.Is(why, storage.ErrNotFound):
+		return nil // media finds that
+	case why != nil:
+		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
 	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[metaFormat])})
 	p.inbox.Name, p.inbox.Email = r.users[k.Inbox].Name, r.users[k.Inbox].Email
-	d := newDigest(genesys.FormatNone)
-	if err := p.readInto(ctx, media, d); err != nil {
+	var d *digest
+	why, err = r.fetch(ctx, func() error {
+		d = newDigest(genesys.FormatNone)
+		return p.readInto(ctx, media, d)
+	})
+	if err != nil {
 		return err
+	}
+	if why != nil {
+		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
 	found := p.storedMedia(media, d, "", true)
 	if found.sha256 != v.SHA256 {

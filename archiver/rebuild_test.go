@@ -3,11 +3,13 @@ package archiver
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +37,15 @@ func ledgerEntries(t *testing.T, l *state.Ledger) map[state.Key]state.Entry {
 // rebuilt loses the ledger and makes it again.
 func (r *rig) rebuilt() (*Rebuilt, []Finding) {
 	r.t.Helper()
+	sum, found, err := r.rebuild(context.Background())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return sum, found
+}
+
+func (r *rig) rebuild(ctx context.Context) (*Rebuilt, []Finding, error) {
+	r.t.Helper()
 	id := r.ledger.ID()
 	r.closeLedger()
 	r.path = filepath.Join(r.t.TempDir(), "rebuilt.db")
@@ -43,14 +54,11 @@ func (r *rig) rebuilt() (*Rebuilt, []Finding) {
 		r.t.Fatal(err)
 	}
 	var found []Finding
-	sum, err := r.archiver().Rebuild(context.Background(), r.ledger, []RebuildOrg{{Name: org, Format: genesys.FormatWAV, Login: true}}, func(f Finding) error {
+	sum, err := r.archiver().Rebuild(ctx, r.ledger, []RebuildOrg{{Name: org, Format: genesys.FormatWAV, Login: true}}, func(f Finding) error {
 		found = append(found, f)
 		return nil
 	})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return sum, found
+	return sum, found, err
 }
 
 // history lives through everything that can happen to recordings.
@@ -153,10 +161,10 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 }
 
 // wantRestored compares what is of the archive. Of the way to where an entry stands,
-// only that part is told there.
+// only that part is told there. Where no journal tells when, the media's own time does.
 func wantRestored(t *testing.T, got, want any) {
 	t.Helper()
-	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Second),
+	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute),
 		cmpopts.IgnoreFields(state.Entry{}, "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince"))
 	if diff != "" {
 		t.Errorf("-lost +rebuilt\n%s", diff)
@@ -258,7 +266,8 @@ func (r *rig) goesOn() {
 	}
 }
 
-// What is missing, torn or foreign in the archive is found, and all else comes back.
+// What is missing, torn, foreign or contradicts itself in the archive is found, and all
+// else comes back.
 func TestRebuildFinds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -272,6 +281,27 @@ func TestRebuildFinds(t *testing.T) {
 		"another's manifest": {func(r *rig, v state.Version) {
 			r.overwrite(v.ManifestKey, bytes.ReplaceAll(r.read(v.ManifestKey), []byte("rec-01"), []byte("rec-02")))
 		}, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
+		"manifest of no size": {func(r *rig, v state.Version) {
+			r.replace(v.ManifestKey, fmt.Sprintf(`"size":%d`, v.Size), `"size":0`)
+		}, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
+		"manifest beyond time": {func(r *rig, v state.Version) {
+			r.replace(v.ManifestKey, `"times":`, `"retention":{"until":"9999-12-31T23:59:59-01:00"},"times":`)
+		}, []Fault{FaultManifest, FaultManifest}, state.StateArchived},
+		"event of no state": {func(r *rig, _ state.Version) {
+			r.replace(r.objects("journal")[1], `"to":"archived"`, `"to":"sold"`)
+		}, []Fault{FaultJournal}, state.StateArchived},
+		"event of no recording": {func(r *rig, _ state.Version) {
+			r.replace(r.objects("journal")[1], `"events":[`, `"events":[{"at":"2026-11-23T10:00:00Z","recording":"","from":"listed","to":"failed"},`)
+		}, []Fault{FaultJournal}, state.StateArchived},
+		"event of another recording": {func(r *rig, _ state.Version) {
+			r.replace(r.objects("journal")[1], `"recording":"rec-03"`, `"recording":"rec-01"`)
+		}, []Fault{FaultJournal}, state.StateArchived},
+		"event of another manifest": {func(r *rig, _ state.Version) {
+			r.replace(r.objects("journal")[1], `rec-03.json`, `rec-01.json`)
+		}, []Fault{FaultJournal}, state.StateArchived},
+		"bad key of nobody": {func(r *rig, _ state.Version) {
+			r.replace(r.objects("journal")[1], `"stored":`, `"bad_keys":["x"],"stored":`)
+		}, []Fault{FaultJournal}, state.StateArchived},
 		"foreign media":         {func(r *rig, v state.Version) { r.overwrite(nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello")) }, []Fault{FaultForeign}, state.StateArchived},
 		"missing media":         {func(r *rig, v state.Version) { r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
 		"no media, no journal":  {func(r *rig, v state.Version) { r.removeAll("journal"); r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
@@ -298,6 +328,11 @@ func TestRebuildFinds(t *testing.T) {
 				t.Errorf("found %+v", found)
 			}
 			r.wantState("rec-01", c.state)
+			for _, id := range []string{"rec-02", "rec-03"} {
+				if e := r.entry(id); c.state == state.StateArchived && (e.State != state.StateArchived || e.Versions[0].ManifestSize == 0) {
+					t.Errorf("%s is %+v", id, e)
+				}
+			}
 			r.login(r.user)
 			downloads := len(r.requests(opLink))
 			r.pass()
@@ -308,6 +343,124 @@ func TestRebuildFinds(t *testing.T) {
 			v := e.Versions[len(e.Versions)-1]
 			if m := r.manifest(v.ManifestKey); m.Media.Key != v.MediaKey || m.RecordingID != "rec-01" {
 				t.Errorf("the manifest is %+v", m)
+			}
+		})
+	}
+}
+
+// An object that the store can't give is found, once, and all else comes back.
+func TestRebuildFindsTheUnreadable(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		prepare func(r *rig)
+		lost    func(r *rig) string
+		state   state.State // of rec-01, whose original is gone
+	}{
+		"manifest":                 {nil, func(r *rig) string { return r.entry("rec-01").Versions[0].ManifestKey }, state.StateGone},
+		"first journal object":     {nil, func(r *rig) string { return r.objects("journal")[0] }, state.StateGone},
+		"journal object between":   {nil, func(r *rig) string { return r.objects("journal")[1] }, state.StateGone},
+		"newest journal object":    {nil, func(r *rig) string { k := r.objects("journal"); return k[len(k)-1] }, state.StateArchived},
+		"media without a journal":  {func(r *rig) { r.removeAll("journal") }, func(r *rig) string { return r.objects("media")[0] }, state.StateArchived},
+		"media without a manifest": {func(r *rig) { r.removeAll("journal"); r.remove(r.objects("manifests")[0]) }, func(r *rig) string { return r.objects("media")[0] }, ""},
+		"media of a lost manifest": {func(r *rig) { r.remove(r.objects("manifests")[0]) }, func(r *rig) string { return r.objects("media")[0] }, state.StateGone},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			r.add(3)
+			r.passed()
+			r.user.Add(genesyssim.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
+			r.passed()
+			r.user.Remove("rec-01")
+			r.passed()
+			r.passed()
+			r.wantState("rec-01", state.StateGone)
+			lost, before := c.lost(r), ledgerEntries(t, r.ledger)
+			if c.prepare != nil {
+				c.prepare(r)
+			}
+			stored := r.objects("manifests")
+			r.wire.use(refusing(lost))
+			_, found := r.rebuilt()
+			r.wire.use(nil)
+			found = slices.DeleteFunc(found, func(f Finding) bool { return f.Fault == FaultManifest }) // lost before
+			if len(found) != 1 || found[0].Fault != FaultUnreadable || found[0].Key != lost || !strings.Contains(found[0].Detail, "400") {
+				t.Errorf("found %+v, want %s", found, lost)
+			}
+			after := ledgerEntries(t, r.ledger)
+			if e := after[r.key("rec-01")]; e.State != c.state {
+				t.Errorf("rec-01 is %+v", e)
+			}
+			delete(before, r.key("rec-01"))
+			delete(after, r.key("rec-01"))
+			wantRestored(t, after, before)
+			wantSame(t, "manifests", r.objects("manifests"), stored)
+			r.login(r.user)
+			downloads := len(r.requests(opLink))
+			r.passed()
+			if n := len(r.requests(opLink)); n != downloads {
+				t.Errorf("%d downloads more", n-downloads)
+			}
+			if _, faults := r.journal(); len(faults) > 0 && c.prepare == nil {
+				t.Errorf("the journal is broken: %+v", faults)
+			}
+		})
+	}
+}
+
+// refusing has the store refuse to give one object.
+func refusing(key string) rule {
+	return func(_ string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if (req.Method == http.MethodGet || req.Method == http.MethodHead) && strings.HasSuffix(req.URL.Path, key) {
+			return refuse(req), nil
+		}
+		return send()
+	}
+}
+
+// A store that refuses, has no bucket any more or fails for one object after the other
+// ends a rebuild, and so does a stop.
+func TestRebuildEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		broken string // requests
+		reply  func(*http.Request) *http.Response
+		want   string
+	}{
+		"forbidden": {"GET manifests", func(req *http.Request) *http.Response {
+			return answer(req, http.StatusForbidden, `<Error><Code>AccessDenied</Code></Error>`)
+		}, "access refused"},
+		"no bucket": {"", func(req *http.Request) *http.Response {
+			return answer(req, http.StatusNotFound, `<Error><Code>NoSuchBucket</Code></Error>`)
+		}, "no such bucket"},
+		"one after the other": {"GET manifests", refuse, "one recording after the other failed"},
+		"stopped":             {"GET manifests", nil, "context canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			r.add(maxUnreadable)
+			r.passed()
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var begun atomic.Bool
+			r.wire.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+				if n == "GET manifests" {
+					begun.Store(true)
+				}
+				switch {
+				case !begun.Load() || c.broken != "" && n != c.broken:
+					return send()
+				case c.reply == nil:
+					stop()
+					return nil, context.Canceled
+				}
+				return c.reply(req), nil
+			})
+			_, found, err := r.rebuild(ctx)
+			r.wire.use(nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) || len(found) > 0 {
+				t.Errorf("ended with %v, found %+v", err, found)
 			}
 		})
 	}
@@ -375,6 +528,16 @@ func TestStoredMediaOfAVanishedRecordingAreArchived(t *testing.T) {
 		t.Errorf("the manifest is %+v", m)
 	}
 	r.wantToldOnce("rec-01")
+}
+
+// replace alters a part of an object.
+func (r *rig) replace(key, old, text string) {
+	r.t.Helper()
+	was := r.read(key)
+	if !bytes.Contains(was, []byte(old)) {
+		r.t.Fatalf("no %s in %s", old, was)
+	}
+	r.overwrite(key, bytes.ReplaceAll(was, []byte(old), []byte(text)))
 }
 
 func (r *rig) removeAll(kind string) {

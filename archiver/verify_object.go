@@ -11,6 +11,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/state"
@@ -78,16 +79,27 @@ func (v *verifier) object(ctx context.Context, o recorded) (flaws []flaw, err er
 	if ctx.Err() != nil {
 		return nil, ErrStopped
 	}
-	if down := v.Bucket.Check(ctx); down != nil {
+	if down := v.down(ctx, err, &v.streak); down != nil {
 		return nil, down
 	}
-	if errors.Is(err, storage.ErrAccess) {
-		return nil, err
-	}
-	if v.streak.Add(1) >= maxUnreadable {
-		return nil, &downError{err}
-	}
 	return []flaw{{FaultUnreadable, err.Error()}}, nil
+}
+
+// down tells why the store that failed with err on one object would fail on others too,
+// or nil where that object alone is to blame. streak counts such objects in a row.
+func (a *Archiver) down(ctx context.Context, err error, streak *atomic.Int64) error {
+	if down := a.Bucket.Check(ctx); down != nil {
+		return down
+	}
+	switch {
+	case errors.Is(err, storage.ErrAccess):
+		return err
+	case errors.Is(err, storage.ErrNotFound):
+		return nil // a store that works says so
+	case streak.Add(1) >= maxUnreadable:
+		return &downError{err}
+	}
+	return nil
 }
 
 func (v *verifier) look(ctx context.Context, o recorded) ([]flaw, error) {

@@ -32,7 +32,9 @@ Where all owner objects of the archive name one ledger, the new one takes its id
 so its right to delete. If that old ledger turns up again, never run archiverd on it:
 destroy it, or use it in place of this one. A backup may spare the users the logins,
 but knows nothing of what came after it: see archiverd backup. Exit code 6: something
-in the archive is missing, torn or foreign; the ledger was made without it.`,
+in the archive is missing, torn, foreign, can't be read or contradicts itself; the
+ledger was made without it. A store that fails altogether ends the rebuild, and leaves
+no ledger.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.rebuild() },
 	}
