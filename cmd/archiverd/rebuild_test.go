@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// TestRebuildFromAFailingStore: a store that fails now and then is asked again, one that
+// works without giving some object leaves a finding, and one that is down ends it.
+func TestRebuildFromAFailingStore(t *testing.T) {
+	status := genesyssim.Status(http.StatusInternalServerError, "internal")
+	for _, c := range []struct {
+		ops    []string
+		effect genesyssim.Effect
+		times  int
+		found  int64
+		code   int
+	}{
+		{[]string{"get manifests"}, genesyssim.CutHalf(), 3, 0, exitOK},
+		{[]string{"get journal"}, genesyssim.CutHalf(), genesyssim.Always, 1, exitOK},
+		{[]string{"get journal"}, status, genesyssim.Always, 1, exitOK},
+		{[]string{"get manifests"}, status, genesyssim.Always, 0, exitTemporary},
+		{[]string{"get journal", "head bucket"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
+		{[]string{"list objects"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
+	} {
+		t.Run(fmt.Sprint(c.ops, c.effect.Name), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				w := newFaultWorld(t, faults.World{})
+				defer w.close()
+				for i := len(w.ids); i < 12; i++ {
+					w.user.Add(genesyssim.Recording{ID: fmt.Sprint("more-", i)})
+				}
+				if o := w.run(); o.code != exitOK {
+					t.Fatal(o)
+				}
+				for _, op := range c.ops {
+					w.store.Inject(faults.StoreFault{Op: op, Times: c.times, Effect: c.effect})
+				}
+				sum, err := w.rebuild()
+				code := exitOK
+				if failed, ok := errors.AsType[*exitError](storageFailure(err)); ok {
+					code = failed.code
+				}
+				if code != c.code || sum.Findings != c.found {
+					t.Errorf("%+v, exit code %d: %v", sum, code, err)
+				}
+				if n := sum.Recordings[state.StateArchived] + sum.Recordings[state.StateDeleteRequested]; code == exitOK && n != 12 {
+					t.Errorf("%d recordings are archived", n)
+				}
+			})
+		})
+	}
+}
+
+// rebuild makes a ledger beside the world's own, in a process of its own.
+func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
+	w.Helper()
+	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer transport.CloseIdleConnections()
+	o := w.server.Options(faultBucket)
+	o.Transport, o.UserAgent = transport, userAgent()
+	b, err := storage.Open(w.Context(), o)
+	if err != nil {
+		w.Fatal(err)
+	}
+	l, err := state.Open(filepath.Join(fastDir(w.T), "rebuilt.db"), state.Options{})
+	if err != nil {
+		w.Fatal(err)
+	}
+	sum, err := w.fleet(transport, b, l).archiver.Rebuild(context.Background(), l, []archiver.RebuildOrg{{Name: faultOrg, Format: "WAV"}},
+		func(archiver.Finding) error { return nil })
+	if failed := l.Close(); failed != nil {
+		w.Fatal(failed)
+	}
+	return sum, err
+}
