@@ -55,7 +55,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 			checked = true
 		}
 		g.Go(func() error {
-			if err := p.deleteOne(ctx, e, trusted); err != nil {
+			if err := p.goOn(p.deleteOne(ctx, e, trusted)); err != nil {
 				p.halt(err)
 			}
 			return nil
@@ -119,8 +119,8 @@ func (p *pass) clocksAgree() error {
 	return nil
 }
 
-// deleteOne applies the last conditions and asks for the deletion. Its error ends
-// the pass; a reason to keep the original does not.
+// deleteOne applies the last conditions and asks for the deletion. Its error says what
+// could not be done; a sound reason to keep the original is none.
 func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
@@ -134,12 +134,12 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 			p.mu.Unlock()
 			return nil
 		}
-		return onlyFatal(err)
+		return err
 	}
 	r, err := p.fetch(ctx, e.Key.Recording)
 	if err != nil {
 		log.Info("original kept: it can't be looked at", ErrorAttr(err))
-		return onlyFatal(err)
+		return err
 	}
 	if r.ID != e.Key.Recording || r.DateModified == "" || changedSince(v.DateModified, r.DateModified) {
 		log.Info("original kept: it changed since it was archived")
@@ -153,14 +153,6 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		return nil
 	}
 	return p.requestDeletion(ctx, e, trusted)
-}
-
-// onlyFatal passes on what would stop every other deletion too.
-func onlyFatal(err error) error {
-	if failsPass(err) {
-		return err
-	}
-	return nil
 }
 
 // stillStored proves, now, that the archive holds the ledger's versions of media
@@ -246,10 +238,10 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 	case said4xx(err) || unsent(err): // nothing is under way
 		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, ErrorAttr(err))
 		_, merr := p.move(e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
-		return errors.Join(merr, onlyFatal(err))
+		return errors.Join(merr, err)
 	}
 	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, ErrorAttr(err))
-	return onlyFatal(err)
+	return err
 }
 
 // unsent tells that the rate limit kept the request here.

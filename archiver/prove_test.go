@@ -108,12 +108,7 @@ func TestStoreDownStopsThePass(t *testing.T) {
 	r := newRig(t, &echoing, false)
 	r.add(60)
 	r.options.Workers, r.options.Memory = 1, PartSize
-	r.wire.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
-		if n == "PUT media" {
-			return answer(req, http.StatusServiceUnavailable, "<Error><Code>ServiceUnavailable</Code></Error>"), nil
-		}
-		return send()
-	})
+	r.wire.use(unavailable("PUT media"))
 	wantErr(t, r.pass().Err, KindTemporary, "one recording after the other")
 	if n := len(r.requests(opLink)); n > downStreak+1 {
 		t.Errorf("%d downloads for a store that is down", n)

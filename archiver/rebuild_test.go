@@ -507,6 +507,19 @@ func TestRebuildDescribesMediaOfWhatIsGone(t *testing.T) {
 // archived all the same, with what the listing said.
 func TestStoredMediaOfAVanishedRecordingAreArchived(t *testing.T) {
 	t.Parallel()
+	r := undescribed(t)
+	r.passed()
+	r.passed()
+	v := r.wantState("rec-01", state.StateGone).Versions[0]
+	if m := r.manifest(v.ManifestKey); m.Media.Key != v.MediaKey || m.Lacks != "" || !bytes.Contains(m.Recording, []byte("rec-01")) {
+		t.Errorf("the manifest is %+v", m)
+	}
+	r.wantToldOnce("rec-01")
+}
+
+// undescribed holds media that were stored by a process that ended before it described
+// them; their original is gone.
+func undescribed(t *testing.T) *rig {
 	r := newRig(t, &checking, true)
 	r.add(1)
 	s := &stage{failing: -1}
@@ -521,13 +534,7 @@ func TestStoredMediaOfAVanishedRecordingAreArchived(t *testing.T) {
 	r.wantState("rec-01", state.StateListed)
 	r.user.Remove("rec-01")
 	r.options.MinAge = 100 * 365 * 24 * time.Hour // or it would be archived now, from the ledger's own copy
-	r.passed()
-	r.passed()
-	v := r.wantState("rec-01", state.StateGone).Versions[0]
-	if m := r.manifest(v.ManifestKey); m.Media.Key != v.MediaKey || m.Lacks != "" || !bytes.Contains(m.Recording, []byte("rec-01")) {
-		t.Errorf("the manifest is %+v", m)
-	}
-	r.wantToldOnce("rec-01")
+	return r
 }
 
 // replace alters a part of an object.

@@ -57,7 +57,7 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 		if err := p.stopped(); err != nil {
 			return err
 		}
-		if err := p.disappearOne(ctx, e); err != nil {
+		if err := p.goOn(p.disappearOne(ctx, e)); err != nil {
 			return err
 		}
 	}
@@ -71,6 +71,8 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	return nil
 }
 
+// disappearOne confirms one of them. Its error says what could not be found out; the
+// next pass tries again.
 func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	log := p.log.With("recording", e.Key.Recording)
 	_, err := p.fetch(ctx, e.Key.Recording)
@@ -80,14 +82,12 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		_, err := p.move(e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
 		return err
 	case !absent(err):
-		if failsPass(err) {
-			return err
-		}
 		log.Warn("not known whether the recording still exists", ErrorAttr(err))
-		return nil
+		return err
 	}
 	if e.Entry.State != state.StateArchived {
 		if e.Entry.State, err = p.rescue(ctx, e.Key); err != nil {
+			log.Warn("deleted in Genesys, and not known whether its media were stored before", ErrorAttr(err))
 			return err
 		}
 	}
@@ -121,7 +121,7 @@ func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
 		}
 	}
 	if err := p.adopt(ctx, k, e, rec, pl); err != nil {
-		if failsPass(err) {
+		if failsPass(err) || temporary(err) {
 			return e.State, err
 		}
 		p.log.Error("deleted in Genesys, and the media that were stored can't be archived", "recording", k.Recording, "error", err)

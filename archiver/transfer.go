@@ -124,15 +124,11 @@ func (p *pass) young(e state.Entry, now time.Time) bool {
 func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) error {
 	log := p.log.With("recording", k.Recording)
 	err := p.archive(ctx, k, e)
-	if err == nil {
-		p.clearStreak()
-		return nil
-	}
-	if ctx.Err() != nil {
+	if err != nil && ctx.Err() != nil {
 		return ErrStopped
 	}
-	if failsPass(err) {
-		return err
+	if err == nil || failsPass(err) {
+		return p.goOn(err)
 	}
 	missed := p.record.Complete && !p.saw(k.Recording) // settle deals with it
 	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
@@ -144,7 +140,7 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 		return err
 	}
 	log.Error("not archived", ErrorAttr(err), "attempts", e.Attempts+1)
-	return p.addStreak(err)
+	return p.goOn(err)
 }
 
 // fail writes a recording's failure into the ledger.
@@ -180,21 +176,21 @@ func delay(n int) time.Duration {
 	return min(d, maxDelay)
 }
 
-// clearStreak and addStreak tell one broken recording from a broken service.
-func (p *pass) clearStreak() {
+// goOn tells one broken recording from a broken service. It gets what came of each
+// recording that is transferred, settled or deleted, and gives the error that ends the
+// pass: one that would meet every other recording too.
+func (p *pass) goOn(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.streak = 0
-}
-
-func (p *pass) addStreak(err error) error {
-	if !temporary(err) {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.streak++; p.streak >= downStreak {
-		return &downError{err}
+	switch {
+	case err == nil:
+		p.streak = 0
+	case failsPass(err):
+		return err
+	case temporary(err):
+		if p.streak++; p.streak >= downStreak {
+			return &downError{err}
+		}
 	}
 	return nil
 }
