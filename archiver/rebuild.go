@@ -75,10 +75,16 @@ func Owners(ctx context.Context, b objects, prefix, org string) (map[string]stri
 }
 
 // HoldsRecordings tells whether the archive holds media or manifests of an organization.
+// Whatever else somebody has put among them is none.
 func HoldsRecordings(ctx context.Context, b objects, prefix, org string) (bool, error) {
 	for _, kind := range []string{"media", "manifests"} {
-		for _, err := range b.ListAfter(ctx, prefix+"/"+kind+"/org="+org+"/", "") {
-			return err == nil, err
+		for o, err := range b.ListAfter(ctx, prefix+"/"+kind+"/org="+org+"/", "") {
+			if err != nil {
+				return false, err
+			}
+			if _, ok := parseKey(prefix, o.Key); ok {
+				return true, nil
+			}
 		}
 	}
 	return false, nil

@@ -466,6 +466,35 @@ func TestRebuildEnds(t *testing.T) {
 	}
 }
 
+// Only what can be a recording of the organization keeps a new ledger from beginning,
+// not whatever a stranger left below the prefix.
+func TestHoldsRecordings(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	wantHeld := func(want bool) {
+		t.Helper()
+		if held, err := HoldsRecordings(t.Context(), r.store(), "genesys", org); err != nil || held != want {
+			t.Errorf("holds recordings: %v, %v, want %v", held, err, want)
+		}
+	}
+	day := "/org=" + org + "/inbox=" + user + "/year=2026/month=11/day=23/"
+	for _, stranger := range []string{
+		"genesys/media/org=" + org + "/notes.txt", "genesys/media" + day + "a.wav.part", "genesys/media" + day + "a b.wav", "genesys/media" + day + "sub/a.wav",
+		"genesys/manifests" + day + "a.wav", "genesys/manifests/org=" + org + "/a.json", "genesys/media/org=" + org + "2/inbox=u/undated/a.wav",
+	} {
+		r.overwrite(stranger, []byte("hello"))
+	}
+	wantHeld(false)
+	r.add(1)
+	r.passed()
+	wantHeld(true)
+	v := r.entry("rec-01").Versions[0]
+	r.remove(v.MediaKey)
+	wantHeld(true)
+	r.remove(v.ManifestKey)
+	wantHeld(false)
+}
+
 // A manifest that is gone like its original is written again from the media, and says
 // what it lacks.
 func TestRebuildDescribesMediaOfWhatIsGone(t *testing.T) {

@@ -125,7 +125,8 @@ func TestOldBackup(t *testing.T) {
 func TestStrangeLedger(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, genesyssim.Options{})
-	w.once(0) // nothing in the inbox, nothing in the bucket
+	w.put("genesys/media/org=acme/inbox=client/notes.txt", []byte("not by archiverd"))
+	w.once(0) // nothing in the inbox, nothing in the bucket but a stranger's file
 	w.once(0) // an owner and a journal are no recordings
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 1)
