@@ -59,8 +59,8 @@ type Options struct {
 type Deletion struct {
 	Enabled    bool
 	After      time.Duration // since archiving and since the last change
-	MaxPerPass int
-	Halted     *atomic.Bool // once true, no deletion is asked for any more, also by a pass under way; may be nil
+	MaxPerPass int           // deletions asked for
+	Halted     *atomic.Bool  // once true, no deletion is asked for any more, also by a pass under way; may be nil
 }
 
 func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted.Load()) }

@@ -33,7 +33,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	}
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
-	trusted, checked, begun := false, false, 0
+	trusted, checked := false, false
 	err := p.eachLive(nil, func(e state.KeyedEntry) error {
 		if !p.deletable(e) {
 			return nil
@@ -41,7 +41,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		if err := p.stopped(); err != nil {
 			return err
 		}
-		if begun++; begun > p.Delete.MaxPerPass {
+		if p.asked.Load() >= int64(p.Delete.MaxPerPass) {
 			return errCapped
 		}
 		if !checked {
@@ -150,6 +150,10 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	if !p.Delete.allowed() {
 		log.Info("original kept: deletions were switched off")
+		return nil
+	}
+	if p.asked.Add(1) > int64(p.Delete.MaxPerPass) {
+		log.Info("original kept: others took what the pass may ask for", "max_per_pass", p.Delete.MaxPerPass)
 		return nil
 	}
 	return p.requestDeletion(ctx, e, trusted)

@@ -189,6 +189,22 @@ func TestDeletionCap(t *testing.T) {
 	}
 }
 
+// Originals that are looked at and kept use nothing of the cap up: those behind them
+// would never have their turn. However many are looked at at a time, it holds.
+func TestDeletionCapCountsRequests(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	ids := r.add(9)
+	for _, id := range ids[:4] {
+		r.cloud.Inject(genesyssim.Fault{Op: opGet, Recording: id, Times: genesyssim.Always, Effect: genesyssim.Status(403, "not.authorized")})
+	}
+	report := r.passed(deleting, func(o *Options) { o.Workers, o.Memory, o.Delete.MaxPerPass = 9, 9*PartSize, 2 })
+	sent := r.requests(opDelete)
+	if len(sent) != 2 || report.Pass.DeleteRequested != 2 {
+		t.Errorf("deleted %q (the pass says %d), want two of %q", sent, report.Pass.DeleteRequested, ids[4:])
+	}
+}
+
 // The entry says delete_requested, in the file, when the request arrives at Genesys;
 // a process that ended between the two left that, and it is no reason to send.
 func TestDeleteRequestedIsNoReasonToSend(t *testing.T) {

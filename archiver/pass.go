@@ -71,6 +71,7 @@ type pass struct {
 	claimed    bool          // the inbox could be listed, and its owner is known
 	summarized *int64        // recordings by the inbox's summary, if it said
 	total      *int64        // recordings by the last walk's last page, if it said
+	asked      atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
 
 	mu      sync.Mutex
 	record  state.Pass
