@@ -11,19 +11,30 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Event is one change of an entry's state, or of its bad keys. It is recorded by
-// the transaction that makes the change, so that no crash comes between, and kept
-// until the journal in the archive has it. That a recording was listed for the
-// first time is none: its archiving, failing or vanishing will be.
+// Event is one change of an entry's state, or of its bad keys, or a fault of the
+// journal that a person accepted. It is recorded by the transaction that makes the
+// change, so that no crash comes between, and kept until the journal in the archive
+// has it. That a recording was listed for the first time is none: its archiving,
+// failing or vanishing will be.
 type Event struct {
 	Number    uint64    `json:"-"` // events of one inbox count up
 	Recording string    `json:"-"`
 	At        time.Time `json:"at"`
-	From      State     `json:"from"`
-	To        State     `json:"to"`
+	From      State     `json:"from,omitempty"`
+	To        State     `json:"to,omitempty"`
 	Version   int       `json:"version,omitempty"`  // which of the entry's versions, from 1, the change added; 0: none
 	BadKeys   []string  `json:"bad_keys,omitempty"` // that the change added; it may have been all
 	Why       string    `json:"why,omitempty"`      // the edit's Entry.Why, or the entry's error
+	// Accepted is there where a person accepted it, and no entry changed.
+	Accepted *AcceptedFault `json:"accepted,omitempty"`
+}
+
+// AcceptedFault is an object of an inbox's journal that is not what was written, which
+// a person has accepted as it stands.
+type AcceptedFault struct {
+	Key    string `json:"key"`
+	SHA256 string `json:"sha256,omitempty"` // of what stands there; "": nothing does
+	Fault  string `json:"fault"`            // for people
 }
 
 // JournalHead names the newest object of an inbox's journal. The zero value
@@ -56,6 +67,10 @@ func (p *page) record(recording string, old, e *Entry, why string) error {
 	if why == "" && ev.From != ev.To && (e.State == StateFailed || e.State == StateVanished || e.State == StateArchived) {
 		ev.Why = e.LastError
 	}
+	return p.addEvent(ev)
+}
+
+func (p *page) addEvent(ev Event) error {
 	b, err := nested(p.tx, "events", p.key)
 	if err != nil {
 		return err
@@ -69,7 +84,7 @@ func (p *page) record(recording string, old, e *Entry, why string) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(eventKey(n), append(append(data, '\n'), recording...))
+	return b.Put(eventKey(n), append(append(data, '\n'), ev.Recording...))
 }
 
 func eventKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
@@ -140,6 +155,24 @@ func (l *Ledger) MoveJournal(org, inbox string, from, to JournalHead, has []Even
 	})
 	if err != nil {
 		return fmt.Errorf("move the journal of %s/%s: %w", org, inbox, err)
+	}
+	return nil
+}
+
+// AcceptFaults keeps faults of an inbox's journal as accepted, beside those that were
+// before, and makes an event of each.
+func (l *Ledger) AcceptFaults(org, inbox string, faults []AcceptedFault) error {
+	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+		for _, f := range faults {
+			p.inbox.AcceptedFaults = append(p.inbox.AcceptedFaults, f)
+			if err := p.addEvent(Event{At: p.l.now().UTC(), Accepted: &f}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("accept faults of the journal of %s/%s: %w", org, inbox, err)
 	}
 	return nil
 }

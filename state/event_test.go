@@ -82,6 +82,25 @@ func TestEventNumbersGoOn(t *testing.T) {
 	}
 }
 
+// What a person accepted of the journal is kept with the inbox, and told once.
+func TestAcceptFaults(t *testing.T) {
+	l := fresh(t)
+	bring(t, l, Key{"acme", "u1", "r1"}, StateArchived)
+	first, second := AcceptedFault{Key: "k1", Fault: "missing"}, AcceptedFault{Key: "k2", SHA256: "ab", Fault: "altered"}
+	must(t, l.AcceptFaults("acme", "u1", []AcceptedFault{first}))
+	must(t, l.AcceptFaults("acme", "u1", []AcceptedFault{second}))
+	must(t, l.AcceptFaults("acme", "u1", nil))
+	events, err := l.Events("acme", "u1", 10)
+	must(t, err)
+	same(t, events[1:], []Event{{Number: 2, At: testTime, Accepted: &first}, {Number: 3, At: testTime, Accepted: &second}})
+	must(t, l.Check())
+	must(t, l.MoveJournal("acme", "u1", JournalHead{}, JournalHead{Key: "k"}, events))
+	must(t, l.EditInbox("acme", "u1", func(in *Inbox) { in.AcceptedFaults = nil }))
+	in, err := l.Inbox("acme", "u1")
+	must(t, err)
+	same(t, in.AcceptedFaults, []AcceptedFault{first, second})
+}
+
 // A copy taken while others write is a ledger: the same one, as it was.
 func TestCopyWhileOthersWrite(t *testing.T) {
 	l := fresh(t)

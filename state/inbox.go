@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,6 +39,8 @@ type Inbox struct {
 	// Rebuilt: the inbox's entries were made from the archive, and no reconcile has
 	// found them right since. Until one has, nothing is deleted from the inbox.
 	Rebuilt bool `json:"rebuilt,omitempty"`
+	// AcceptedFaults of the journal; kept by AcceptFaults.
+	AcceptedFaults []AcceptedFault `json:"accepted_faults,omitempty"`
 	// LoggedOut: a person has said that the inbox is to be left alone until its user logs in again.
 	LoggedOut bool `json:"logged_out,omitempty"`
 }
@@ -83,7 +86,7 @@ type UploadRef struct {
 
 func (in *Inbox) clone() *Inbox {
 	c := *in
-	c.Counts = maps.Clone(in.Counts)
+	c.Counts, c.AcceptedFaults = maps.Clone(in.Counts), slices.Clone(in.AcceptedFaults)
 	return &c
 }
 
@@ -197,8 +200,8 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 }
 
 // EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes, Totals, NeedsPerson, LastPass and Journal are not its to change,
-// and stay as they are.
+// Counts, Bytes, Totals, NeedsPerson, LastPass, Journal and AcceptedFaults are not its
+// to change, and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
 	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
 		was := p.inbox.clone()
@@ -221,7 +224,7 @@ func (p *page) edit(edit func(*Inbox)) error {
 	}
 	edit(in)
 	in.Counts, in.Bytes, in.Totals = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals
-	in.NeedsPerson, in.Journal = p.inbox.NeedsPerson, p.inbox.Journal
+	in.NeedsPerson, in.Journal, in.AcceptedFaults = p.inbox.NeedsPerson, p.inbox.Journal, p.inbox.AcceptedFaults
 	*p.inbox = *in // putInbox leaves out the rest that isn't edit's
 	return nil
 }

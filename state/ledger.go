@@ -45,9 +45,9 @@
 //	raw                 of entries that have it: until they are archived
 //	    {org/inbox}
 //	        {recording} the recording as listed, byte for byte
-//	events              changes of state and bad keys that the archive's journal does not have yet
+//	events              what the archive's journal does not have yet: changes of state and bad keys, faults of it accepted
 //	    {org/inbox}     its sequence is the number of the last event
-//	        {number}    eight bytes, big endian: JSON Event, a line end, the recording
+//	        {number}    eight bytes, big endian: JSON Event, a line end, the recording if any
 //	passes
 //	    {org/inbox}     the last 100
 //	        {start}     JSON Pass; the key sorts by time

@@ -339,6 +339,7 @@ func TestInbox(t *testing.T) {
 		in.Counts[StateArchived] = 7 // no use
 		*in = want
 		in.Org, in.ID, in.Counts, in.Bytes, in.Totals, in.NeedsPerson, in.LastPass = "x", "y", nil, 3, Totals{}, 7, nil
+		in.AcceptedFaults = []AcceptedFault{{Key: "k"}}
 	}))
 	got, err := l.Inbox("acme", "u1")
 	must(t, err)
