@@ -82,16 +82,19 @@ type JournalPass struct {
 	Total   *int64 `json:"total,omitempty"`   // recordings by the listing's last page, if it said
 }
 
-// JournalEvent is one change of a recording's state, or of its bad keys.
+// JournalEvent is one change of a recording's state, or of its bad keys, or that a
+// person accepted a fault of the journal.
 type JournalEvent struct {
 	At        time.Time         `json:"at"`
-	Recording string            `json:"recording"`
-	From      state.State       `json:"from"`
-	To        state.State       `json:"to"`
+	Recording string            `json:"recording,omitempty"`
+	From      state.State       `json:"from,omitempty"`
+	To        state.State       `json:"to,omitempty"`
 	Why       string            `json:"why,omitempty"`      // the failure, or what was checked
 	Stored    *JournalStored    `json:"stored,omitempty"`   // where the change added a version
 	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
 	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished or got a bad key, which no manifest describes
+
+	Accepted *state.AcceptedFault `json:"accepted,omitempty"` // and nothing else but the time
 }
 
 // JournalStored is what was archived.
@@ -209,8 +212,9 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 	})
 	pass(head.Key)
 	for _, f := range faults {
-		pass(f.Key)
-		p.reportJournal(f)
+		if pass(f.Key); !f.accepted(in) {
+			p.reportJournal(f)
+		}
 	}
 	return head, at, err
 }
@@ -307,6 +311,9 @@ func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]by
 
 // tell makes of the ledger's event one that can be read without the ledger.
 func (p *pass) tell(ev state.Event) (JournalEvent, error) {
+	if ev.Accepted != nil {
+		return JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
+	}
 	out := JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: clip(ev.Why), BadKeys: ev.BadKeys}
 	e, err := p.Ledger.Entry(p.key(ev.Recording))
 	if err != nil {

@@ -355,15 +355,121 @@ func TestBrokenJournals(t *testing.T) {
 			}
 			c.breakIt(r, keys)
 			_, faults := r.journal0()
-			for i := range faults {
-				if faults[i].Detail == "" {
-					t.Errorf("%+v says nothing", faults[i])
+			for i, f := range faults {
+				if f.Detail == "" || (f.SHA256 == "") != (f.Kind == JournalMissing) {
+					t.Errorf("%+v says nothing", f)
 				}
-				faults[i].Detail = ""
+				faults[i].Detail, faults[i].SHA256 = "", ""
 			}
 			if !slices.Equal(faults, c.want(keys)) {
 				t.Errorf("found %+v, want %+v", faults, c.want(keys))
 			}
+			r.wantAcceptance(faults[0].Key)
+		})
+	}
+}
+
+// wantAcceptance has a person accept the one fault of a journal, and insists that just
+// this one is accepted, for ever, and told.
+func (r *rig) wantAcceptance(key string) {
+	r.t.Helper()
+	before := len(r.objects("journal"))
+	for _, want := range [][]string{{key}, nil} {
+		faults, err := r.archiver().AcceptJournal(r.t.Context(), org, r.in.ID)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		wantSame(r.t, "accepted", faultKeys(faults), want)
+	}
+	r.user.Add(genesyssim.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
+	if report := r.passed(); len(report.Foreign)+len(report.Corrupt) > 0 {
+		r.t.Errorf("a pass reports what was accepted: %q, %q", report.Foreign, report.Corrupt)
+	}
+	if n := len(r.objects("journal")); n != before+1 {
+		r.t.Errorf("%d journal objects, want one more than %d", n, before)
+	}
+	r.wantFaults(nil, []string{key})
+	newest, told := "", []string(nil)
+	for _, o := range r.objects("journal") {
+		j, err := DecodeJournal(r.read(o))
+		if err != nil {
+			continue
+		}
+		for _, e := range j.Events {
+			if e.Accepted != nil {
+				newest, told = o, append(told, e.Accepted.Key)
+			}
+		}
+	}
+	wantSame(r.t, "told as accepted", told, []string{key})
+	r.overwrite(newest, append(r.read(newest), ' '))
+	r.wantFaults([]string{newest}, []string{key})
+}
+
+// wantFaults reconciles, and wants these objects of the journal to be faults, and
+// those to be accepted.
+func (r *rig) wantFaults(faults, accepted []string) {
+	r.t.Helper()
+	got, err := r.archiver().Reconcile(r.t.Context(), r.in, nil, Span{}, deaf{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	wantSame(r.t, "faults", faultKeys(got.Journal.Faults), faults)
+	wantSame(r.t, "accepted faults", faultKeys(got.Journal.Accepted), accepted)
+	if got.Clean() != (len(faults) == 0) {
+		r.t.Errorf("clean: %v, with the faults %q", got.Clean(), faults)
+	}
+}
+
+func faultKeys(faults []JournalFault) (keys []string) {
+	for _, f := range faults {
+		keys = append(keys, f.Key)
+	}
+	return keys
+}
+
+// deaf hears of everything and keeps nothing.
+type deaf struct{}
+
+func (deaf) Recording(Reconciled) error { return nil }
+func (deaf) Object(Stray) error         { return nil }
+
+// A fault is accepted as it stood: the same object altered once more, or another one in
+// the place of a missing one, is a fault again. A ledger that was made from the archive
+// has accepted nothing.
+func TestAcceptedFaultThatChangesIsOneAgain(t *testing.T) {
+	t.Parallel()
+	for name, breakIt := range map[string]func(r *rig, key string){
+		"altered": func(r *rig, key string) { r.overwrite(key, append(r.read(key), ' ')) },
+		"torn":    func(r *rig, key string) { r.overwrite(key, r.read(key)[:100]) },
+		"missing": func(r *rig, key string) { r.remove(key) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			for n := range 3 {
+				r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
+				r.passed()
+			}
+			key := r.objects("journal")[1]
+			breakIt(r, key)
+			accept := func() {
+				t.Helper()
+				if _, err := r.archiver().AcceptJournal(t.Context(), org, r.in.ID); err != nil {
+					t.Fatal(err)
+				}
+				r.wantFaults(nil, []string{key})
+			}
+			r.wantFaults([]string{key}, nil)
+			accept()
+			r.overwrite(key, []byte("another"))
+			r.wantFaults([]string{key}, nil)
+			accept()
+			r.passed() // tells it
+			r.rebuilt()
+			r.login(r.user)
+			r.wantFaults([]string{key}, nil)
+			accept()
 		})
 	}
 }

@@ -21,7 +21,14 @@ import (
 type JournalFault struct {
 	Kind   JournalFaultKind `json:"fault"`
 	Key    string           `json:"key"`
+	SHA256 string           `json:"sha256,omitempty"` // of what stands there; "": nothing does
 	Detail string           `json:"detail"`
+}
+
+// accepted tells whether a person has accepted what stands there. A pass that goes on
+// after it may show it as another kind of fault: the bytes are what was accepted.
+func (f JournalFault) accepted(in state.Inbox) bool {
+	return slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
 }
 
 // JournalFaultKind says what is wrong with an object of a journal.
@@ -42,12 +49,12 @@ const (
 // among them; without one, nothing tells that the newest objects were taken away, and
 // nothing of the newest one's lock. The error is f's, or the store's.
 func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
-	fault := &JournalFault{JournalMissing, head.Key, "the ledger names it as the newest"}
+	fault := &JournalFault{JournalMissing, head.Key, "", "the ledger names it as the newest"}
 	faults, err := a.walkJournal(ctx, org, inbox, state.JournalHead{}, a.readJournal, func(at state.JournalHead, j *Journal) (err error) {
 		switch {
 		case at.Key != head.Key:
 		case at.SHA256 != head.SHA256:
-			fault = &JournalFault{JournalAltered, at.Key, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
+			fault = &JournalFault{JournalAltered, at.Key, at.SHA256, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
 		default:
 			fault, err = a.checkJournalLock(ctx, at, lockOf(head))
 		}
@@ -61,6 +68,29 @@ func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head stat
 		return faults, err
 	}
 	return append(faults, *fault), nil
+}
+
+// AcceptJournal keeps in the ledger that a person accepts what is wrong with an inbox's
+// journal now, and gives what that is. The journal itself tells it with the next pass;
+// what is wrong later is not accepted by it. No pass over the inbox may be under way.
+func (a *Archiver) AcceptJournal(ctx context.Context, org, inbox string) (faults []JournalFault, err error) {
+	in, err := a.Ledger.Inbox(org, inbox)
+	if err != nil {
+		return nil, &ledgerError{err}
+	}
+	faults, err = a.WalkJournal(ctx, org, inbox, in.Journal, func(state.JournalHead, *Journal) error { return nil })
+	if err != nil {
+		return nil, fmt.Errorf("read the inbox's journal: %w", err)
+	}
+	faults = slices.DeleteFunc(faults, func(f JournalFault) bool { return f.accepted(in) })
+	var accepted []state.AcceptedFault
+	for _, f := range faults {
+		accepted = append(accepted, state.AcceptedFault{Key: f.Key, SHA256: f.SHA256, Fault: clip(fmt.Sprintf("%s: %s", f.Kind, f.Detail))})
+	}
+	if err := a.Ledger.AcceptFaults(org, inbox, accepted); err != nil {
+		return nil, &ledgerError{err}
+	}
+	return faults, nil
 }
 
 // errUnread is of an object without which a walk is to go on.
@@ -91,12 +121,12 @@ func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from stat
 		}
 		if err != nil {
 			torn = at
-			faults = append(faults, JournalFault{JournalForeign, o.Key, err.Error()})
+			faults = append(faults, JournalFault{JournalForeign, at.Key, at.SHA256, err.Error()})
 			continue
 		}
 		var fault *JournalFault
 		if j.Previous == nil || j.Previous.Key != unread {
-			if fault, err = a.checkLink(ctx, prev, torn, at.Key, j.Previous); err != nil {
+			if fault, err = a.checkLink(ctx, prev, torn, at, j.Previous); err != nil {
 				return faults, err
 			}
 		}
@@ -114,24 +144,29 @@ func (a *Archiver) walkJournal(ctx context.Context, org, inbox string, from stat
 	return faults, nil
 }
 
-// checkLink compares what an object says of the one before, and of its lock, with what
-// came before: prev, or torn between the two.
-func (a *Archiver) checkLink(ctx context.Context, prev, torn state.JournalHead, key string, says *JournalLink) (*JournalFault, error) {
+// checkLink compares what the object at says of the one before, and of its lock, with
+// what came before: prev, or torn between the two.
+func (a *Archiver) checkLink(ctx context.Context, prev, torn, at state.JournalHead, says *JournalLink) (*JournalFault, error) {
+	altered := func(o state.JournalHead) *JournalFault {
+		return &JournalFault{JournalAltered, o.Key, o.SHA256, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
+	}
 	switch {
 	case says == nil && prev.Key == "":
 		return nil, nil
 	case says == nil:
-		return &JournalFault{JournalForked, key, "begins a journal, but does not come first"}, nil
+		return &JournalFault{JournalForked, at.Key, at.SHA256, "begins a journal, but does not come first"}, nil
 	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
 		return a.checkJournalLock(ctx, prev, storage.Retention(says.Retention))
-	case says.Key == prev.Key, says.Key == torn.Key:
-		return &JournalFault{JournalAltered, says.Key, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, key)}, nil
+	case says.Key == prev.Key:
+		return altered(prev), nil
+	case says.Key == torn.Key:
+		return altered(torn), nil
 	}
 	_, err := a.Bucket.Head(ctx, says.Key, "")
 	if errors.Is(err, storage.ErrNotFound) {
-		return &JournalFault{JournalMissing, says.Key, "the next object, " + key + ", names it"}, nil
+		return &JournalFault{JournalMissing, says.Key, "", "the next object, " + at.Key + ", names it"}, nil
 	}
-	return &JournalFault{JournalForked, key, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
+	return &JournalFault{JournalForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
 }
 
 // checkJournalLock compares the lock that a GET showed of an object with the recorded
@@ -145,7 +180,7 @@ func (a *Archiver) checkJournalLock(ctx context.Context, at state.JournalHead, r
 		return nil, err
 	}
 	if short := shortLock(obj.Retention, recorded); short != "" {
-		return &JournalFault{JournalLock, at.Key, short}, nil
+		return &JournalFault{JournalLock, at.Key, at.SHA256, short}, nil
 	}
 	return nil, nil
 }

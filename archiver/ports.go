@@ -90,6 +90,7 @@ type inboxes interface {
 type journals interface {
 	Events(org, inbox string, limit int) ([]state.Event, error)
 	MoveJournal(org, inbox string, from, to state.JournalHead, has []state.Event) error
+	AcceptFaults(org, inbox string, faults []state.AcceptedFault) error
 }
 
 type uploads interface {

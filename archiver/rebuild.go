@@ -248,6 +248,9 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 func (r *rebuild) play(inbox, key string, events []JournalEvent) error {
 	var all []told
 	for _, ev := range events {
+		if ev.Accepted != nil {
+			continue // by the lost ledger; this one has its own faults to show
+		}
 		if stray := r.strayKey(inbox, ev); stray != "" {
 			if err := r.find(FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
 				return err

@@ -290,12 +290,19 @@ func (r *reconciler) followJournal(ctx context.Context) error {
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return &ledgerError{err}
 	}
-	r.out.Journal.Faults, err = r.WalkJournal(ctx, r.out.Org, r.out.Inbox, in.Journal, func(state.JournalHead, *Journal) error {
+	faults, err := r.WalkJournal(ctx, r.out.Org, r.out.Inbox, in.Journal, func(state.JournalHead, *Journal) error {
 		r.out.Journal.Objects++
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read the inbox's journal: %w", err)
+	}
+	for _, f := range faults {
+		to := &r.out.Journal.Faults
+		if f.accepted(in) {
+			to = &r.out.Journal.Accepted
+		}
+		*to = append(*to, f)
 	}
 	return nil
 }

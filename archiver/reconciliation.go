@@ -102,8 +102,9 @@ type GenesysSide struct {
 
 // JournalSide is the inbox's journal: how many objects, and where the chain is broken.
 type JournalSide struct {
-	Objects int64          `json:"objects"`
-	Faults  []JournalFault `json:"faults"`
+	Objects  int64          `json:"objects"`
+	Faults   []JournalFault `json:"faults"`
+	Accepted []JournalFault `json:"accepted,omitempty"` // by a person: no faults any more
 }
 
 // ClassTotal counts the recordings of a class, and how many of them each side has.
