@@ -26,9 +26,10 @@ type JournalFault struct {
 }
 
 // accepted tells whether a person has accepted what stands there. A pass that goes on
-// after it may show it as another kind of fault: the bytes are what was accepted.
+// after it may show it as another kind of fault: the bytes are what was accepted. A lock
+// is none of them, and can be mended.
 func (f JournalFault) accepted(in state.Inbox) bool {
-	return slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
+	return f.Kind != JournalLock && slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
 }
 
 // JournalFaultKind says what is wrong with an object of a journal.
@@ -82,7 +83,7 @@ func (a *Archiver) AcceptJournal(ctx context.Context, org, inbox string) (faults
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox's journal: %w", err)
 	}
-	faults = slices.DeleteFunc(faults, func(f JournalFault) bool { return f.accepted(in) })
+	faults = slices.DeleteFunc(faults, func(f JournalFault) bool { return f.Kind == JournalLock || f.accepted(in) })
 	var accepted []state.AcceptedFault
 	for _, f := range faults {
 		accepted = append(accepted, state.AcceptedFault{Key: f.Key, SHA256: f.SHA256, Fault: clip(fmt.Sprintf("%s: %s", f.Kind, f.Detail))})

@@ -6,11 +6,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
@@ -147,16 +147,7 @@ func TestAlteredJournal(t *testing.T) {
 				w.once(0)
 			}
 			key := w.journals()[1].key
-			text, err := w.read(key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = w.s3.Client().PutObject(t.Context(), &s3.PutObjectInput{
-				Bucket: &w.bucket, Key: &key, Body: bytes.NewReader(bytes.Replace(text, []byte("r001"), []byte("r009"), 1)),
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			w.rewrite(key, replacing("r001", "r009"))
 			if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "altered") || !strings.Contains(r.stdout, key) {
 				t.Errorf("reconcile: %s", r)
 			}
@@ -165,6 +156,75 @@ func TestAlteredJournal(t *testing.T) {
 			}
 			if r := w.expect(6, "rebuild"); !strings.Contains(r.stderr, "altered") || !strings.Contains(r.stderr, key) {
 				t.Errorf("rebuild: %s", r)
+			}
+		})
+	}
+}
+
+// replacing edits an object.
+func replacing(from, to string) func([]byte) []byte {
+	return func(text []byte) []byte { return bytes.Replace(text, []byte(from), []byte(to), 1) }
+}
+
+// TestAcceptedJournal wants a rebuilt inbox whose journal is broken to be deleted from
+// once a person has accepted that, and the next fault to be one again.
+func TestAcceptedJournal(t *testing.T) {
+	t.Parallel()
+	for name, served := range map[string]bool{"by itself": false, "in the service": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, genesyssim.Options{})
+			w.daily()
+			inbox := w.cloud.ClientInbox()
+			for n := range 3 {
+				inbox.Add(genesyssim.Recording{ID: recordingID(n)})
+				w.once(0)
+			}
+			all := w.journals()
+			broken, sound := all[0].key, all[1].key
+			w.rewrite(broken, replacing(`"archived":1`, `"archived":2`))
+			if err := os.Rename(w.ledgerPath(), w.ledgerPath()+".lost"); err != nil {
+				t.Fatal(err)
+			}
+			w.expect(6, "rebuild")
+			w.deleting()
+			w.once(0)
+			if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "archiverd retry --accept-journal --org acme --inbox client") {
+				t.Errorf("reconcile names no way out: %s", r)
+			}
+			w.expect(2, "retry", "--accept-journal", "--org", "acme")
+			accept := []string{"retry", "--accept-journal", "--org", "acme", "--inbox", "client"}
+			var r result
+			if served {
+				p := w.start("run") // which has missed no run, and so makes none
+				w.awaitLog(p, "archiverd starts", 1)
+				r = w.expect(0, accept...)
+				w.ends(p)
+			} else {
+				r = w.expect(0, accept...)
+			}
+			if !strings.Contains(r.stderr, "altered") || !strings.Contains(r.stderr, broken) {
+				t.Errorf("it does not say what was accepted: %s", r)
+			}
+			if n := w.cloud.Requests(opDelete); n != 0 {
+				t.Errorf("%d deletions before a clean reconcile", n)
+			}
+			if r := w.expect(0, "reconcile", "--html", "page.html"); !strings.Contains(r.stdout, "accepted: altered: "+broken) {
+				t.Errorf("reconcile does not show what was accepted: %s", r)
+			}
+			if j := w.reconciled(0).inboxes["client"].Journal; len(j.Faults) != 0 || len(j.Accepted) != 1 || j.Accepted[0].Key != broken {
+				t.Errorf("as JSON: %+v", j)
+			}
+			if page, err := os.ReadFile(filepath.Join(w.dir, "page.html")); err != nil || !strings.Contains(string(page), broken) {
+				t.Errorf("the page does not name %s: %v", broken, err)
+			}
+			w.once(0)
+			if n := w.cloud.Requests(opDelete); n != 3 {
+				t.Errorf("%d deletions after it, want 3", n)
+			}
+			w.rewrite(sound, replacing(`"archived":1`, `"archived":2`))
+			if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "altered: "+sound) {
+				t.Errorf("the next fault: %s", r)
 			}
 		})
 	}

@@ -25,8 +25,8 @@ type inboxTotals struct {
 		Summary, Listed int
 	}
 	Journal struct {
-		Objects int
-		Faults  []struct{ Fault, Key string }
+		Objects          int
+		Faults, Accepted []struct{ Fault, Key string }
 	}
 	Classes []struct {
 		Class                               string

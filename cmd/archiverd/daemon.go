@@ -222,8 +222,8 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 	return a.execute()
 }
 
-// retryInService makes recordings due and runs once, when no other run is under way.
-func (a *app) retryInService(flags runFlags, makeDue func() error) error {
+// retryInService prepares a run and makes it, when no other run is under way.
+func (a *app) retryInService(flags runFlags, prepare func(*archiver.Archiver) error) error {
 	d := a.daemon
 	shown := newProgress(a.stderr)
 	log := a.logger(d.current().Log, shown.w)
@@ -236,7 +236,7 @@ func (a *app) retryInService(flags runFlags, makeDue func() error) error {
 		if f, err = d.readyFleet(); err != nil {
 			return
 		}
-		if err = makeDue(); err == nil {
+		if err = prepare(f.archiver); err == nil {
 			report, code, err = f.run(a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 		}
 	}

@@ -35,6 +35,7 @@ changed in Genesys or in the archive; in the ledger only a token that had to be 
 and that a rebuilt inbox which turned out clean may be deleted from again.
 --html writes the result as a page for auditors. --from and --to select recordings by the
 UTC day of their creation; without them, those without a date are looked at too.
+Faults of a journal that archiverd retry --accept-journal accepted are shown as such.
 Exit code 6: the archive is not what it should be. 3, 4 or 5: it is, as far as it was
 looked at, but an inbox could not be listed.`,
 		Args: cobra.NoArgs,

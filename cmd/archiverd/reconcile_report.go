@@ -103,6 +103,12 @@ func (r *reconcileReport) end(result archiver.Reconciliation) error {
 	for _, f := range result.Journal.Faults {
 		fmt.Fprintf(w, "\t%s: %s: %s\n", f.Kind, cell(f.Key), cell(f.Detail))
 	}
+	if len(result.Journal.Faults) > 0 {
+		fmt.Fprintf(w, "\tFind out why; if it can be accepted, run: archiverd retry --accept-journal --org %s --inbox %s\n", result.Org, cell(result.Inbox))
+	}
+	for _, f := range result.Journal.Accepted {
+		fmt.Fprintf(w, "\taccepted: %s: %s: %s\n", f.Kind, cell(f.Key), cell(f.Detail))
+	}
 	fmt.Fprintf(w, "\nCLASS\tRECORDINGS\tGENESYS\tLEDGER\tBUCKET\t\n")
 	for _, c := range result.Classes {
 		if c.Recordings > 0 {
@@ -150,6 +156,11 @@ func journalText(j archiver.JournalSide) string {
 	}
 	if slices.ContainsFunc(j.Faults, func(f archiver.JournalFault) bool { return f.Kind != archiver.JournalLock }) {
 		text = "not an unbroken chain"
+	} else if len(j.Accepted) > 0 {
+		text = "not an unbroken chain, but that was accepted"
+		if len(j.Faults) > 0 {
+			text += "; not locked as recorded"
+		}
 	}
 	return fmt.Sprintf("%s; objects: %d", text, j.Objects)
 }
@@ -208,6 +219,11 @@ func (r *reconcileReport) Wrong() (n int64) {
 func (r *reconcileReport) Verdict() string {
 	switch r.Code {
 	case exitOK:
+		for _, i := range r.Inboxes {
+			if len(i.Journal.Accepted) > 0 {
+				return "Clean: Genesys, ledger and bucket agree, and faults of the journal were accepted."
+			}
+		}
 		return "Clean: Genesys, ledger and bucket agree."
 	case exitIntegrity:
 		return "Not clean: the archive is not what it should be."

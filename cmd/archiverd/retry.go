@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
@@ -12,30 +13,37 @@ import (
 
 func newRetry(a *app) *cobra.Command {
 	f := runFlags{once: true}
-	var acceptGone bool
+	var accept acceptance
 	c := &cobra.Command{
 		Use:   "retry",
 		Short: "Try failed recordings again now",
 		Long: `Makes every failed recording due and runs once. With --accept-gone, an inbox from
-which many recordings disappeared at once may call them gone.`,
+which many recordings disappeared at once may call them gone. With --accept-journal, what
+is wrong with an inbox's journal now, as archiverd reconcile shows it, is accepted for good:
+reconcile lists it as accepted and finds the journal right, and the journal itself tells
+what was accepted and when. Anything else that is ever wrong with it is a fault again.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if acceptGone && f.only.inbox == "" {
-				return fail(exitUsage, errors.New("--accept-gone is for one inbox: name it with --inbox"))
+			if accept != (acceptance{}) && f.only.inbox == "" {
+				return fail(exitUsage, errors.New("--accept-gone and --accept-journal are for one inbox: name it with --inbox"))
 			}
-			return a.retry(f, acceptGone)
+			return a.retry(f, accept)
 		},
 	}
 	f.only = addSelection(c)
-	c.Flags().BoolVar(&acceptGone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
+	c.Flags().BoolVar(&accept.gone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
+	c.Flags().BoolVar(&accept.journal, "accept-journal", false, "accept what is wrong with the inbox's journal now (with --inbox)")
 	a.addJSON(c)
 	return c
 }
 
-func (a *app) retry(f runFlags, acceptGone bool) error {
+// acceptance is what a person takes as it is in one inbox.
+type acceptance struct{ gone, journal bool }
+
+func (a *app) retry(f runFlags, accept acceptance) error {
 	return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error {
 		if a.daemon != nil {
-			return a.retryInService(f, func() error { return makeDue(l, *f.only, acceptGone) })
+			return a.retryInService(f, func(arch *archiver.Archiver) error { return a.prepare(c, l, arch, *f.only, accept) })
 		}
 		m := watch.NewMetrics(version())
 		b, err := openObservedBucket(a.stop, c, m.StorageRequest, nil)
@@ -46,15 +54,58 @@ func (a *app) retry(f runFlags, acceptGone bool) error {
 			return err
 		}
 		m.AddLedger(l)
-		if err := makeDue(l, *f.only, acceptGone); err != nil {
+		if err := a.prepare(c, l, newArchiver(c, b, l, a.logger(c.Log, a.stderr)), *f.only, accept); err != nil {
 			return err
 		}
 		return a.runOnce(c, b, l, m, f)
 	})
 }
 
+// prepare changes what the run is to find otherwise than before.
+func (a *app) prepare(c *config.Config, l *state.Ledger, arch *archiver.Archiver, only selection, accept acceptance) error {
+	if err := makeDue(l, only); err != nil || accept == (acceptance{}) {
+		return err
+	}
+	inboxes, err := l.Inboxes(only.org)
+	if err != nil {
+		return err
+	}
+	for _, i := range inboxes {
+		if i.ID != only.inbox {
+			continue
+		}
+		if accept.gone {
+			if err := l.EditInbox(i.Org, i.ID, func(i *state.Inbox) { i.AcceptGone = true }); err != nil {
+				return err
+			}
+		}
+		if accept.journal {
+			if err := a.acceptJournal(c, arch, i); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// acceptJournal accepts what is wrong with an inbox's journal, and says what that is.
+func (a *app) acceptJournal(c *config.Config, arch *archiver.Archiver, i state.Inbox) error {
+	faults, err := arch.AcceptJournal(a.stop, i.Org, i.ID)
+	if err != nil {
+		return fail(storeCode(err), err)
+	}
+	log := a.logger(c.Log, a.stderr).With("org", i.Org, "inbox", i.ID)
+	for _, f := range faults {
+		log.Warn("accepted as it is in the inbox's journal", "fault", f.Kind, "object", f.Key, "detail", f.Detail)
+	}
+	if len(faults) == 0 {
+		log.Info("nothing is wrong with the inbox's journal but what was accepted before")
+	}
+	return nil
+}
+
 // makeDue takes failed recordings back to listed, which every pass tries.
-func makeDue(l *state.Ledger, only selection, acceptGone bool) error {
+func makeDue(l *state.Ledger, only selection) error {
 	var failed []state.Key
 	err := l.Scan(only.org, only.inbox, func(k state.Key, e *state.Entry) error {
 		if e.State == state.StateFailed {
@@ -70,14 +121,5 @@ func makeDue(l *state.Ledger, only selection, acceptGone bool) error {
 			return err
 		}
 	}
-	if !acceptGone {
-		return nil
-	}
-	inboxes, err := l.Inboxes(only.org)
-	for _, i := range inboxes {
-		if i.ID == only.inbox {
-			err = errors.Join(err, l.EditInbox(i.Org, i.ID, func(i *state.Inbox) { i.AcceptGone = true }))
-		}
-	}
-	return err
+	return nil
 }
