@@ -103,7 +103,7 @@ func (r *reconcileReport) end(result archiver.Reconciliation) error {
 	for _, f := range result.Journal.Faults {
 		fmt.Fprintf(w, "\t%s: %s: %s\n", f.Kind, cell(f.Key), cell(f.Detail))
 	}
-	if len(result.Journal.Faults) > 0 {
+	if slices.ContainsFunc(result.Journal.Faults, broken) {
 		fmt.Fprintf(w, "\tFind out why; if it can be accepted, run: archiverd retry --accept-journal --org %s --inbox %s\n", result.Org, cell(result.Inbox))
 	}
 	for _, f := range result.Journal.Accepted {
@@ -154,7 +154,7 @@ func journalText(j archiver.JournalSide) string {
 	if len(j.Faults) > 0 {
 		text = "an unbroken chain, but not locked as recorded"
 	}
-	if slices.ContainsFunc(j.Faults, func(f archiver.JournalFault) bool { return f.Kind != archiver.JournalLock }) {
+	if slices.ContainsFunc(j.Faults, broken) {
 		text = "not an unbroken chain"
 	} else if len(j.Accepted) > 0 {
 		text = "not an unbroken chain, but that was accepted"
@@ -164,6 +164,9 @@ func journalText(j archiver.JournalSide) string {
 	}
 	return fmt.Sprintf("%s; objects: %d", text, j.Objects)
 }
+
+// broken tells a fault of the chain from one of a lock, which is mended, not accepted.
+func broken(f archiver.JournalFault) bool { return f.Kind != archiver.JournalLock }
 
 // typed is a line of JSON that says what it is about.
 type typed[T any] struct {
