@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -133,8 +134,20 @@ func bare(err error, secrets ...string) error {
 
 const maxDepth = 100 // of JSON; the models published by Genesys need 6
 
-// members are those of a JSON object, each as it came: what is absent, null or of another type is zero.
-type members map[string]string
+// members are those of a JSON object, in order, each as it came: what is absent, null or of another type is zero.
+type members []member
+
+type member struct{ name, raw string }
+
+// raw is a member's JSON. Of several with one name the last one counts.
+func (m members) raw(name string) string {
+	for _, f := range slices.Backward(m) {
+		if f.name == name {
+			return f.raw
+		}
+	}
+	return ""
+}
 
 // object reads a JSON object.
 func object(body []byte) (members, error) {
@@ -149,23 +162,22 @@ func object(body []byte) (members, error) {
 	return nil, errors.New("the reply is no JSON object")
 }
 
-// objectIn is object for what is known to be JSON, and nil where that is no object. Of members with the same name
-// the last one counts.
+// objectIn is object for what is known to be JSON, and nil where that is no object.
 func objectIn(valid string) members {
 	o := gjson.Parse(valid)
 	if !o.IsObject() {
 		return nil
 	}
-	m := make(members, 16)
+	m := make(members, 0, 16)
 	o.ForEach(func(name, value gjson.Result) bool {
-		m[name.Str] = value.Raw
+		m = append(m, member{name.Str, value.Raw})
 		return true
 	})
 	return m
 }
 
 func (m members) text(name string) string {
-	if v := gjson.Parse(m[name]); v.Type == gjson.String {
+	if v := gjson.Parse(m.raw(name)); v.Type == gjson.String {
 		return strings.ToValidUTF8(v.Str, "\uFFFD")
 	}
 	return ""
@@ -173,7 +185,7 @@ func (m members) text(name string) string {
 
 // count is a member that must be an integer of at least 0, or nil.
 func (m members) count(name string) *int64 {
-	n, err := strconv.ParseInt(m[name], 10, 64)
+	n, err := strconv.ParseInt(m.raw(name), 10, 64)
 	if err != nil || n < 0 {
 		return nil
 	}

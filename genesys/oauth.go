@@ -157,7 +157,7 @@ func (t *tokenTrip) plain(body []byte) []byte {
 
 // lifeSeconds reads expires_in, a number or one in quotes; 0 where it is neither.
 func lifeSeconds(fields members) int64 {
-	v, err := strconv.ParseFloat(strings.Trim(fields["expires_in"], `"`), 64)
+	v, err := strconv.ParseFloat(strings.Trim(fields.raw("expires_in"), `"`), 64)
 	if err != nil || !(v > 0) || math.IsInf(v, 1) {
 		return 0
 	}

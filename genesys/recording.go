@@ -38,7 +38,7 @@ func recording(raw json.RawMessage, fields members) Recording {
 		DateModified:         fields.text("dateModified"),
 		ContentLength:        fields.count("contentLength"),
 		DurationMilliseconds: fields.count("durationMilliseconds"),
-		ConversationID:       objectIn(fields["conversation"]).identity(),
+		ConversationID:       objectIn(fields.raw("conversation")).identity(),
 		Raw:                  raw,
 	}
 }
@@ -70,7 +70,7 @@ func parseListing(body []byte) (*Listing, error) {
 	if err != nil {
 		return nil, err
 	}
-	entities := gjson.Parse(fields["entities"])
+	entities := gjson.Parse(fields.raw("entities"))
 	if !entities.IsArray() && entities.Type != gjson.Null {
 		return nil, errors.New("the reply's entities are no list")
 	}
@@ -190,7 +190,7 @@ func parseDownload(body []byte) (*Download, error) {
 		ID: fields.text("id"), State: fields.text("state"),
 		Location: fields.text("contentLocationUri"), ResultURI: fields.text("resultUri"), ImageURI: fields.text("imageUri"),
 	}
-	for _, thumbnail := range gjson.Parse(fields["thumbnails"]).Array() {
+	for _, thumbnail := range gjson.Parse(fields.raw("thumbnails")).Array() {
 		f := objectIn(thumbnail.Raw)
 		t := Thumbnail{ImageURI: f.text("imageUri"), Resolution: f.text("resolution")}
 		if n := f.count("height"); n != nil {
