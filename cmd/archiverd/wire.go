@@ -193,17 +193,18 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 	if err != nil {
 		return nil, 0, err
 	}
-	before := map[[2]string]state.Inbox{}
+	before, recordings := map[[2]string]state.Inbox{}, int64(0)
 	for _, in := range inboxes {
 		known, err := f.ledger.Inbox(in.Org, in.ID)
 		if err != nil {
 			return nil, 0, err
 		}
 		before[[2]string{in.Org, in.ID}] = known
+		recordings += known.Counts[state.StateListed] + known.Counts[state.StateFailed] + known.Counts[state.StateArchived]
 	}
 	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
 	defer cancel()
-	defer collectRarely(f.config.Transfer.Memory)()
+	defer collectRarely(f.config.Transfer.Memory + recordings*listedRoom + heapRoom)()
 	finish := follow(&f.archiver.Progress)
 	report = f.archiver.Run(ctx, stop, inboxes)
 	finish()
@@ -226,23 +227,25 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 }
 
 // collectRarely has the garbage collector work less during a run, until the function
-// it returns is called: a recording leaves little behind, but there are many. Beside
-// the transfers' buffers the run's memory is then bounded by heapRoom. An operator's
-// own GOGC and GOMEMLIMIT hold.
-func collectRarely(buffers int64) (restore func()) {
+// it returns is called: a recording leaves little behind, but there are many. Where
+// the process takes more than so many bytes the collector works as hard as it has to.
+// An operator's own GOGC and GOMEMLIMIT hold.
+func collectRarely(memory int64) (restore func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
 	}
-	percent, limit := debug.SetGCPercent(400), debug.SetMemoryLimit(buffers+heapRoom)
+	percent, limit := debug.SetGCPercent(400), debug.SetMemoryLimit(memory)
 	return func() {
 		debug.SetGCPercent(percent)
 		debug.SetMemoryLimit(limit)
 	}
 }
 
-// heapRoom is the memory in bytes that a run may take beside its buffers before the
-// collector works more often.
-const heapRoom = 32 << 20
+// What a run takes beside its buffers, in bytes.
+const (
+	heapRoom   = 32 << 20
+	listedRoom = 64 // for each recording that it lists
+)
 
 // failures looks up what the ledger counts as failed in each inbox of the report.
 func (f *fleet) failures(report *archiver.Report) ([]failures, error) {

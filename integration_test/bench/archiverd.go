@@ -27,6 +27,7 @@ type settings struct {
 	memory  string
 	deletes bool
 	cron    string
+	pprof   string // where profiles are served; empty: nowhere
 }
 
 // memory is transfer.memory where a scenario does not ask for another.
@@ -53,7 +54,7 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 		"transfer":         map[string]any{"workers": s.workers, "memory": s.memory, "min_age": "0s"},
 		"delete_originals": map[string]any{"enabled": s.deletes, "after": "0s"},
 		"schedule":         map[string]any{"cron": cmp.Or(s.cron, "0 * * * *")},
-		"http":             map[string]any{"listen": ""},
+		"http":             map[string]any{"listen": s.pprof, "pprof": s.pprof != ""},
 	})
 	if err != nil {
 		return "", err

@@ -85,6 +85,7 @@ func (b *bench) render() error {
 		"ratio":   ratio[time.Duration],
 		"share":   ratio[int64],
 		"verdict": verdict,
+		"within":  within,
 		"counts":  counts,
 		"small":   func(c comparison) bool { return strings.HasPrefix(c.Workload, "2,000") },
 	}).Parse(pageText)
@@ -120,6 +121,14 @@ func verdict(ratio, limit float64) string {
 		return fmt.Sprintf("%.2f ≤ %g", ratio, limit)
 	}
 	return fmt.Sprintf("**%.2f > %g**", ratio, limit)
+}
+
+// within is a figure, marked where it is beyond its limit.
+func within(figure string, ok bool) string {
+	if ok {
+		return figure
+	}
+	return "**" + figure + "**"
 }
 
 func counts(of map[string]int64) string {

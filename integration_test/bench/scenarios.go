@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -22,10 +24,12 @@ type results struct {
 	Machine  machine
 	Against  []comparison
 	Requests []requests
+	Stored   []stored
 	Memory   []memoryUse
 	Ledger   ledgerCost
 	Known    usage // a pass that finds knownRecordings known ones
 	Start    []startup
+	Profiles []profile
 }
 
 // workload is what each of so many inboxes holds.
@@ -79,10 +83,12 @@ func (b *bench) measureAll(ctx context.Context, r *results) (err error) {
 	}
 	for _, step := range []func() error{
 		func() (err error) { r.Requests, err = b.requests(); return err },
-		func() (err error) { r.Memory, err = b.memoryUses(); return err },
-		func() (err error) { say("a ledger of 1,000,000"); r.Ledger, err = b.ledger(1_000_000); return err },
+		func() (err error) { r.Stored, err = b.storeRequests(); return err },
+		func() (err error) { r.Memory, err = b.giantUses(); return err },
+		func() error { return b.idleAndLedger(r) },
 		func() (err error) { r.Known, err = b.known(knownRecordings); return err },
 		func() (err error) { r.Start, err = b.starts(); return err },
+		func() (err error) { r.Profiles, err = b.profiles(ctx); return err },
 	} {
 		if err := errors.Join(ctx.Err(), step()); err != nil {
 			return err
@@ -197,6 +203,27 @@ func (b *bench) requests() (all []requests, err error) {
 	return all, nil
 }
 
+// stored is what a contender sends to the store for the small recordings.
+type stored struct {
+	Contender string
+	Counts    map[string]int64 // by HTTP method
+}
+
+func (b *bench) storeRequests() ([]stored, error) {
+	say("requests to the store")
+	w, rclone, archiverd := small(), stored{Contender: "rclone"}, stored{Contender: "archiverd"}
+	b.fill(w)
+	b.sink.count()
+	_, err := b.rclone(w, b.sink.store(), "stored-rclone")
+	rclone.Counts = b.sink.count()
+	if err != nil {
+		return nil, err
+	}
+	_, err = b.archive(w, b.sink.store(), "stored-archiverd")
+	archiverd.Counts = b.sink.count()
+	return []stored{rclone, archiverd}, err
+}
+
 // memoryUse is the anonymous memory of one run.
 type memoryUse struct {
 	What  string
@@ -204,20 +231,28 @@ type memoryUse struct {
 	Limit int64
 }
 
-func (b *bench) memoryUses() ([]memoryUse, error) {
+func (b *bench) giantUses() ([]memoryUse, error) {
 	say("memory")
 	giants := memoryUse{What: "16 workers, recordings of 1 GiB, transfer.memory 96MiB", Limit: 160 << 20}
 	chunked := memoryUse{What: "one recording of 10 GiB, its length unknown", Limit: 160 << 20}
-	idle := memoryUse{What: "idle service", Limit: 32 << 20}
 	var err error
 	if giants.Peak, err = b.giants(same(16, 1<<30), false); err != nil {
 		return nil, err
 	}
-	if chunked.Peak, err = b.giants(same(1, 10<<30), true); err != nil {
-		return nil, err
-	}
-	idle.Peak, err = b.idle()
-	return []memoryUse{giants, chunked, idle}, err
+	chunked.Peak, err = b.giants(same(1, 10<<30), true)
+	return []memoryUse{giants, chunked}, err
+}
+
+// idleAndLedger makes a ledger while a service sits idle, since either takes minutes.
+func (b *bench) idleAndLedger(r *results) error {
+	say("an idle service, and a ledger of 1,000,000")
+	idle := memoryUse{What: "idle service", Limit: 32 << 20}
+	var g errgroup.Group
+	g.Go(func() (err error) { idle.Peak, err = b.idle(); return err })
+	g.Go(func() (err error) { r.Ledger, err = b.ledger(1_000_000); return err })
+	err := g.Wait()
+	r.Memory = append(r.Memory, idle)
+	return err
 }
 
 func (b *bench) giants(sizes []int64, chunked bool) (int64, error) {
@@ -231,11 +266,14 @@ func (b *bench) giants(sizes []int64, chunked bool) (int64, error) {
 	return u.Peak, err
 }
 
+// never is a schedule that no measurement meets: a service makes its first run, and waits.
+const never = "0 0 1 1 *"
+
 // idle is the memory of a service that has made a run over 100 inboxes and waits.
 func (b *bench) idle() (peak int64, err error) {
 	w := workload{Inboxes: 100, sizes: same(10, 4<<10)}
 	b.fill(w)
-	config, err := b.configure(settings{inboxes: w.Inboxes, workers: workers, memory: memory, cron: "0 0 1 1 *"}, b.sink.store(), "idle")
+	config, err := b.configure(settings{inboxes: w.Inboxes, workers: workers, memory: memory, cron: never}, b.sink.store(), "idle")
 	if err != nil {
 		return 0, err
 	}
@@ -278,18 +316,23 @@ const knownRecordings = 100_000
 // known is a pass over an inbox of n recordings that are all archived.
 func (b *bench) known(n int) (usage, error) {
 	say("a pass over %d known recordings", n)
-	b.origin.empty()
-	b.origin.fill(userID(0), same(n, 128<<10), false)
-	config, err := b.configure(settings{workers: workers, memory: memory}, b.sink.store(), "known")
+	config, err := b.configureKnown(settings{}, n)
 	if err != nil {
-		return usage{}, err
-	}
-	path := filepath.Join(filepath.Dir(config), "archiverd.db")
-	if err := preload(path, b.binding(b.sink.store(), "known"), userID(0), n); err != nil {
 		return usage{}, err
 	}
 	u, _, err := measure(b.command(config, "run", "--once"))
 	return u, err
+}
+
+func (b *bench) configureKnown(s settings, n int) (config string, err error) {
+	b.origin.empty()
+	b.origin.fill(userID(0), same(n, 128<<10), false)
+	s.workers, s.memory = workers, memory
+	config, err = b.configure(s, b.sink.store(), "known")
+	if err != nil {
+		return "", err
+	}
+	return config, preload(filepath.Join(filepath.Dir(config), "archiverd.db"), b.binding(b.sink.store(), "known"), userID(0), n)
 }
 
 // startup is how long a short command takes.

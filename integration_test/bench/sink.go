@@ -25,6 +25,7 @@ type sink struct {
 	mu      sync.Mutex
 	objects map[string]*sunk
 	uploads map[string]*sunk // by id, which is the key
+	methods map[string]int64 // requests since the last count
 }
 
 type sunk struct {
@@ -38,7 +39,7 @@ func newSink() (*sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sink{url: "http://" + l.Addr().String(), objects: map[string]*sunk{}, uploads: map[string]*sunk{}}
+	s := &sink{url: "http://" + l.Addr().String(), objects: map[string]*sunk{}, uploads: map[string]*sunk{}, methods: map[string]int64{}}
 	s.server = &http.Server{Handler: s}
 	go func() { _ = s.server.Serve(l) }() // ended by Close
 	return s, nil
@@ -50,6 +51,9 @@ func (s *sink) store() *storagetest.Server {
 }
 
 func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	s.methods[r.Method]++
+	s.mu.Unlock()
 	key, q := r.URL.Path, r.URL.Query()
 	switch {
 	case r.Method == http.MethodPut:
@@ -66,6 +70,15 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.show(w, r, key)
 	}
+}
+
+// count gives the requests by method since it was last asked.
+func (s *sink) count() map[string]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counted := s.methods
+	s.methods = map[string]int64{}
+	return counted
 }
 
 // put swallows an object or a part.
