@@ -28,7 +28,7 @@ type Upload struct {
 	b     *Bucket
 	parts []types.CompletedPart
 	size  int64
-	short bool   // the newest part is one that only the last may be
+	short bool // the newest part is one that only the last may be
 }
 
 // Create begins a multipart upload. Whether the key is taken shows only when

@@ -202,20 +202,27 @@ type faultOutcome struct {
 	report string // the inbox's message, else a recording's
 }
 
-// run makes one run in a process of its own.
-func (w *faultWorld) run() faultOutcome {
+// reach is what a process has of the network and the bucket.
+func (w *faultWorld) reach() (*http.Transport, *storage.Bucket) {
 	w.Helper()
 	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
 	if err != nil {
 		w.Fatal(err)
 	}
-	defer transport.CloseIdleConnections()
 	o := w.server.Options(faultBucket)
 	o.Transport, o.UserAgent = transport, userAgent()
 	b, err := storage.Open(w.Context(), o)
 	if err != nil {
 		w.Fatal(err)
 	}
+	return transport, b
+}
+
+// run makes one run in a process of its own.
+func (w *faultWorld) run() faultOutcome {
+	w.Helper()
+	transport, b := w.reach()
+	defer transport.CloseIdleConnections()
 	if err := storageFailure(b.Check(w.Context())); err != nil {
 		var e *exitError
 		errors.As(err, &e)

@@ -12,9 +12,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/storage"
 )
 
 // TestRebuildFromAFailingStore: a store that fails now and then is asked again, one that
@@ -68,17 +66,8 @@ func TestRebuildFromAFailingStore(t *testing.T) {
 // rebuild makes a ledger beside the world's own, in a process of its own.
 func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
 	w.Helper()
-	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
-	if err != nil {
-		w.Fatal(err)
-	}
+	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
-	o := w.server.Options(faultBucket)
-	o.Transport, o.UserAgent = transport, userAgent()
-	b, err := storage.Open(w.Context(), o)
-	if err != nil {
-		w.Fatal(err)
-	}
 	l, err := state.Open(filepath.Join(fastDir(w.T), "rebuilt.db"), state.Options{})
 	if err != nil {
 		w.Fatal(err)

@@ -10,9 +10,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/storage"
 )
 
 // TestVerifyUnreadable lets a store that works fail to give some objects, which are to
@@ -58,17 +56,8 @@ func TestVerifyUnreadable(t *testing.T) {
 // verify reads everything, in a process of its own.
 func (w *faultWorld) verify() (v archiver.Verification, err error) {
 	w.Helper()
-	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
-	if err != nil {
-		w.Fatal(err)
-	}
+	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
-	o := w.server.Options(faultBucket)
-	o.Transport, o.UserAgent = transport, userAgent()
-	b, err := storage.Open(w.Context(), o)
-	if err != nil {
-		w.Fatal(err)
-	}
 	w.withLedger(func(l *state.Ledger) error {
 		a := w.fleet(transport, b, l).archiver
 		v, err = a.Verify(context.Background(), "", "", archiver.Depth{Read: true, Percent: 100}, func(archiver.Finding) error { return nil })
