@@ -90,12 +90,12 @@ func (p *pass) ripe(e state.Entry, now time.Time) bool {
 }
 
 // Due is when an archived entry will have waited long enough since it was archived and
-// last changed; false where it never will, since its media are doubted or another
-// version of them is in Genesys.
+// last changed; false where it never will, since its media are doubted, another
+// version of them is in Genesys, or a time is not known.
 func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	v := e.Versions[len(e.Versions)-1]
 	modified, ok := genesys.ParseTime(v.DateModified)
-	if !ok || v.Suspect != "" || e.DateModified != v.DateModified {
+	if !ok || v.ArchivedAt.IsZero() || v.Suspect != "" || e.DateModified != v.DateModified {
 		return time.Time{}, false
 	}
 	since := v.ArchivedAt

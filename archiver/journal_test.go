@@ -518,6 +518,28 @@ func TestJournalLocksAreAsRecorded(t *testing.T) {
 	}
 }
 
+// That another fault of the newest object was accepted hides none of its lock.
+func TestLockOfAcceptedHead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, true)
+	for n := range 3 {
+		r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
+		r.passed()
+	}
+	keys := r.objects("journal")
+	start, _ := journalStart(keys[1])
+	fork := strings.Replace(keys[1], start.Format(journalTime), start.Add(1).Format(journalTime), 1) // it and the newest follow what others do
+	r.overwrite(fork, r.read(keys[1]))
+	accepted, err := r.archiver().AcceptJournal(t.Context(), org, r.in.ID)
+	wantSame(t, "accepted", faultKeys(accepted), []string{fork, keys[2]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wantFaults(nil, []string{fork, keys[2]})
+	r.retain(keys[2], time.Now().AddDate(0, 1, 0))
+	r.wantFaults([]string{keys[2]}, []string{fork, keys[2]})
+}
+
 // retain sets a lock's end, also to an earlier one.
 func (r *rig) retain(key string, until time.Time) {
 	r.t.Helper()

@@ -64,7 +64,9 @@ func (a *Archiver) WalkJournal(ctx context.Context, org, inbox string, head stat
 		}
 		return f(at, j)
 	})
-	said := slices.ContainsFunc(faults, func(f JournalFault) bool { return f.Key == head.Key })
+	said := fault != nil && slices.ContainsFunc(faults, func(f JournalFault) bool {
+		return f.Key == head.Key && (f.Kind == JournalLock) == (fault.Kind == JournalLock)
+	})
 	if err != nil || head.Key == "" || fault == nil || said {
 		return faults, err
 	}

@@ -26,7 +26,9 @@ import (
 //	media      what no manifest names waits, as a listed recording, for the pass that
 //	           adopts it
 //
-// Whatever can't be read, or contradicts, is a finding, and never stops the rest.
+// Whatever can't be read, or contradicts, is a finding, and never stops the rest. Only an
+// owner object that can't be read does: it says whether the new ledger may take the place
+// of the lost one.
 
 // RebuildOrg is an organization whose ledger was lost.
 type RebuildOrg struct {
@@ -295,8 +297,7 @@ func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
 	if ev.Stored != nil {
 		i := slices.IndexFunc(e.Versions, func(v state.Version) bool { return v.ManifestKey == ev.Stored.ManifestKey })
 		if i < 0 { // entries finds that the manifest is missing
-			i = len(e.Versions)
-			e.Versions = append(e.Versions, state.Version{
+			i = r.insert(e, state.Version{
 				MediaKey: ev.Stored.MediaKey, ManifestKey: ev.Stored.ManifestKey, Size: ev.Stored.Size, SHA256: ev.Stored.SHA256,
 			})
 		}

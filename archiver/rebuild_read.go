@@ -234,12 +234,7 @@ func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, 
 // enter adds a manifest's version to an entry, whose versions stand in the order of
 // their manifests' keys, and takes the newest one's word on the recording.
 func (r *rebuild) enter(m *readManifest, e *state.Entry) {
-	number := func(v state.Version) int {
-		k, _ := parseKey(r.Prefix, v.ManifestKey)
-		return k.number
-	}
-	at, _ := slices.BinarySearchFunc(e.Versions, m.key.number, func(v state.Version, n int) int { return number(v) - n })
-	e.Versions = slices.Insert(e.Versions, at, m.version)
+	at := r.insert(e, m.version)
 	e.State = state.StateArchived
 	e.MediaKey = r.firstKey(e.Versions[0].MediaKey)
 	if e.ListedAt.IsZero() || m.Times.Listed.Before(e.ListedAt) {
@@ -252,6 +247,17 @@ func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 	if rec, err := genesys.ParseRecording(m.Recording); err == nil {
 		e.Name, e.ConversationID, e.DateCreated = rec.Name, rec.ConversationID, rec.DateCreated
 	}
+}
+
+// insert adds a version in its place, and tells which that is.
+func (r *rebuild) insert(e *state.Entry, v state.Version) int {
+	number := func(v state.Version) int {
+		k, _ := parseKey(r.Prefix, v.ManifestKey)
+		return k.number
+	}
+	at, _ := slices.BinarySearchFunc(e.Versions, number(v), func(v state.Version, n int) int { return number(v) - n })
+	e.Versions = slices.Insert(e.Versions, at, v)
+	return at
 }
 
 // firstKey is the key that a recording's media got or would have got first.
@@ -285,16 +291,21 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 		return nil
 	}
 	obj, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
-	switch {
-	case err != nil:
+	archived := obj.Modified.UTC()
+	if why != nil {
+		archived = time.Now().UTC() // when it was is not known: a deletion waits from now on
+	}
+	if why != nil && !errors.Is(why, storage.ErrNotFound) { // media finds that
+		err = cmp.Or(err, r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why))
+	}
+	if err != nil {
 		return err
-	case errors.Is(why, storage.ErrNotFound):
-		return nil // media finds that
-	case why != nil:
-		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
 	return r.edit(k, func(e *state.Entry) {
-		e.Versions[i].ArchivedAt = obj.Modified.UTC()
+		e.Versions[i].ArchivedAt = archived
+		if why != nil {
+			return
+		}
 		if e.State == state.StateListed || e.State == state.StateFailed || e.State == state.StateVanished {
 			e.State = state.StateArchived // after what the journal tells last
 			e.LastError, e.FailedSince = "", time.Time{}

@@ -388,8 +388,14 @@ func TestRebuildFindsTheUnreadable(t *testing.T) {
 				t.Errorf("found %+v, want %s", found, lost)
 			}
 			after := ledgerEntries(t, r.ledger)
-			if e := after[r.key("rec-01")]; e.State != c.state {
+			e := after[r.key("rec-01")]
+			if e.State != c.state {
 				t.Errorf("rec-01 is %+v", e)
+			}
+			for _, v := range e.Versions { // which of nothing would be long ago, and the original due
+				if v.ArchivedAt.IsZero() {
+					t.Errorf("rec-01 was archived at no time: %+v", v)
+				}
 			}
 			delete(before, r.key("rec-01"))
 			delete(after, r.key("rec-01"))
@@ -405,6 +411,52 @@ func TestRebuildFindsTheUnreadable(t *testing.T) {
 				t.Errorf("the journal is broken: %+v", faults)
 			}
 		})
+	}
+}
+
+// Media in cold storage are found, however many they are: the store works.
+func TestRebuildPastColdStorage(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(maxUnreadable + 2)
+	r.passed()
+	cold := r.objects("manifests")[1:]
+	r.wire.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		for _, key := range cold {
+			if n == "GET manifests" && strings.HasSuffix(req.URL.Path, key) {
+				return answer(req, http.StatusForbidden, `<Error><Code>InvalidObjectState</Code></Error>`), nil
+			}
+		}
+		return send()
+	})
+	_, found := r.rebuilt()
+	r.wire.use(nil)
+	var keys []string
+	for _, f := range found {
+		if f.Fault == FaultUnreadable {
+			keys = append(keys, f.Key)
+		}
+	}
+	slices.Sort(keys)
+	wantSame(t, "unreadable", keys, cold)
+}
+
+// The versions of a recording stand in their order although the first one's manifest
+// can't be read.
+func TestRebuildKeepsTheOrderOfVersions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, &checking, false)
+	r.add(1)
+	r.passed()
+	r.user.Change("rec-01")
+	r.passed()
+	want := r.entry("rec-01").Versions
+	r.wire.use(refusing(want[0].ManifestKey))
+	r.rebuilt()
+	r.wire.use(nil)
+	got := r.entry("rec-01").Versions
+	if len(want) != 2 || len(got) != 2 || got[0].MediaKey != want[0].MediaKey || got[1].MediaKey != want[1].MediaKey {
+		t.Errorf("the versions are %+v, were %+v", got, want)
 	}
 }
 

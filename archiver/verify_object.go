@@ -91,11 +91,12 @@ func (a *Archiver) down(ctx context.Context, err error, streak *atomic.Int64) er
 	if down := a.Bucket.Check(ctx); down != nil {
 		return down
 	}
+	var e *storage.Error
 	switch {
 	case errors.Is(err, storage.ErrAccess):
 		return err
-	case errors.Is(err, storage.ErrNotFound):
-		return nil // a store that works says so
+	case errors.Is(err, storage.ErrNotFound), errors.As(err, &e) && e.Code == "InvalidObjectState":
+		return nil // a store that works says so, the latter of what is in cold storage
 	case streak.Add(1) >= maxUnreadable:
 		return &downError{err}
 	}

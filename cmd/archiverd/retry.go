@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -63,29 +65,33 @@ func (a *app) retry(f runFlags, accept acceptance) error {
 
 // prepare changes what the run is to find otherwise than before.
 func (a *app) prepare(c *config.Config, l *state.Ledger, arch *archiver.Archiver, only selection, accept acceptance) error {
-	if err := makeDue(l, only); err != nil || accept == (acceptance{}) {
-		return err
+	if accept == (acceptance{}) {
+		return makeDue(l, only)
 	}
 	inboxes, err := l.Inboxes(only.org)
 	if err != nil {
 		return err
 	}
-	for _, i := range inboxes {
-		if i.ID != only.inbox {
-			continue
-		}
-		if accept.gone {
-			if err := l.EditInbox(i.Org, i.ID, func(i *state.Inbox) { i.AcceptGone = true }); err != nil {
-				return err
-			}
-		}
-		if accept.journal {
-			if err := a.acceptJournal(c, arch, i); err != nil {
-				return err
-			}
+	inboxes = slices.DeleteFunc(inboxes, func(i state.Inbox) bool { return i.ID != only.inbox })
+	switch len(inboxes) {
+	case 0:
+		return noSuchInbox(only)
+	case 1:
+	default:
+		return fail(exitUsage, fmt.Errorf("--inbox %q is in several organizations: name one with --org", only.inbox))
+	}
+	in := inboxes[0]
+	if accept.gone {
+		if err := l.EditInbox(in.Org, in.ID, func(i *state.Inbox) { i.AcceptGone = true }); err != nil {
+			return err
 		}
 	}
-	return nil
+	if accept.journal {
+		if err := a.acceptJournal(c, arch, in); err != nil {
+			return err
+		}
+	}
+	return makeDue(l, only)
 }
 
 // acceptJournal accepts what is wrong with an inbox's journal, and says what that is.

@@ -244,7 +244,7 @@ func collectRarely(memory int64) (restore func()) {
 // What a run takes beside its buffers, in bytes.
 const (
 	heapRoom   = 32 << 20
-	listedRoom = 64 // for each recording that it lists
+	listedRoom = 64 // for each recording that the ledger has in an inbox, and the run remembers
 )
 
 // failures looks up what the ledger counts as failed in each inbox of the report.

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// What a person accepts is accepted of one inbox alone: every organization with client
+// credentials has one of the same name.
+func TestAcceptOneInbox(t *testing.T) {
+	l, err := state.Open(filepath.Join(t.TempDir(), "ledger.db"), state.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, org := range []string{"a", "b"} {
+		if err := l.EditInbox(org, clientInbox, func(*state.Inbox) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		only selection
+		code int
+		a, b bool
+	}{
+		{selection{inbox: clientInbox}, exitUsage, false, false},
+		{selection{inbox: "other"}, exitUsage, false, false},
+		{selection{org: "b", inbox: clientInbox}, exitOK, false, true},
+	} {
+		err := (&app{}).prepare(nil, l, nil, tt.only, acceptance{gone: true})
+		code := exitOK
+		if failed, ok := errors.AsType[*exitError](err); ok {
+			code = failed.code
+		}
+		a, errA := l.Inbox("a", clientInbox)
+		b, errB := l.Inbox("b", clientInbox)
+		if code != tt.code || a.AcceptGone != tt.a || b.AcceptGone != tt.b || errors.Join(errA, errB) != nil {
+			t.Errorf("%+v: exit code %d, %v; accepted %v and %v", tt.only, code, err, a.AcceptGone, b.AcceptGone)
+		}
+	}
+}
