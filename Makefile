@@ -22,7 +22,7 @@ test: tools ## every test, integration with real S3 servers and a browser includ
 	.ci/install chromium promtool
 	go test -count=1 -timeout 15m ./...
 
-bench: build tools .tools/rclone ## measure beside rclone and write docs/performance.md; a quiet machine, please
+bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone
 
 bench-long: build tools .tools/rclone ## growth and giants; needs gnuplot

@@ -294,6 +294,12 @@ func (m *model) compare(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	same(rt, got, m.entries)
+	due, all := make(map[Key]Entry), maps.Clone(m.entries)
+	maps.DeleteFunc(all, func(_ Key, e Entry) bool { return e.State != StateListed && e.State != StateFailed })
+	if err := m.l.ScanWaiting("", "", func(k Key, e *Entry) error { due[k] = *e; return nil }); err != nil {
+		rt.Fatal(err)
+	}
+	same(rt, due, all)
 	live, waiting := make(map[Key][]string), make(map[Key][]string)
 	for k, e := range m.entries {
 		box := Key{Org: k.Org, Inbox: k.Inbox}

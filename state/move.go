@@ -290,14 +290,17 @@ func (l *Ledger) Live(org, inbox, after string, limit int, skip func(recording s
 // Waiting gives the entries of Live that are listed or failed, at no cost for
 // those that are archived and nothing else.
 func (l *Ledger) Waiting(org, inbox, after string, limit int) ([]KeyedEntry, error) {
-	return l.live(org, inbox, after, limit, func(_, v []byte) bool {
-		date, _, _ := cutDate(v)
-		if len(date) > 0 {
-			return true
-		}
-		e, err := l.codec.decode(v)
-		return err == nil && e.State != StateListed && e.State != StateFailed
-	})
+	return l.live(org, inbox, after, limit, l.waitsNot)
+}
+
+// waitsNot tells, mostly without decoding it, an entry that is neither listed nor failed.
+func (l *Ledger) waitsNot(_, v []byte) bool {
+	date, _, _ := cutDate(v)
+	if len(date) > 0 {
+		return true
+	}
+	e, err := l.codec.decode(v)
+	return err == nil && e.State != StateListed && e.State != StateFailed
 }
 
 func (l *Ledger) live(org, inbox, after string, limit int, skip func(k, v []byte) bool) ([]KeyedEntry, error) {
@@ -326,6 +329,16 @@ const scanChunk = 256
 // becomes of it meanwhile. f owns what it gets, and may call the ledger. Scan
 // ends with f's first error and returns it as it is.
 func (l *Ledger) Scan(org, inbox string, f func(Key, *Entry) error) error {
+	return l.scan(org, inbox, func(_, _ []byte) bool { return false }, f, "live", "past")
+}
+
+// ScanWaiting is Scan for the entries that are listed or failed, at next to no cost
+// for the others.
+func (l *Ledger) ScanWaiting(org, inbox string, f func(Key, *Entry) error) error {
+	return l.scan(org, inbox, l.waitsNot, f, "live")
+}
+
+func (l *Ledger) scan(org, inbox string, skip func(k, v []byte) bool, f func(Key, *Entry) error, tops ...string) error {
 	keys, err := l.inboxKeys(org, inbox)
 	if err != nil {
 		return fmt.Errorf("scan ledger: %w", err)
@@ -334,7 +347,7 @@ func (l *Ledger) Scan(org, inbox string, f func(Key, *Entry) error) error {
 		for after := ""; ; {
 			var chunk []KeyedEntry
 			err := l.db.View(func(tx *bbolt.Tx) (err error) {
-				chunk, err = l.collect(tx, key, after, scanChunk, func(_, _ []byte) bool { return false }, "live", "past")
+				chunk, err = l.collect(tx, key, after, scanChunk, skip, tops...)
 				return err
 			})
 			if err != nil {

@@ -196,12 +196,22 @@ func (a *app) ls(l *state.Ledger, f filter, match func(*state.Entry) bool) error
 	if !a.json {
 		fmt.Fprintln(w, "RECORDING\tINBOX\tSTATE\tCREATED\tSIZE\tNAME\tERROR")
 	}
-	err := l.Scan(f.org, f.inbox, func(k state.Key, e *state.Entry) error {
+	scan := l.Scan
+	if s := state.State(f.state); s == state.StateListed || s == state.StateFailed {
+		scan = l.ScanWaiting
+	}
+	lines := 0
+	err := scan(f.org, f.inbox, func(k state.Key, e *state.Entry) error {
 		if !match(e) {
 			return nil
 		}
 		if a.json {
 			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})
+		}
+		if lines++; lines%lsChunk == 0 {
+			if err := w.Flush(); err != nil {
+				return err
+			}
 		}
 		bytes := ""
 		if n := len(e.Versions); n > 0 {
@@ -212,6 +222,9 @@ func (a *app) ls(l *state.Ledger, f filter, match func(*state.Entry) bool) error
 	})
 	return errors.Join(err, w.Flush())
 }
+
+// lsChunk is how many lines ls lines up: the writer holds them.
+const lsChunk = 1000
 
 // entryJSON is an entry as --json prints it.
 type entryJSON struct {

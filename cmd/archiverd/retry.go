@@ -113,7 +113,7 @@ func (a *app) acceptJournal(c *config.Config, arch *archiver.Archiver, i state.I
 // makeDue takes failed recordings back to listed, which every pass tries.
 func makeDue(l *state.Ledger, only selection) error {
 	var failed []state.Key
-	err := l.Scan(only.org, only.inbox, func(k state.Key, e *state.Entry) error {
+	err := l.ScanWaiting(only.org, only.inbox, func(k state.Key, e *state.Entry) error {
 		if e.State == state.StateFailed {
 			failed = append(failed, k)
 		}

@@ -81,6 +81,7 @@ type ledgerCost struct {
 	PerEntry float64 // bytes on disk
 	Open     time.Duration
 	Status   usage // archiverd status on it
+	Failed   usage // archiverd ls --state failed on it
 }
 
 func (b *bench) ledger(n int) (c ledgerCost, err error) {
@@ -106,6 +107,9 @@ func (b *bench) ledger(n int) (c ledgerCost, err error) {
 	if err := l.Close(); err != nil {
 		return c, err
 	}
-	c.Status, _, err = measure(b.command(config, "status"))
+	if c.Status, _, err = measure(b.command(config, "status")); err != nil {
+		return c, err
+	}
+	c.Failed, _, err = measure(b.command(config, "ls", "--state", "failed"))
 	return c, err
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -68,7 +69,8 @@ func versionIn(out string) string {
 //go:embed performance.md.tmpl
 var pageText string
 
-// render writes docs/performance.md from what was measured last, short and long.
+// render writes docs/performance.md from what was measured last, short and long, and
+// prints it.
 func (b *bench) render() error {
 	var page struct {
 		Short *results
@@ -96,7 +98,7 @@ func (b *bench) render() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(t.Execute(f, page), f.Close())
+	return errors.Join(t.Execute(io.MultiWriter(f, os.Stdout), page), f.Close())
 }
 
 // load reads earlier results; it is no error that there are none.
