@@ -83,11 +83,16 @@ func same(t interface { // testing.TB or *rapid.T
 	}
 }
 
-// testVersion is a valid version, another for each n.
+// testVersion is a valid version, another for each n. Not all have a date: see settled.
 func testVersion(n int) Version {
 	sum := sha256.Sum256(fmt.Append(nil, n))
+	date := ""
+	if n%2 > 0 {
+		date = fmt.Sprintf("2026-11-%02dT09:00:00Z", 1+n%28)
+	}
 	return Version{
-		MediaKey: fmt.Sprintf("media/%d.wav", n), ManifestKey: fmt.Sprintf("manifests/%d.json", n),
+		DateModified: date,
+		MediaKey:     fmt.Sprintf("media/%d.wav", n), ManifestKey: fmt.Sprintf("manifests/%d.json", n),
 		Size: int64(1000 + n), SHA256: hex.EncodeToString(sum[:]), ArchivedAt: testTime,
 	}
 }
