@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -61,12 +60,24 @@ func (b *bench) run(ctx context.Context, long bool) (err error) {
 	defer b.sink.server.Close()
 	if long {
 		var r longResults
-		err = errors.Join(b.measureLong(ctx, &r), b.save("long.json", r))
+		if err = b.measureLong(ctx, &r); err == nil {
+			err = b.save("long.json", r)
+		}
 	} else {
 		var r results
-		err = errors.Join(b.measureAll(ctx, &r), b.save("short.json", r))
+		if err = b.measureAll(ctx, &r); err == nil {
+			err = b.save("short.json", r)
+		}
 	}
-	return errors.Join(err, b.render())
+	if err != nil {
+		return err
+	}
+	page, err := b.render()
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s", page)
+	return os.WriteFile(filepath.Join(b.docs, "performance.md"), page, 0o644)
 }
 
 // save keeps results for the page.

@@ -1,11 +1,11 @@
 package main
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -69,16 +69,15 @@ func versionIn(out string) string {
 //go:embed performance.md.tmpl
 var pageText string
 
-// render writes docs/performance.md from what was measured last, short and long, and
-// prints it.
-func (b *bench) render() error {
+// render makes docs/performance.md from what was measured last, short and long.
+func (b *bench) render() ([]byte, error) {
 	var page struct {
 		Short *results
 		Long  *longResults
 	}
 	err := errors.Join(b.load("short.json", &page.Short), b.load("long.json", &page.Long))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t, err := template.New("performance.md").Funcs(template.FuncMap{
 		"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) },
@@ -92,13 +91,11 @@ func (b *bench) render() error {
 		"small":   func(c comparison) bool { return strings.HasPrefix(c.Workload, "2,000") },
 	}).Parse(pageText)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	f, err := os.Create(filepath.Join(b.docs, "performance.md"))
-	if err != nil {
-		return err
-	}
-	return errors.Join(t.Execute(io.MultiWriter(f, os.Stdout), page), f.Close())
+	var text bytes.Buffer
+	err = t.Execute(&text, page)
+	return text.Bytes(), err
 }
 
 // load reads earlier results; it is no error that there are none.
