@@ -48,7 +48,7 @@ func KindOf(err error) Kind {
 		return KindClientRefused
 	case unauthorized(err), forbidden(err):
 		return KindRefused
-	case errors.Is(err, ErrStopped):
+	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
 		return KindStopped
 	case temporary(err), errors.As(err, &limited):
 		return KindTemporary

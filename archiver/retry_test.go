@@ -128,6 +128,7 @@ func TestKindOfWrappedErrors(t *testing.T) {
 		{&genesys.Error{Op: opList, Status: 503}, KindTemporary},
 		{&genesys.LimitedError{}, KindTemporary},
 		{ErrStopped, KindStopped},
+		{&genesys.Error{Op: "oauth_token", Err: context.Canceled}, KindStopped},
 	} {
 		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(c.err, nil)} {
 			if c.err == nil {

@@ -23,7 +23,8 @@ func newRetry(a *app) *cobra.Command {
 which many recordings disappeared at once may call them gone. With --accept-journal, what
 is wrong with an inbox's journal now, as archiverd reconcile shows it, is accepted for good:
 reconcile lists it as accepted and finds the journal right, and the journal itself tells
-what was accepted and when. Anything else that is ever wrong with it is a fault again.`,
+what was accepted and when. Anything else that is ever wrong with it is a fault again.
+A lock that is too short is mended in the store, not accepted.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			if accept != (acceptance{}) && f.only.inbox == "" {
