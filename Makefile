@@ -25,7 +25,7 @@ test: tools ## every test, integration with real S3 servers and a browser includ
 bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone
 
-bench-long: build tools .tools/rclone ## growth and giants; needs gnuplot
+bench-long: build tools .tools/rclone ## growth, and a ledger of 10,000,000; needs gnuplot
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -long
 
 reliability: ## run the table of faults and write docs/reliability.md

@@ -23,7 +23,7 @@ func main() {
 	flag.StringVar(&b.rclonePath, "rclone", ".tools/rclone", "the `binary` to compare with")
 	flag.IntVar(&b.rounds, "rounds", 5, "of the comparisons")
 	flag.StringVar(&b.docs, "docs", "docs", "the `directory` to write to")
-	long := flag.Bool("long", false, "measure growth and giants instead")
+	long := flag.Bool("long", false, "measure growth instead")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
