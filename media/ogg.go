@@ -1,0 +1,205 @@
+package media
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// ogg walks the pages of an Ogg bitstream (RFC 3533): every page of a stream follows
+// the one before, has its checksum, and the last one of each stream says that it is
+// the last. Streams may lie beside each other or be chained.
+type ogg struct {
+	step    func(b []byte) ask
+	streams []*oggStream
+	now     *oggStream
+	header  [27]byte
+	crc     uint32
+	body    []byte // the beginning of a stream's first packet
+	links   int    // of the chain
+}
+
+// oggStream is one logical bitstream.
+type oggStream struct {
+	serial  uint32
+	next    uint32 // sequence number of the next page
+	rate    uint32 // granules a second; 0: not known
+	preSkip int64  // granules before the first sound
+	last    int64  // granule position of the last page that has one
+	ended   bool
+	link    int // of the chain that it stands in; streams of one link play side by side
+}
+
+// maxStreams bounds the logical bitstreams of one file, also chained ones.
+const maxStreams = 256
+
+func (o *ogg) next(b []byte) ask {
+	if o.step == nil {
+		return o.page()
+	}
+	return o.step(b)
+}
+
+func (o *ogg) page() ask {
+	o.step = o.head
+	return ask{read: 27}
+}
+
+func (o *ogg) head(b []byte) ask {
+	if !bytes.HasPrefix(b, []byte("OggS\x00")) {
+		return ask{fault: "the bytes after an Ogg page are no page"}
+	}
+	copy(o.header[:], b)
+	o.step = o.segments
+	if b[26] == 0 {
+		return o.segments(nil)
+	}
+	return ask{read: int(b[26])}
+}
+
+// Flags of a page header.
+const (
+	oggFirst = 2
+	oggLast  = 4
+)
+
+func (o *ogg) segments(table []byte) ask {
+	size := 0
+	for _, n := range table {
+		size += int(n)
+	}
+	h := o.header
+	if fault := o.follow(h[5], binary.LittleEndian.Uint32(h[14:]), binary.LittleEndian.Uint32(h[18:])); fault != "" {
+		return ask{fault: fault}
+	}
+	if granule := int64(binary.LittleEndian.Uint64(h[6:])); granule >= 0 {
+		o.now.last = max(o.now.last, granule)
+	}
+	sum := binary.LittleEndian.Uint32(h[22:])
+	clear(h[22:26])
+	o.crc = oggCRC(oggCRC(0, h[:]), table)
+	o.body = nil
+	if h[5]&oggFirst != 0 {
+		o.body = make([]byte, 0, 32)
+	}
+	o.step = func([]byte) ask {
+		if o.crc != sum {
+			return ask{fault: "an Ogg page does not have its checksum"}
+		}
+		if o.body != nil {
+			o.now.identify(o.body)
+		}
+		return o.page()
+	}
+	return ask{skip: int64(size)}
+}
+
+// follow finds the page's stream and holds the page against the one before.
+func (o *ogg) follow(flags byte, serial, number uint32) string {
+	o.now = nil
+	for _, s := range o.streams {
+		if s.serial == serial && !s.ended {
+			o.now = s
+		}
+	}
+	switch {
+	case flags&oggFirst != 0 && o.now == nil:
+		if len(o.streams) == maxStreams {
+			return "more Ogg streams than any encoder makes"
+		}
+		if !slices.ContainsFunc(o.streams, func(s *oggStream) bool { return !s.ended }) {
+			o.links++
+		}
+		o.now = &oggStream{serial: serial, next: number, link: o.links}
+		o.streams = append(o.streams, o.now)
+	case o.now == nil:
+		return "an Ogg page belongs to no stream"
+	case number != o.now.next:
+		return fmt.Sprintf("Ogg page %d stands where page %d should", number, o.now.next)
+	}
+	o.now.next = number + 1
+	o.now.ended = flags&oggLast != 0
+	return ""
+}
+
+// identify reads the codec's identification header. Opus counts at 48 kHz (RFC 7845),
+// Vorbis at its sample rate.
+func (s *oggStream) identify(b []byte) {
+	switch {
+	case bytes.HasPrefix(b, []byte("OpusHead")) && len(b) >= 12:
+		s.rate, s.preSkip = 48000, int64(binary.LittleEndian.Uint16(b[10:]))
+	case bytes.HasPrefix(b, []byte("\x01vorbis")) && len(b) >= 16:
+		s.rate = binary.LittleEndian.Uint32(b[12:])
+	}
+}
+
+func (s *oggStream) duration() time.Duration {
+	if s.rate == 0 {
+		return 0
+	}
+	return time.Duration(float64(max(0, s.last-s.preSkip)) / float64(s.rate) * float64(time.Second))
+}
+
+func (o *ogg) skipped(p []byte) {
+	o.crc = oggCRC(o.crc, p)
+	if o.body != nil {
+		o.body = append(o.body, p[:min(len(p), cap(o.body)-len(o.body))]...)
+	}
+}
+
+func (o *ogg) end(m missing) ending {
+	if !m.nothing() {
+		return ending{fault: "the last Ogg page is cut"}
+	}
+	var e ending
+	link, longest := 0, time.Duration(0)
+	for _, s := range o.streams {
+		if !s.ended {
+			return ending{fault: "an Ogg stream ends without its last page"}
+		}
+		if s.link != link {
+			e.duration += longest
+			link, longest = s.link, 0
+		}
+		longest = max(longest, s.duration())
+	}
+	e.duration += longest
+	return e
+}
+
+// oggTable is the checksum of RFC 3533: polynomial 0x04c11db7, not reflected, eight
+// bytes at a time.
+var oggTable = func() (t [8][256]uint32) {
+	for i := range 256 {
+		r := uint32(i) << 24
+		for range 8 {
+			if r&(1<<31) != 0 {
+				r = r<<1 ^ 0x04c11db7
+			} else {
+				r <<= 1
+			}
+		}
+		t[0][i] = r
+	}
+	for i := range 256 {
+		for k := 1; k < 8; k++ {
+			t[k][i] = t[k-1][i]<<8 ^ t[0][t[k-1][i]>>24]
+		}
+	}
+	return t
+}()
+
+func oggCRC(crc uint32, p []byte) uint32 {
+	t := &oggTable
+	for ; len(p) >= 8; p = p[8:] {
+		crc ^= binary.BigEndian.Uint32(p)
+		crc = t[7][crc>>24] ^ t[6][crc>>16&0xFF] ^ t[5][crc>>8&0xFF] ^ t[4][crc&0xFF] ^
+			t[3][p[4]] ^ t[2][p[5]] ^ t[1][p[6]] ^ t[0][p[7]]
+	}
+	for _, b := range p {
+		crc = crc<<8 ^ t[0][byte(crc>>24)^b]
+	}
+	return crc
+}

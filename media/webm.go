@@ -1,0 +1,267 @@
+package media
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/bits"
+	"time"
+)
+
+// webm walks the elements of an EBML document (RFC 8794) as Matroska and WebM use
+// them (RFC 9559): their sizes add up to the end of the Segment, which is the end of
+// the bytes. Segment and Cluster may be of unknown size.
+type webm struct {
+	step func(b []byte) ask
+	pos  int64 // of the byte that is asked for next
+	open []element
+	id   uint32 // of the element whose header is read
+
+	header bool // an element's header or number began and is not all there
+
+	segment  bool // one began
+	unknown  bool // its size is unknown
+	scale    uint64
+	declared float64 // Duration, in units of scale; 0: none
+	cluster  int64   // timestamp of the present cluster
+	block    int64   // timestamp of the last block
+	gap      int64   // between the last two
+	blocks   int
+}
+
+// element is a master element that the walk is inside of.
+type element struct {
+	id  uint32
+	end int64 // math.MaxInt64: unknown
+}
+
+// Element ids.
+const (
+	idEBML           = 0x1A45DFA3
+	idSegment        = 0x18538067
+	idInfo           = 0x1549A966
+	idTimestampScale = 0x2AD7B1
+	idDuration       = 0x4489
+	idCluster        = 0x1F43B675
+	idTimestamp      = 0xE7
+	idSimpleBlock    = 0xA3
+	idBlockGroup     = 0xA0
+	idBlock          = 0xA1
+)
+
+func (w *webm) next(b []byte) ask {
+	w.pos += int64(len(b))
+	if w.step == nil {
+		w.scale = 1_000_000 // nanoseconds, where the document says nothing
+		return w.element()
+	}
+	return w.step(b)
+}
+
+// element asks for the next element's header: its id, then its size, both of variable
+// length.
+func (w *webm) element() ask {
+	for n := len(w.open); n > 0 && w.pos == w.open[n-1].end; n-- {
+		w.open = w.open[:n-1]
+	}
+	w.step, w.header = w.idFirst, false
+	return ask{read: 1}
+}
+
+func (w *webm) idFirst(b []byte) ask {
+	n := bits.LeadingZeros8(b[0]) + 1
+	if n > 4 {
+		return ask{fault: "the bytes after an EBML element are no element"}
+	}
+	w.id, w.header = uint32(b[0]), true
+	w.step = w.idRest
+	return ask{read: n} // the rest of the id and the first byte of the size
+}
+
+func (w *webm) idRest(b []byte) ask {
+	last := len(b) - 1
+	for _, c := range b[:last] {
+		w.id = w.id<<8 | uint32(c)
+	}
+	n := bits.LeadingZeros8(b[last]) + 1
+	if n > 8 {
+		return ask{fault: "the size of an EBML element is longer than eight bytes"}
+	}
+	size := uint64(b[last]) & (1<<(8-n) - 1)
+	if n == 1 {
+		return w.enter(size, 7)
+	}
+	w.step = func(b []byte) ask {
+		for _, c := range b {
+			size = size<<8 | uint64(c)
+		}
+		return w.enter(size, 7*n)
+	}
+	return ask{read: n - 1}
+}
+
+// enter begins an element whose size was written in width bits.
+func (w *webm) enter(size uint64, width int) ask {
+	unknown := size == 1<<width-1
+	end := int64(math.MaxInt64)
+	if !unknown {
+		end = w.pos + int64(size)
+	}
+	w.leave()
+	if parent := w.parent(); end < w.pos || !unknown && end > parent.end {
+		return ask{fault: "an EBML element is longer than the one around it"}
+	}
+	switch w.id {
+	case idSegment, idInfo, idCluster, idBlockGroup:
+		if unknown && w.id != idSegment && w.id != idCluster {
+			return ask{fault: "the size of an EBML element is unknown where it must be known"}
+		}
+		if w.id == idSegment {
+			w.segment, w.unknown = true, unknown
+		}
+		if len(w.open) == 8 {
+			return ask{fault: "EBML elements stand deeper in each other than any encoder puts them"}
+		}
+		w.open = append(w.open, element{w.id, end})
+		return w.element()
+	}
+	if unknown {
+		return ask{fault: "the size of an EBML element is unknown where it must be known"}
+	}
+	return w.leaf(int64(size))
+}
+
+// leave ends a Cluster, or a Segment, of unknown size before an element that cannot be
+// inside of it.
+func (w *webm) leave() {
+	for n := len(w.open); n > 0 && w.open[n-1].end == math.MaxInt64; n-- {
+		inside := w.id != idEBML && w.id != idSegment
+		if w.open[n-1].id == idCluster {
+			inside = w.id <= 0xFFFF // ids of elements beside a Cluster are longer
+		}
+		if inside {
+			return
+		}
+		w.open = w.open[:n-1]
+	}
+}
+
+func (w *webm) parent() element {
+	if n := len(w.open); n > 0 {
+		return w.open[n-1]
+	}
+	return element{end: math.MaxInt64}
+}
+
+// leaf reads the elements that say how long the media last, and passes over the
+// others.
+func (w *webm) leaf(size int64) ask {
+	in := w.parent().id
+	switch {
+	case in == idInfo && (w.id == idTimestampScale || w.id == idDuration), in == idCluster && w.id == idTimestamp:
+		if size < 1 || size > 8 {
+			break
+		}
+		id := w.id
+		w.step = func(b []byte) ask {
+			w.number(id, b)
+			return w.element()
+		}
+		return ask{read: int(size)}
+	case w.id == idSimpleBlock || w.id == idBlock:
+		if size < 4 {
+			return ask{fault: "a WebM block is too short to be one"}
+		}
+		w.step = func(b []byte) ask {
+			w.sound(b)
+			return w.pass(size - 4)
+		}
+		return ask{read: 4}
+	}
+	return w.pass(size)
+}
+
+// pass skips a payload.
+func (w *webm) pass(size int64) ask {
+	w.pos += size
+	next := w.element()
+	next.skip = size
+	return next
+}
+
+func (w *webm) number(id uint32, b []byte) {
+	var n uint64
+	for _, c := range b {
+		n = n<<8 | uint64(c)
+	}
+	switch {
+	case id == idTimestamp:
+		w.cluster = int64(n & math.MaxInt64)
+	case id == idTimestampScale:
+		w.scale = n
+	case len(b) == 4:
+		w.declared = float64(math.Float32frombits(uint32(n)))
+	case len(b) == 8:
+		w.declared = math.Float64frombits(n)
+	}
+}
+
+// sound takes the time of a block. The number of its track takes one byte in files
+// of fewer than 127 tracks.
+func (w *webm) sound(b []byte) {
+	if b[0] < 0x80 {
+		return
+	}
+	at := w.cluster + int64(int16(binary.BigEndian.Uint16(b[1:])))
+	if at > w.block {
+		w.gap, w.block = at-w.block, at
+	}
+	w.blocks++
+}
+
+func (w *webm) end(m missing) ending {
+	switch {
+	case !w.segment:
+		return ending{fault: "an EBML document without a Segment"}
+	case !m.nothing() || w.header || !w.closed():
+		return ending{fault: "the last WebM element is cut"}
+	case w.blocks == 0:
+		return ending{fault: "a WebM without a block"}
+	}
+	played := w.length(float64(w.block + w.gap))
+	declared := w.length(w.declared)
+	e := ending{duration: declared}
+	if declared == 0 {
+		e.duration = played
+	}
+	switch short := declared - played; {
+	case declared > 0 && short > max(time.Second, declared/50):
+		e.fault = fmt.Sprintf("the last WebM block is at %s, the header says %s", played.Round(time.Millisecond), declared.Round(time.Millisecond))
+	case !w.unknown:
+	case declared == 0:
+		e.open = "the WebM leaves its size and its duration open"
+	case short > max(lastWitness, declared/50):
+		e.open = fmt.Sprintf("the WebM leaves its size open and ends %s before its own duration", short.Round(time.Millisecond))
+	}
+	return e
+}
+
+// closed is whether every element of known size ends here.
+func (w *webm) closed() bool {
+	for _, e := range w.open {
+		if e.end != math.MaxInt64 && e.end != w.pos {
+			return false
+		}
+	}
+	return true
+}
+
+// length turns units of the document's scale into a duration, 0 for what makes no
+// sense.
+func (w *webm) length(units float64) time.Duration {
+	d := units * float64(w.scale)
+	if !(d > 0) || d > float64(math.MaxInt64/2) {
+		return 0
+	}
+	return time.Duration(d)
+}
