@@ -1,6 +1,8 @@
 package archiver
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
@@ -55,7 +57,8 @@ func (p *pass) unsettled(page []genesys.Recording) (rest []genesys.Recording, se
 		return nil, 0, &ledgerError{err}
 	}
 	for i, r := range page {
-		if archived[i] == "" || changedSince(archived[i], r.DateModified) {
+		date, fingerprint, _ := strings.Cut(archived[i], " ")
+		if date == "" || differs(date, fingerprint, r) {
 			rest = append(rest, r)
 		}
 	}
@@ -67,11 +70,14 @@ func (p *pass) unsettled(page []genesys.Recording) (rest []genesys.Recording, se
 func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) { p.fill(e, r, now) }
 	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
-	switch changed := changedSince(archivedDate(e), r.DateModified); e.State {
+	switch changed := differs(archivedDate(e), archivedFingerprint(e), r); e.State {
 	case "", state.StateVanished:
 		return state.StateListed, relist
 	case state.StateListed, state.StateFailed:
-		if changedSince(e.DateModified, r.DateModified) {
+		if differs(e.DateModified, e.Fingerprint, r) {
+			if e.Changes >= restlessPasses && now.Before(e.NextAttempt) {
+				return e.State, relist // it is left alone for a while
+			}
 			return state.StateListed, relist
 		}
 		if !e.MissingSince.IsZero() {
@@ -79,10 +85,10 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 		}
 	case state.StateArchived:
 		if changed {
-			return state.StateListed, relist
+			return p.changed(e, r, now)
 		}
-		if !e.MissingSince.IsZero() {
-			return e.State, found
+		if !e.MissingSince.IsZero() || e.Changes > 0 {
+			return e.State, func(e *state.Entry) { e.MissingSince, e.Changes = time.Time{}, 0 }
 		}
 	case state.StateDeleteRequested, state.StateDeleted:
 		if changed {
@@ -101,6 +107,35 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 	return e.State, nil
 }
 
+// restlessPasses is how many passes running may find an archived recording changed
+// before it is left alone.
+const restlessPasses = 5
+
+// changed says what becomes of an archived recording that changed: it is archived
+// again. One that changed in each of the last passes needs a person and is left alone
+// for a day, then for longer: a platform that changes recordings as they are
+// downloaded would have them downloaded for ever.
+func (p *pass) changed(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
+	relist := func(e *state.Entry) {
+		p.fill(e, r, now)
+		e.Changes++
+	}
+	n := e.Changes + 1 - restlessPasses
+	if n < 0 {
+		return state.StateListed, relist
+	}
+	return state.StateFailed, func(e *state.Entry) {
+		relist(e)
+		e.Attempts++
+		e.LastError = fmt.Sprintf("changed in %d passes running: find out what changes it in Genesys Cloud; what was archived before stays", e.Changes)
+		e.FailedSince, e.NeedsPerson = now, true
+		e.NextAttempt = now.Add(restlessDelay << min(n, 5))
+	}
+}
+
+// restlessDelay is how long a recording that keeps changing is left alone first.
+const restlessDelay = 24 * time.Hour
+
 // fill takes what the listing says into the entry.
 func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	if e.ListedAt.IsZero() {
@@ -110,7 +145,7 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 		e.MediaKey = p.keys.media(r.ID, r.DateCreated, p.in.Format)
 	}
 	e.Name, e.ConversationID = r.Name, r.ConversationID
-	e.DateCreated, e.DateModified = r.DateCreated, r.DateModified
+	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint
 	e.Raw, e.Expanded = r.Raw, p.expanded
 	e.MissingSince = time.Time{}
 }
@@ -121,6 +156,21 @@ func archivedDate(e state.Entry) string {
 		return ""
 	}
 	return e.Versions[len(e.Versions)-1].DateModified
+}
+
+// archivedFingerprint is that of the newest archived version.
+func archivedFingerprint(e state.Entry) string {
+	if len(e.Versions) == 0 {
+		return ""
+	}
+	return e.Versions[len(e.Versions)-1].Fingerprint
+}
+
+// differs is whether the recording that is shown now is another version than the one
+// with this dateModified and fingerprint. An absent date and an unknown fingerprint
+// prove no change.
+func differs(date, fingerprint string, now genesys.Recording) bool {
+	return changedSince(date, now.DateModified) || fingerprint != "" && now.Fingerprint != "" && fingerprint != now.Fingerprint
 }
 
 // waitsOrKept tells the states whose recordings should be listed.

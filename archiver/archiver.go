@@ -60,6 +60,8 @@ type Deletion struct {
 	Enabled    bool
 	After      time.Duration // since archiving and since the last change
 	MaxPerPass int           // deletions asked for
+	Unproved   bool          // also where it is not known whether the media are whole
+	ReadBack   bool          // read every byte of media and manifest right before each
 	Halted     *atomic.Bool  // once true, no deletion is asked for any more, also by a pass under way; may be nil
 }
 
@@ -132,24 +134,26 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	if err := a.abortUploads(ctx); err != nil {
 		stopAll(err)
 	}
-	type orgStop struct {
+	type orgRun struct {
 		ctx    context.Context
 		cancel context.CancelCauseFunc
+		shared *organization
 	}
-	orgs := map[string]orgStop{}
+	orgs := map[string]orgRun{}
 	for _, in := range inboxes {
 		if _, ok := orgs[in.Org]; !ok {
 			ctx, cancel := context.WithCancelCause(stop)
 			defer cancel(nil)
-			orgs[in.Org] = orgStop{ctx, cancel}
+			orgs[in.Org] = orgRun{ctx, cancel, newOrganization()}
 		}
+		orgs[in.Org].shared.transferring.Add(1)
 	}
 	asks := min(max(2, maxAsks/max(1, len(inboxes))), a.Workers*asksPerWorker)
 	var g errgroup.Group
 	for i, in := range inboxes {
 		g.Go(func() error {
 			org := orgs[in.Org]
-			r.Inboxes[i] = a.pass(ctx, org.ctx, in, asks, func(err error) {
+			r.Inboxes[i] = a.pass(ctx, org.ctx, in, limits{asks, org.shared}, func(err error) {
 				switch {
 				case failsRun(err), temporary(err) && isStorage(err):
 					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))

@@ -52,7 +52,11 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 			if err != nil {
 				return fmt.Errorf("nothing was deleted: %w", err)
 			}
+			trusted = trusted && !p.Delete.ReadBack
 			checked = true
+		}
+		if p.servedAnother(e.Entry) {
+			return nil
 		}
 		g.Go(func() error {
 			if err := p.goOn(p.deleteOne(ctx, e, trusted)); err != nil {
@@ -95,7 +99,8 @@ func (p *pass) ripe(e state.Entry, now time.Time) bool {
 func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	v := e.Versions[len(e.Versions)-1]
 	modified, ok := genesys.ParseTime(v.DateModified)
-	if !ok || v.ArchivedAt.IsZero() || v.Suspect != "" || e.DateModified != v.DateModified {
+	doubted := v.Suspect != "" || v.Unproved != "" && !d.Unproved || e.Twin != ""
+	if !ok || v.ArchivedAt.IsZero() || doubted || differs(v.DateModified, v.Fingerprint, genesys.Recording{DateModified: e.DateModified, Fingerprint: e.Fingerprint}) {
 		return time.Time{}, false
 	}
 	since := v.ArchivedAt
@@ -107,13 +112,16 @@ func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 
 // clocksAgree compares this machine's clock with both services'.
 func (p *pass) clocksAgree() error {
-	for name, skew := range map[string]func() (time.Duration, bool){"Genesys": p.in.API.Skew, "the store": p.Bucket.Skew} {
-		d, known := skew()
+	for _, of := range []struct {
+		name string
+		skew func() (time.Duration, bool)
+	}{{"Genesys", p.in.API.Skew}, {"the store", p.Bucket.Skew}} {
+		d, known := of.skew()
 		if !known {
-			return fmt.Errorf("%s has shown no clock to compare with", name)
+			return fmt.Errorf("%s has shown no clock to compare with", of.name)
 		}
 		if d.Abs() > maxSkew {
-			return fmt.Errorf("the clock of this machine and that of %s differ by %s: set it right", name, d.Round(time.Second))
+			return fmt.Errorf("the clock of this machine and that of %s differ by %s: set it right", of.name, d.Round(time.Second))
 		}
 	}
 	return nil
@@ -124,7 +132,11 @@ func (p *pass) clocksAgree() error {
 func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
-	if err := p.stillStored(ctx, e.Entry, v, trusted); err != nil {
+	m, err := p.stillStored(ctx, e.Entry, v, trusted)
+	if err == nil && !v.Whole && v.Unproved == "" {
+		v, err = p.proveWhole(ctx, e, v, m)
+	}
+	if err != nil {
 		log.Error("original kept: the archive does not show what the ledger says", ErrorAttr(err))
 		// A lock that someone shortened is this object's alone: whether the store
 		// holds locks at all shows with each write.
@@ -141,8 +153,12 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		log.Info("original kept: it can't be looked at", ErrorAttr(err))
 		return err
 	}
-	if r.ID != e.Key.Recording || r.DateModified == "" || changedSince(v.DateModified, r.DateModified) {
-		log.Info("original kept: it changed since it was archived")
+	if kept := p.changedAtLast(e, v, m, *r); kept != nil {
+		log.Info("original kept", "reason", kept)
+		return p.archiveAgain(e, *r, kept)
+	}
+	if doubted := doubt(v); doubted != "" && (v.Suspect != "" || !p.Delete.Unproved) {
+		log.Info("original kept", "reason", doubted)
 		return nil
 	}
 	if err := p.stopped(); err != nil {
@@ -160,33 +176,102 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 }
 
 // stillStored proves, now, that the archive holds the ledger's versions of media
-// and manifest, kept long enough.
-func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) error {
+// and manifest, kept long enough. It returns the manifest, every byte of which was
+// read.
+func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (*Manifest, error) {
 	until := p.keepUntil(e.DateCreated, v.ArchivedAt)
 	media, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, until)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	shown := media.Checksum.Algorithm + ":" + media.Checksum.Value
 	if v.Checksum != "" && shown != v.Checksum {
-		return fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
+		return nil, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
 	}
 	manifest, err := p.headAs(ctx, v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v, until)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); manifest.Checksum.Algorithm == "SHA256" && (err != nil || hex.EncodeToString(sum) != v.ManifestSHA256) {
+		return nil, fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, errCorrupt)
 	}
 	if !trusted || v.Checksum == "" {
 		if err := p.compareHex(ctx, media, v.SHA256); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if !trusted || manifest.Checksum.Algorithm != "SHA256" {
-		return p.compareHex(ctx, manifest, v.ManifestSHA256)
+	return p.readManifest(ctx, v)
+}
+
+// proveWhole reads the media of a version that an earlier archiverd archived without
+// looking whether they are whole, and writes into the ledger what they show.
+func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Version, m *Manifest) (state.Version, error) {
+	rec, err := genesys.ParseRecording(m.Recording)
+	if err != nil {
+		return v, fmt.Errorf("read the recording in %s: %w", v.ManifestKey, err)
 	}
-	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); err != nil || hex.EncodeToString(sum) != v.ManifestSHA256 {
-		return fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, errCorrupt)
+	d := newMediaDigest(genesys.Format(v.Format))
+	if err := p.readInto(ctx, storage.Object{Key: v.MediaKey, VersionID: v.MediaVersionID, Size: v.Size}, d); err != nil {
+		return v, err
 	}
-	return nil
+	if d.hex() != v.SHA256 {
+		return v, fmt.Errorf("%s read back has another SHA-256: %w", v.MediaKey, errCorrupt)
+	}
+	found, err := d.judge(rec, true)
+	if err != nil {
+		found = verdict{suspect: err.Error()}
+	}
+	found.mark(&v)
+	_, err = p.move(e.Key, state.StateArchived, state.StateArchived, func(e *state.Entry) {
+		found.mark(&e.Versions[len(e.Versions)-1])
+	})
+	return v, err
+}
+
+// changedAtLast says why the recording that Genesys shows right before its deletion is
+// not the archived one, as the manifest has it, or that the metadata leave it unclear.
+func (p *pass) changedAtLast(e state.KeyedEntry, v state.Version, m *Manifest, now genesys.Recording) error {
+	switch {
+	case now.ID != e.Key.Recording || now.DateModified == "" || now.DurationMilliseconds == nil || *now.DurationMilliseconds == 0:
+		return errUnclear
+	case changedSince(v.DateModified, now.DateModified):
+		return errChanged
+	case m.fingerprint() == now.Fingerprint:
+		return nil
+	case v.Fingerprint == now.Fingerprint && time.Since(v.ArchivedAt) < manifestEvery:
+		return errors.New("its manifest is renewed once it is a day old")
+	}
+	return errChanged
+}
+
+var (
+	errUnclear = errors.New("its metadata in Genesys name no id, dateModified or duration")
+	errChanged = errors.New("it changed since it was archived")
+)
+
+// archiveAgain has a recording archived again that was found changed right before its
+// deletion. The next listing alone need not show the change.
+func (p *pass) archiveAgain(e state.KeyedEntry, r genesys.Recording, kept error) error {
+	if !errors.Is(kept, errChanged) {
+		return nil
+	}
+	to, edit := p.changed(e.Entry, r, time.Now().UTC())
+	_, err := p.move(e.Key, state.StateArchived, to, func(e *state.Entry) {
+		edit(e)
+		e.Expanded = true // the recording was asked for with its conversation
+	})
+	return err
+}
+
+// servedAnother is whether another recording was served this one's media in this run.
+// For what was archived in this run that is known once no inbox transfers any more.
+func (p *pass) servedAnother(e state.Entry) bool {
+	v := e.Versions[len(e.Versions)-1]
+	if v.ArchivedAt.Before(p.org.begun) {
+		return false
+	}
+	p.org.transferring.Wait()
+	return p.org.isTwin(v.SHA256)
 }
 
 // headAs asks for one version of an object, and compares that version, its size,
@@ -260,7 +345,7 @@ func deletionChecks(trusted bool) string {
 	if !trusted {
 		stored = "bytes read back, HEAD"
 	}
-	return "enabled, owned, complete walk, waited, clocks, " + stored + " of media and manifest, no early expiry, unchanged in Genesys"
+	return "enabled, owned, complete walk, waited, clocks, whole, " + stored + " of media and manifest, manifest read, no early expiry, unchanged in Genesys"
 }
 
 // said4xx tells a refusal by Genesys itself. A 408 leaves open what was done.

@@ -1,7 +1,9 @@
 package archiver
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -41,7 +43,7 @@ func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *
 		Recording:     rec.Raw,
 		Media: ManifestMedia{
 			Key: m.Key, VersionID: m.VersionID, Format: string(p.in.Format), Size: m.Size, SHA256: m.sha256,
-			ContentType: m.detected, Checks: m.checks, Suspect: m.suspect,
+			ContentType: m.detected, Checks: m.checks, Whole: m.whole, Suspect: m.suspect, Unproved: m.unproved,
 		},
 		Retention:      p.manifestRetention(e.DateCreated, m.Modified, m.Retention),
 		Times:          ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
@@ -78,7 +80,7 @@ func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *M
 		obj, sum, err := p.putProved(ctx, storage.New{
 			Key:         key,
 			ContentType: "application/json",
-			Metadata:    p.keys.metadata(k.Recording, e.DateModified, p.in.Format),
+			Metadata:    p.keys.metadata(k.Recording, e, p.in.Format),
 			Retention:   lock,
 		}, text)
 		return obj, sum, placeTaken(err)
@@ -89,9 +91,9 @@ func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *M
 // putProved creates a small object and proves that the store holds it. It returns
 // the SHA-256 in hex.
 func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (storage.Object, string, error) {
-	d := newDigest(genesys.FormatNone)
+	d := newDigest()
 	d.Write(text)
-	sum := fmt.Sprintf("%x", d.sum())
+	sum := d.hex()
 	obj, err := p.Bucket.Put(ctx, n, text, d.sum())
 	if err != nil {
 		return obj, sum, err
@@ -102,32 +104,25 @@ func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (stora
 
 // enter writes the archived version into the ledger.
 func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest storage.Object, manifestSum string, adopted bool) error {
-	v := state.Version{
-		DateModified:      m.DateModified,
-		Format:            m.Media.Format,
-		MediaKey:          media.Key,
-		MediaVersionID:    media.VersionID,
-		ManifestKey:       manifest.Key,
-		ManifestVersionID: manifest.VersionID,
-		Size:              media.Size,
-		SHA256:            m.Media.SHA256,
-		ManifestSize:      manifest.Size,
-		ManifestSHA256:    manifestSum,
-		RetentionMode:     media.Retention.Mode,
-		RetainUntil:       media.Retention.Until.UTC(),
-		ArchivedAt:        time.Now().UTC(),
-		Suspect:           m.Media.Suspect,
-	}
+	v := m.version()
+	v.Fingerprint = cmp.Or(e.Fingerprint, v.Fingerprint) // the listing's, with which the next one is compared
+	v.MediaKey, v.MediaVersionID, v.Size = media.Key, media.VersionID, media.Size
+	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = manifest.Key, manifest.VersionID, manifest.Size, manifestSum
+	v.RetentionMode, v.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
+	v.ArchivedAt = time.Now().UTC()
+	v.Checksum = ""
 	if media.Checksum.Algorithm != "" {
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
-	_, err := p.move(k, e.State, state.StateArchived, func(e *state.Entry) { e.Versions = append(e.Versions, v) })
+	_, err := p.move(k, e.State, state.StateArchived, func(e *state.Entry) {
+		e.Versions = append(e.Versions, v)
+		e.Fingerprint = v.Fingerprint
+		e.Twin = ""
+	})
 	if err != nil {
 		return err
 	}
-	if v.Suspect != "" {
-		p.log.Warn("archived, but the media are suspect and the original will never be deleted", "recording", k.Recording, "reason", v.Suspect)
-	}
+	p.warnDoubt(k, v)
 	p.Progress.Archived.Add(1)
 	p.count(func(r *state.Pass) {
 		r.Archived++
@@ -136,6 +131,26 @@ func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest st
 		}
 	})
 	return nil
+}
+
+// doubt is why a version's original is not deleted by its media alone, or "".
+func doubt(v state.Version) string {
+	switch {
+	case v.Suspect != "":
+		return "suspect: " + v.Suspect
+	case v.Unproved != "":
+		return "not proved whole: " + v.Unproved
+	}
+	return ""
+}
+
+func (p *pass) warnDoubt(k state.Key, v state.Version) {
+	switch {
+	case v.Suspect != "":
+		p.log.Warn("archived, but the media are suspect and the original will never be deleted", "recording", k.Recording, "reason", v.Suspect)
+	case v.Unproved != "":
+		p.log.Warn("archived, but it is not known whether the media are whole: the original stays unless delete_originals.unproved is true", "recording", k.Recording, "reason", v.Unproved)
+	}
 }
 
 // adopt takes media that stand in their place already into the ledger, without
@@ -174,24 +189,19 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 
 // readMedia reads media in the archive and puts them through the checks of a download.
 func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, media storage.Object) (*stored, error) {
-	d := newDigest(p.in.Format)
+	d := newMediaDigest(p.in.Format)
 	if err := p.readInto(ctx, media, d); err != nil {
 		return nil, err
 	}
-	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[metaSHA256] != "" && media.Metadata[metaSHA256] != fmt.Sprintf("%x", d.sum()) {
+	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[metaSHA256] != "" && media.Metadata[metaSHA256] != d.hex() {
 		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, errCorrupt)
 		return nil, p.reportCorrupt(k, e.State, media.Key, err)
 	}
-	suspect := ""
-	err := d.finish(rec)
-	var mismatch *mismatchError
-	if errors.As(err, &mismatch) {
-		suspect, err = mismatch.reason, nil // it was stored as suspect
-	}
+	v, err := d.judge(rec, true) // what contradicts itself was stored as suspect
 	if err != nil {
 		return nil, p.reportCorrupt(k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
 	}
-	return p.storedMedia(media, d, suspect, true), nil
+	return storedMedia(media, d, v, true), nil
 }
 
 // findManifest looks for the manifest that describes a stored media object.
@@ -215,12 +225,10 @@ func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, med
 			p.reportForeign(key)
 			continue
 		}
-		if m.describes(k.Recording, e.DateModified, media) {
-			d := newDigest(genesys.FormatNone)
-			d.Write(text)
+		if m.describes(k.Recording, e.DateModified, media) && (e.Fingerprint == "" || m.fingerprint() == e.Fingerprint) {
 			// The reply to a GET need not show version and lock.
 			obj, err := p.Bucket.Head(ctx, key, obj.VersionID)
-			return m, obj, fmt.Sprintf("%x", d.sum()), err
+			return m, obj, fmt.Sprintf("%x", sha256.Sum256(text)), err
 		}
 	}
 	return nil, storage.Object{}, "", nil

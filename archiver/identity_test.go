@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
 )
 
 // anyID draws ids that are likely to meet an edge of the escaping.
@@ -46,7 +47,7 @@ func TestKeysHoldTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := keyspace{"some/prefix", "acme", anyID().Draw(t, "inbox")}
 		date := rapid.OneOf(rapid.SampledFrom([]string{"", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "2026-11-23T00:30:00+0100", "../../x"}), rapid.String()).Draw(t, "date")
-		f := rapid.SampledFrom(formats()).Draw(t, "format")
+		f := rapid.SampledFrom(formats).Draw(t, "format")
 		n := rapid.IntRange(1, maxPlaces).Draw(t, "n")
 		first := k.media(anyID().Draw(t, "id"), date, f)
 		media, manifest := nth(first, n, f), k.manifest(first, n)
@@ -94,7 +95,7 @@ func TestMetadataOfHugeIDs(t *testing.T) {
 			return strings.Repeat(rapid.SampledFrom([]string{"a", "%", "ü", "\x00"}).Draw(t, name), rapid.IntRange(1, 2000).Draw(t, name+" length"))
 		}
 		k := keyspace{"p", strings.Repeat("o", 63), huge("inbox")}
-		m := k.metadata(huge("id"), huge("date"), genesys.FormatOggVorbis)
+		m := k.metadata(huge("id"), state.Entry{DateModified: huge("date"), Fingerprint: "f"}, genesys.FormatOggVorbis)
 		m[metaSHA256] = strings.Repeat("0", 64)
 		size := 0
 		for name, value := range m {
@@ -104,4 +105,9 @@ func TestMetadataOfHugeIDs(t *testing.T) {
 			t.Errorf("%d bytes", size)
 		}
 	})
+}
+
+var formats = []genesys.Format{
+	genesys.FormatWAV, genesys.FormatWEBM, genesys.FormatWAVULAW, genesys.FormatOggVorbis,
+	genesys.FormatOggOpus, genesys.FormatMP3, genesys.FormatNone,
 }

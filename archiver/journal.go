@@ -104,6 +104,8 @@ type JournalStored struct {
 	SHA256         string `json:"sha256"`
 	ManifestKey    string `json:"manifest_key"`
 	ManifestSHA256 string `json:"manifest_sha256"`
+	Suspect        string `json:"suspect,omitempty"`  // why the media are doubted
+	Unproved       string `json:"unproved,omitempty"` // why it is not known whether the media are whole
 }
 
 // JournalRecording is what the listing said of a recording.
@@ -321,7 +323,10 @@ func (p *pass) tell(ev state.Event) (JournalEvent, error) {
 	}
 	if ev.Version > 0 {
 		v := e.Versions[ev.Version-1]
-		out.Stored = &JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256}
+		out.Stored = &JournalStored{
+			MediaKey: v.MediaKey, Size: v.Size, SHA256: v.SHA256, ManifestKey: v.ManifestKey, ManifestSHA256: v.ManifestSHA256,
+			Suspect: clip(v.Suspect), Unproved: clip(v.Unproved),
+		}
 	}
 	if ev.To == state.StateFailed || ev.To == state.StateVanished || len(ev.BadKeys) > 0 {
 		out.Listed = &JournalRecording{clip(e.Name), clip(e.ConversationID), clip(e.DateCreated), clip(e.DateModified), e.ListedAt}

@@ -116,7 +116,7 @@ func TestJournalTellsTheHistory(t *testing.T) {
 				v = entry.Versions[0]
 			}
 			switch {
-			case e.To == state.StateArchived && (e.Stored == nil || *e.Stored != JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256}):
+			case e.To == state.StateArchived && (e.Stored == nil || *e.Stored != JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256, v.Suspect, v.Unproved}):
 				t.Errorf("%s was archived as %+v, the journal says %+v", e.Recording, v, e.Stored)
 			case e.To == state.StateDeleteRequested && !strings.Contains(e.Why, "complete walk"):
 				t.Errorf("the deletion of %s was checked by %q", e.Recording, e.Why)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
 )
 
 // maxPlainID is the longest id, in bytes after escaping, that enters a key as it is.
@@ -156,20 +157,25 @@ const (
 	metaInbox        = "inbox"
 	metaRecording    = "recording"
 	metaDateModified = "date-modified"
+	metaFingerprint  = "fingerprint" // genesys.Recording's; absent from what an earlier archiverd wrote
 	metaFormat       = "format"
 	metaSHA256       = "sha256"
 )
 
 // metadata names the recording and the version of it that an object holds. With
 // it a later pass recognises the object as its own.
-func (k keyspace) metadata(id, dateModified string, f genesys.Format) map[string]string {
-	return map[string]string{
+func (k keyspace) metadata(id string, e state.Entry, f genesys.Format) map[string]string {
+	m := map[string]string{
 		metaOrg:          k.org,
 		metaInbox:        escapeID(k.inbox),
 		metaRecording:    escapeID(id),
-		metaDateModified: escapeDate(dateModified),
+		metaDateModified: escapeDate(e.DateModified),
 		metaFormat:       string(f),
 	}
+	if e.Fingerprint != "" {
+		m[metaFingerprint] = e.Fingerprint
+	}
+	return m
 }
 
 // escapeDate leaves the characters of RFC 3339 readable.

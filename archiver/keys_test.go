@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
 )
 
 func TestEscapeID(t *testing.T) {
@@ -144,7 +145,7 @@ func FuzzParseKey(f *testing.F) {
 func TestMetadataFit(t *testing.T) {
 	long := strings.Repeat("\U0001F600", 500)
 	size := 0
-	for name, value := range (keyspace{"", strings.Repeat("a", 63), long}).metadata(long, long, genesys.FormatOggVorbis) {
+	for name, value := range (keyspace{"", strings.Repeat("a", 63), long}).metadata(long, state.Entry{DateModified: long, Fingerprint: "f"}, genesys.FormatOggVorbis) {
 		size += len(name) + len(value)
 		if strings.Trim(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_%:.+") != "" {
 			t.Errorf("metadata %s: %q", name, value)

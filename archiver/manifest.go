@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -54,7 +56,9 @@ type ManifestMedia struct {
 	SHA256      string            `json:"sha256"` // hex, of the bytes as downloaded
 	ContentType string            `json:"content_type"`
 	Checks      []string          `json:"checks"`
-	Suspect     string            `json:"suspect,omitempty"` // why the media are doubted
+	Whole       bool              `json:"whole,omitempty"`    // the container and the recording's duration show that the media are whole
+	Suspect     string            `json:"suspect,omitempty"`  // why the media are doubted
+	Unproved    string            `json:"unproved,omitempty"` // why it is not known whether the media are whole
 	Checksum    *ManifestChecksum `json:"checksum,omitempty"`
 }
 
@@ -105,6 +109,31 @@ func DecodeManifest(b []byte) (*Manifest, error) {
 		return nil, fmt.Errorf("decode manifest: it names no media key and SHA-256")
 	}
 	return &m, nil
+}
+
+// fingerprint is that of the recording as the manifest holds it, or "".
+func (m *Manifest) fingerprint() string {
+	rec, err := genesys.ParseRecording(m.Recording)
+	if err != nil {
+		return ""
+	}
+	return rec.Fingerprint
+}
+
+// version is what the ledger keeps of the media and what the manifest says of them.
+func (m *Manifest) version() state.Version {
+	v := state.Version{
+		DateModified: m.DateModified, Fingerprint: m.fingerprint(), Format: m.Media.Format,
+		MediaKey: m.Media.Key, MediaVersionID: m.Media.VersionID, Size: m.Media.Size, SHA256: m.Media.SHA256,
+		Whole: m.Media.Whole, Suspect: m.Media.Suspect, Unproved: m.Media.Unproved,
+	}
+	if c := m.Media.Checksum; c != nil {
+		v.Checksum = c.Algorithm + ":" + c.Value
+	}
+	if l := m.Retention; l != nil && l.Until != nil {
+		v.RetentionMode, v.RetainUntil = l.Mode, l.Until.UTC()
+	}
+	return v
 }
 
 // describes tells whether the manifest belongs to this stored object of this recording.

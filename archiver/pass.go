@@ -54,8 +54,8 @@ var ErrStopped = errors.New("stopped before the pass was done; the next one goes
 // pass is one inbox listed, transferred, settled and deleted from.
 type pass struct {
 	*Archiver
-	in    Inbox
-	asks  int // recordings begun and not finished, at most
+	in Inbox
+	limits
 	keys  keyspace
 	stop  context.Context         // once it ends nothing new begins
 	halt  context.CancelCauseFunc // ends it, with the error that ends the pass
@@ -64,6 +64,8 @@ type pass struct {
 	seed  maphash.Seed
 	seen  map[uint64]uint8 // hash of every recording listed → the last walk that saw it
 	known int64            // of those, how many the ledger holds as listed, failed or archived
+
+	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
 	next       chan struct{} // held by the recording whose turn is next
 	unreadable int           // recordings without an id, in the last walk
@@ -80,6 +82,12 @@ type pass struct {
 	streak  int  // recordings that failed temporarily, one after the other
 	served  bool // the download operation has answered for a recording
 	absent  int  // recordings for which it answered 404 though they exist
+}
+
+// limits are what a pass shares with the other passes of its run.
+type limits struct {
+	asks int // recordings begun and not finished, at most
+	org  *organization
 }
 
 func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
@@ -99,13 +107,15 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 
 // pass runs one pass and writes down how it went. failed hears of a failure at
 // once, so that what would meet it too does not begin.
-func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int, failed func(error)) InboxReport {
+func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, failed func(error)) InboxReport {
 	p := a.newPass(stop, in)
-	p.asks = asks
+	p.limits = shared
+	transferred := sync.OnceFunc(shared.org.transferring.Done)
+	defer transferred()
 	defer p.halt(nil)
 	err := p.stopped()
 	if err == nil {
-		err = p.run(ctx)
+		err = p.run(ctx, transferred)
 		if errors.Is(err, genesys.ErrNeedsLogin) {
 			err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
 		}
@@ -125,7 +135,8 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, asks int, failed fu
 	return r
 }
 
-func (p *pass) run(ctx context.Context) error {
+// run does the work of a pass. It calls transferred once its first transfers are over.
+func (p *pass) run(ctx context.Context, transferred func()) error {
 	inbox, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
 	if err != nil {
 		return &ledgerError{err}
@@ -137,6 +148,10 @@ func (p *pass) run(ctx context.Context) error {
 	}
 	// A listing that broke off has still shown recordings that can be saved now.
 	if err := p.transferAll(ctx); err != nil {
+		return err
+	}
+	transferred()
+	if err := p.askTwins(ctx); err != nil {
 		return err
 	}
 	switch {

@@ -23,7 +23,7 @@ type place struct {
 // is one's own by its metadata alone: the store made it visible only when it was
 // complete. Whatever else stands in the way is left as it is.
 func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, error) {
-	want := p.keys.metadata(k.Recording, e.DateModified, p.in.Format)
+	want := p.keys.metadata(k.Recording, e, p.in.Format)
 	for n := 1; n <= maxPlaces; n++ {
 		key := nth(e.MediaKey, n, p.in.Format)
 		if slices.Contains(e.BadKeys, key) {
@@ -38,7 +38,7 @@ func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, er
 		}
 		if !sameRecording(obj.Metadata, want) {
 			p.reportForeign(key)
-		} else if obj.Metadata[metaDateModified] == want[metaDateModified] && obj.Metadata[metaFormat] == want[metaFormat] {
+		} else if sameVersion(obj.Metadata, want) && !superseded(e, obj) {
 			return place{key: key, found: &obj}, nil
 		}
 	}
@@ -53,6 +53,23 @@ func sameRecording(have, want map[string]string) bool {
 		}
 	}
 	return true
+}
+
+// sameVersion compares what the metadata of two objects of one recording say of its
+// version. An object without a fingerprint is an earlier archiverd's; a recording
+// without one is known from the archive alone.
+func sameVersion(have, want map[string]string) bool {
+	return have[metaDateModified] == want[metaDateModified] && have[metaFormat] == want[metaFormat] &&
+		(have[metaFingerprint] == want[metaFingerprint] || have[metaFingerprint] == "" || want[metaFingerprint] == "")
+}
+
+// superseded is whether the ledger has the object as another version than the one to
+// be archived now: one that is asked for again, or that an earlier archiverd archived
+// before the recording changed without a new dateModified.
+func superseded(e state.Entry, obj storage.Object) bool {
+	return slices.ContainsFunc(e.Versions, func(v state.Version) bool {
+		return v.MediaKey == obj.Key && (e.Twin != "" || obj.Metadata[metaFingerprint] == "" && v.ManifestSize > 0)
+	})
 }
 
 // reportForeign notes an object that stands in the way.

@@ -299,6 +299,7 @@ func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
 		if i < 0 { // entries finds that the manifest is missing
 			i = r.insert(e, state.Version{
 				MediaKey: ev.Stored.MediaKey, ManifestKey: ev.Stored.ManifestKey, Size: ev.Stored.Size, SHA256: ev.Stored.SHA256,
+				Suspect: ev.Stored.Suspect, Unproved: ev.Stored.Unproved,
 			})
 		}
 		if e.Versions[i].ArchivedAt = ev.At; e.Versions[i].ManifestSHA256 != ev.Stored.ManifestSHA256 {

@@ -90,7 +90,8 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	return false, r.edit(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
 		if e.State == "" {
 			e.State, e.MediaKey = state.StateListed, r.firstKey(key)
-			e.DateModified, e.ListedAt = obj.Metadata[metaDateModified], obj.Modified.UTC()
+			e.DateModified, e.Fingerprint = obj.Metadata[metaDateModified], obj.Metadata[metaFingerprint]
+			e.ListedAt = obj.Modified.UTC()
 		}
 	})
 }

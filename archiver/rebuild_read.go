@@ -3,6 +3,7 @@ package archiver
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -213,21 +214,9 @@ func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, 
 			return nil, flawf(FaultUnreadable, "%v", why), err
 		}
 	}
-	d := newDigest(genesys.FormatNone)
-	d.Write(text)
-	v := state.Version{
-		DateModified: said.DateModified, Format: said.Media.Format,
-		MediaKey: said.Media.Key, MediaVersionID: said.Media.VersionID,
-		ManifestKey: key, ManifestVersionID: obj.VersionID,
-		Size: said.Media.Size, SHA256: said.Media.SHA256, Suspect: said.Media.Suspect,
-		ManifestSize: int64(len(text)), ManifestSHA256: fmt.Sprintf("%x", d.sum()),
-	}
-	if c := said.Media.Checksum; c != nil {
-		v.Checksum = c.Algorithm + ":" + c.Value
-	}
-	if l := said.Retention; l != nil && l.Until != nil {
-		v.RetentionMode, v.RetainUntil = l.Mode, l.Until.UTC()
-	}
+	v := said.version()
+	v.ManifestKey, v.ManifestVersionID = key, obj.VersionID
+	v.ManifestSize, v.ManifestSHA256 = int64(len(text)), fmt.Sprintf("%x", sha256.Sum256(text))
 	return &readManifest{said, k, v}, flaw{}, nil
 }
 
@@ -243,7 +232,7 @@ func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 	if at < len(e.Versions)-1 {
 		return
 	}
-	e.DateModified = m.DateModified
+	e.DateModified, e.Fingerprint = m.DateModified, m.version.Fingerprint
 	if rec, err := genesys.ParseRecording(m.Recording); err == nil {
 		e.Name, e.ConversationID, e.DateCreated = rec.Name, rec.ConversationID, rec.DateCreated
 	}
@@ -343,9 +332,9 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	}
 	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[metaFormat])})
 	p.inbox.Name, p.inbox.Email = r.users[k.Inbox].Name, r.users[k.Inbox].Email
-	var d *digest
+	var d mediaDigest
 	why, err = r.fetch(ctx, func() error {
-		d = newDigest(genesys.FormatNone)
+		d = newMediaDigest(p.in.Format)
 		return p.readInto(ctx, media, d)
 	})
 	if err != nil {
@@ -354,7 +343,8 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	if why != nil {
 		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
-	found := p.storedMedia(media, d, "", true)
+	unproved := verdict{unproved: "the recording's metadata are lost", checks: []string{"whole body"}}
+	found := storedMedia(media, d, unproved, true)
 	if found.sha256 != v.SHA256 {
 		return r.find(FaultAltered, k.Inbox, k.Recording, v.MediaKey, "has the SHA-256 %s, the journal tells of %s", found.sha256, v.SHA256)
 	}
@@ -369,6 +359,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	}
 	return r.edit(k, func(e *state.Entry) {
 		n := &e.Versions[i]
+		found.mark(n)
 		n.DateModified, n.Format, n.MediaVersionID = m.DateModified, m.Media.Format, media.VersionID
 		n.ManifestKey, n.ManifestVersionID, n.ManifestSize, n.ManifestSHA256 = obj.Key, obj.VersionID, obj.Size, sum
 		n.RetentionMode, n.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()

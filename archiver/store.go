@@ -3,12 +3,8 @@ package archiver
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"io"
 	"time"
 
@@ -19,47 +15,12 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// digest follows media as they stream: hashes, and the checks of the media check.
-type digest struct {
-	*mediaCheck
-	sha hash.Hash
-	crc hash.Hash32
-}
-
-func newDigest(f genesys.Format) *digest {
-	return &digest{mediaCheck: newMediaCheck(f), sha: sha256.New(), crc: crc32.NewIEEE()}
-}
-
-func (d *digest) Write(p []byte) (int, error) {
-	d.sha.Write(p)
-	d.crc.Write(p)
-	return d.mediaCheck.Write(p)
-}
-
-func (d *digest) sum() (s [sha256.Size]byte) {
-	d.sha.Sum(s[:0])
-	return s
-}
-
-// matches compares a checksum that a store shows with the bytes that went by, if
-// its algorithm is one of those followed.
-func (d *digest) matches(c storage.Checksum) (equal, comparable bool) {
-	switch c.Algorithm {
-	case "SHA256":
-		return c.Value == base64.StdEncoding.EncodeToString(d.sha.Sum(nil)), true
-	case "CRC32":
-		return c.Value == base64.StdEncoding.EncodeToString(d.crc.Sum(nil)), true
-	}
-	return false, false
-}
-
 // stored is one object proved to be in the archive.
 type stored struct {
 	storage.Object
+	verdict
 	sha256   string
 	detected string // content type by the bytes
-	suspect  string
-	checks   []string
 }
 
 // transfer downloads one recording into a free place and describes it there.
@@ -74,7 +35,12 @@ func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec gen
 		return err
 	}
 	defer body.Close()
+	begun := time.Now()
 	m, err := p.store(ctx, k, e, rec, pl.key, body)
+	var known *knownMediaError
+	if errors.As(err, &known) {
+		return p.keepVersion(ctx, k, e, rec, reseen{*known, begun, src.correlationIDs})
+	}
 	if err != nil {
 		return err
 	}
@@ -90,10 +56,10 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	n := storage.New{
 		Key:         key,
 		ContentType: contentType(p.in.Format, body.media.ContentType),
-		Metadata:    p.keys.metadata(k.Recording, e.DateModified, p.in.Format),
+		Metadata:    p.keys.metadata(k.Recording, e, p.in.Format),
 		Retention:   p.retention(e.DateCreated, time.Now()),
 	}
-	d := newDigest(p.in.Format)
+	d := newMediaDigest(p.in.Format)
 	filled, end, err := d.fill(body, buf)
 	if err != nil {
 		return nil, err
@@ -111,42 +77,43 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		}
 		buf, filled = large, filled+more
 	}
-	if err := d.magic(); err != nil {
+	if err := d.check.Magic(); err != nil {
 		return nil, err
 	}
-	var suspect string
+	var v verdict
 	var written storage.Object
 	if end {
-		if suspect, err = p.judge(d, rec, e); err != nil {
+		if v, err = p.judge(d, k, e, rec); err != nil {
 			return nil, err
 		}
-		n.Metadata[metaSHA256] = hex.EncodeToString(d.sha.Sum(nil))
+		n.Metadata[metaSHA256] = d.hex()
 		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.sum())
 	} else {
-		written, suspect, err = p.storeParts(ctx, n, e, rec, d, body, buf)
+		judge := func() (verdict, error) { return p.judge(d, k, e, rec) }
+		written, v, err = p.storeParts(ctx, n, d, body, buf, judge)
 	}
 	if err != nil {
 		return nil, placeTaken(lockRefused(err, n.Retention))
 	}
-	obj, readBack, err := p.prove(ctx, key, written.VersionID, d, n.Retention)
+	obj, readBack, err := p.prove(ctx, key, written.VersionID, d.digest, n.Retention)
 	if errors.Is(err, errCorrupt) {
 		err = p.reportCorrupt(k, e.State, key, err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return p.storedMedia(obj, d, suspect, readBack), nil
+	return storedMedia(obj, d, v, readBack), nil
 }
 
 // storeParts uploads a body longer than one buffer, whose first bytes are in buf.
-// The upload becomes visible only after every check on the whole body.
-func (p *pass) storeParts(ctx context.Context, n storage.New, e state.Entry, rec genesys.Recording, d *digest, body io.Reader, buf []byte) (obj storage.Object, suspect string, err error) {
+// The upload becomes visible only after judge has decided on the whole body.
+func (p *pass) storeParts(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, buf []byte, judge func() (verdict, error)) (obj storage.Object, v verdict, err error) {
 	u, err := p.Bucket.Create(ctx, n)
 	if err != nil {
-		return obj, "", err
+		return obj, v, err
 	}
 	if err := p.Ledger.AddUpload(state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		return obj, "", errors.Join(&ledgerError{err}, u.Abort(ctx))
+		return obj, v, errors.Join(&ledgerError{err}, u.Abort(ctx))
 	}
 	defer func() {
 		if err != nil {
@@ -156,18 +123,18 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, e state.Entry, rec
 		}
 	}()
 	if err = p.sendParts(ctx, u, d, body, buf); err != nil {
-		return obj, "", err
+		return obj, v, err
 	}
-	if suspect, err = p.judge(d, rec, e); err != nil {
-		return obj, "", err
+	if v, err = judge(); err != nil {
+		return obj, v, err
 	}
 	obj, err = u.Complete(ctx, d.crc.Sum32())
-	return obj, suspect, err
+	return obj, v, err
 }
 
 // sendParts sends what is in buf, which is full, and the rest of the body. While a
 // second buffer is free, one part is sent as the next is read.
-func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d *digest, body io.Reader, buf []byte) error {
+func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d mediaDigest, body io.Reader, buf []byte) error {
 	spare := p.buffers.spare()
 	if spare != nil {
 		defer p.buffers.putSpare(spare)
@@ -206,33 +173,6 @@ func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	if err := u.Abort(ctx); err != nil {
 		p.log.Warn("an unfinished upload stays behind until the next run", "key", u.Key, "error", err)
 	}
-}
-
-// fill reads until the buffer is full or the body ends.
-func (d *digest) fill(r io.Reader, buf []byte) (n int, end bool, err error) {
-	for n < len(buf) {
-		m, err := r.Read(buf[n:])
-		d.Write(buf[n : n+m])
-		n += m
-		if err == io.EOF {
-			return n, true, nil
-		}
-		if err != nil {
-			return n, false, err
-		}
-	}
-	return n, false, nil
-}
-
-// judge decides on the whole body. Media that disagree with themselves are stored
-// as suspect once enough passes have seen the same.
-func (p *pass) judge(d *digest, rec genesys.Recording, e state.Entry) (suspect string, err error) {
-	err = d.finish(rec)
-	var mismatch *mismatchError
-	if errors.As(err, &mismatch) && e.Mismatches >= suspectPass-1 {
-		return mismatch.reason, nil
-	}
-	return "", err
 }
 
 // placeTaken turns a create-only refusal, or an upload that is gone when it is to be
@@ -289,7 +229,7 @@ func (p *pass) prove(ctx context.Context, key, versionID string, d *digest, want
 
 // compare reads a stored object and compares its SHA-256.
 func (p *pass) compare(ctx context.Context, obj storage.Object, want [sha256.Size]byte) error {
-	d := newDigest(genesys.FormatNone)
+	d := newDigest()
 	if err := p.readInto(ctx, obj, d); err != nil {
 		return err
 	}
@@ -312,17 +252,13 @@ func (a *Archiver) readInto(ctx context.Context, obj storage.Object, w io.Writer
 }
 
 // storedMedia sums up what was proved of a media object.
-func (p *pass) storedMedia(obj storage.Object, d *digest, suspect string, readBack bool) *stored {
-	checks := []string{"whole body", "magic bytes"}
-	if d.isWAV() && d.size > 0 && suspect == "" {
-		checks = append(checks, "WAV sizes and duration")
-	}
+func storedMedia(obj storage.Object, d mediaDigest, v verdict, readBack bool) *stored {
 	if readBack {
-		checks = append(checks, "read back")
+		v.checks = append(v.checks, "read back")
 	} else {
-		checks = append(checks, "HEAD size and "+obj.Checksum.Algorithm)
+		v.checks = append(v.checks, "HEAD size and "+obj.Checksum.Algorithm)
 	}
-	return &stored{Object: obj, sha256: hex.EncodeToString(d.sha.Sum(nil)), detected: d.detected(), suspect: suspect, checks: checks}
+	return &stored{Object: obj, verdict: v, sha256: d.hex(), detected: d.check.Detected()}
 }
 
 // contentType is what the media are stored as: the format's own type, or for an

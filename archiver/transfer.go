@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/media"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -21,9 +22,6 @@ const (
 	// downStreak recordings that fail temporarily one after the other mean that a
 	// service is down.
 	downStreak = 5
-	// suspectPass is the pass in which media that still disagree with themselves
-	// are archived as suspect.
-	suspectPass = 3
 	// eagerTries failures are tried again by every pass; later ones wait longer and
 	// longer, up to maxDelay.
 	eagerTries = 3
@@ -41,8 +39,8 @@ func (p *pass) transferAll(ctx context.Context) error {
 	g.SetLimit(p.asks)
 	begun := 0
 	err := p.eachWaiting(func(e state.KeyedEntry) error {
-		if !p.due(e.Entry) {
-			return nil
+		if e.Entry.Twin != "" || !p.due(e.Entry) {
+			return nil // a twin waits for askTwins
 		}
 		if err := p.stopped(); err != nil {
 			return err
@@ -110,15 +108,26 @@ func (p *pass) due(e state.Entry) bool {
 	return false
 }
 
-// young tells a recording that was made or changed so lately that more may come.
+// young tells a recording that ended or was changed so lately that more may come.
 func (p *pass) young(e state.Entry, now time.Time) bool {
-	for _, date := range []string{e.DateCreated, e.DateModified} {
-		if t, ok := genesys.ParseTime(date); ok && now.Sub(t) < p.MinAge && !t.After(now.Add(maxSkew)) {
-			return true
-		}
+	if p.MinAge == 0 {
+		return false
 	}
-	return false
+	var lasted time.Duration
+	if rec, err := genesys.ParseRecording(e.Raw); err == nil && rec.DurationMilliseconds != nil {
+		lasted = time.Duration(min(*rec.DurationMilliseconds, int64(longest/time.Millisecond))) * time.Millisecond
+	}
+	created, ok := genesys.ParseTime(e.DateCreated)
+	if ok && !created.After(now.Add(maxSkew)) && now.Sub(created.Add(lasted)) < p.MinAge {
+		return true
+	}
+	modified, ok := genesys.ParseTime(e.DateModified)
+	return ok && !modified.After(now.Add(maxSkew)) && now.Sub(modified) < p.MinAge
 }
+
+// longest is the duration up to which a recording's metadata are believed when they
+// say when it ended.
+const longest = 24 * time.Hour
 
 // transferOne archives one recording. Its error ends the pass.
 func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) error {
@@ -129,6 +138,10 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	}
 	if err == nil || failsPass(err) {
 		return p.goOn(err)
+	}
+	var twin *twinError
+	if errors.As(err, &twin) {
+		return p.setAside(k, e.State, twin.sha256)
 	}
 	missed := p.record.Complete && !p.saw(k.Recording) // settle deals with it
 	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
@@ -148,7 +161,7 @@ func (p *pass) fail(k state.Key, from state.State, failure error) error {
 	p.Progress.Failed.Add(1)
 	p.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
-	var mismatch *mismatchError
+	var mismatch *media.MismatchError
 	_, err := p.move(k, from, state.StateFailed, func(e *state.Entry) {
 		e.Attempts++
 		e.LastError = failure.Error()

@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -118,7 +119,7 @@ func (v *verifier) look(ctx context.Context, o recorded) ([]flaw, error) {
 	} else if !compared {
 		v.count(func(t *Verification) { t.SizeOnly++ })
 	}
-	if len(wrong) > 0 && wrong[0].fault == FaultAltered && !sameRecording(obj.Metadata, keyspace{v.Prefix, o.Org, o.Inbox}.metadata(o.Recording, "", "")) {
+	if len(wrong) > 0 && wrong[0].fault == FaultAltered && !sameRecording(obj.Metadata, keyspace{v.Prefix, o.Org, o.Inbox}.metadata(o.Recording, state.Entry{}, "")) {
 		wrong[0] = flawf(FaultForeign, "an object that archiverd did not write: %s", wrong[0].detail)
 	}
 	return append(append(flaws, wrong...), v.compareTerms(o, *obj)...), nil
@@ -236,7 +237,7 @@ func (o recorded) describedBy(text []byte) error {
 		return err
 	}
 	have := storage.Object{Key: o.version.MediaKey, VersionID: o.version.MediaVersionID, Size: o.version.Size}
-	if !m.describes(o.Recording, o.version.DateModified, have) || m.Media.SHA256 != o.version.SHA256 || m.Organization != o.Org || m.User.ID != o.Inbox {
+	if !m.describes(o.Recording, cmp.Or(o.version.ManifestModified, o.version.DateModified), have) || m.Media.SHA256 != o.version.SHA256 || m.Organization != o.Org || m.User.ID != o.Inbox {
 		return fmt.Errorf("it describes %s of recording %q, %d bytes with SHA-256 %s", m.Media.Key, m.RecordingID, m.Media.Size, m.Media.SHA256)
 	}
 	return nil

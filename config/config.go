@@ -112,6 +112,8 @@ type DeleteOriginals struct {
 	Enabled    bool          // default false
 	After      time.Duration // default 7 d
 	MaxPerPass int           // at least 1; default 1000
+	Unproved   bool          // also where it is not known whether the media are whole; default false
+	ReadBack   bool          // every byte of media and manifest is read right before a deletion; default false
 }
 
 // Network is how other hosts are reached.

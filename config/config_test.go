@@ -173,7 +173,7 @@ schedule:
   cron: 30 2 * * mon-fri
   timezone: America/New_York
 transfer: {workers: 1, memory: 8388608, bandwidth: 5MB, min_age: 0}
-delete_originals: {enabled: "${DELETE}", after: 1y1d, max_per_pass: 1}
+delete_originals: {enabled: "${DELETE}", after: 1y1d, max_per_pass: 1, unproved: true, read_back: true}
 network:
   ca_file: roots.pem
   allow_links_to:
@@ -229,7 +229,7 @@ func TestFull(t *testing.T) {
 		State:           State{Path: filepath.Join(dir, "ledger/archiverd.db"), SealKey: Key("0123456789abcdef0123456789abcdef")},
 		Schedule:        Schedule{Cron: "30 2 * * mon-fri", Timezone: newYork, Parsed: parsedCron(t, "30 2 * * mon-fri", newYork)},
 		Transfer:        Transfer{Workers: 1, Memory: 8 << 20, Bandwidth: 5_000_000},
-		DeleteOriginals: DeleteOriginals{Enabled: true, After: 366 * 24 * time.Hour, MaxPerPass: 1},
+		DeleteOriginals: DeleteOriginals{Enabled: true, After: 366 * 24 * time.Hour, MaxPerPass: 1, Unproved: true, ReadBack: true},
 		Network:         Network{CAFile: filepath.Join(dir, "roots.pem"), AllowLinksTo: []string{"10.0.0.0/8", "media.example.com", "::1"}},
 		HTTP:            HTTP{Listen: ":80", Pprof: true},
 		Metrics:         Metrics{Textfile: filepath.Join(dir, "metrics/archiverd.prom"), PushURL: NewSecret("https://user:pass@push.example.com/base")},

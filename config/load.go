@@ -224,6 +224,8 @@ func (c *DeleteOriginals) decode(s *section) {
 	c.Enabled = read(s.get("enabled"), false, flag())
 	c.After = read(s.get("after"), 7*day, duration())
 	c.MaxPerPass = read(s.get("max_per_pass"), 1000, between(1, 1e9))
+	c.Unproved = read(s.get("unproved"), false, flag())
+	c.ReadBack = read(s.get("read_back"), false, flag())
 }
 
 func (c *Network) decode(s *section) {

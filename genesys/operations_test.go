@@ -17,7 +17,7 @@ func ptr(n int64) *int64 { return &n }
 
 func TestOperations(t *testing.T) {
 	const rec = `{"id":"r1","dateModified":"2026-01-02T03:04:05.678Z"}`
-	recording := &Recording{ID: "r1", DateModified: "2026-01-02T03:04:05.678Z", Raw: []byte(rec)}
+	recording := &Recording{ID: "r1", DateModified: "2026-01-02T03:04:05.678Z", Fingerprint: members{{"id", `"r1"`}}.fingerprint(), Raw: []byte(rec)}
 	tests := []struct {
 		name, request, body string
 		status              int

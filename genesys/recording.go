@@ -18,7 +18,11 @@ type Recording struct {
 	DateCreated, DateModified           string // as given by the API; see ParseTime
 	ContentLength, DurationMilliseconds *int64 // ContentLength is that of the stored original (guess), not of a transcode
 	ConversationID                      string
-	Raw                                 json.RawMessage // exactly the bytes of the reply
+	// Fingerprint stands for everything else that describes the media: two recordings
+	// with one id and one fingerprint differ at most in their dateModified and in what
+	// immaterial names.
+	Fingerprint string
+	Raw         json.RawMessage // exactly the bytes of the reply
 }
 
 // ParseRecording reads a recording as the API gave it. It keeps raw as Recording.Raw. The error says that raw is no JSON object.
@@ -39,6 +43,7 @@ func recording(raw json.RawMessage, fields members) Recording {
 		ContentLength:        fields.count("contentLength"),
 		DurationMilliseconds: fields.count("durationMilliseconds"),
 		ConversationID:       objectIn(fields.raw("conversation")).identity(),
+		Fingerprint:          fields.fingerprint(),
 		Raw:                  raw,
 	}
 }

@@ -32,6 +32,12 @@ func TestParseListingFieldByField(t *testing.T) {
 		{ID: "r3", Raw: []byte(raws[2])},
 		{ID: "r1", Raw: []byte(raws[3])},
 	}}
+	for i := range got.Recordings {
+		if got.Recordings[i].Fingerprint == "" {
+			t.Errorf("recording %d has no fingerprint", i)
+		}
+		got.Recordings[i].Fingerprint = ""
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

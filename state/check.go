@@ -109,6 +109,9 @@ func (c *checker) inboxes() {
 			c.faultf("inbox %q counts %v, %d bytes, %d versions and %d for a person, but has %v, %d, %d and %d", key,
 				in.Counts, in.Bytes, in.Totals.Archived, in.NeedsPerson, count.Counts, count.Bytes, count.Totals.Archived, count.NeedsPerson)
 		}
+		if in.Suspect != count.Suspect || in.Unproved != count.Unproved {
+			c.faultf("inbox %q counts %d suspect recordings and %d unproved, but has %d and %d", key, in.Suspect, in.Unproved, count.Suspect, count.Unproved)
+		}
 		c.events(key)
 		c.started(c.tx.Bucket([]byte("passes")).Bucket(k), fmt.Sprintf("pass of inbox %q", key), passesKept, func(data []byte) (time.Time, error) {
 			var p Pass

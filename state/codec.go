@@ -79,15 +79,23 @@ func (c *codec) decode(data []byte) (*Entry, error) {
 	return e, err
 }
 
-// settled is the newest version's dateModified where the entry is archived and
-// nothing else: a recording that is listed with that date has not changed. ""
-// says that the entry has to be looked at.
+// settled is the newest version's dateModified, followed by a space and its
+// fingerprint where that is known, if the entry is archived and nothing else: a
+// recording that is listed with both has not changed. "" says that the entry has
+// to be looked at.
 func (e *Entry) settled() string {
 	n := len(e.Versions)
-	if e.State != StateArchived || !e.MissingSince.IsZero() || n == 0 || len(e.Versions[n-1].DateModified) > 255 {
+	if e.State != StateArchived || !e.MissingSince.IsZero() || e.Changes > 0 || n == 0 {
 		return ""
 	}
-	return e.Versions[n-1].DateModified
+	shown := e.Versions[n-1].DateModified
+	if f := e.Versions[n-1].Fingerprint; f != "" {
+		shown += " " + f
+	}
+	if len(shown) > 255 {
+		return ""
+	}
+	return shown
 }
 
 // cutDate parts what encode put before the entry from it.

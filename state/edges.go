@@ -28,6 +28,7 @@ var edges = [...]edge{
 	{StateArchived, StateDeleteRequested},
 	{StateArchived, StateGone},
 	{StateArchived, StateListed}, // it came back changed
+	{StateArchived, StateFailed}, // it keeps changing
 
 	{StateDeleteRequested, StateDeleteRequested},
 	{StateDeleteRequested, StateDeleted},
@@ -72,8 +73,8 @@ func (e *ConflictError) Error() string {
 //
 //   - Entering listed or archived from another state first clears LastError,
 //     FailedSince, NextAttempt, NeedsPerson, MissingSince and DeleteRequestedAt:
-//     they speak of what is over. Attempts, Mismatches and DeleteAttempts stay unless
-//     edit changes them. The edit comes after, so what it sets holds.
+//     they speak of what is over. Attempts, Mismatches, Changes, Twin and
+//     DeleteAttempts stay unless edit changes them. The edit comes after, so what it sets holds.
 //   - In archived, delete_requested, deleted and gone, Raw and Expanded are
 //     dropped after the edit: the manifest has the recording now.
 //   - A new entry without ListedAt gets now.

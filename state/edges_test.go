@@ -15,7 +15,7 @@ const agreed = `
  -> listed
 listed -> archived failed vanished listed
 failed -> listed failed vanished archived
-archived -> archived delete_requested gone listed
+archived -> archived delete_requested gone listed failed
 delete_requested -> deleted archived listed delete_requested
 deleted -> listed archived
 gone -> listed archived

@@ -60,9 +60,10 @@ type Entry struct {
 	ConversationID string          `json:"conversation,omitempty"`
 	DateCreated    string          `json:"created,omitempty"`
 	DateModified   string          `json:"modified,omitempty"`
-	ListedAt       time.Time       `json:"listed_at,omitzero"` // first seen; set by the ledger where the creating edit leaves it zero
-	Raw            json.RawMessage `json:"raw,omitempty"`      // the recording as listed, byte for byte; dropped once archived
-	Expanded       bool            `json:"expanded,omitempty"` // Raw was listed with expand=conversation
+	Fingerprint    string          `json:"fingerprint,omitempty"` // genesys.Recording's; "": listed by an archiverd that made none
+	ListedAt       time.Time       `json:"listed_at,omitzero"`    // first seen; set by the ledger where the creating edit leaves it zero
+	Raw            json.RawMessage `json:"raw,omitempty"`         // the recording as listed, byte for byte; dropped once archived
+	Expanded       bool            `json:"expanded,omitempty"`    // Raw was listed with expand=conversation
 
 	MediaKey string    `json:"media_key,omitempty"` // the first key, reused for ever: once set it can't change
 	Versions []Version `json:"versions,omitempty"`  // oldest first; they are never removed
@@ -74,6 +75,8 @@ type Entry struct {
 	NextAttempt time.Time `json:"next_attempt,omitzero"`
 	NeedsPerson bool      `json:"needs_person,omitempty"` // it has failed for so long that trying again won't do
 	Mismatches  int       `json:"mismatches,omitempty"`   // passes in which the media disagreed with their own header or the metadata
+	Changes     int       `json:"changes,omitempty"`      // passes running that found the archived recording changed
+	Twin        string    `json:"twin,omitempty"`         // another recording that was served the same media: both are asked for once more
 
 	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
@@ -85,9 +88,12 @@ type Entry struct {
 }
 
 // Version is one archived state of a recording: a media object and its
-// manifest. MediaKey, Size and SHA256 can't change once in the ledger.
+// manifest. Versions whose media are the same share the media object. MediaKey,
+// Size and SHA256 can't change once in the ledger.
 type Version struct {
-	DateModified      string    `json:"modified,omitempty"` // the recording's, when archived
+	DateModified      string    `json:"modified,omitempty"`          // the recording's, as Genesys shows it for these media
+	ManifestModified  string    `json:"manifest_modified,omitempty"` // the manifest's date_modified, where the recording's moved since
+	Fingerprint       string    `json:"fingerprint,omitempty"`       // of the recording's other metadata that matter; "": not known
 	Format            string    `json:"format,omitempty"`
 	MediaKey          string    `json:"media_key"`
 	MediaVersionID    string    `json:"media_version,omitempty"`
@@ -101,7 +107,11 @@ type Version struct {
 	RetentionMode     string    `json:"retention,omitempty"`
 	RetainUntil       time.Time `json:"retain_until,omitzero"`
 	ArchivedAt        time.Time `json:"archived_at,omitzero"`
-	Suspect           string    `json:"suspect,omitempty"` // why the media are doubted: never deleted from
+	Suspect           string    `json:"suspect,omitempty"`  // why the media are doubted: never deleted from
+	Unproved          string    `json:"unproved,omitempty"` // why it is not known whether the media are whole
+	// Whole: the container and the recording's duration showed that the media are
+	// whole. Without Suspect, Unproved and Whole nobody has looked yet.
+	Whole bool `json:"whole,omitempty"`
 }
 
 // sha256Empty is the hash of no bytes: the only one a version of size 0 may have.
@@ -115,12 +125,27 @@ func (e *Entry) clone() *Entry {
 	return &c
 }
 
-// bytes is the size of all versions' media.
+// bytes is the size of all versions' media. Media that two versions share count
+// twice, as they did when the counter began.
 func (e *Entry) bytes() (n int64) {
 	for _, v := range e.Versions {
 		n += v.Size
 	}
 	return n
+}
+
+// doubt is whether the newest version's media are suspect, or not proved whole: 1 or 0.
+func (e *Entry) doubt() (suspect, unproved int64) {
+	if len(e.Versions) == 0 {
+		return 0, 0
+	}
+	switch v := e.Versions[len(e.Versions)-1]; {
+	case v.Suspect != "":
+		return 1, 0
+	case v.Unproved != "":
+		return 0, 1
+	}
+	return 0, 0
 }
 
 // person is 1 for an entry that needs a person.

@@ -24,6 +24,8 @@ type Inbox struct {
 	Bytes       int64           `json:"bytes,omitempty"`        // of media of all versions ever archived. Kept by the ledger
 	Totals      Totals          `json:"totals,omitzero"`        // Kept by the ledger
 	NeedsPerson int64           `json:"needs_person,omitempty"` // of the failed entries, those that have failed for so long. Kept by the ledger
+	Suspect     int64           `json:"suspect,omitempty"`      // recordings whose newest version is suspect. Kept by the ledger
+	Unproved    int64           `json:"unproved,omitempty"`     // recordings whose newest version is not proved whole. Kept by the ledger
 	LastPass    *Pass           `json:"last_pass,omitempty"`    // the newest of Passes; nil: none yet. Kept by the ledger
 	AddedAt     time.Time       `json:"added_at,omitzero"`      // set by the ledger when it first heard of the inbox
 	LastSuccess time.Time       `json:"last_success,omitzero"`
@@ -102,6 +104,10 @@ func (in *Inbox) account(old, e *Entry) {
 	in.Bytes += e.bytes() - old.bytes()
 	in.Totals.Archived += int64(len(e.Versions) - len(old.Versions))
 	in.NeedsPerson += e.person() - old.person()
+	suspect, unproved := e.doubt()
+	suspected, doubted := old.doubt()
+	in.Suspect += suspect - suspected
+	in.Unproved += unproved - doubted
 	switch {
 	case e.State == StateFailed && e.Attempts > old.Attempts:
 		in.Totals.Failed++
@@ -200,7 +206,7 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 }
 
 // EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes, Totals, NeedsPerson, LastPass, Journal and AcceptedFaults are not its
+// Counts, Bytes, Totals, NeedsPerson, Suspect, Unproved, LastPass, Journal and AcceptedFaults are not its
 // to change, and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
 	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
@@ -225,6 +231,7 @@ func (p *page) edit(edit func(*Inbox)) error {
 	edit(in)
 	in.Counts, in.Bytes, in.Totals = p.inbox.Counts, p.inbox.Bytes, p.inbox.Totals
 	in.NeedsPerson, in.Journal, in.AcceptedFaults = p.inbox.NeedsPerson, p.inbox.Journal, p.inbox.AcceptedFaults
+	in.Suspect, in.Unproved = p.inbox.Suspect, p.inbox.Unproved
 	*p.inbox = *in // putInbox leaves out the rest that isn't edit's
 	return nil
 }

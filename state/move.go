@@ -246,9 +246,10 @@ func put(tx *bbolt.Tx, top, inbox, key string, data []byte) error {
 	return b.Put([]byte(key), data)
 }
 
-// Archived tells, for each of the recordings, the dateModified of its newest
-// version if it is archived, not missing, and nothing else is to be said of it;
-// "" otherwise. It is far cheaper than reading the entries.
+// Archived gives, for each of the recordings, the dateModified of its newest
+// version, with a space and the version's fingerprint behind it where that is
+// known, if the recording is archived, not missing, and nothing else is to be said
+// of it; "" otherwise. It is far cheaper than reading the entries.
 func (l *Ledger) Archived(org, inbox string, recordings []string) ([]string, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 // schema is the version of the drawing in the package comment.
-const schema = 1
+const schema = 2
 
 // Options say how to open a ledger.
 type Options struct {
@@ -97,7 +97,8 @@ func remedy(err error) error {
 //  2. empty: build a ledger beside it and put that in its place. A crash leaves
 //     an empty file or a ledger, and a "….new" that the next one removes;
 //  3. otherwise, read its header, schema, binding and seal;
-//  4. write what the options add to it.
+//  4. migrate an older schema, after a copy;
+//  5. write what the options add to it.
 func (l *Ledger) open(path string, o Options) (err error) {
 	f, path, err := lockFile(path, o)
 	if err != nil {
@@ -128,11 +129,14 @@ func (l *Ledger) open(path string, o Options) (err error) {
 		if err := l.load(f, path, o); err != nil || o.ReadOnly {
 			return err
 		}
-		if err := l.adopt(f, path, o); err != nil {
-			l.db.Close()
-			return err
+		err := l.migrate(path)
+		if err == nil {
+			err = l.adopt(f, path, o)
 		}
-		return nil
+		if err != nil {
+			l.db.Close()
+		}
+		return err
 	})
 }
 

@@ -74,7 +74,13 @@ func (a *app) status(l *state.Ledger) error {
 			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
 		}
 		if i.NeedsPerson > 0 {
-			fmt.Fprintf(a.stdout, "%d of them have failed for a week and need a person\n", i.NeedsPerson)
+			fmt.Fprintf(a.stdout, "%d of them have failed for a week, or keep changing, and need a person\n", i.NeedsPerson)
+		}
+		if i.Suspect > 0 {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd show tells why\n", i.Org, cell(i.ID), i.Suspect)
+		}
+		if i.Unproved > 0 {
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived without proof that their media are whole; their originals stay unless delete_originals.unproved is true\n", i.Org, cell(i.ID), i.Unproved)
 		}
 	}
 	return nil
@@ -314,6 +320,7 @@ func (a *app) show(found []entryJSON) error {
 				row("  locked", v.RetentionMode+" until "+stamp(v.RetainUntil))
 			}
 			row("  suspect", cell(v.Suspect))
+			row("  unproved", cell(v.Unproved))
 		}
 	}
 	return w.Flush()

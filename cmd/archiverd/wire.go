@@ -115,6 +115,8 @@ func deletion(c *config.Config) archiver.Deletion {
 		Enabled:    c.DeleteOriginals.Enabled,
 		After:      c.DeleteOriginals.After,
 		MaxPerPass: c.DeleteOriginals.MaxPerPass,
+		Unproved:   c.DeleteOriginals.Unproved,
+		ReadBack:   c.DeleteOriginals.ReadBack,
 	}
 }
 

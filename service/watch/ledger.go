@@ -25,6 +25,8 @@ type orgFigures struct {
 	bytes         int64
 	conditions    map[string]int64
 	needsPerson   int64
+	suspect       int64
+	unproved      int64
 	limited       int64
 	lastSuccess   time.Time // of any inbox
 	oldestWaiting time.Time
@@ -57,6 +59,8 @@ func (f *orgFigures) add(i state.Inbox, now time.Time) {
 	f.totals.Findings += i.Totals.Findings
 	f.bytes += i.Bytes
 	f.needsPerson += i.NeedsPerson
+	f.suspect += i.Suspect
+	f.unproved += i.Unproved
 	f.conditions[conditionOf(i)]++
 	if i.NotBefore.After(now) {
 		f.limited++
@@ -89,7 +93,7 @@ type ledgerCollector struct {
 
 	recordings, bytes, findings                     *prometheus.Desc
 	backlog, failed, archived, deleted, vanished    *prometheus.Desc
-	needsPerson                                     *prometheus.Desc
+	needsPerson, suspect, unproved                  *prometheus.Desc
 	inboxes, limited, lastSuccess, oldestUnarchived *prometheus.Desc
 	size, free                                      *prometheus.Desc
 }
@@ -110,6 +114,8 @@ func newLedgerCollector(l ledger) *ledgerCollector {
 	c.deleted = desc("deleted_recordings", "Recordings in the archive whose original archiverd has deleted.", "org")
 	c.vanished = desc("vanished_recordings", "Recordings that were deleted in Genesys before they could be archived.", "org")
 	c.needsPerson = desc("needs_person_recordings", "Of those that could not be archived yet, the ones that have failed for so long that a person has to look.", "org")
+	c.suspect = desc("suspect_recordings", "Recordings whose archived media contradict themselves or the metadata. Their originals are never deleted.", "org")
+	c.unproved = desc("unproved_recordings", "Recordings of whose archived media it is not known whether they are whole.", "org")
 	c.inboxes = desc("inboxes", "Inboxes by condition.", "org", "condition")
 	c.limited = desc("rate_limited_inboxes", "Inboxes to which Genesys has said to send nothing for now.", "org")
 	c.lastSuccess = desc("last_success_timestamp_seconds", "When the last pass of any inbox that did not end early ended.", "org")
@@ -161,6 +167,7 @@ func (c *ledgerCollector) collect(org string, f *orgFigures, to chan<- prometheu
 	for d, n := range map[*prometheus.Desc]int64{
 		c.backlog: f.counts[state.StateListed], c.failed: f.counts[state.StateFailed], c.archived: kept(f.counts),
 		c.deleted: f.counts[state.StateDeleted], c.vanished: f.counts[state.StateVanished], c.limited: f.limited, c.needsPerson: f.needsPerson,
+		c.suspect: f.suspect, c.unproved: f.unproved,
 	} {
 		send(d, prometheus.GaugeValue, float64(n))
 	}

@@ -1,0 +1,81 @@
+package archiver
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/media"
+	"github.com/archiverd/archiverd/state"
+)
+
+// suspectPass is the pass in which media that still contradict themselves are
+// archived as suspect.
+const suspectPass = 3
+
+// A verdict says whether media are the whole recording. One of the three holds: the
+// media are whole, suspect, or not proved whole.
+type verdict struct {
+	whole    bool
+	suspect  string        // why the media are doubted
+	unproved string        // why wholeness is not known
+	duration time.Duration // of the media; 0: not known
+	checks   []string
+}
+
+// mark writes the verdict into a version.
+func (v verdict) mark(to *state.Version) {
+	to.Whole, to.Suspect, to.Unproved = v.whole, v.suspect, v.unproved
+}
+
+// expected is what the recording's metadata say of its media.
+func expected(rec genesys.Recording) media.Expected {
+	var e media.Expected
+	if rec.DurationMilliseconds != nil {
+		e.Duration = time.Duration(*rec.DurationMilliseconds) * time.Millisecond
+	}
+	e.Empty = rec.ContentLength != nil && *rec.ContentLength == 0
+	return e
+}
+
+// judge decides on all of the media that went by. Media that contradict themselves or
+// the metadata are a *media.MismatchError, or suspect where mayDoubt says that they
+// are to be archived all the same.
+func (d mediaDigest) judge(rec genesys.Recording, mayDoubt bool) (verdict, error) {
+	r, err := d.check.Finish(expected(rec))
+	var mismatch *media.MismatchError
+	if mayDoubt && errors.As(err, &mismatch) {
+		return verdict{suspect: mismatch.Reason, checks: []string{"whole body", "magic bytes"}}, nil
+	}
+	return verdict{whole: r.Whole, unproved: r.Unproved, duration: r.Duration, checks: r.Checks}, err
+}
+
+// judge decides on the whole body of a download before the store shows anything of
+// it. Beside the check of the media it looks whether the same bytes came before: for
+// this recording, which is a *knownMediaError, or for another, a *twinError.
+func (p *pass) judge(d mediaDigest, k state.Key, e state.Entry, rec genesys.Recording) (verdict, error) {
+	v, err := d.judge(rec, e.Mismatches >= suspectPass-1)
+	if err != nil {
+		return v, err
+	}
+	if v, err = p.judgeTwin(d, k, e, v); err != nil {
+		return v, err
+	}
+	sum := d.hex()
+	for i, known := range slices.Backward(e.Versions) {
+		if known.SHA256 == sum && known.Size == d.size && known.Format == string(p.in.Format) && !slices.Contains(e.BadKeys, known.MediaKey) {
+			return v, &knownMediaError{version: i, verdict: v}
+		}
+	}
+	return v, nil
+}
+
+// A knownMediaError says that the archive holds the downloaded media already, as a
+// version of the same recording.
+type knownMediaError struct {
+	version int // its index in the entry's versions
+	verdict verdict
+}
+
+func (e *knownMediaError) Error() string { return "the archive holds these media already" }

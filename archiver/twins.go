@@ -1,0 +1,243 @@
+package archiver
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+const (
+	// twinLength is the duration up to which two recordings may well have the same
+	// bytes: silence, for one.
+	twinLength = time.Second
+	// maxTwins bounds the recordings with the same media that are remembered to
+	// name one of them.
+	maxTwins = 16
+)
+
+// organization is what the passes of one run over one organization share.
+type organization struct {
+	// transferring counts the passes whose first transfers are not over. What was
+	// archived in this run is not deleted before they all are: another inbox may
+	// still be served the media of a recording here.
+	transferring sync.WaitGroup
+	asking       sync.Mutex // held while media are asked for once more: one recording at a time
+
+	begun   time.Time
+	seed    maphash.Seed
+	mu      sync.Mutex
+	digests map[[sha256.Size]byte]uint64 // of media downloaded in this run → the hash of their recording's key
+	twins   map[string]bool              // SHA-256 in hex of media that two recordings were served
+}
+
+func newOrganization() *organization {
+	return &organization{begun: time.Now(), seed: maphash.MakeSeed(), digests: map[[sha256.Size]byte]uint64{}, twins: map[string]bool{}}
+}
+
+// served notes that a recording was served media with this digest. It returns whether
+// another recording was served them before.
+func (o *organization) served(k state.Key, sum [sha256.Size]byte) bool {
+	h := maphash.String(o.seed, k.Inbox+"/"+k.Recording)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if first, seen := o.digests[sum]; seen {
+		return first != h
+	}
+	o.digests[sum] = h
+	return false
+}
+
+// firstTwin notes media that two recordings were served. It returns whether this run
+// did not know of them.
+func (o *organization) firstTwin(sum string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	known := o.twins[sum]
+	o.twins[sum] = true
+	return !known
+}
+
+func (o *organization) isTwin(sum string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.twins[sum]
+}
+
+// A twinError says that another recording of the organization was served the same
+// media in this run. A transcoder or a cache that mixes up two requests does that.
+type twinError struct{ sha256 string }
+
+func (e *twinError) Error() string {
+	return "another recording was served the same media: both are asked for once more"
+}
+
+// judgeTwin compares media with those of the organization's other recordings in this
+// run. Media that are still another recording's when both were asked for once more
+// are suspect.
+func (p *pass) judgeTwin(d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
+	if d.size == 0 || v.duration > 0 && v.duration <= twinLength {
+		return v, nil
+	}
+	sum := d.hex()
+	shared := p.org.served(k, d.sum())
+	if e.Twin == sum {
+		other, err := p.otherTwin(k, sum)
+		if err == nil && other != "" {
+			v.whole, v.unproved, v.suspect = false, "", "byte for byte the media of "+other+" too, also when both were asked for once more"
+		}
+		return v, err
+	}
+	if shared {
+		return v, &twinError{sum}
+	}
+	return v, nil
+}
+
+// otherTwin names a recording that still has the same media, or "".
+func (p *pass) otherTwin(k state.Key, sum string) (string, error) {
+	for _, other := range p.twins[sum] {
+		e, err := p.Ledger.Entry(other)
+		if err != nil {
+			return "", &ledgerError{err}
+		}
+		if other != k && (newestSum(e) == sum || e.Twin == sum) {
+			return other.String(), nil
+		}
+	}
+	return "", nil
+}
+
+// newestSum is the SHA-256 of the newest version's media, or "".
+func newestSum(e state.Entry) string {
+	if len(e.Versions) == 0 {
+		return ""
+	}
+	return e.Versions[len(e.Versions)-1].SHA256
+}
+
+// setAside keeps a recording that was served another's media for askTwins, and with
+// it the other one, which may be archived already.
+func (p *pass) setAside(k state.Key, from state.State, sum string) error {
+	p.log.Warn("another recording was served the same media: both are asked for once more", "recording", k.Recording, "sha256", sum)
+	_, err := p.move(k, from, state.StateListed, func(e *state.Entry) { e.Twin = sum })
+	if err != nil || !p.org.firstTwin(sum) {
+		return err
+	}
+	_, err = p.markTwins(map[string]bool{sum: true})
+	return err
+}
+
+// markTwins finds the recordings of the organization that have media with one of the
+// sums. It has those that are archived, and not known as suspect, asked for again.
+func (p *pass) markTwins(sums map[string]bool) (map[string][]state.Key, error) {
+	found := map[string][]state.Key{}
+	var archived []state.Key
+	err := p.Ledger.Scan(p.in.Org, "", func(k state.Key, e *state.Entry) error {
+		sum := newestSum(*e)
+		if !sums[sum] {
+			sum = e.Twin
+		}
+		if !sums[sum] {
+			return nil
+		}
+		if len(found[sum]) < maxTwins {
+			found[sum] = append(found[sum], k)
+		}
+		if e.State == state.StateArchived && e.Versions[len(e.Versions)-1].Suspect == "" {
+			archived = append(archived, k)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, &ledgerError{err}
+	}
+	for _, k := range archived {
+		var moved *state.ConflictError
+		_, err := p.move(k, state.StateArchived, state.StateListed, func(e *state.Entry) {
+			e.Twin, e.Why = newestSum(*e), "another recording was served the same media: both are asked for once more"
+		})
+		if err != nil && !errors.As(err, &moved) {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// askTwins asks once more, one at a time, for the recordings of this inbox that shared
+// their media with another. Those that are archived come first, since what the others
+// are compared with is what the archive holds. A recording whose other is another
+// inbox's waits until that inbox's pass has asked.
+func (p *pass) askTwins(ctx context.Context) error {
+	waiting, err := p.waitingTwins()
+	if err != nil || len(waiting) == 0 {
+		return err
+	}
+	sums := map[string]bool{}
+	for _, e := range waiting {
+		sums[e.Entry.Twin] = true
+	}
+	if p.twins, err = p.markTwins(sums); err != nil {
+		return err
+	}
+	if waiting, err = p.waitingTwins(); err != nil {
+		return err
+	}
+	slices.SortStableFunc(waiting, func(a, b state.KeyedEntry) int { return min(len(b.Entry.Versions), 1) - min(len(a.Entry.Versions), 1) })
+	for _, e := range waiting {
+		elsewhere, err := p.askedElsewhere(e)
+		if err != nil {
+			return err
+		}
+		if err := p.stopped(); err != nil {
+			return err
+		}
+		if elsewhere || !p.due(e.Entry) {
+			continue
+		}
+		p.Progress.Found.Add(1)
+		p.org.asking.Lock()
+		err = p.transferOne(ctx, e.Key, e.Entry)
+		p.org.asking.Unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) waitingTwins() (twins []state.KeyedEntry, err error) {
+	err = p.eachWaiting(func(e state.KeyedEntry) error {
+		if e.Entry.Twin != "" {
+			twins = append(twins, e)
+		}
+		return nil
+	})
+	return twins, err
+}
+
+// askedElsewhere is whether a recording without a version has a twin in another
+// inbox that is archived and still to be asked for again.
+func (p *pass) askedElsewhere(e state.KeyedEntry) (bool, error) {
+	if len(e.Entry.Versions) > 0 {
+		return false, nil
+	}
+	for _, k := range p.twins[e.Entry.Twin] {
+		if k.Inbox == p.in.ID {
+			continue
+		}
+		other, err := p.Ledger.Entry(k)
+		if err != nil {
+			return false, &ledgerError{err}
+		}
+		if other.State == state.StateListed && other.Twin != "" && len(other.Versions) > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}
