@@ -117,7 +117,7 @@ func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest st
 	_, err := p.move(k, e.State, state.StateArchived, func(e *state.Entry) {
 		e.Versions = append(e.Versions, v)
 		e.Fingerprint = v.Fingerprint
-		e.Twin = ""
+		e.Twin, e.TwinAsked = "", false
 	})
 	if err != nil {
 		return err

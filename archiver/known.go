@@ -57,7 +57,7 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 		}
 		v.DateModified, v.Fingerprint = shown, e.Fingerprint
 		how.verdict.mark(v)
-		e.DateModified, e.Twin = shown, ""
+		e.DateModified, e.Twin, e.TwinAsked = shown, "", false
 	})
 	if err != nil {
 		return err

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash/maphash"
-	"slices"
 	"sync"
 	"time"
 
@@ -78,39 +77,50 @@ func (e *twinError) Error() string {
 }
 
 // judgeTwin compares media with those of the organization's other recordings in this
-// run. Media that are still another recording's when both were asked for once more
-// are suspect.
+// run. Media that are another recording's too, when both were asked for once more, are
+// suspect.
 func (p *pass) judgeTwin(d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
 	if d.size == 0 || v.duration > 0 && v.duration <= twinLength {
 		return v, nil
 	}
 	sum := d.hex()
 	shared := p.org.served(k, d.sum())
-	if e.Twin == sum {
-		other, err := p.otherTwin(k, sum)
-		if err == nil && other != "" {
-			v.whole, v.unproved, v.suspect = false, "", "byte for byte the media of "+other+" too, also when both were asked for once more"
+	if e.Twin != sum {
+		if shared {
+			return v, &twinError{sum}
 		}
-		return v, err
+		return v, nil
 	}
-	if shared {
+	other, pending, err := p.otherTwin(k, sum)
+	switch {
+	case err != nil:
+		return v, err
+	case other != "":
+		v.whole, v.unproved, v.suspect = false, "", "byte for byte the media of "+other+" too, also when both were asked for once more"
+	case pending:
 		return v, &twinError{sum}
 	}
 	return v, nil
 }
 
-// otherTwin names a recording that still has the same media, or "".
-func (p *pass) otherTwin(k state.Key, sum string) (string, error) {
+// otherTwin names a recording that has the same media after it was asked for once
+// more, or "". pending is whether another one is still to be asked for.
+func (p *pass) otherTwin(k state.Key, sum string) (name string, pending bool, err error) {
 	for _, other := range p.twins[sum] {
+		if other == k {
+			continue
+		}
 		e, err := p.Ledger.Entry(other)
 		if err != nil {
-			return "", &ledgerError{err}
+			return "", false, &ledgerError{err}
 		}
-		if other != k && (newestSum(e) == sum || e.Twin == sum) {
-			return other.String(), nil
+		asking := e.State == state.StateListed && e.Twin == sum
+		if asking && e.TwinAsked || !asking && newestSum(e) == sum {
+			return other.String(), false, nil
 		}
+		pending = pending || asking
 	}
-	return "", nil
+	return "", pending, nil
 }
 
 // newestSum is the SHA-256 of the newest version's media, or "".
@@ -125,7 +135,9 @@ func newestSum(e state.Entry) string {
 // it the other one, which may be archived already.
 func (p *pass) setAside(k state.Key, from state.State, sum string) error {
 	p.log.Warn("another recording was served the same media: both are asked for once more", "recording", k.Recording, "sha256", sum)
-	_, err := p.move(k, from, state.StateListed, func(e *state.Entry) { e.Twin = sum })
+	_, err := p.move(k, from, state.StateListed, func(e *state.Entry) {
+		e.Twin, e.TwinAsked = sum, e.Twin == sum
+	})
 	if err != nil || !p.org.firstTwin(sum) {
 		return err
 	}
@@ -170,39 +182,42 @@ func (p *pass) markTwins(sums map[string]bool) (map[string][]state.Key, error) {
 }
 
 // askTwins asks once more, one at a time, for the recordings of this inbox that shared
-// their media with another. Those that are archived come first, since what the others
-// are compared with is what the archive holds. A recording whose other is another
-// inbox's waits until that inbox's pass has asked.
+// their media with another. It asks twice: what the first of two recordings is served
+// again means nothing before the second was asked for, too.
 func (p *pass) askTwins(ctx context.Context) error {
-	waiting, err := p.waitingTwins()
-	if err != nil || len(waiting) == 0 {
-		return err
-	}
-	sums := map[string]bool{}
-	for _, e := range waiting {
-		sums[e.Entry.Twin] = true
-	}
-	if p.twins, err = p.markTwins(sums); err != nil {
-		return err
-	}
-	if waiting, err = p.waitingTwins(); err != nil {
-		return err
-	}
-	slices.SortStableFunc(waiting, func(a, b state.KeyedEntry) int { return min(len(b.Entry.Versions), 1) - min(len(a.Entry.Versions), 1) })
-	for _, e := range waiting {
-		elsewhere, err := p.askedElsewhere(e)
-		if err != nil {
+	for range 2 {
+		waiting, err := p.waitingTwins()
+		if err != nil || len(waiting) == 0 {
 			return err
 		}
+		sums := map[string]bool{}
+		for _, e := range waiting {
+			sums[e.Entry.Twin] = true
+		}
+		if p.twins, err = p.markTwins(sums); err != nil {
+			return err
+		}
+		if waiting, err = p.waitingTwins(); err != nil {
+			return err
+		}
+		if err := p.askEach(ctx, waiting); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *pass) askEach(ctx context.Context, twins []state.KeyedEntry) error {
+	for _, e := range twins {
 		if err := p.stopped(); err != nil {
 			return err
 		}
-		if elsewhere || !p.due(e.Entry) {
+		if !p.due(e.Entry) {
 			continue
 		}
 		p.Progress.Found.Add(1)
 		p.org.asking.Lock()
-		err = p.transferOne(ctx, e.Key, e.Entry)
+		err := p.transferOne(ctx, e.Key, e.Entry)
 		p.org.asking.Unlock()
 		if err != nil {
 			return err
@@ -219,25 +234,4 @@ func (p *pass) waitingTwins() (twins []state.KeyedEntry, err error) {
 		return nil
 	})
 	return twins, err
-}
-
-// askedElsewhere is whether a recording without a version has a twin in another
-// inbox that is archived and still to be asked for again.
-func (p *pass) askedElsewhere(e state.KeyedEntry) (bool, error) {
-	if len(e.Entry.Versions) > 0 {
-		return false, nil
-	}
-	for _, k := range p.twins[e.Entry.Twin] {
-		if k.Inbox == p.in.ID {
-			continue
-		}
-		other, err := p.Ledger.Entry(k)
-		if err != nil {
-			return false, &ledgerError{err}
-		}
-		if other.State == state.StateListed && other.Twin != "" && len(other.Versions) > 0 {
-			return true, nil
-		}
-	}
-	return false, nil
 }

@@ -5,6 +5,8 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -14,6 +16,7 @@ type tap struct {
 	mu     sync.Mutex
 	writes int
 	see    seer
+	read   []string // paths of what was read
 }
 
 // seer sees a write before its effect and after; n counts from 1, anew for each watch.
@@ -55,8 +58,27 @@ func (t *tap) watch(see seer) {
 	t.writes, t.see = 0, see
 }
 
+// gets counts the objects read whose path has part in it, and forgets them.
+func (t *tap) gets(part string) (n int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.read = slices.DeleteFunc(t.read, func(path string) bool {
+		found := strings.Contains(path, part)
+		if found {
+			n++
+		}
+		return found
+	})
+	return n
+}
+
 func (t *tap) around(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			t.mu.Lock()
+			t.read = append(t.read, r.URL.Path)
+			t.mu.Unlock()
+		}
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			next.ServeHTTP(rw, r)
 			return

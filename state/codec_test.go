@@ -19,7 +19,7 @@ func full() Entry {
 		State: StateListed, Name: "naïve <name>", ConversationID: "c", DateCreated: "d", DateModified: "m",
 		ListedAt: testTime, Expanded: true, MediaKey: "k", Versions: []Version{v, v}, BadKeys: []string{"b1", "b2"},
 		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
-		Fingerprint: "f2", Changes: 4, Twin: v.SHA256,
+		Fingerprint: "f2", Changes: 4, Twin: v.SHA256, TwinAsked: true,
 		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3,
 	}
 }
@@ -59,7 +59,7 @@ func TestDictionary(t *testing.T) {
 	must(t, err)
 	want := full()
 	want.NeedsPerson = false // what follows came later
-	want.Fingerprint, want.Changes, want.Twin = "", 0, ""
+	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked = "", 0, "", false
 	for i := range want.Versions {
 		v := &want.Versions[i]
 		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "", "", "", false

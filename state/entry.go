@@ -76,7 +76,8 @@ type Entry struct {
 	NeedsPerson bool      `json:"needs_person,omitempty"` // it has failed for so long that trying again won't do
 	Mismatches  int       `json:"mismatches,omitempty"`   // passes in which the media disagreed with their own header or the metadata
 	Changes     int       `json:"changes,omitempty"`      // passes running that found the archived recording changed
-	Twin        string    `json:"twin,omitempty"`         // another recording that was served the same media: both are asked for once more
+	Twin        string    `json:"twin,omitempty"`         // SHA-256 of media that another recording was served, too: both are asked for once more
+	TwinAsked   bool      `json:"twin_asked,omitempty"`   // it was asked for once more, and was served the same
 
 	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`

@@ -81,6 +81,8 @@ type Options struct {
 	RewriteLink     func(link string) string // what is handed out instead
 	Reencode        bool                     // each fresh link has other bytes
 	Links           LinkMode
+	Serve           func(inbox, recordingID string) []byte // what a link serves instead of the recording's own media; nil: those
+	OnDownload      func(inbox *Inbox, recordingID string) // runs when media were sent
 
 	RateLimit       int  // requests in any 60 s for one token; 0: none
 	HideRateHeaders bool // no inin-ratelimit-*

@@ -125,6 +125,17 @@ func (i *Inbox) Change(id string) {
 	})
 }
 
+// Edit changes what the API says of a recording, and nothing else: its dateModified
+// moves only if edit moves it. Media follow MediaDuration.
+func (i *Inbox) Edit(id string, edit func(*Recording)) {
+	i.edit(id, func(r *record) {
+		was := r.MediaDuration
+		if edit(&r.Recording); r.MediaDuration != was {
+			r.mediaChanged()
+		}
+	})
+}
+
 // Remove takes a recording away, as its user does: it is gone at once.
 func (i *Inbox) Remove(id string) { i.edit(id, func(r *record) { r.removed = true }) }
 
