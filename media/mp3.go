@@ -18,7 +18,6 @@ type mp3 struct {
 	lasts   time.Duration // of those
 	counted bool          // the first frame was looked at
 	count   struct{ frames, bytes int64 }
-	open    string // why the walk can not go on
 }
 
 type mp3Frame struct {
