@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"math/bits"
 	"slices"
 	"time"
 )
@@ -12,11 +14,12 @@ import (
 // the one before, has its checksum, and the last one of each stream says that it is
 // the last. Streams may lie beside each other or be chained.
 type ogg struct {
-	step    func(b []byte) ask
+	step    oggStep
 	streams []*oggStream
 	now     *oggStream
 	header  [27]byte
-	crc     uint32
+	crc     uint32 // of the page so far
+	sum     uint32 // what it should be
 	body    []byte // the beginning of a stream's first packet
 	links   int    // of the chain
 }
@@ -36,23 +39,39 @@ type oggStream struct {
 const maxStreams = 256
 
 func (o *ogg) next(b []byte) ask {
-	if o.step == nil {
-		return o.page()
+	switch o.step {
+	case oggHead:
+		return o.head(b)
+	case oggSegments:
+		return o.segments(b)
+	case oggBody:
+		if o.crc != o.sum {
+			return ask{fault: "an Ogg page does not have its checksum"}
+		}
+		if o.body != nil {
+			o.now.identify(o.body)
+		}
 	}
-	return o.step(b)
-}
-
-func (o *ogg) page() ask {
-	o.step = o.head
+	o.step = oggHead
 	return ask{read: 27}
 }
+
+// oggStep is what the bytes asked for last are.
+type oggStep int
+
+const (
+	oggBegin    oggStep = iota
+	oggHead             // a page's header
+	oggSegments         // its table of segments
+	oggBody             // nothing: its payload was passed over
+)
 
 func (o *ogg) head(b []byte) ask {
 	if !bytes.HasPrefix(b, []byte("OggS\x00")) {
 		return ask{fault: "the bytes after an Ogg page are no page"}
 	}
 	copy(o.header[:], b)
-	o.step = o.segments
+	o.step = oggSegments
 	if b[26] == 0 {
 		return o.segments(nil)
 	}
@@ -77,22 +96,14 @@ func (o *ogg) segments(table []byte) ask {
 	if granule := int64(binary.LittleEndian.Uint64(h[6:])); granule >= 0 {
 		o.now.last = max(o.now.last, granule)
 	}
-	sum := binary.LittleEndian.Uint32(h[22:])
+	o.sum = binary.LittleEndian.Uint32(h[22:])
 	clear(h[22:26])
 	o.crc = oggCRC(oggCRC(0, h[:]), table)
 	o.body = nil
 	if h[5]&oggFirst != 0 {
 		o.body = make([]byte, 0, 32)
 	}
-	o.step = func([]byte) ask {
-		if o.crc != sum {
-			return ask{fault: "an Ogg page does not have its checksum"}
-		}
-		if o.body != nil {
-			o.now.identify(o.body)
-		}
-		return o.page()
-	}
+	o.step = oggBody
 	return ask{skip: int64(size)}
 }
 
@@ -169,37 +180,24 @@ func (o *ogg) end(m missing) ending {
 	return e
 }
 
-// oggTable is the checksum of RFC 3533: polynomial 0x04c11db7, not reflected, eight
-// bytes at a time.
-var oggTable = func() (t [8][256]uint32) {
-	for i := range 256 {
-		r := uint32(i) << 24
-		for range 8 {
-			if r&(1<<31) != 0 {
-				r = r<<1 ^ 0x04c11db7
-			} else {
-				r <<= 1
-			}
-		}
-		t[0][i] = r
-	}
-	for i := range 256 {
-		for k := 1; k < 8; k++ {
-			t[k][i] = t[k-1][i]<<8 ^ t[0][t[k-1][i]>>24]
-		}
-	}
-	return t
-}()
-
+// oggCRC continues the checksum of RFC 3533: polynomial 0x04c11db7, the highest bit of
+// each byte first. The standard library has the same polynomial with the lowest bit
+// first, in the processor's own instructions: so the bits of each byte are turned round.
+// The first crc is 0.
 func oggCRC(crc uint32, p []byte) uint32 {
-	t := &oggTable
-	for ; len(p) >= 8; p = p[8:] {
-		crc ^= binary.BigEndian.Uint32(p)
-		crc = t[7][crc>>24] ^ t[6][crc>>16&0xFF] ^ t[5][crc>>8&0xFF] ^ t[4][crc&0xFF] ^
-			t[3][p[4]] ^ t[2][p[5]] ^ t[1][p[6]] ^ t[0][p[7]]
+	var turned [1024]byte
+	crc = ^bits.Reverse32(crc)
+	for len(p) > 0 {
+		n := min(len(p), len(turned))
+		i := 0
+		for ; i+8 <= n; i += 8 {
+			binary.BigEndian.PutUint64(turned[i:], bits.ReverseBytes64(bits.Reverse64(binary.BigEndian.Uint64(p[i:]))))
+		}
+		for ; i < n; i++ {
+			turned[i] = bits.Reverse8(p[i])
+		}
+		crc = crc32.Update(crc, crc32.IEEETable, turned[:n])
+		p = p[n:]
 	}
-	for _, b := range p {
-		crc = crc<<8 ^ t[0][byte(crc>>24)^b]
-	}
-	return crc
+	return bits.Reverse32(^crc)
 }

@@ -12,12 +12,12 @@ import (
 // them (RFC 9559): their sizes add up to the end of the Segment, which is the end of
 // the bytes. Segment and Cluster may be of unknown size.
 type webm struct {
-	step func(b []byte) ask
-	pos  int64 // of the byte that is asked for next
-	open []element
-	id   uint32 // of the element whose header is read
-
-	header bool // an element's header or number began and is not all there
+	step  webmStep
+	pos   int64 // of the byte that is asked for next
+	open  []element
+	id    uint32 // of the element whose header is read
+	size  uint64 // of that element, as far as it is read
+	width int    // in bits of that size
 
 	segment  bool // one began
 	unknown  bool // its size is unknown
@@ -28,6 +28,18 @@ type webm struct {
 	gap      int64   // between the last two
 	blocks   int
 }
+
+// webmStep is what the bytes asked for last are.
+type webmStep int
+
+const (
+	webmBegin  webmStep = iota
+	webmID              // the first byte of an id
+	webmSize            // the rest of the id and the first byte of the size
+	webmLong            // the rest of the size
+	webmNumber          // a number that says how long the media last
+	webmBlock           // the head of a block
+)
 
 // element is a master element that the walk is inside of.
 type element struct {
@@ -51,11 +63,25 @@ const (
 
 func (w *webm) next(b []byte) ask {
 	w.pos += int64(len(b))
-	if w.step == nil {
-		w.scale = 1_000_000 // nanoseconds, where the document says nothing
+	switch w.step {
+	case webmID:
+		return w.idFirst(b)
+	case webmSize:
+		return w.idRest(b)
+	case webmLong:
+		for _, c := range b {
+			w.size = w.size<<8 | uint64(c)
+		}
+		return w.enter()
+	case webmNumber:
+		w.number(b)
 		return w.element()
+	case webmBlock:
+		w.sound(b)
+		return w.pass(int64(w.size) - 4)
 	}
-	return w.step(b)
+	w.scale = 1_000_000 // nanoseconds, where the document says nothing
+	return w.element()
 }
 
 // element asks for the next element's header: its id, then its size, both of variable
@@ -64,7 +90,7 @@ func (w *webm) element() ask {
 	for n := len(w.open); n > 0 && w.pos == w.open[n-1].end; n-- {
 		w.open = w.open[:n-1]
 	}
-	w.step, w.header = w.idFirst, false
+	w.step = webmID
 	return ask{read: 1}
 }
 
@@ -73,8 +99,7 @@ func (w *webm) idFirst(b []byte) ask {
 	if n > 4 {
 		return ask{fault: "the bytes after an EBML element are no element"}
 	}
-	w.id, w.header = uint32(b[0]), true
-	w.step = w.idRest
+	w.id, w.step = uint32(b[0]), webmSize
 	return ask{read: n} // the rest of the id and the first byte of the size
 }
 
@@ -87,25 +112,20 @@ func (w *webm) idRest(b []byte) ask {
 	if n > 8 {
 		return ask{fault: "the size of an EBML element is longer than eight bytes"}
 	}
-	size := uint64(b[last]) & (1<<(8-n) - 1)
+	w.size, w.width = uint64(b[last])&(1<<(8-n)-1), 7*n
 	if n == 1 {
-		return w.enter(size, 7)
+		return w.enter()
 	}
-	w.step = func(b []byte) ask {
-		for _, c := range b {
-			size = size<<8 | uint64(c)
-		}
-		return w.enter(size, 7*n)
-	}
+	w.step = webmLong
 	return ask{read: n - 1}
 }
 
-// enter begins an element whose size was written in width bits.
-func (w *webm) enter(size uint64, width int) ask {
-	unknown := size == 1<<width-1
+// enter begins the element whose header is read. A size of all ones is unknown.
+func (w *webm) enter() ask {
+	unknown := w.size == 1<<w.width-1
 	end := int64(math.MaxInt64)
 	if !unknown {
-		end = w.pos + int64(size)
+		end = w.pos + int64(w.size)
 	}
 	w.leave()
 	if parent := w.parent(); end < w.pos || !unknown && end > parent.end {
@@ -128,7 +148,7 @@ func (w *webm) enter(size uint64, width int) ask {
 	if unknown {
 		return ask{fault: "the size of an EBML element is unknown where it must be known"}
 	}
-	return w.leaf(int64(size))
+	return w.leaf(int64(w.size))
 }
 
 // leave ends a Cluster, or a Segment, of unknown size before an element that cannot be
@@ -162,20 +182,13 @@ func (w *webm) leaf(size int64) ask {
 		if size < 1 || size > 8 {
 			break
 		}
-		id := w.id
-		w.step = func(b []byte) ask {
-			w.number(id, b)
-			return w.element()
-		}
+		w.step = webmNumber
 		return ask{read: int(size)}
 	case w.id == idSimpleBlock || w.id == idBlock:
 		if size < 4 {
 			return ask{fault: "a WebM block is too short to be one"}
 		}
-		w.step = func(b []byte) ask {
-			w.sound(b)
-			return w.pass(size - 4)
-		}
+		w.step = webmBlock
 		return ask{read: 4}
 	}
 	return w.pass(size)
@@ -189,15 +202,15 @@ func (w *webm) pass(size int64) ask {
 	return next
 }
 
-func (w *webm) number(id uint32, b []byte) {
+func (w *webm) number(b []byte) {
 	var n uint64
 	for _, c := range b {
 		n = n<<8 | uint64(c)
 	}
 	switch {
-	case id == idTimestamp:
+	case w.id == idTimestamp:
 		w.cluster = int64(n & math.MaxInt64)
-	case id == idTimestampScale:
+	case w.id == idTimestampScale:
 		w.scale = n
 	case len(b) == 4:
 		w.declared = float64(math.Float32frombits(uint32(n)))
@@ -223,7 +236,7 @@ func (w *webm) end(m missing) ending {
 	switch {
 	case !w.segment:
 		return ending{fault: "an EBML document without a Segment"}
-	case !m.nothing() || w.header || !w.closed():
+	case !m.nothing() || w.step != webmID || !w.closed():
 		return ending{fault: "the last WebM element is cut"}
 	case w.blocks == 0:
 		return ending{fault: "a WebM without a block"}
