@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -15,15 +16,15 @@ const listingLag = 24 * time.Hour
 
 // absorb writes what a page shows into the ledger, in one transaction; what is
 // archived and unchanged costs none.
-func (p *pass) absorb(page []genesys.Recording) error {
-	page, known, err := p.unsettled(page)
+func (p *pass) absorb(ctx context.Context, page []genesys.Recording) error {
+	page, known, err := p.unsettled(ctx, page)
 	if err != nil || len(page) == 0 {
 		p.known += known
 		return err
 	}
 	now := time.Now().UTC()
 	settled := known
-	err = p.Ledger.List(p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
+	err = p.Ledger.List(ctx, p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
 		known = settled
 		var changes []state.Change
 		for _, r := range page {
@@ -39,7 +40,7 @@ func (p *pass) absorb(page []genesys.Recording) error {
 		return changes
 	})
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	p.known += known
 	return nil
@@ -47,14 +48,14 @@ func (p *pass) absorb(page []genesys.Recording) error {
 
 // unsettled leaves out of a page the recordings that are archived as they are
 // listed, and counts them.
-func (p *pass) unsettled(page []genesys.Recording) (rest []genesys.Recording, settled int64, err error) {
+func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []genesys.Recording, settled int64, err error) {
 	ids := make([]string, len(page))
 	for i, r := range page {
 		ids[i] = r.ID
 	}
-	archived, err := p.Ledger.Archived(p.in.Org, p.in.ID, ids)
+	archived, err := p.Ledger.Archived(ctx, p.in.Org, p.in.ID, ids)
 	if err != nil {
-		return nil, 0, &ledgerError{err}
+		return nil, 0, ledgerFailed(err)
 	}
 	for i, r := range page {
 		date, fingerprint, _ := strings.Cut(archived[i], " ")
@@ -142,7 +143,7 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 		e.ListedAt = now
 	}
 	if e.MediaKey == "" {
-		e.MediaKey = p.keys.media(r.ID, r.DateCreated, p.in.Format)
+		e.MediaKey = p.keys.Media(r.ID, r.DateCreated, p.in.Format)
 	}
 	e.Name, e.ConversationID = r.Name, r.ConversationID
 	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -49,7 +50,7 @@ func TestForeignManifestIsPassedOver(t *testing.T) {
 	for name, text := range map[string]string{"rubbish": "rubbish", "a manifest of nothing": "{}", "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
 			r, key := rigOn(t, &checking)
-			manifest := keyspace{"genesys", org, user}.manifest(key, 1)
+			manifest := record.Keys{Prefix: "genesys", Org: org, Inbox: user}.Manifest(key, 1)
 			r.put(manifest, []byte(text))
 			r.passed()
 			if v := r.wantArchived("rec-01"); !strings.HasSuffix(v.ManifestKey, "rec-01~2.json") {

@@ -33,6 +33,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 )
 
 // Options configure an Archiver. All fields without a comment that says otherwise
@@ -105,7 +106,7 @@ func New(o Options) *Archiver {
 		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory, o.Workers),
-		batch:   journalEvents,
+		batch:   record.MaxEvents,
 	}
 	if o.Bandwidth > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))
@@ -131,7 +132,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	a.Progress.begin(len(inboxes))
 	stop, stopAll := context.WithCancelCause(stop)
 	defer stopAll(nil)
-	if err := a.abortUploads(ctx); err != nil {
+	if err := a.abortUploads(ctx, "", ""); err != nil {
 		stopAll(err)
 	}
 	type orgRun struct {
@@ -171,13 +172,27 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	return r
 }
 
-// abortUploads ends the multipart uploads that an earlier run left under way. Their
-// parts cost money and are never visible. One is forgotten only after two runs aborted
-// it: a part that was on its way can come to rest after the first abort.
-func (a *Archiver) abortUploads(ctx context.Context) error {
-	uploads, err := a.Ledger.Uploads()
+// Pass makes one pass over one inbox, as Run does. Passes over different inboxes may run
+// at the same time.
+func (a *Archiver) Pass(ctx, stop context.Context, in Inbox) InboxReport {
+	stop, halt := context.WithCancelCause(stop)
+	defer halt(nil)
+	if err := a.abortUploads(ctx, in.Org, in.ID); err != nil {
+		halt(err)
+	}
+	org := newOrganization()
+	org.transferring.Add(1)
+	return a.pass(ctx, stop, in, limits{min(maxAsks, a.Workers*asksPerWorker), org}, func(error) {})
+}
+
+// abortUploads ends the multipart uploads that earlier passes left under way in one inbox,
+// or in all for which no other process works now. Their parts cost money and are never
+// visible. An upload is forgotten only after two aborts: a part that was on its way can
+// come to rest after the first.
+func (a *Archiver) abortUploads(ctx context.Context, org, inbox string) error {
+	uploads, err := a.Ledger.Uploads(ctx, org, inbox)
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	for _, u := range uploads {
 		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
@@ -186,14 +201,14 @@ func (a *Archiver) abortUploads(ctx context.Context) error {
 		var err error
 		if u.Aborted.IsZero() {
 			u.Aborted = time.Now().UTC()
-			err = a.Ledger.AddUpload(u)
+			err = a.Ledger.AddUpload(ctx, u)
 		} else {
-			err = a.Ledger.RemoveUpload(u.Key, u.ID)
+			err = a.Ledger.RemoveUpload(ctx, u.Key, u.ID)
 		}
 		if err != nil {
-			return &ledgerError{err}
+			return ledgerFailed(err)
 		}
-		a.Log.Info("aborted an upload that an earlier run left unfinished", "key", u.Key)
+		a.Log.Info("aborted an upload that an earlier pass left unfinished", "key", u.Key)
 	}
 	return nil
 }

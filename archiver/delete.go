@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -34,7 +35,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
 	trusted, checked := false, false
-	err := p.eachLive(nil, func(e state.KeyedEntry) error {
+	err := p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
 		if !p.deletable(e) {
 			return nil
 		}
@@ -155,7 +156,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	if kept := p.changedAtLast(e, v, m, *r); kept != nil {
 		log.Info("original kept", "reason", kept)
-		return p.archiveAgain(e, *r, kept)
+		return p.archiveAgain(ctx, e, *r, kept)
 	}
 	if doubted := doubt(v); doubted != "" && (v.Suspect != "" || !p.Delete.Unproved) {
 		log.Info("original kept", "reason", doubted)
@@ -178,7 +179,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 // stillStored proves, now, that the archive holds the ledger's versions of media
 // and manifest, kept long enough. It returns the manifest, every byte of which was
 // read.
-func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (*Manifest, error) {
+func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (*record.Manifest, error) {
 	until := p.keepUntil(e.DateCreated, v.ArchivedAt)
 	media, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, until)
 	if err != nil {
@@ -205,7 +206,7 @@ func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, 
 
 // proveWhole reads the media of a version that an earlier archiverd archived without
 // looking whether they are whole, and writes into the ledger what they show.
-func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Version, m *Manifest) (state.Version, error) {
+func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Version, m *record.Manifest) (state.Version, error) {
 	rec, err := genesys.ParseRecording(m.Recording)
 	if err != nil {
 		return v, fmt.Errorf("read the recording in %s: %w", v.ManifestKey, err)
@@ -222,7 +223,7 @@ func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Versi
 		found = verdict{suspect: err.Error()}
 	}
 	found.mark(&v)
-	_, err = p.move(e.Key, state.StateArchived, state.StateArchived, func(e *state.Entry) {
+	_, err = p.move(ctx, e.Key, state.StateArchived, state.StateArchived, func(e *state.Entry) {
 		found.mark(&e.Versions[len(e.Versions)-1])
 	})
 	return v, err
@@ -230,13 +231,13 @@ func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Versi
 
 // changedAtLast says why the recording that Genesys shows right before its deletion is
 // not the archived one, as the manifest has it, or that the metadata leave it unclear.
-func (p *pass) changedAtLast(e state.KeyedEntry, v state.Version, m *Manifest, now genesys.Recording) error {
+func (p *pass) changedAtLast(e state.KeyedEntry, v state.Version, m *record.Manifest, now genesys.Recording) error {
 	switch {
 	case now.ID != e.Key.Recording || now.DateModified == "" || now.DurationMilliseconds == nil || *now.DurationMilliseconds == 0:
 		return errUnclear
 	case changedSince(v.DateModified, now.DateModified):
 		return errChanged
-	case m.fingerprint() == now.Fingerprint:
+	case m.Fingerprint() == now.Fingerprint:
 		return nil
 	case v.Fingerprint == now.Fingerprint && time.Since(v.ArchivedAt) < manifestEvery:
 		return errors.New("its manifest is renewed once it is a day old")
@@ -251,12 +252,12 @@ var (
 
 // archiveAgain has a recording archived again that was found changed right before its
 // deletion. The next listing alone need not show the change.
-func (p *pass) archiveAgain(e state.KeyedEntry, r genesys.Recording, kept error) error {
+func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.Recording, kept error) error {
 	if !errors.Is(kept, errChanged) {
 		return nil
 	}
 	to, edit := p.changed(e.Entry, r, time.Now().UTC())
-	_, err := p.move(e.Key, state.StateArchived, to, func(e *state.Entry) {
+	_, err := p.move(ctx, e.Key, state.StateArchived, to, func(e *state.Entry) {
 		edit(e)
 		e.Expanded = true // the recording was asked for with its conversation
 	})
@@ -309,7 +310,7 @@ func (p *pass) compareHex(ctx context.Context, obj storage.Object, want string) 
 // the next complete walk tells.
 func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	now := time.Now().UTC()
-	_, err := p.move(e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
+	_, err := p.move(ctx, e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
 		e.DeleteRequestedAt = now
 		e.DeleteAttempts++
 		e.Why = deletionChecks(trusted)
@@ -326,7 +327,7 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		return nil
 	case said4xx(err) || unsent(err): // nothing is under way
 		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, ErrorAttr(err))
-		_, merr := p.move(e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
+		_, merr := p.move(ctx, e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
 		return errors.Join(merr, err)
 	}
 	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, ErrorAttr(err))

@@ -203,8 +203,8 @@ type orderLedger struct {
 	log *[]string
 }
 
-func (l orderLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	e, err := l.ledger.Move(k, from, to, edit)
+func (l orderLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	e, err := l.ledger.Move(ctx, k, from, to, edit)
 	*l.log = append(*l.log, string(to))
 	return e, err
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -29,31 +30,31 @@ func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec gen
 	if err != nil {
 		return err
 	}
-	return p.enter(k, e, manifest, m.Object, obj, sum, how.adopted)
+	return p.enter(ctx, k, e, manifest, m.Object, obj, sum, how.adopted)
 }
 
 // manifestOf makes the manifest of proved media.
-func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) *Manifest {
-	manifest := &Manifest{
-		SchemaVersion: ManifestVersion,
+func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) *record.Manifest {
+	manifest := &record.Manifest{
+		SchemaVersion: record.ManifestVersion,
 		Organization:  k.Org,
-		User:          ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
+		User:          record.ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
 		RecordingID:   k.Recording,
 		DateModified:  e.DateModified,
 		Recording:     rec.Raw,
-		Media: ManifestMedia{
+		Media: record.ManifestMedia{
 			Key: m.Key, VersionID: m.VersionID, Format: string(p.in.Format), Size: m.Size, SHA256: m.sha256,
 			ContentType: m.detected, Checks: m.checks, Whole: m.whole, Suspect: m.suspect, Unproved: m.unproved,
 		},
 		Retention:      p.manifestRetention(e.DateCreated, m.Modified, m.Retention),
-		Times:          ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
+		Times:          record.ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
 		CorrelationIDs: how.correlationIDs,
 		Adopted:        how.adopted,
 		Ledger:         p.Ledger.ID(),
 		Archiverd:      p.Version,
 	}
 	if m.Checksum.Algorithm != "" {
-		manifest.Media.Checksum = &ManifestChecksum{m.Checksum.Algorithm, m.Checksum.Value}
+		manifest.Media.Checksum = &record.ManifestChecksum{Algorithm: m.Checksum.Algorithm, Value: m.Checksum.Value}
 	}
 	if len(rec.Raw) == 0 {
 		manifest.Recording = json.RawMessage("{}")
@@ -63,13 +64,13 @@ func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *
 }
 
 // putManifest writes the manifest to the first free key and proves it there.
-func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *Manifest, lock storage.Retention) (storage.Object, string, error) {
-	text, err := m.encode()
+func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, lock storage.Retention) (storage.Object, string, error) {
+	text, err := m.Encode()
 	if err != nil {
 		return storage.Object{}, "", err
 	}
-	for n := 1; n <= maxPlaces; n++ {
-		key := p.keys.manifest(e.MediaKey, n)
+	for n := 1; n <= record.MaxPlaces; n++ {
+		key := p.keys.Manifest(e.MediaKey, n)
 		_, err := p.Bucket.Head(ctx, key, "")
 		if err == nil {
 			continue // another version's, or foreign: see findManifest
@@ -80,12 +81,12 @@ func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *M
 		obj, sum, err := p.putProved(ctx, storage.New{
 			Key:         key,
 			ContentType: "application/json",
-			Metadata:    p.keys.metadata(k.Recording, e, p.in.Format),
+			Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
 			Retention:   lock,
 		}, text)
 		return obj, sum, placeTaken(err)
 	}
-	return storage.Object{}, "", fmt.Errorf("no free key for the manifest of %s: %d are taken", m.Media.Key, maxPlaces)
+	return storage.Object{}, "", fmt.Errorf("no free key for the manifest of %s: %d are taken", m.Media.Key, record.MaxPlaces)
 }
 
 // putProved creates a small object and proves that the store holds it. It returns
@@ -103,8 +104,8 @@ func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (stora
 }
 
 // enter writes the archived version into the ledger.
-func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest storage.Object, manifestSum string, adopted bool) error {
-	v := m.version()
+func (p *pass) enter(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, media, manifest storage.Object, manifestSum string, adopted bool) error {
+	v := m.Version()
 	v.Fingerprint = cmp.Or(e.Fingerprint, v.Fingerprint) // the listing's, with which the next one is compared
 	v.MediaKey, v.MediaVersionID, v.Size = media.Key, media.VersionID, media.Size
 	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = manifest.Key, manifest.VersionID, manifest.Size, manifestSum
@@ -114,7 +115,7 @@ func (p *pass) enter(k state.Key, e state.Entry, m *Manifest, media, manifest st
 	if media.Checksum.Algorithm != "" {
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
-	_, err := p.move(k, e.State, state.StateArchived, func(e *state.Entry) {
+	_, err := p.move(ctx, k, e.State, state.StateArchived, func(e *state.Entry) {
 		e.Versions = append(e.Versions, v)
 		e.Fingerprint = v.Fingerprint
 		e.Twin, e.TwinAsked = "", false
@@ -170,8 +171,8 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	if err != nil {
 		return err
 	}
-	if m != nil && m.Media.Checksum != nil && *m.Media.Checksum == (ManifestChecksum{media.Checksum.Algorithm, media.Checksum.Value}) {
-		return p.enter(k, e, m, media, obj, sum, true)
+	if m != nil && m.Media.Checksum != nil && *m.Media.Checksum == (record.ManifestChecksum{Algorithm: media.Checksum.Algorithm, Value: media.Checksum.Value}) {
+		return p.enter(ctx, k, e, m, media, obj, sum, true)
 	}
 	found, err := p.readMedia(ctx, k, e, rec, media)
 	if err != nil {
@@ -182,9 +183,9 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	}
 	if m.Media.SHA256 != found.sha256 {
 		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, errCorrupt)
-		return p.reportCorrupt(k, e.State, media.Key, err)
+		return p.reportCorrupt(ctx, k, e.State, media.Key, err)
 	}
-	return p.enter(k, e, m, media, obj, sum, true)
+	return p.enter(ctx, k, e, m, media, obj, sum, true)
 }
 
 // readMedia reads media in the archive and puts them through the checks of a download.
@@ -193,21 +194,21 @@ func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec ge
 	if err := p.readInto(ctx, media, d); err != nil {
 		return nil, err
 	}
-	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[metaSHA256] != "" && media.Metadata[metaSHA256] != d.hex() {
+	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[record.MetaSHA256] != "" && media.Metadata[record.MetaSHA256] != d.hex() {
 		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, errCorrupt)
-		return nil, p.reportCorrupt(k, e.State, media.Key, err)
+		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, err)
 	}
 	v, err := d.judge(rec, true) // what contradicts itself was stored as suspect
 	if err != nil {
-		return nil, p.reportCorrupt(k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
+		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
 	}
 	return storedMedia(media, d, v, true), nil
 }
 
 // findManifest looks for the manifest that describes a stored media object.
-func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, media storage.Object) (*Manifest, storage.Object, string, error) {
-	for n := 1; n <= maxPlaces; n++ {
-		key := p.keys.manifest(e.MediaKey, n)
+func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, media storage.Object) (*record.Manifest, storage.Object, string, error) {
+	for n := 1; n <= record.MaxPlaces; n++ {
+		key := p.keys.Manifest(e.MediaKey, n)
 		r, obj, err := p.Bucket.Get(ctx, key, "")
 		if errors.Is(err, storage.ErrNotFound) {
 			return nil, obj, "", nil
@@ -215,17 +216,17 @@ func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, med
 		if err != nil {
 			return nil, obj, "", err
 		}
-		text, err := io.ReadAll(io.LimitReader(r, maxManifest))
+		text, err := io.ReadAll(io.LimitReader(r, record.MaxManifest))
 		r.Close()
 		if err != nil {
 			return nil, obj, "", fmt.Errorf("read manifest %s: %w", key, err)
 		}
-		m, err := DecodeManifest(text)
+		m, err := record.DecodeManifest(text)
 		if err != nil {
 			p.reportForeign(key)
 			continue
 		}
-		if m.describes(k.Recording, e.DateModified, media) && (e.Fingerprint == "" || m.fingerprint() == e.Fingerprint) {
+		if m.Describes(k.Recording, e.DateModified, media) && (e.Fingerprint == "" || m.Fingerprint() == e.Fingerprint) {
 			// The reply to a GET need not show version and lock.
 			obj, err := p.Bucket.Head(ctx, key, obj.VersionID)
 			return m, obj, fmt.Sprintf("%x", sha256.Sum256(text)), err

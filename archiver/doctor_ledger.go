@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // spareDisk is what should be free beside the ledger: when it is sealed or migrated, a
@@ -12,7 +13,7 @@ import (
 const spareDisk = 256 << 20
 
 // LedgerPlace judges where the ledger is kept; err is what state.Examine gave.
-func LedgerPlace(p state.Place, err error) []Check {
+func LedgerPlace(p bolt.Place, err error) []Check {
 	const file, disk, space = "ledger.file", "ledger.disk", "ledger.space"
 	f := &findings{}
 	if err != nil {
@@ -31,11 +32,11 @@ func LedgerPlace(p state.Place, err error) []Check {
 	}
 	const local = "set state.path to a local disk"
 	switch p.Kind {
-	case state.LocalDisk:
+	case bolt.LocalDisk:
 		f.pass(disk, "a local disk, and what is written can be made durable")
-	case state.Memory:
+	case bolt.Memory:
 		f.fail(disk, KindConfiguration, local, "in memory: the next start of the machine loses the ledger")
-	case state.Container:
+	case bolt.Container:
 		f.warn(disk, "mount a volume for the ledger", "in a container's own layer: it is lost with the container")
 	default:
 		f.warn(disk, local+": locks and durability elsewhere are only as good as the server's", "on a file system of kind %s", p.Kind)
@@ -56,15 +57,15 @@ func LedgerContent(err error) []Check {
 	switch {
 	case err == nil:
 		f.pass(name, "opened and checked")
-	case errors.Is(err, state.ErrNoLedger):
+	case errors.Is(err, bolt.ErrNoLedger):
 		f.unchecked(name, "there is none yet: the first run makes it")
-	case errors.Is(err, state.ErrHeld):
+	case errors.Is(err, bolt.ErrHeld):
 		f.warn(name, "run archiverd doctor again when that run has ended", "another process holds it")
 	case errors.As(err, &binding):
 		f.fail(name, KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
-	case errors.Is(err, state.ErrSealKey):
+	case errors.Is(err, bolt.ErrSealKey):
 		f.fail(name, KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
-	case errors.Is(err, state.ErrNewer):
+	case errors.Is(err, bolt.ErrNewer):
 		f.fail(name, KindConfiguration, "use the newer archiverd again", "%v", err)
 	default:
 		f.fail(name, KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)

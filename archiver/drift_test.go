@@ -113,7 +113,7 @@ func (d *drifting) pass(rt *rapid.T, plan []drift) (p *pass, throughout []string
 // wantNothingLost: whatever the drift, none that exists is called vanished.
 func (d *drifting) wantNothingLost(rt *rapid.T) {
 	for _, id := range d.user.IDs() {
-		e, err := d.ledger.Entry(d.key(id))
+		e, err := d.ledger.Entry(rt.Context(), d.key(id))
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			rt.Fatal(err)
 		}
@@ -185,7 +185,7 @@ func severalPasses(base *rig, rt *rapid.T) {
 		if p.record.Walks > 1+maxRepeats {
 			rt.Errorf("%d walks", p.record.Walks)
 		}
-		if inbox, err := d.ledger.Inbox(org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.known < live(inbox) {
+		if inbox, err := d.ledger.Inbox(rt.Context(), org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.known < live(inbox) {
 			rt.Errorf("complete after one walk that saw %d of %d known: %v", p.known, live(inbox), err)
 		}
 		d.wantNothingLost(rt)
@@ -194,12 +194,12 @@ func severalPasses(base *rig, rt *rapid.T) {
 		d.pass(rt, nil)
 	}
 	for _, id := range d.user.IDs() {
-		if e, err := d.ledger.Entry(d.key(id)); err != nil || e.State != state.StateListed {
+		if e, err := d.ledger.Entry(rt.Context(), d.key(id)); err != nil || e.State != state.StateListed {
 			rt.Errorf("%s is %q once the inbox stands still: %v", id, e.State, err)
 		}
 	}
 	for id := range d.removed {
-		e, err := d.ledger.Entry(d.key(id))
+		e, err := d.ledger.Entry(rt.Context(), d.key(id))
 		if known := !errors.Is(err, state.ErrNotFound); known && e.State != state.StateVanished && !slices.Contains(d.user.IDs(), id) {
 			rt.Errorf("%s was removed and is %q", id, e.State)
 		}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -28,13 +29,13 @@ func anyID() *rapid.Generator[string] {
 func TestEscapeIDCanBeUndone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		id := anyID().Draw(t, "id")
-		got := escapeID(id)
-		if len(got) > maxPlainID {
+		got := record.EscapeID(id)
+		if len(got) > 200 {
 			t.Fatalf("%d bytes", len(got))
 		}
 		back, err := url.PathUnescape(got)
 		sum, herr := hex.DecodeString(got)
-		hashed := herr == nil && len(sum) == 32 && len(url.PathEscape(id)) > maxPlainID
+		hashed := herr == nil && len(sum) == 32 && len(url.PathEscape(id)) > 200
 		if !hashed && (err != nil || back != id) {
 			t.Errorf("%q became %q, which is %q: %v", id, got, back, err)
 		}
@@ -45,17 +46,17 @@ func TestEscapeIDCanBeUndone(t *testing.T) {
 // n-th key of media and manifest share.
 func TestKeysHoldTogether(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		k := keyspace{"some/prefix", "acme", anyID().Draw(t, "inbox")}
+		k := record.Keys{Prefix: "some/prefix", Org: "acme", Inbox: anyID().Draw(t, "inbox")}
 		date := rapid.OneOf(rapid.SampledFrom([]string{"", "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z", "2026-11-23T00:30:00+0100", "../../x"}), rapid.String()).Draw(t, "date")
 		f := rapid.SampledFrom(formats).Draw(t, "format")
-		n := rapid.IntRange(1, maxPlaces).Draw(t, "n")
-		first := k.media(anyID().Draw(t, "id"), date, f)
-		media, manifest := nth(first, n, f), k.manifest(first, n)
+		n := rapid.IntRange(1, record.MaxPlaces).Draw(t, "n")
+		first := k.Media(anyID().Draw(t, "id"), date, f)
+		media, manifest := record.Nth(first, n, f), k.Manifest(first, n)
 		if n == 1 && media != first {
 			t.Errorf("the first of %s is %s", first, media)
 		}
-		want := strings.Replace(stem(media), "/media/", "/manifests/", 1)
-		if stem(manifest) != want || !strings.HasSuffix(manifest, ".json") || !strings.HasSuffix(media, "."+f.Extension()) {
+		want := strings.Replace(record.Stem(media), "/media/", "/manifests/", 1)
+		if record.Stem(manifest) != want || !strings.HasSuffix(manifest, ".json") || !strings.HasSuffix(media, "."+f.Extension()) {
 			t.Errorf("media %s, manifest %s", media, manifest)
 		}
 		if parts := strings.Count(media, "/"); parts != 8 && !(parts == 6 && strings.Contains(media, "/undated/")) {
@@ -68,7 +69,7 @@ func TestKeysHoldTogether(t *testing.T) {
 }
 
 func TestYearsOfKeys(t *testing.T) {
-	k := keyspace{"p", "acme", "u"}
+	k := record.Keys{Prefix: "p", Org: "acme", Inbox: "u"}
 	for date, want := range map[string]string{
 		"0000-01-01T00:00:00Z":       "year=0000/month=01/day=01/",
 		"0999-03-04T00:00:00Z":       "year=0999/month=03/day=04/",
@@ -81,7 +82,7 @@ func TestYearsOfKeys(t *testing.T) {
 		"2026-01-01":                 "undated/",
 		"2026-01-01T00:00:00.00Z/..": "undated/",
 	} {
-		if got, prefix := k.media("r", date, genesys.FormatMP3), "p/media/org=acme/inbox=u/"; got != prefix+want+"r.mp3" {
+		if got, prefix := k.Media("r", date, genesys.FormatMP3), "p/media/org=acme/inbox=u/"; got != prefix+want+"r.mp3" {
 			t.Errorf("%q: %s", date, got)
 		}
 	}
@@ -94,9 +95,9 @@ func TestMetadataOfHugeIDs(t *testing.T) {
 		huge := func(name string) string {
 			return strings.Repeat(rapid.SampledFrom([]string{"a", "%", "ü", "\x00"}).Draw(t, name), rapid.IntRange(1, 2000).Draw(t, name+" length"))
 		}
-		k := keyspace{"p", strings.Repeat("o", 63), huge("inbox")}
-		m := k.metadata(huge("id"), state.Entry{DateModified: huge("date"), Fingerprint: "f"}, genesys.FormatOggVorbis)
-		m[metaSHA256] = strings.Repeat("0", 64)
+		k := record.Keys{Prefix: "p", Org: strings.Repeat("o", 63), Inbox: huge("inbox")}
+		m := k.Metadata(huge("id"), state.Entry{DateModified: huge("date"), Fingerprint: "f"}, genesys.FormatOggVorbis)
+		m[record.MetaSHA256] = strings.Repeat("0", 64)
 		size := 0
 		for name, value := range m {
 			size += len("x-amz-meta-") + len(name) + len(value) + 2*strings.Count(value, "%")

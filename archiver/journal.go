@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -30,97 +30,10 @@ import (
 // backup finds there what has happened since, and goes on after it instead of
 // beginning a second chain. Nothing else of a pass waits for the journal.
 
-// JournalVersion is the version of the form; docs/journal.schema.json describes it.
-const JournalVersion = 1
-
-const (
-	// journalTime is the name of an object: the start of its pass, or the next
-	// nanosecond that is free, so that names sort as the chain goes.
-	journalTime = "20060102T150405.000000000Z"
-	// journalEvents and journalSize bound one object; what is more goes into the next.
-	// A pass that takes long does not wait for its end to write the first.
-	journalEvents = 2000
-	journalSize   = 4 << 20
-	// maxJournal bounds what is read back: one event may come on top of journalSize.
-	maxJournal = 16 << 20
-	// maxWord bounds a text that is told beside what identifies an event.
-	maxWord = 2000
-)
-
-// Journal is one object of an inbox's journal: one line of JSON.
-type Journal struct {
-	SchemaVersion int            `json:"schema_version"`
-	Organization  string         `json:"organization"`
-	Inbox         string         `json:"inbox"`              // the user's id
-	Previous      *JournalLink   `json:"previous,omitempty"` // absent in the first object
-	Pass          JournalPass    `json:"pass"`
-	Events        []JournalEvent `json:"events"`        // in the order in which they happened
-	Configuration string         `json:"configuration"` // SHA-256 of the configuration without its secrets
-	Ledger        string         `json:"ledger"`        // id of the ledger that wrote it
-	Archiverd     string         `json:"archiverd"`     // version that wrote it
-}
-
-// JournalLink names the object before.
-type JournalLink struct {
-	Key       string           `json:"key"`
-	SHA256    string           `json:"sha256"`
-	Retention JournalRetention `json:"retention,omitzero"` // its lock; absent: none
-}
-
-// JournalRetention is the lock that the store showed of a journal object once that was
-// stored: it can't tell so itself.
-type JournalRetention struct {
-	Mode  string    `json:"mode"`
-	Until time.Time `json:"until"`
-}
-
-// JournalPass is the pass that wrote the object. Its events may be of earlier
-// passes, which could not write theirs.
-type JournalPass struct {
-	state.Pass
-	Summary *int64 `json:"summary,omitempty"` // recordings by the inbox's summary, if it said
-	Total   *int64 `json:"total,omitempty"`   // recordings by the listing's last page, if it said
-}
-
-// JournalEvent is one change of a recording's state, or of its bad keys, or that a
-// person accepted a fault of the journal.
-type JournalEvent struct {
-	At        time.Time         `json:"at"`
-	Recording string            `json:"recording,omitempty"`
-	From      state.State       `json:"from,omitempty"`
-	To        state.State       `json:"to,omitempty"`
-	Why       string            `json:"why,omitempty"`      // the failure, or what was checked
-	Stored    *JournalStored    `json:"stored,omitempty"`   // where the change added a version
-	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
-	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished or got a bad key, which no manifest describes
-
-	Accepted *state.AcceptedFault `json:"accepted,omitempty"` // and nothing else but the time
-}
-
-// JournalStored is what was archived.
-type JournalStored struct {
-	MediaKey       string `json:"media_key"`
-	Size           int64  `json:"size"`
-	SHA256         string `json:"sha256"`
-	ManifestKey    string `json:"manifest_key"`
-	ManifestSHA256 string `json:"manifest_sha256"`
-	Suspect        string `json:"suspect,omitempty"`  // why the media are doubted
-	Unproved       string `json:"unproved,omitempty"` // why it is not known whether the media are whole
-}
-
-// JournalRecording is what the listing said of a recording.
-type JournalRecording struct {
-	Name         string    `json:"name,omitempty"`
-	Conversation string    `json:"conversation,omitempty"`
-	Created      string    `json:"created,omitempty"`
-	Modified     string    `json:"modified,omitempty"`
-	First        time.Time `json:"first"` // when it was listed first
-}
-
 // keepJournal brings the journal up to date with the ledger.
 func (p *pass) keepJournal(ctx context.Context) error {
 	for taken, written := 0, false; ; {
-		waits, err := p.journalWaits(written)
+		waits, err := p.journalWaits(ctx, written)
 		if err != nil || !waits {
 			return err
 		}
@@ -166,55 +79,56 @@ func (p *pass) soFar() state.Pass {
 }
 
 // journalWaits tells whether there is anything to write.
-func (p *pass) journalWaits(written bool) (bool, error) {
-	events, err := p.Ledger.Events(p.in.Org, p.in.ID, 1)
+func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
+	events, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, 1)
 	if err != nil {
-		return false, &ledgerError{err}
+		return false, ledgerFailed(err)
 	}
 	if len(events) > 0 || written || !p.claimed {
 		return len(events) > 0, nil
 	}
-	in, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return false, &ledgerError{err}
+		return false, ledgerFailed(err)
 	}
-	last, _ := journalStart(in.Journal.Key)
+	last, _ := record.JournalStart(in.Journal.Key)
 	return last.Format(time.DateOnly) != p.record.Start.Format(time.DateOnly), nil
 }
 
 // followJournal moves the head to the newest object there is, and tells at what time
 // the next one can be filed.
 func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at time.Time, err error) {
-	in, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return head, at, &ledgerError{err}
+		return head, at, ledgerFailed(err)
 	}
 	head, at = in.Journal, p.record.Start
 	pass := func(key string) {
-		if t, ok := journalStart(key); ok && !t.Before(at) {
+		if t, ok := record.JournalStart(key); ok && !t.Before(at) {
 			at = t.Add(time.Nanosecond)
 		}
 	}
-	faults, err := p.walkJournal(ctx, p.in.Org, p.in.ID, head, p.readJournal, func(next state.JournalHead, j *Journal) error {
-		has, err := p.Ledger.Events(p.in.Org, p.in.ID, max(1, len(j.Events)))
+	journal := record.Chain{Bucket: p.Bucket, Keys: p.keys}
+	faults, err := journal.After(ctx, head, journal.Read, func(next state.JournalHead, j *record.Journal) error {
+		has, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, max(1, len(j.Events)))
 		if err != nil {
-			return &ledgerError{err}
+			return ledgerFailed(err)
 		}
-		if j.Ledger != p.Ledger.ID() || !j.tells(has) {
+		if j.Ledger != p.Ledger.ID() || !j.Tells(has) {
 			has = nil
 		}
 		if next, err = p.lockJournal(ctx, next); err != nil {
 			return err
 		}
-		if err := p.Ledger.MoveJournal(p.in.Org, p.in.ID, head, next, has); err != nil {
-			return &ledgerError{err}
+		if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, next, has); err != nil {
+			return ledgerFailed(err)
 		}
 		head = next
 		return nil
 	})
 	pass(head.Key)
 	for _, f := range faults {
-		if pass(f.Key); !f.accepted(in) {
+		if pass(f.Key); !f.Accepted(in) {
 			p.reportJournal(f)
 		}
 	}
@@ -226,46 +140,24 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 func (p *pass) lockJournal(ctx context.Context, at state.JournalHead) (state.JournalHead, error) {
 	obj, err := p.Bucket.Head(ctx, at.Key, at.VersionID) // the GET need not have shown its lock
 	if err == nil && obj.Retention.Mode == "" {
-		start, _ := journalStart(at.Key)
+		start, _ := record.JournalStart(at.Key)
 		obj, err = p.lock(ctx, obj, p.retention(start.Format(time.RFC3339Nano), time.Now()))
 	}
-	return journalHead(obj, at.SHA256), err
-}
-
-// journalHead names a journal object, with the lock that the store shows.
-func journalHead(obj storage.Object, sum string) state.JournalHead {
-	return state.JournalHead{
-		Key: obj.Key, SHA256: sum, VersionID: obj.VersionID,
-		RetentionMode: obj.Retention.Mode, RetainUntil: obj.Retention.Until.UTC(),
-	}
-}
-
-// tells whether the object holds just these events.
-func (j *Journal) tells(events []state.Event) bool {
-	if len(j.Events) != len(events) {
-		return false
-	}
-	for i, e := range j.Events {
-		ev := events[i]
-		if e.Recording != ev.Recording || e.From != ev.From || e.To != ev.To || !e.At.Equal(ev.At) {
-			return false
-		}
-	}
-	return true
+	return record.HeadOf(obj, at.SHA256), err
 }
 
 // writeJournal writes the oldest events into one object after head.
 func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time.Time) error {
-	events, err := p.Ledger.Events(p.in.Org, p.in.ID, p.batch)
+	events, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, p.batch)
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
-	text, n, err := p.encodeJournal(head, events)
+	text, n, err := p.encodeJournal(ctx, head, events)
 	if err != nil {
 		return err
 	}
 	o := storage.New{
-		Key:         p.keys.journal() + at.Format(journalTime) + ".json",
+		Key:         p.keys.JournalAt(at),
 		ContentType: "application/json",
 		Retention:   p.retention("", time.Now()),
 	}
@@ -273,25 +165,25 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 	if err != nil {
 		return lockRefused(err, o.Retention)
 	}
-	if err := p.Ledger.MoveJournal(p.in.Org, p.in.ID, head, journalHead(obj, sum), events[:n]); err != nil {
-		return &ledgerError{err}
+	if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, record.HeadOf(obj, sum), events[:n]); err != nil {
+		return ledgerFailed(err)
 	}
 	return nil
 }
 
 // encodeJournal gives the object's bytes and how many of the events it holds.
-func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]byte, int, error) {
-	j := &Journal{
-		SchemaVersion: JournalVersion, Organization: p.in.Org, Inbox: p.in.ID,
-		Pass: JournalPass{p.soFar(), p.summarized, p.total}, Events: []JournalEvent{},
+func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events []state.Event) ([]byte, int, error) {
+	j := &record.Journal{
+		SchemaVersion: record.JournalVersion, Organization: p.in.Org, Inbox: p.in.ID,
+		Pass: record.JournalPass{Pass: p.soFar(), Summary: p.summarized, Total: p.total}, Events: []record.JournalEvent{},
 		Configuration: p.Configuration, Ledger: p.Ledger.ID(), Archiverd: p.Version,
 	}
-	j.Pass.Error = clip(j.Pass.Error)
+	j.Pass.Error = record.Clip(j.Pass.Error)
 	if head.Key != "" {
-		j.Previous = &JournalLink{head.Key, head.SHA256, JournalRetention(lockOf(head))}
+		j.Previous = &record.JournalLink{Key: head.Key, SHA256: head.SHA256, Retention: record.JournalRetention(record.LockOf(head))}
 	}
-	for size := 0; len(j.Events) < len(events) && size < journalSize; {
-		e, err := p.tell(events[len(j.Events)])
+	for size := 0; len(j.Events) < len(events) && size < record.MaxEventBytes; {
+		e, err := p.tell(ctx, events[len(j.Events)])
 		if err != nil {
 			return nil, 0, err
 		}
@@ -312,41 +204,33 @@ func (p *pass) encodeJournal(head state.JournalHead, events []state.Event) ([]by
 }
 
 // tell makes of the ledger's event one that can be read without the ledger.
-func (p *pass) tell(ev state.Event) (JournalEvent, error) {
+func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, error) {
 	if ev.Accepted != nil {
-		return JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
+		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
 	}
-	out := JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: clip(ev.Why), BadKeys: ev.BadKeys}
-	e, err := p.Ledger.Entry(p.key(ev.Recording))
+	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys}
+	e, err := p.Ledger.Entry(ctx, p.key(ev.Recording))
 	if err != nil {
-		return out, &ledgerError{err}
+		return out, ledgerFailed(err)
 	}
 	if ev.Version > 0 {
 		v := e.Versions[ev.Version-1]
-		out.Stored = &JournalStored{
+		out.Stored = &record.JournalStored{
 			MediaKey: v.MediaKey, Size: v.Size, SHA256: v.SHA256, ManifestKey: v.ManifestKey, ManifestSHA256: v.ManifestSHA256,
-			Suspect: clip(v.Suspect), Unproved: clip(v.Unproved),
+			Suspect: record.Clip(v.Suspect), Unproved: record.Clip(v.Unproved),
 		}
 	}
 	if ev.To == state.StateFailed || ev.To == state.StateVanished || len(ev.BadKeys) > 0 {
-		out.Listed = &JournalRecording{clip(e.Name), clip(e.ConversationID), clip(e.DateCreated), clip(e.DateModified), e.ListedAt}
+		out.Listed = &record.JournalRecording{Name: record.Clip(e.Name), Conversation: record.Clip(e.ConversationID), Created: record.Clip(e.DateCreated), Modified: record.Clip(e.DateModified), First: e.ListedAt}
 	}
 	return out, nil
 }
 
-// clip bounds a text.
-func clip(s string) string {
-	if len(s) <= maxWord {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxWord], "") + "…"
-}
-
 // reportJournal notes what is wrong with the journal's newest objects.
-func (p *pass) reportJournal(f JournalFault) {
+func (p *pass) reportJournal(f record.JournalFault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f.Kind == JournalForeign {
+	if f.Kind == record.JournalForeign {
 		p.foreign = append(p.foreign, f.Key)
 	} else {
 		p.corrupt = append(p.corrupt, f.Key)

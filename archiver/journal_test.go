@@ -3,7 +3,6 @@ package archiver
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -18,13 +17,14 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
 
 // journal reads the inbox's journal, with what is wrong with it, and holds every
 // object to the published schema.
-func (r *rig) journal() (objects []*Journal, faults []JournalFault) {
+func (r *rig) journal() (objects []*record.Journal, faults []record.JournalFault) {
 	r.t.Helper()
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
@@ -32,11 +32,11 @@ func (r *rig) journal() (objects []*Journal, faults []JournalFault) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	in, err := r.ledger.Inbox(org, r.in.ID)
+	in, err := r.ledger.Inbox(context.Background(), org, r.in.ID)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	faults, err = r.archiver().WalkJournal(r.t.Context(), org, r.in.ID, in.Journal, func(at state.JournalHead, j *Journal) error {
+	faults, err = record.Chain{Bucket: r.store(), Keys: record.Keys{Prefix: "genesys", Org: org, Inbox: r.in.ID}}.Walk(r.t.Context(), in.Journal, func(at state.JournalHead, j *record.Journal) error {
 		objects = append(objects, j)
 		text := r.read(at.Key)
 		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -55,7 +55,7 @@ func (r *rig) journal() (objects []*Journal, faults []JournalFault) {
 }
 
 // changes are the journal's events, as "rec-01 listed→archived".
-func changes(objects []*Journal) (all []string) {
+func changes(objects []*record.Journal) (all []string) {
 	for _, j := range objects {
 		for _, e := range j.Events {
 			all = append(all, fmt.Sprintf("%s %s→%s", e.Recording, e.From, e.To))
@@ -66,14 +66,14 @@ func changes(objects []*Journal) (all []string) {
 
 // wantJournal insists on an unbroken chain that tells these events and no others,
 // and on a ledger that has no more to tell.
-func (r *rig) wantJournal(want ...string) []*Journal {
+func (r *rig) wantJournal(want ...string) []*record.Journal {
 	r.t.Helper()
 	objects, faults := r.journal()
 	if len(faults) > 0 {
 		r.t.Errorf("the journal is broken: %+v", faults)
 	}
 	wantSame(r.t, "the journal's events", changes(objects), want)
-	if left, err := r.ledger.Events(org, r.in.ID, 10); err != nil || len(left) > 0 {
+	if left, err := r.ledger.Events(context.Background(), org, r.in.ID, 10); err != nil || len(left) > 0 {
 		r.t.Errorf("the ledger still has events: %+v, %v", left, err)
 	}
 	return objects
@@ -116,7 +116,7 @@ func TestJournalTellsTheHistory(t *testing.T) {
 				v = entry.Versions[0]
 			}
 			switch {
-			case e.To == state.StateArchived && (e.Stored == nil || *e.Stored != JournalStored{v.MediaKey, v.Size, v.SHA256, v.ManifestKey, v.ManifestSHA256, v.Suspect, v.Unproved}):
+			case e.To == state.StateArchived && (e.Stored == nil || *e.Stored != record.JournalStored{MediaKey: v.MediaKey, Size: v.Size, SHA256: v.SHA256, ManifestKey: v.ManifestKey, ManifestSHA256: v.ManifestSHA256, Suspect: v.Suspect, Unproved: v.Unproved}):
 				t.Errorf("%s was archived as %+v, the journal says %+v", e.Recording, v, e.Stored)
 			case e.To == state.StateDeleteRequested && !strings.Contains(e.Why, "complete walk"):
 				t.Errorf("the deletion of %s was checked by %q", e.Recording, e.Why)
@@ -171,7 +171,7 @@ func TestJournalIsBounded(t *testing.T) {
 	r := newRig(t, &echoing, false)
 	const n = 7
 	var want []string
-	err := r.ledger.List(org, r.in.ID, func(func(string) (state.Entry, bool)) (all []state.Change) {
+	err := r.ledger.List(t.Context(), org, r.in.ID, func(func(string) (state.Entry, bool)) (all []state.Change) {
 		for i := range n {
 			id := fmt.Sprintf("rec-%05d", i)
 			all = append(all, state.Change{Recording: id, To: state.StateListed},
@@ -285,60 +285,72 @@ func TestBrokenJournals(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		breakIt func(r *rig, keys []string)
-		want    func(keys []string) []JournalFault
+		want    func(keys []string) []record.JournalFault
 	}{
 		"first taken out": {
 			func(r *rig, keys []string) { r.remove(keys[0]) },
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[0]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[0]}}
+			},
 		},
 		"middle taken out": {
 			func(r *rig, keys []string) { r.remove(keys[1]) },
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[1]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[1]}}
+			},
 		},
 		"newest taken out": {
 			func(r *rig, keys []string) { r.remove(keys[2]) },
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalMissing, Key: keys[2]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[2]}}
+			},
 		},
 		"altered": {
 			func(r *rig, keys []string) {
 				r.overwrite(keys[1], bytes.Replace(r.read(keys[1]), []byte("rec-02"), []byte("rec-09"), 1))
 			},
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[1]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[1]}}
+			},
 		},
 		"newest altered": {
 			func(r *rig, keys []string) {
 				r.overwrite(keys[2], bytes.Replace(r.read(keys[2]), []byte("rec-03"), []byte("rec-09"), 1))
 			},
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[2]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[2]}}
+			},
 		},
 		"torn": {
 			func(r *rig, keys []string) { r.overwrite(keys[1], r.read(keys[1])[:100]) },
-			func(keys []string) []JournalFault { return []JournalFault{{Kind: JournalAltered, Key: keys[1]}} },
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[1]}}
+			},
 		},
 		"forked": {
 			func(r *rig, keys []string) { r.overwrite(later(keys[2]), r.read(keys[2])) },
-			func(keys []string) []JournalFault {
-				return []JournalFault{{Kind: JournalForked, Key: later(keys[2])}}
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalForked, Key: later(keys[2])}}
 			},
 		},
 		"begun again": {
 			func(r *rig, keys []string) { r.overwrite(later(keys[2]), r.read(keys[0])) },
-			func(keys []string) []JournalFault {
-				return []JournalFault{{Kind: JournalForked, Key: later(keys[2])}}
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalForked, Key: later(keys[2])}}
 			},
 		},
 		"foreign": {
 			func(r *rig, keys []string) { r.overwrite(keys[1]+".txt", []byte("hello")) },
-			func(keys []string) []JournalFault {
-				return []JournalFault{{Kind: JournalForeign, Key: keys[1] + ".txt"}}
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalForeign, Key: keys[1] + ".txt"}}
 			},
 		},
 		"another inbox's": {
 			func(r *rig, keys []string) {
 				r.overwrite(later(keys[2]), bytes.Replace(r.read(keys[2]), []byte(user), []byte("another"), 1))
 			},
-			func(keys []string) []JournalFault {
-				return []JournalFault{{Kind: JournalForeign, Key: later(keys[2])}}
+			func(keys []string) []record.JournalFault {
+				return []record.JournalFault{{Kind: record.JournalForeign, Key: later(keys[2])}}
 			},
 		},
 	} {
@@ -356,7 +368,7 @@ func TestBrokenJournals(t *testing.T) {
 			c.breakIt(r, keys)
 			_, faults := r.journal0()
 			for i, f := range faults {
-				if f.Detail == "" || (f.SHA256 == "") != (f.Kind == JournalMissing) {
+				if f.Detail == "" || (f.SHA256 == "") != (f.Kind == record.JournalMissing) {
 					t.Errorf("%+v says nothing", f)
 				}
 				faults[i].Detail, faults[i].SHA256 = "", ""
@@ -391,7 +403,7 @@ func (r *rig) wantAcceptance(key string) {
 	r.wantFaults(nil, []string{key})
 	newest, told := "", []string(nil)
 	for _, o := range r.objects("journal") {
-		j, err := DecodeJournal(r.read(o))
+		j, err := record.DecodeJournal(r.read(o))
 		if err != nil {
 			continue
 		}
@@ -421,7 +433,7 @@ func (r *rig) wantFaults(faults, accepted []string) {
 	}
 }
 
-func faultKeys(faults []JournalFault) (keys []string) {
+func faultKeys(faults []record.JournalFault) (keys []string) {
 	for _, f := range faults {
 		keys = append(keys, f.Key)
 	}
@@ -498,10 +510,10 @@ func TestJournalLocksAreAsRecorded(t *testing.T) {
 	if _, faults := r.journal(); len(faults) != 0 {
 		t.Errorf("a longer lock: %+v", faults)
 	}
-	var want []JournalFault
+	var want []record.JournalFault
 	for _, key := range []string{keys[1], keys[2], keys[4]} { // the newest is told of by the ledger alone
 		r.retain(key, time.Now().AddDate(0, 1, 0))
-		want = append(want, JournalFault{Kind: JournalLock, Key: key})
+		want = append(want, record.JournalFault{Kind: record.JournalLock, Key: key})
 		_, faults := r.journal()
 		for i := range faults {
 			if !strings.Contains(faults[i].Detail, "the store shows GOVERNANCE until ") {
@@ -527,8 +539,8 @@ func TestLockOfAcceptedHead(t *testing.T) {
 		r.passed()
 	}
 	keys := r.objects("journal")
-	start, _ := journalStart(keys[1])
-	fork := strings.Replace(keys[1], start.Format(journalTime), start.Add(1).Format(journalTime), 1) // it and the newest follow what others do
+	start, _ := record.JournalStart(keys[1])
+	fork := strings.Replace(keys[1], start.Format(record.JournalTime), start.Add(1).Format(record.JournalTime), 1) // it and the newest follow what others do
 	r.overwrite(fork, r.read(keys[1]))
 	accepted, err := r.archiver().AcceptJournal(t.Context(), org, r.in.ID)
 	wantSame(t, "accepted", faultKeys(accepted), []string{fork, keys[2]})
@@ -602,7 +614,7 @@ func TestPassReportsABrokenJournal(t *testing.T) {
 	r.add(1)
 	report := r.passed()
 	wantSame(t, "foreign objects", report.Foreign, []string{foreign})
-	if _, faults := r.journal(); len(faults) != 1 || faults[0].Kind != JournalForeign {
+	if _, faults := r.journal(); len(faults) != 1 || faults[0].Kind != record.JournalForeign {
 		t.Errorf("the chain is %+v", faults)
 	}
 	if got := r.objects("journal"); len(got) != 3 {
@@ -611,13 +623,13 @@ func TestPassReportsABrokenJournal(t *testing.T) {
 }
 
 // journal0 reads the journal without holding it to its schema.
-func (r *rig) journal0() (all []*Journal, faults []JournalFault) {
+func (r *rig) journal0() (all []*record.Journal, faults []record.JournalFault) {
 	r.t.Helper()
-	in, err := r.ledger.Inbox(org, r.in.ID)
+	in, err := r.ledger.Inbox(context.Background(), org, r.in.ID)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	faults, err = r.archiver().WalkJournal(r.t.Context(), org, r.in.ID, in.Journal, func(_ state.JournalHead, j *Journal) error {
+	faults, err = record.Chain{Bucket: r.store(), Keys: record.Keys{Prefix: "genesys", Org: org, Inbox: r.in.ID}}.Walk(r.t.Context(), in.Journal, func(_ state.JournalHead, j *record.Journal) error {
 		all = append(all, j)
 		return nil
 	})
@@ -629,8 +641,8 @@ func (r *rig) journal0() (all []*Journal, faults []JournalFault) {
 
 // later is the key of a journal object of an hour later.
 func later(key string) string {
-	t, _ := journalStart(key)
-	return strings.Replace(key, t.Format(journalTime), t.Add(time.Hour).Format(journalTime), 1)
+	t, _ := record.JournalStart(key)
+	return strings.Replace(key, t.Format(record.JournalTime), t.Add(time.Hour).Format(record.JournalTime), 1)
 }
 
 func (r *rig) remove(key string) {
@@ -648,22 +660,4 @@ func (r *rig) overwrite(key string, text []byte) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-}
-
-// FuzzDecodeJournal: no bytes crash the reader, and what it takes it gives again.
-func FuzzDecodeJournal(f *testing.F) {
-	f.Add([]byte(`{"schema_version":1,"organization":"acme","inbox":"u","pass":{"start":"2026-11-23T22:40:12Z"},"events":[],"configuration":"","ledger":"L","archiverd":""}`))
-	f.Fuzz(func(t *testing.T, text []byte) {
-		j, err := DecodeJournal(text)
-		if err != nil {
-			return
-		}
-		again, err := json.Marshal(j)
-		if err != nil {
-			t.Skip(err) // a year that JSON can't tell
-		}
-		if _, err := DecodeJournal(again); err != nil {
-			t.Errorf("%v\n%s", err, again)
-		}
-	})
 }

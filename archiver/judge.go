@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -54,12 +55,12 @@ func (d mediaDigest) judge(rec genesys.Recording, mayDoubt bool) (verdict, error
 // judge decides on the whole body of a download before the store shows anything of
 // it. Beside the check of the media it looks whether the same bytes came before: for
 // this recording, which is a *knownMediaError, or for another, a *twinError.
-func (p *pass) judge(d mediaDigest, k state.Key, e state.Entry, rec genesys.Recording) (verdict, error) {
+func (p *pass) judge(ctx context.Context, d mediaDigest, k state.Key, e state.Entry, rec genesys.Recording) (verdict, error) {
 	v, err := d.judge(rec, e.Mismatches >= suspectPass-1)
 	if err != nil {
 		return v, err
 	}
-	if v, err = p.judgeTwin(d, k, e, v); err != nil {
+	if v, err = p.judgeTwin(ctx, d, k, e, v); err != nil {
 		return v, err
 	}
 	sum := d.hex()

@@ -84,6 +84,15 @@ func temporary(err error) bool {
 // A ledgerError says that the ledger could not be read or written.
 type ledgerError struct{ err error }
 
+// ledgerFailed marks an error of the ledger. A context that ended before the ledger did
+// anything is no failure of the ledger.
+func ledgerFailed(err error) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &ledgerError{err}
+}
+
 func (e *ledgerError) Error() string { return "ledger: " + e.err.Error() }
 func (e *ledgerError) Unwrap() error { return e.err }
 

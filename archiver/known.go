@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -31,15 +32,15 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 	v := e.Versions[how.version]
 	m, err := p.readManifest(ctx, v)
 	if err != nil {
-		return p.notKept(k, e, v, err)
+		return p.notKept(ctx, k, e, v, err)
 	}
 	newest := how.version == len(e.Versions)-1
-	moved := m.fingerprint() != rec.Fingerprint
+	moved := m.Fingerprint() != rec.Fingerprint
 	doubted := (v.Suspect == "") != (how.verdict.suspect == "")
 	if !newest || doubted || moved && time.Since(v.ArchivedAt) >= manifestEvery {
 		obj, err := p.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
 		if err != nil {
-			return p.notKept(k, e, v, err)
+			return p.notKept(ctx, k, e, v, err)
 		}
 		same := &stored{Object: obj, verdict: how.verdict, sha256: v.SHA256, detected: m.Media.ContentType}
 		return p.describe(ctx, k, e, rec, same, description{correlationIDs: how.correlationIDs})
@@ -50,7 +51,7 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 			return err
 		}
 	}
-	_, err = p.move(k, e.State, state.StateArchived, func(e *state.Entry) {
+	_, err = p.move(ctx, k, e.State, state.StateArchived, func(e *state.Entry) {
 		v := &e.Versions[len(e.Versions)-1]
 		if v.ManifestModified == "" {
 			v.ManifestModified = v.DateModified
@@ -70,9 +71,9 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 
 // notKept deals with a version whose objects are not as the ledger says. The media
 // are stored anew by the next pass, where the old ones are missing or altered.
-func (p *pass) notKept(k state.Key, e state.Entry, v state.Version, err error) error {
+func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.Version, err error) error {
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, errCorrupt) {
-		return p.reportCorrupt(k, e.State, v.MediaKey, fmt.Errorf("the archive does not hold %s any more: %w", v.MediaKey, err))
+		return p.reportCorrupt(ctx, k, e.State, v.MediaKey, fmt.Errorf("the archive does not hold %s any more: %w", v.MediaKey, err))
 	}
 	return err
 }
@@ -100,18 +101,18 @@ func (p *pass) movedByDownload(ctx context.Context, k state.Key, e state.Entry, 
 }
 
 // readManifest reads a version's manifest and compares its bytes with the ledger.
-func (p *pass) readManifest(ctx context.Context, v state.Version) (*Manifest, error) {
+func (p *pass) readManifest(ctx context.Context, v state.Version) (*record.Manifest, error) {
 	r, _, err := p.Bucket.Get(ctx, v.ManifestKey, v.ManifestVersionID)
 	if err != nil {
 		return nil, err
 	}
 	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, maxManifest))
+	text, err := io.ReadAll(io.LimitReader(r, record.MaxManifest))
 	if err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", v.ManifestKey, err)
 	}
 	if sum := fmt.Sprintf("%x", sha256.Sum256(text)); sum != v.ManifestSHA256 {
 		return nil, fmt.Errorf("%s has the SHA-256 %s, the ledger has %s: %w", v.ManifestKey, sum, v.ManifestSHA256, errCorrupt)
 	}
-	return DecodeManifest(text)
+	return record.DecodeManifest(text)
 }

@@ -43,7 +43,7 @@ func TestPassTellsWhatIsLeft(t *testing.T) {
 	r.cloud.Inject(genesyssim.Fault{Op: opList, Effect: genesyssim.Status(503, "service.unavailable")})
 	w := &watcher{}
 	r.pass(func(o *Options) { o.Observer = w; o.Workers = 1 })
-	in, err := r.ledger.Inbox(org, r.in.ID)
+	in, err := r.ledger.Inbox(t.Context(), org, r.in.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestPassTellsWhatIsLeft(t *testing.T) {
 		t.Errorf("told of %+v and %d retries", w.passes, w.retries)
 	}
 	r.passed()
-	if in, err = r.ledger.Inbox(org, r.in.ID); err != nil || !in.OldestWaiting.IsZero() {
+	if in, err = r.ledger.Inbox(t.Context(), org, r.in.ID); err != nil || !in.OldestWaiting.IsZero() {
 		t.Errorf("nothing waits any more, but something of %v does, %v", in.OldestWaiting, err)
 	}
 	if in.Totals != (state.Totals{Archived: 4, Failed: 3}) {

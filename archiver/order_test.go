@@ -10,6 +10,7 @@ import (
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -167,7 +168,7 @@ func (r *rig) wantToldOnce(id string) {
 			told++
 		}
 	}
-	left, err := r.ledger.Events(org, r.in.ID, 10)
+	left, err := r.ledger.Events(context.Background(), org, r.in.ID, 10)
 	if told != 1 || len(faults) > 0 || len(left) > 0 || err != nil {
 		r.t.Errorf("the journal tells %q, with the faults %+v; the ledger still has %+v, %v", changes(objects), faults, left, err)
 	}
@@ -178,7 +179,7 @@ func (c orderCase) mediaKey(r *rig) string {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return keyspace{"genesys", org, user}.media("rec-01", rec.DateCreated, genesys.FormatWAV)
+	return record.Keys{Prefix: "genesys", Org: org, Inbox: user}.Media("rec-01", rec.DateCreated, genesys.FormatWAV)
 }
 
 // A reply that gets lost is repeated by the storage package, which then finds the
@@ -217,7 +218,7 @@ func TestRunAbortsUploadsLeftUnderWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.ledger.AddUpload(state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now()}); err != nil {
+	if err := r.ledger.AddUpload(t.Context(), state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	r.archiver().Run(t.Context(), t.Context(), nil)
@@ -233,7 +234,7 @@ func (r *rig) wantUploadsForgotten() {
 	for range 2 {
 		r.archiver().Run(r.t.Context(), r.t.Context(), nil)
 	}
-	if left, err := r.ledger.Uploads(); err != nil || len(left) != 0 {
+	if left, err := r.ledger.Uploads(context.Background(), "", ""); err != nil || len(left) != 0 {
 		r.t.Errorf("the ledger holds uploads %v, %v", left, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -56,7 +57,7 @@ type pass struct {
 	*Archiver
 	in Inbox
 	limits
-	keys  keyspace
+	keys  record.Keys
 	stop  context.Context         // once it ends nothing new begins
 	halt  context.CancelCauseFunc // ends it, with the error that ends the pass
 	log   *slog.Logger
@@ -94,7 +95,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	p := &pass{
 		Archiver: a,
 		in:       in,
-		keys:     keyspace{a.Prefix, in.Org, in.ID},
+		keys:     record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID},
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
 		seed:     maphash.MakeSeed(),
 		seen:     map[uint64]uint8{},
@@ -125,7 +126,7 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 		if ctx.Err() == nil && !isStorage(err) && KindOf(err) != KindLedger {
 			err = errors.Join(err, p.keepJournal(ctx))
 		}
-		err = errors.Join(err, p.finish(err))
+		err = errors.Join(err, p.finish(ctx, err))
 		failed(err)
 	}
 	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
@@ -137,9 +138,9 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 
 // run does the work of a pass. It calls transferred once its first transfers are over.
 func (p *pass) run(ctx context.Context, transferred func()) error {
-	inbox, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	inbox, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	p.inbox = inbox
 	owned, walkErr, err := p.list(ctx)
@@ -206,22 +207,23 @@ func (p *pass) end(failure error) {
 	}
 }
 
-// finish writes the pass into the ledger.
-func (p *pass) finish(failure error) error {
+// finish writes the pass into the ledger, although ctx has ended.
+func (p *pass) finish(ctx context.Context, failure error) error {
+	ctx = context.WithoutCancel(ctx)
 	p.end(failure)
-	oldest, err := p.oldestWaiting()
+	oldest, err := p.oldestWaiting(ctx)
 	if err != nil {
 		return err
 	}
 	condition, reason := condition(failure)
-	err = p.Ledger.AddPass(p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
+	err = p.Ledger.AddPass(ctx, p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if failure == nil {
 			i.LastSuccess = p.record.End
 		}
 	})
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	r := p.record
 	p.log.Info("pass done", "listed", r.Listed, "archived", r.Archived, "adopted", r.Adopted, "failed", r.Failed,
@@ -232,8 +234,8 @@ func (p *pass) finish(failure error) error {
 
 // oldestWaiting is when the oldest recording was made that this pass leaves to the
 // next; zero: it leaves none. One without a date counts from when it was listed.
-func (p *pass) oldestWaiting() (oldest time.Time, err error) {
-	err = p.eachWaiting(func(e state.KeyedEntry) error {
+func (p *pass) oldestWaiting(ctx context.Context) (oldest time.Time, err error) {
+	err = p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		made, ok := genesys.ParseTime(e.Entry.DateCreated)
 		if !ok {
 			made = e.Entry.ListedAt
@@ -296,11 +298,12 @@ func (p *pass) key(id string) state.Key {
 	return state.Key{Org: p.in.Org, Inbox: p.in.ID, Recording: id}
 }
 
-// move changes one entry's state and marks a failure as the ledger's.
-func (p *pass) move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	e, err := p.Ledger.Move(k, from, to, edit)
+// move changes one entry's state and marks a failure as the ledger's. What happened is
+// written down although ctx has ended.
+func (p *pass) move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	e, err := p.Ledger.Move(context.WithoutCancel(ctx), k, from, to, edit)
 	if err != nil {
-		return e, &ledgerError{err}
+		return e, ledgerFailed(err)
 	}
 	return e, nil
 }

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
-
-// maxPlaces bounds the keys tried beside the first.
-const maxPlaces = 1000
 
 // place is where a recording's media go, or already are.
 type place struct {
@@ -23,9 +21,9 @@ type place struct {
 // is one's own by its metadata alone: the store made it visible only when it was
 // complete. Whatever else stands in the way is left as it is.
 func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, error) {
-	want := p.keys.metadata(k.Recording, e, p.in.Format)
-	for n := 1; n <= maxPlaces; n++ {
-		key := nth(e.MediaKey, n, p.in.Format)
+	want := p.keys.Metadata(k.Recording, e, p.in.Format)
+	for n := 1; n <= record.MaxPlaces; n++ {
+		key := record.Nth(e.MediaKey, n, p.in.Format)
 		if slices.Contains(e.BadKeys, key) {
 			continue
 		}
@@ -42,12 +40,12 @@ func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, er
 			return place{key: key, found: &obj}, nil
 		}
 	}
-	return place{}, fmt.Errorf("no free key beside %s: %d are taken", e.MediaKey, maxPlaces)
+	return place{}, fmt.Errorf("no free key beside %s: %d are taken", e.MediaKey, record.MaxPlaces)
 }
 
 // sameRecording tells an object of ours, whichever version of the recording it holds.
 func sameRecording(have, want map[string]string) bool {
-	for _, name := range []string{metaOrg, metaInbox, metaRecording} {
+	for _, name := range []string{record.MetaOrg, record.MetaInbox, record.MetaRecording} {
 		if have[name] != want[name] {
 			return false
 		}
@@ -59,8 +57,8 @@ func sameRecording(have, want map[string]string) bool {
 // version. An object without a fingerprint is an earlier archiverd's; a recording
 // without one is known from the archive alone.
 func sameVersion(have, want map[string]string) bool {
-	return have[metaDateModified] == want[metaDateModified] && have[metaFormat] == want[metaFormat] &&
-		(have[metaFingerprint] == want[metaFingerprint] || have[metaFingerprint] == "" || want[metaFingerprint] == "")
+	return have[record.MetaDateModified] == want[record.MetaDateModified] && have[record.MetaFormat] == want[record.MetaFormat] &&
+		(have[record.MetaFingerprint] == want[record.MetaFingerprint] || have[record.MetaFingerprint] == "" || want[record.MetaFingerprint] == "")
 }
 
 // superseded is whether the ledger has the object as another version than the one to
@@ -68,7 +66,7 @@ func sameVersion(have, want map[string]string) bool {
 // before the recording changed without a new dateModified.
 func superseded(e state.Entry, obj storage.Object) bool {
 	return slices.ContainsFunc(e.Versions, func(v state.Version) bool {
-		return v.MediaKey == obj.Key && (e.Twin != "" || obj.Metadata[metaFingerprint] == "" && v.ManifestSize > 0)
+		return v.MediaKey == obj.Key && (e.Twin != "" || obj.Metadata[record.MetaFingerprint] == "" && v.ManifestSize > 0)
 	})
 }
 
@@ -85,10 +83,10 @@ func (p *pass) reportForeign(key string) {
 // reportCorrupt notes an object whose bytes are not the ones downloaded, as why tells,
 // and never lets it be taken for the recording again. It returns why, joined with what
 // kept it from noting that.
-func (p *pass) reportCorrupt(k state.Key, from state.State, key string, why error) error {
+func (p *pass) reportCorrupt(ctx context.Context, k state.Key, from state.State, key string, why error) error {
 	p.mu.Lock()
 	p.corrupt = append(p.corrupt, key)
 	p.mu.Unlock()
-	_, err := p.move(k, from, from, func(e *state.Entry) { e.BadKeys, e.Why = append(e.BadKeys, key), why.Error() })
+	_, err := p.move(ctx, k, from, from, func(e *state.Entry) { e.BadKeys, e.Why = append(e.BadKeys, key), why.Error() })
 	return errors.Join(why, err)
 }

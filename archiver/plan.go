@@ -26,11 +26,11 @@ type Planned struct {
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
 	p := a.newPass(stop, in)
 	defer p.halt(nil)
-	return p.walk(ctx, func(page []genesys.Recording) error {
+	return p.walk(ctx, func(_ context.Context, page []genesys.Recording) error {
 		for _, r := range page {
-			e, err := p.Ledger.Entry(p.key(r.ID))
+			e, err := p.Ledger.Entry(ctx, p.key(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {
-				return &ledgerError{err}
+				return ledgerFailed(err)
 			}
 			if err := p.plan(e, r, emit); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -17,7 +18,7 @@ import (
 // snapshot is all that a dry run must not change.
 func (r *rig) snapshot() (all []string) {
 	r.t.Helper()
-	err := r.ledger.Scan("", "", func(k state.Key, e *state.Entry) error {
+	err := r.ledger.Scan(context.Background(), "", "", func(k state.Key, e *state.Entry) error {
 		text, err := json.Marshal(e)
 		all = append(all, k.String()+" "+string(text))
 		return err

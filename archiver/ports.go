@@ -69,34 +69,34 @@ type objects interface {
 }
 
 type entries interface {
-	Entry(k state.Key) (state.Entry, error)
-	Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
-	List(org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
-	Archived(org, inbox string, recordings []string) (modified []string, err error)
-	Live(org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+	List(ctx context.Context, org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
+	Archived(ctx context.Context, org, inbox string, recordings []string) (modified []string, err error)
+	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
 type scanner interface {
-	Scan(org, inbox string, f func(state.Key, *state.Entry) error) error
+	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 }
 
 type inboxes interface {
-	Inbox(org, id string) (state.Inbox, error)
-	EditInbox(org, id string, edit func(*state.Inbox)) error
-	AddPass(org, inbox string, p state.Pass, edit func(*state.Inbox)) error
-	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
+	AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error
+	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)
 }
 
 type journals interface {
-	Events(org, inbox string, limit int) ([]state.Event, error)
-	MoveJournal(org, inbox string, from, to state.JournalHead, has []state.Event) error
-	AcceptFaults(org, inbox string, faults []state.AcceptedFault) error
+	Events(ctx context.Context, org, inbox string, limit int) ([]state.Event, error)
+	MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error
+	AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error
 }
 
 type uploads interface {
-	AddUpload(state.UploadRef) error
-	RemoveUpload(key, id string) error
-	Uploads() ([]state.UploadRef, error)
+	AddUpload(ctx context.Context, u state.UploadRef) error
+	RemoveUpload(ctx context.Context, key, id string) error
+	Uploads(ctx context.Context, org, inbox string) ([]state.UploadRef, error)
 }
 
 // observer is told what happens, while it happens. Its methods are called concurrently

@@ -2,15 +2,14 @@ package archiver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -51,45 +50,8 @@ type Rebuilt struct {
 
 // restorer is the new ledger, beyond what a pass needs of it.
 type restorer interface {
-	Restore(org, inbox string, all []state.Restored) error
-	Inboxes(org string) ([]state.Inbox, error)
-}
-
-// Owners reads which ledgers own the inboxes of an organization, by the inboxes'
-// escaped ids. What is no owner object has "".
-func Owners(ctx context.Context, b objects, prefix, org string) (map[string]string, error) {
-	dir, owners := prefix+"/owners/org="+org+"/inbox=", map[string]string{}
-	for o, err := range b.ListAfter(ctx, dir, "") {
-		if err != nil {
-			return nil, err
-		}
-		text, _, err := readSmall(ctx, b, o.Key, maxOwner)
-		if err != nil {
-			return nil, err
-		}
-		var claim owner
-		if json.Unmarshal(text, &claim) != nil {
-			claim.Ledger = ""
-		}
-		owners[strings.TrimSuffix(strings.TrimPrefix(o.Key, dir), ".json")] = claim.Ledger
-	}
-	return owners, nil
-}
-
-// HoldsRecordings tells whether the archive holds media or manifests of an organization.
-// Whatever else somebody has put among them is none.
-func HoldsRecordings(ctx context.Context, b objects, prefix, org string) (bool, error) {
-	for _, kind := range []string{"media", "manifests"} {
-		for o, err := range b.ListAfter(ctx, prefix+"/"+kind+"/org="+org+"/", "") {
-			if err != nil {
-				return false, err
-			}
-			if _, ok := parseKey(prefix, o.Key); ok {
-				return true, nil
-			}
-		}
-	}
-	return false, nil
+	Restore(ctx context.Context, org, inbox string, all []state.Restored) error
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 }
 
 // rebuild makes one organization's part of a ledger.
@@ -98,11 +60,11 @@ type rebuild struct {
 	into   restorer
 	org    RebuildOrg
 	owners map[string]string
-	ids    map[string]string       // the inboxes, by their escaped ids
-	users  map[string]ManifestUser // by inbox: the last manifest's
-	long   map[string]bool         // media keys that manifests name and that hold a hashed id
-	bad    map[string]bool         // media keys that the journal tells to be bad
-	unread map[string]bool         // keys of objects that were found unreadable
+	ids    map[string]string              // the inboxes, by their escaped ids
+	users  map[string]record.ManifestUser // by inbox: the last manifest's
+	long   map[string]bool                // media keys that manifests name and that hold a hashed id
+	bad    map[string]bool                // media keys that the journal tells to be bad
+	unread map[string]bool                // keys of objects that were found unreadable
 	emit   func(Finding) error
 	totals *Rebuilt
 
@@ -115,13 +77,13 @@ type rebuild struct {
 func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg, emit func(Finding) error) (*Rebuilt, error) {
 	totals := &Rebuilt{Ledger: a.Ledger.ID(), Recordings: map[state.State]int64{}}
 	for _, org := range orgs {
-		owners, err := Owners(ctx, a.Bucket, a.Prefix, org.Name)
+		owners, err := record.Owners(ctx, a.Bucket, a.Prefix, org.Name)
 		if err != nil {
 			return totals, err
 		}
 		r := &rebuild{
 			Archiver: a, into: into, org: org, owners: owners, emit: emit, totals: totals,
-			ids: map[string]string{}, users: map[string]ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
+			ids: map[string]string{}, users: map[string]record.ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
 		}
 		for _, step := range []func(context.Context) error{r.manifests, r.journals, r.entries, r.media, r.inboxes} {
 			if err := step(ctx); err != nil {
@@ -152,24 +114,24 @@ type told struct {
 
 // restore enters what objects tell of an inbox's recordings. What no entry can be,
 // because an object contradicts itself, is a finding, and left out.
-func (r *rebuild) restore(inbox string, f Fault, all []told) error {
+func (r *rebuild) restore(ctx context.Context, inbox string, f Fault, all []told) error {
 	batch := make([]state.Restored, len(all))
 	for i := range all {
 		batch[i] = all[i].Restored
 	}
-	err := r.into.Restore(r.org.Name, inbox, batch)
+	err := r.into.Restore(ctx, r.org.Name, inbox, batch)
 	if err == nil {
 		return nil
 	}
 	if !errors.Is(err, state.ErrInvalid) {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	for i, t := range all {
-		err := r.into.Restore(r.org.Name, inbox, batch[i:i+1])
+		err := r.into.Restore(ctx, r.org.Name, inbox, batch[i:i+1])
 		if errors.Is(err, state.ErrInvalid) {
 			err = r.find(f, inbox, t.Recording, t.key, "it contradicts itself: %v", err)
 		} else if err != nil {
-			err = &ledgerError{err}
+			err = ledgerFailed(err)
 		}
 		if err != nil {
 			return err
@@ -194,23 +156,24 @@ func (r *rebuild) journals(ctx context.Context) error {
 
 func (r *rebuild) journal(ctx context.Context, id string) error {
 	head := state.JournalHead{}
+	objects := record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.org.Name, Inbox: id}}
 	read := func(ctx context.Context, key string) (state.JournalHead, []byte, error) {
-		return r.tryJournal(ctx, id, key)
+		return r.tryJournal(ctx, objects, key)
 	}
-	faults, err := r.walkJournal(ctx, r.org.Name, id, head, read, func(at state.JournalHead, j *Journal) error {
+	faults, err := objects.After(ctx, head, read, func(at state.JournalHead, j *record.Journal) error {
 		r.totals.Journal++
-		if err := r.play(id, at.Key, j.Events); err != nil {
+		if err := r.play(ctx, id, at.Key, j.Events); err != nil {
 			return err
 		}
-		if err := r.Ledger.MoveJournal(r.org.Name, id, head, at, nil); err != nil {
-			return &ledgerError{err}
+		if err := r.Ledger.MoveJournal(ctx, r.org.Name, id, head, at, nil); err != nil {
+			return ledgerFailed(err)
 		}
 		head = at
 		if j.Pass.Error != "" {
 			return nil
 		}
-		if err := r.Ledger.EditInbox(r.org.Name, id, func(i *state.Inbox) { i.LastSuccess = j.Pass.End }); err != nil {
-			return &ledgerError{err}
+		if err := r.Ledger.EditInbox(ctx, r.org.Name, id, func(i *state.Inbox) { i.LastSuccess = j.Pass.End }); err != nil {
+			return ledgerFailed(err)
 		}
 		return nil
 	})
@@ -240,14 +203,14 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	if why != nil {
 		return r.find(FaultUnreadable, inbox, "", head.Key, "%v", why)
 	}
-	if err := r.Ledger.MoveJournal(r.org.Name, inbox, head, journalHead(obj, head.SHA256), nil); err != nil {
-		return &ledgerError{err}
+	if err := r.Ledger.MoveJournal(ctx, r.org.Name, inbox, head, record.HeadOf(obj, head.SHA256), nil); err != nil {
+		return ledgerFailed(err)
 	}
 	return nil
 }
 
 // play plays the events of one object of a journal.
-func (r *rebuild) play(inbox, key string, events []JournalEvent) error {
+func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.JournalEvent) error {
 	var all []told
 	for _, ev := range events {
 		if ev.Accepted != nil {
@@ -264,14 +227,14 @@ func (r *rebuild) play(inbox, key string, events []JournalEvent) error {
 		}
 		all = append(all, told{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(inbox, ev, e) }}, key})
 	}
-	return r.restore(inbox, FaultJournal, all)
+	return r.restore(ctx, inbox, FaultJournal, all)
 }
 
 // strayKey is a key in an event that its recording can't have.
-func (r *rebuild) strayKey(inbox string, ev JournalEvent) string {
+func (r *rebuild) strayKey(inbox string, ev record.JournalEvent) string {
 	stray := func(kind, key string) bool {
-		k, ok := parseKey(r.Prefix, key)
-		return !ok || k.kind != kind || k.org != r.org.Name || k.inbox != escapeID(inbox) || k.recording != escapeID(ev.Recording)
+		k, ok := record.ParseKey(r.Prefix, key)
+		return !ok || k.Kind != kind || k.Org != r.org.Name || k.Inbox != record.EscapeID(inbox) || k.Recording != record.EscapeID(ev.Recording)
 	}
 	for _, key := range ev.BadKeys {
 		if stray("media", key) {
@@ -290,7 +253,7 @@ func (r *rebuild) strayKey(inbox string, ev JournalEvent) string {
 
 // replay makes of an entry what a journal's event made of the lost one. What contradicts
 // itself, because an object of the journal is missing, leaves an entry that waits.
-func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
+func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 	if e.State == state.StateDeleted && ev.To == state.StateGone {
 		return // told by a ledger restored from before the deletion
 	}
@@ -323,7 +286,7 @@ func (r *rebuild) replay(inbox string, ev JournalEvent, e *state.Entry) {
 	case len(e.BadKeys) > 0:
 		e.MediaKey = r.firstKey(e.BadKeys[0])
 	default:
-		e.MediaKey = keyspace{r.Prefix, r.org.Name, inbox}.media(ev.Recording, e.DateCreated, r.org.Format)
+		e.MediaKey = record.Keys{Prefix: r.Prefix, Org: r.org.Name, Inbox: inbox}.Media(ev.Recording, e.DateCreated, r.org.Format)
 	}
 	switch e.State = ev.To; ev.To {
 	case state.StateFailed:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -34,7 +35,7 @@ func (r *rebuild) media(ctx context.Context) error {
 	if there == r.versions {
 		return nil
 	}
-	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
+	return r.Ledger.Scan(ctx, r.org.Name, "", func(k state.Key, e *state.Entry) error {
 		for _, v := range e.Versions {
 			_, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 			switch {
@@ -58,18 +59,18 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	if r.bad[key] {
 		return false, nil
 	}
-	k, ok := parseKey(r.Prefix, key)
+	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
 		return false, r.find(FaultForeign, "", "", key, "not the key of media")
 	}
-	inbox, recording := r.ids[k.inbox], ""
-	if inbox == "" && !hashedID.MatchString(k.inbox) {
-		inbox, _ = unescapeID(k.inbox)
+	inbox, recording := r.ids[k.Inbox], ""
+	if inbox == "" && !hashedID.MatchString(k.Inbox) {
+		inbox, _ = record.UnescapeID(k.Inbox)
 	}
-	if id, _ := unescapeID(k.recording); !hashedID.MatchString(k.recording) {
+	if id, _ := record.UnescapeID(k.Recording); !hashedID.MatchString(k.Recording) {
 		recording = id
 	}
-	if known, err := r.named(inbox, recording, key); known || err != nil {
+	if known, err := r.named(ctx, inbox, recording, key); known || err != nil {
 		return known, err
 	}
 	obj, why, err := r.head(ctx, key, "")
@@ -80,30 +81,30 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 		return false, r.find(FaultUnreadable, inbox, recording, key, "%v", why)
 	}
 	switch m := obj.Metadata; {
-	case m[metaOrg] != r.org.Name || m[metaInbox] != k.inbox || m[metaRecording] != k.recording:
+	case m[record.MetaOrg] != r.org.Name || m[record.MetaInbox] != k.Inbox || m[record.MetaRecording] != k.Recording:
 		return false, r.find(FaultForeign, inbox, recording, key, "archiverd did not write it")
 	case inbox == "" || recording == "":
 		return false, r.find(FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
 	}
 	r.totals.Unfinished++
 	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)
-	return false, r.edit(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
+	return false, r.edit(ctx, state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording}, func(e *state.Entry) {
 		if e.State == "" {
 			e.State, e.MediaKey = state.StateListed, r.firstKey(key)
-			e.DateModified, e.Fingerprint = obj.Metadata[metaDateModified], obj.Metadata[metaFingerprint]
+			e.DateModified, e.Fingerprint = obj.Metadata[record.MetaDateModified], obj.Metadata[record.MetaFingerprint]
 			e.ListedAt = obj.Modified.UTC()
 		}
 	})
 }
 
 // named tells whether a version of an entry names the media.
-func (r *rebuild) named(inbox, recording, key string) (bool, error) {
+func (r *rebuild) named(ctx context.Context, inbox, recording, key string) (bool, error) {
 	if inbox == "" || recording == "" {
 		return r.long[key], nil
 	}
-	e, err := r.Ledger.Entry(state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
+	e, err := r.Ledger.Entry(ctx, state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return false, &ledgerError{err}
+		return false, ledgerFailed(err)
 	}
 	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"regexp"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -23,20 +23,6 @@ import (
 // rebuildReads is how many objects a rebuild reads at a time. Each may be maxManifest
 // long, though hardly any is.
 const rebuildReads = 16
-
-// readSmall reads an object that is no longer than most bytes.
-func readSmall(ctx context.Context, b objects, key string, most int64) ([]byte, storage.Object, error) {
-	r, obj, err := b.Get(ctx, key, "")
-	if err != nil {
-		return nil, obj, err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, most))
-	if err != nil {
-		return nil, obj, fmt.Errorf("read %s: %w", key, err)
-	}
-	return text, obj, nil
-}
 
 // fetch reads of one object with f, again where that may help: why is what keeps that
 // object from being read although the store works, err what keeps any.
@@ -58,13 +44,13 @@ func (r *rebuild) head(ctx context.Context, key, versionID string) (obj storage.
 
 // tryJournal reads an object of a journal. One that can't be read is a finding, and
 // errUnread.
-func (r *rebuild) tryJournal(ctx context.Context, inbox, key string) (at state.JournalHead, text []byte, err error) {
+func (r *rebuild) tryJournal(ctx context.Context, journal record.Chain, key string) (at state.JournalHead, text []byte, err error) {
 	why, err := r.fetch(ctx, func() (err error) {
-		at, text, err = r.readJournal(ctx, key)
+		at, text, err = journal.Read(ctx, key)
 		return err
 	})
 	if err == nil && why != nil {
-		err = cmp.Or(r.find(FaultUnreadable, inbox, "", key, "%v", why), errUnread)
+		err = cmp.Or(r.find(FaultUnreadable, journal.Keys.Inbox, "", key, "%v", why), record.ErrUnread)
 	}
 	return at, text, err
 }
@@ -89,17 +75,17 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 		if r.ids[esc] != "" {
 			continue
 		}
-		id, ok := unescapeID(esc)
+		id, ok := record.UnescapeID(esc)
 		if hashedID.MatchString(esc) && journal != "" {
-			_, text, err := r.tryJournal(ctx, "", journal)
-			if errors.Is(err, errUnread) {
+			_, text, err := r.tryJournal(ctx, record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.org.Name, Inbox: ""}}, journal)
+			if errors.Is(err, record.ErrUnread) {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
-			if j, err := DecodeJournal(text); err == nil {
-				id, ok = j.Inbox, escapeID(j.Inbox) == esc
+			if j, err := record.DecodeJournal(text); err == nil {
+				id, ok = j.Inbox, record.EscapeID(j.Inbox) == esc
 			}
 		}
 		if !ok {
@@ -118,8 +104,8 @@ var hashedID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // readManifest is one manifest as the archive holds it.
 type readManifest struct {
-	*Manifest
-	key     objectKey
+	*record.Manifest
+	key     record.Key
 	version state.Version
 }
 
@@ -148,11 +134,11 @@ func (r *rebuild) manifests(ctx context.Context) error {
 // for each inbox.
 func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	read, flaws := make([]*readManifest, len(keys)), make([]flaw, len(keys))
-	g, ctx := errgroup.WithContext(ctx)
+	g, reading := errgroup.WithContext(ctx)
 	g.SetLimit(rebuildReads)
 	for i, key := range keys {
 		g.Go(func() (err error) {
-			read[i], flaws[i], err = r.readManifest(ctx, key)
+			read[i], flaws[i], err = r.readManifest(reading, key)
 			return err
 		})
 	}
@@ -168,16 +154,16 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 			}
 			continue
 		}
-		r.users[m.User.ID], r.ids[m.key.inbox] = m.User, m.User.ID
-		if hashedID.MatchString(m.key.inbox) || hashedID.MatchString(m.key.recording) {
+		r.users[m.User.ID], r.ids[m.key.Inbox] = m.User, m.User.ID
+		if hashedID.MatchString(m.key.Inbox) || hashedID.MatchString(m.key.Recording) {
 			r.long[m.Media.Key] = true
 		}
 		edit := func(e *state.Entry) { r.enter(m, e) }
 		gathered[m.User.ID] = append(gathered[m.User.ID], told{state.Restored{Recording: m.RecordingID, Edit: edit}, keys[i]})
 		r.Progress.Checked.Add(1)
 	}
-	for inbox, all := range gathered {
-		if err := r.restore(inbox, FaultManifest, all); err != nil {
+	for _, inbox := range slices.Sorted(maps.Keys(gathered)) {
+		if err := r.restore(ctx, inbox, FaultManifest, gathered[inbox]); err != nil {
 			return err
 		}
 	}
@@ -186,27 +172,27 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 
 // readManifest reads one. Without an error, nil has a flaw that tells what is wrong.
 func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, flaw, error) {
-	k, ok := parseKey(r.Prefix, key)
+	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
 		return nil, flaw{FaultManifest, "not the key of a manifest"}, nil
 	}
 	var text []byte
 	var obj storage.Object
 	why, err := r.fetch(ctx, func() (err error) {
-		text, obj, err = readSmall(ctx, r.Bucket, key, maxManifest)
+		text, obj, err = record.ReadSmall(ctx, r.Bucket, key, record.MaxManifest)
 		return err
 	})
 	if why != nil || err != nil {
 		return nil, flawf(FaultUnreadable, "%v", why), err
 	}
-	said, err := DecodeManifest(text)
+	said, err := record.DecodeManifest(text)
 	if err != nil {
 		return nil, flaw{FaultManifest, err.Error()}, nil
 	}
-	media, ok := parseKey(r.Prefix, said.Media.Key)
+	media, ok := record.ParseKey(r.Prefix, said.Media.Key)
 	want := k
-	want.kind, want.number, want.extension = media.kind, media.number, media.extension
-	if !ok || media.kind != "media" || media != want || said.Organization != k.org || escapeID(said.User.ID) != k.inbox || escapeID(said.RecordingID) != k.recording {
+	want.Kind, want.Number, want.Extension = media.Kind, media.Number, media.Extension
+	if !ok || media.Kind != "media" || media != want || said.Organization != k.Org || record.EscapeID(said.User.ID) != k.Inbox || record.EscapeID(said.RecordingID) != k.Recording {
 		return nil, flawf(FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
 	}
 	if obj.VersionID == "" && said.Media.VersionID != "" { // the reply to a GET need not show it
@@ -214,7 +200,7 @@ func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, 
 			return nil, flawf(FaultUnreadable, "%v", why), err
 		}
 	}
-	v := said.version()
+	v := said.Version()
 	v.ManifestKey, v.ManifestVersionID = key, obj.VersionID
 	v.ManifestSize, v.ManifestSHA256 = int64(len(text)), fmt.Sprintf("%x", sha256.Sum256(text))
 	return &readManifest{said, k, v}, flaw{}, nil
@@ -241,8 +227,8 @@ func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 // insert adds a version in its place, and tells which that is.
 func (r *rebuild) insert(e *state.Entry, v state.Version) int {
 	number := func(v state.Version) int {
-		k, _ := parseKey(r.Prefix, v.ManifestKey)
-		return k.number
+		k, _ := record.ParseKey(r.Prefix, v.ManifestKey)
+		return k.Number
 	}
 	at, _ := slices.BinarySearchFunc(e.Versions, number(v), func(v state.Version, n int) int { return number(v) - n })
 	e.Versions = slices.Insert(e.Versions, at, v)
@@ -251,17 +237,17 @@ func (r *rebuild) insert(e *state.Entry, v state.Version) int {
 
 // firstKey is the key that a recording's media got or would have got first.
 func (r *rebuild) firstKey(media string) string {
-	k, ok := parseKey(r.Prefix, media)
+	k, ok := record.ParseKey(r.Prefix, media)
 	if !ok {
 		return media
 	}
-	k.number = 1
-	return k.key(r.Prefix)
+	k.Number = 1
+	return k.Path(r.Prefix)
 }
 
 // entries completes what manifests and journal left open.
 func (r *rebuild) entries(ctx context.Context) error {
-	return r.Ledger.Scan(r.org.Name, "", func(k state.Key, e *state.Entry) error {
+	return r.Ledger.Scan(ctx, r.org.Name, "", func(k state.Key, e *state.Entry) error {
 		r.versions += int64(len(e.Versions))
 		for i, v := range e.Versions {
 			if err := r.complete(ctx, k, e, i, v); err != nil {
@@ -290,7 +276,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	if err != nil {
 		return err
 	}
-	return r.edit(k, func(e *state.Entry) {
+	return r.edit(ctx, k, func(e *state.Entry) {
 		e.Versions[i].ArchivedAt = archived
 		if why != nil {
 			return
@@ -302,9 +288,9 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	})
 }
 
-func (r *rebuild) edit(k state.Key, f func(*state.Entry)) error {
-	if err := r.into.Restore(k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
-		return &ledgerError{err}
+func (r *rebuild) edit(ctx context.Context, k state.Key, f func(*state.Entry)) error {
+	if err := r.into.Restore(ctx, k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
+		return ledgerFailed(err)
 	}
 	return nil
 }
@@ -330,7 +316,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	case why != nil:
 		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
 	}
-	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[metaFormat])})
+	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[record.MetaFormat])})
 	p.inbox.Name, p.inbox.Email = r.users[k.Inbox].Name, r.users[k.Inbox].Email
 	var d mediaDigest
 	why, err = r.fetch(ctx, func() error {
@@ -348,7 +334,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	if found.sha256 != v.SHA256 {
 		return r.find(FaultAltered, k.Inbox, k.Recording, v.MediaKey, "has the SHA-256 %s, the journal tells of %s", found.sha256, v.SHA256)
 	}
-	e.DateModified = media.Metadata[metaDateModified]
+	e.DateModified = media.Metadata[record.MetaDateModified]
 	m := p.manifestOf(k, *e, genesys.Recording{}, found, description{adopted: true})
 	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention)
 	if errors.Is(err, errAgain) { // below a delete marker, for one
@@ -357,7 +343,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	if err != nil {
 		return err
 	}
-	return r.edit(k, func(e *state.Entry) {
+	return r.edit(ctx, k, func(e *state.Entry) {
 		n := &e.Versions[i]
 		found.mark(n)
 		n.DateModified, n.Format, n.MediaVersionID = m.DateModified, m.Media.Format, media.VersionID
@@ -370,7 +356,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 }
 
 // inboxes enters what is known of the inboxes themselves, and counts.
-func (r *rebuild) inboxes(context.Context) error {
+func (r *rebuild) inboxes(ctx context.Context) error {
 	for esc, owner := range r.owners {
 		id := r.ids[esc]
 		if id == "" {
@@ -380,13 +366,13 @@ func (r *rebuild) inboxes(context.Context) error {
 			r.totals.Foreign = append(r.totals.Foreign, r.org.Name+"/"+id)
 		}
 		// Entered even if it has nothing yet.
-		if err := r.Ledger.EditInbox(r.org.Name, id, func(i *state.Inbox) { i.OwnerClaimed = owner == r.Ledger.ID() }); err != nil {
-			return &ledgerError{err}
+		if err := r.Ledger.EditInbox(ctx, r.org.Name, id, func(i *state.Inbox) { i.OwnerClaimed = owner == r.Ledger.ID() }); err != nil {
+			return ledgerFailed(err)
 		}
 	}
-	all, err := r.into.Inboxes(r.org.Name)
+	all, err := r.into.Inboxes(ctx, r.org.Name)
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	for _, in := range all {
 		r.totals.Inboxes++
@@ -394,14 +380,14 @@ func (r *rebuild) inboxes(context.Context) error {
 			r.totals.Recordings[s] += n
 		}
 		user := r.users[in.ID]
-		err := r.Ledger.EditInbox(r.org.Name, in.ID, func(i *state.Inbox) {
+		err := r.Ledger.EditInbox(ctx, r.org.Name, in.ID, func(i *state.Inbox) {
 			i.Name, i.Email, i.Rebuilt = user.Name, user.Email, true
 			if r.org.Login {
 				i.Condition, i.Reason = ConditionNeedsLogin, "the ledger was rebuilt from the archive, which holds no tokens: archiverd login"
 			}
 		})
 		if err != nil {
-			return &ledgerError{err}
+			return ledgerFailed(err)
 		}
 	}
 	slices.Sort(r.totals.Foreign)

@@ -20,14 +20,16 @@ import (
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // ledgerEntries are all entries of a ledger.
-func ledgerEntries(t *testing.T, l *state.Ledger) map[state.Key]state.Entry {
+func ledgerEntries(t *testing.T, l *bolt.Ledger) map[state.Key]state.Entry {
 	t.Helper()
 	all := map[state.Key]state.Entry{}
-	err := l.Scan("", "", func(k state.Key, e *state.Entry) error { all[k] = *e; return nil })
+	err := l.Scan(t.Context(), "", "", func(k state.Key, e *state.Entry) error { all[k] = *e; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +52,7 @@ func (r *rig) rebuild(ctx context.Context) (*Rebuilt, []Finding, error) {
 	r.closeLedger()
 	r.path = filepath.Join(r.t.TempDir(), "rebuilt.db")
 	var err error
-	if r.ledger, err = state.Open(r.path, state.Options{ID: id}); err != nil {
+	if r.ledger, err = bolt.Open(r.path, bolt.Options{ID: id}); err != nil {
 		r.t.Fatal(err)
 	}
 	var found []Finding
@@ -94,7 +96,7 @@ func (r *rig) history() {
 	r.wire.use(showingOther("spoiled"))
 	defer r.wire.use(nil)
 	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 1} })
-	if err := r.ledger.EditInbox(org, "nobody", func(*state.Inbox) {}); err != nil { // never listed: not in the archive
+	if err := r.ledger.EditInbox(context.Background(), org, "nobody", func(*state.Inbox) {}); err != nil { // never listed: not in the archive
 		r.t.Fatal(err)
 	}
 }
@@ -133,7 +135,7 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 					t.Errorf("the history has no bad key of %s: %+v", id, want[r.key(id)])
 				}
 			}
-			before, err := r.ledger.Inbox(org, r.in.ID)
+			before, err := r.ledger.Inbox(t.Context(), org, r.in.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +146,7 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 				t.Errorf("finding %+v", f)
 			}
 			wantRestored(t, ledgerEntries(t, r.ledger), want)
-			after, err := r.ledger.Inbox(org, r.in.ID)
+			after, err := r.ledger.Inbox(t.Context(), org, r.in.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -209,7 +211,7 @@ func TestRebuildKeepsCorruptMediaOut(t *testing.T) {
 	r.wire.use(nil)
 
 	lost := r.wantState("rec-01", state.StateFailed)
-	wantSame(t, "bad keys", lost.BadKeys, []string{key, nth(key, 2, genesys.FormatWAV)})
+	wantSame(t, "bad keys", lost.BadKeys, []string{key, record.Nth(key, 2, genesys.FormatWAV)})
 	for range 2 { // failed, then archived beside the corrupt media
 		sum, found := r.rebuilt()
 		if len(found) > 0 || sum.Unfinished > 0 {
@@ -218,7 +220,7 @@ func TestRebuildKeepsCorruptMediaOut(t *testing.T) {
 		wantRestored(t, r.entry("rec-01"), lost)
 		r.login(r.user)
 		r.passed()
-		if v := r.wantArchived("rec-01"); v.MediaKey != nth(key, 3, genesys.FormatWAV) {
+		if v := r.wantArchived("rec-01"); v.MediaKey != record.Nth(key, 3, genesys.FormatWAV) {
 			t.Errorf("archived at %s: corrupt media were adopted", v.MediaKey)
 		}
 		lost = r.entry("rec-01")
@@ -254,7 +256,7 @@ func (r *rig) goesOn() {
 	if n := len(r.requests(opDelete)) - deletions; n != 0 {
 		r.t.Errorf("%d deletions by a ledger that was not reconciled", n)
 	}
-	if err := r.ledger.EditInbox(org, r.in.ID, func(i *state.Inbox) { i.Rebuilt = false }); err != nil {
+	if err := r.ledger.EditInbox(context.Background(), org, r.in.ID, func(i *state.Inbox) { i.Rebuilt = false }); err != nil {
 		r.t.Fatal(err)
 	}
 	r.passed(deleting)
@@ -302,7 +304,9 @@ func TestRebuildFinds(t *testing.T) {
 		"bad key of nobody": {func(r *rig, _ state.Version) {
 			r.replace(r.objects("journal")[1], `"stored":`, `"bad_keys":["x"],"stored":`)
 		}, []Fault{FaultJournal}, state.StateArchived},
-		"foreign media":         {func(r *rig, v state.Version) { r.overwrite(nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello")) }, []Fault{FaultForeign}, state.StateArchived},
+		"foreign media": {func(r *rig, v state.Version) {
+			r.overwrite(record.Nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello"))
+		}, []Fault{FaultForeign}, state.StateArchived},
 		"missing media":         {func(r *rig, v state.Version) { r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
 		"no media, no journal":  {func(r *rig, v state.Version) { r.removeAll("journal"); r.remove(v.MediaKey) }, []Fault{FaultMissing}, state.StateArchived},
 		"foreign name":          {func(r *rig, v state.Version) { r.overwrite(v.ManifestKey+".bak", []byte("hello")) }, []Fault{FaultManifest}, state.StateArchived},
@@ -525,7 +529,7 @@ func TestHoldsRecordings(t *testing.T) {
 	r := newRig(t, &checking, false)
 	wantHeld := func(want bool) {
 		t.Helper()
-		if held, err := HoldsRecordings(t.Context(), r.store(), "genesys", org); err != nil || held != want {
+		if held, err := record.HoldsRecordings(t.Context(), r.store(), "genesys", org); err != nil || held != want {
 			t.Errorf("holds recordings: %v, %v, want %v", held, err, want)
 		}
 	}

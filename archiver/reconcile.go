@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -77,8 +78,8 @@ func (r *reconciler) hash(s string) uint64 { return maphash.String(r.seed, s) }
 
 // filed is the day of a recording's keys, whatever date Genesys gives it by now.
 func (r *reconciler) filed(e *state.Entry) time.Time {
-	if k, ok := parseKey(r.Prefix, e.MediaKey); ok {
-		return k.day
+	if k, ok := record.ParseKey(r.Prefix, e.MediaKey); ok {
+		return k.Day
 	}
 	return filingDay(e.DateCreated)
 }
@@ -90,7 +91,7 @@ func filingDay(dateCreated string) time.Time {
 
 // scan calls f with the inbox's entries that are selected.
 func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) error {
-	err := r.Ledger.Scan(r.out.Org, r.out.Inbox, func(k state.Key, e *state.Entry) error {
+	err := r.Ledger.Scan(ctx, r.out.Org, r.out.Inbox, func(k state.Key, e *state.Entry) error {
 		if ctx.Err() != nil {
 			return ErrStopped
 		}
@@ -100,7 +101,7 @@ func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) 
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrStopped) {
-		err = &ledgerError{err}
+		err = ledgerFailed(err)
 	}
 	return err
 }
@@ -111,7 +112,7 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 		if e.State == state.StateListed || e.State == state.StateFailed {
 			s |= waits
 		}
-		r.sides[r.hash(escapeID(k.Recording))] |= s
+		r.sides[r.hash(record.EscapeID(k.Recording))] |= s
 		r.entries++
 		for _, v := range e.Versions {
 			r.named = append(r.named, r.hash(v.MediaKey), r.hash(v.ManifestKey))
@@ -141,12 +142,12 @@ func (r *reconciler) readGenesys(ctx context.Context) error {
 }
 
 // sighted takes a page of the listing.
-func (r *reconciler) sighted(page []genesys.Recording) error {
+func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) error {
 	for _, rec := range page {
-		e, err := r.Ledger.Entry(r.pass.key(rec.ID))
+		e, err := r.Ledger.Entry(ctx, r.pass.key(rec.ID))
 		known := err == nil
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return &ledgerError{err}
+			return ledgerFailed(err)
 		}
 		if known && waitsOrKept(e.State) {
 			r.pass.known++
@@ -159,7 +160,7 @@ func (r *reconciler) sighted(page []genesys.Recording) error {
 			continue
 		}
 		r.out.Genesys.Listed++
-		h := r.hash(escapeID(rec.ID))
+		h := r.hash(record.EscapeID(rec.ID))
 		if r.sides[h]&(inLedger|inBucket) == 0 {
 			err := r.to.Recording(Reconciled{ClassWaiting, r.out.Org, r.out.Inbox, rec.ID, "not in the ledger yet"})
 			if err != nil {
@@ -177,7 +178,7 @@ func (r *reconciler) classify(ctx context.Context) error {
 	g.SetLimit(r.Workers)
 	err := r.scan(ctx, func(k state.Key, e *state.Entry) {
 		r.mu.Lock()
-		s := r.sides[r.hash(escapeID(k.Recording))]
+		s := r.sides[r.hash(record.EscapeID(k.Recording))]
 		r.mu.Unlock()
 		if s&inLedger == 0 {
 			return // entered since; counted with what was seen
@@ -267,7 +268,7 @@ func byState(e *state.Entry) (Class, string) {
 
 // readOwner tells whose claim on the inbox the archive holds.
 func (r *reconciler) readOwner(ctx context.Context) error {
-	o, err := r.pass.readOwner(ctx, r.pass.keys.owner())
+	o, err := r.pass.readOwner(ctx, r.pass.keys.Owner())
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		r.out.Owner = "nobody yet"
@@ -286,11 +287,11 @@ func (r *reconciler) readOwner(ctx context.Context) error {
 
 // followJournal checks the chain up to the newest object that the ledger knows.
 func (r *reconciler) followJournal(ctx context.Context) error {
-	in, err := r.Ledger.Inbox(r.out.Org, r.out.Inbox)
+	in, err := r.Ledger.Inbox(ctx, r.out.Org, r.out.Inbox)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
-	faults, err := r.WalkJournal(ctx, r.out.Org, r.out.Inbox, in.Journal, func(state.JournalHead, *Journal) error {
+	faults, err := record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}}.Walk(ctx, in.Journal, func(state.JournalHead, *record.Journal) error {
 		r.out.Journal.Objects++
 		return nil
 	})
@@ -299,7 +300,7 @@ func (r *reconciler) followJournal(ctx context.Context) error {
 	}
 	for _, f := range faults {
 		to := &r.out.Journal.Faults
-		if f.accepted(in) {
+		if f.Accepted(in) {
 			to = &r.out.Journal.Accepted
 		}
 		*to = append(*to, f)

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -76,14 +77,14 @@ func (a *Archiver) Strangers(ctx context.Context, org string, known []string) ([
 				break
 			}
 			after = prefix + escaped + "0" // '0' follows '/': past all keys of this inbox
-			if id, ok := unescapeID(escaped); ok {
+			if id, ok := record.UnescapeID(escaped); ok {
 				found[id] = true
 			}
 		}
 	}
 	for _, id := range known {
 		// Of an id that was hashed, the hash is all that the keys tell.
-		back, _ := unescapeID(escapeID(id))
+		back, _ := record.UnescapeID(record.EscapeID(id))
 		delete(found, back)
 	}
 	return slices.Sorted(maps.Keys(found)), nil
@@ -107,7 +108,7 @@ func (a *Archiver) firstInbox(ctx context.Context, prefix, after string) (string
 func (r *reconciler) readBucket(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Workers)
-	err := r.list(ctx, func(obj storage.Object, k objectKey, ok bool) {
+	err := r.list(ctx, func(obj storage.Object, k record.Key, ok bool) {
 		if !r.expected(obj.Key, k) {
 			g.Go(func() error { return r.stray(ctx, obj, k, ok) })
 		}
@@ -122,13 +123,13 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 }
 
 // expected counts an object that the ledger names, and tells whether it does.
-func (r *reconciler) expected(key string, k objectKey) bool {
+func (r *reconciler) expected(key string, k record.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch _, named := slices.BinarySearch(r.named, r.hash(key)); {
 	case named:
 		r.kinds[ObjectNamed]++
-		r.sides[r.hash(k.recording)] |= inBucket
+		r.sides[r.hash(k.Recording)] |= inBucket
 	case r.bad[key]:
 		r.kinds[ObjectBad]++
 	default:
@@ -138,15 +139,15 @@ func (r *reconciler) expected(key string, k objectKey) bool {
 }
 
 // list calls f with the objects that are selected, and with what their keys say.
-func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k objectKey, ok bool)) error {
+func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k record.Key, ok bool)) error {
 	for _, kind := range []string{"media", "manifests"} {
-		prefix, last := r.Prefix+"/"+kind+"/org="+r.out.Org+"/inbox="+escapeID(r.out.Inbox)+"/", ""
+		prefix, last := r.Prefix+"/"+kind+"/org="+r.out.Org+"/inbox="+record.EscapeID(r.out.Inbox)+"/", ""
 		for obj, err := range r.Bucket.ListAfter(ctx, prefix, "") {
 			if err != nil {
 				return err
 			}
-			k, ok := parseKey(r.Prefix, obj.Key)
-			if obj.Key == last || !r.span.holds(k.day) {
+			k, ok := record.ParseKey(r.Prefix, obj.Key)
+			if obj.Key == last || !r.span.holds(k.Day) {
 				continue // versitygw begins a page with the last key of the one before
 			}
 			last = obj.Key
@@ -159,7 +160,7 @@ func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k obje
 
 // stray says what an object is that the ledger does not name. Its own metadata tell
 // who wrote it.
-func (r *reconciler) stray(ctx context.Context, obj storage.Object, k objectKey, ok bool) error {
+func (r *reconciler) stray(ctx context.Context, obj storage.Object, k record.Key, ok bool) error {
 	kind := ObjectForeign
 	if ok {
 		var err error
@@ -170,7 +171,7 @@ func (r *reconciler) stray(ctx context.Context, obj storage.Object, k objectKey,
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.kinds[kind]++
-	h := r.hash(k.recording)
+	h := r.hash(k.Recording)
 	s := r.sides[h]
 	switch {
 	case kind == ObjectUnknown && s&inLedger != 0:
@@ -178,7 +179,7 @@ func (r *reconciler) stray(ctx context.Context, obj storage.Object, k objectKey,
 	case kind == ObjectUnknown:
 		r.sides[h] |= inBucket
 		if s&inBucket == 0 {
-			id, _ := unescapeID(k.recording)
+			id, _ := record.UnescapeID(k.Recording)
 			if err := r.to.Recording(Reconciled{ClassUnknown, r.out.Org, r.out.Inbox, id, obj.Key}); err != nil {
 				return err
 			}
@@ -189,7 +190,7 @@ func (r *reconciler) stray(ctx context.Context, obj storage.Object, k objectKey,
 	return r.to.Object(Stray{kind, r.out.Org, r.out.Inbox, obj.Key, obj.Size})
 }
 
-func (r *reconciler) kind(ctx context.Context, key string, k objectKey) (ObjectKind, error) {
+func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (ObjectKind, error) {
 	var obj storage.Object
 	err := r.retry(ctx, func() (err error) { obj, err = r.Bucket.Head(ctx, key, ""); return err })
 	if errors.Is(err, storage.ErrNotFound) {
@@ -199,14 +200,14 @@ func (r *reconciler) kind(ctx context.Context, key string, k objectKey) (ObjectK
 		return "", err
 	}
 	r.mu.Lock()
-	s := r.sides[r.hash(k.recording)]
+	s := r.sides[r.hash(k.Recording)]
 	r.mu.Unlock()
 	switch {
-	case !sameRecording(obj.Metadata, map[string]string{metaOrg: k.org, metaInbox: k.inbox, metaRecording: k.recording}):
+	case !sameRecording(obj.Metadata, map[string]string{record.MetaOrg: k.Org, record.MetaInbox: k.Inbox, record.MetaRecording: k.Recording}):
 		return ObjectForeign, nil
 	case s&waits != 0:
 		return ObjectAdopt, nil
-	case s&inLedger != 0 && r.superseded(k, obj.Metadata[metaDateModified]):
+	case s&inLedger != 0 && r.superseded(ctx, k, obj.Metadata[record.MetaDateModified]):
 		return ObjectLeftover, nil
 	}
 	return ObjectUnknown, nil
@@ -215,9 +216,9 @@ func (r *reconciler) kind(ctx context.Context, key string, k objectKey) (ObjectK
 // superseded tells whether the ledger has a version of the recording that is as new.
 // What an interrupted transfer left behind is never named where the recording changed
 // before the next pass; what is newer than the ledger's versions should be named.
-func (r *reconciler) superseded(k objectKey, dateModified string) bool {
-	id, _ := unescapeID(k.recording)
-	e, err := r.Ledger.Entry(r.pass.key(id))
+func (r *reconciler) superseded(ctx context.Context, k record.Key, dateModified string) bool {
+	id, _ := record.UnescapeID(k.Recording)
+	e, err := r.Ledger.Entry(ctx, r.pass.key(id))
 	if err != nil {
 		return false
 	}

@@ -3,6 +3,8 @@ package archiver
 import (
 	"slices"
 	"time"
+
+	"github.com/archiverd/archiverd/record"
 )
 
 // Class is where a recording stands between Genesys, ledger and bucket. A recording
@@ -102,9 +104,9 @@ type GenesysSide struct {
 
 // JournalSide is the inbox's journal: how many objects, and where the chain is broken.
 type JournalSide struct {
-	Objects  int64          `json:"objects"`
-	Faults   []JournalFault `json:"faults"`
-	Accepted []JournalFault `json:"accepted,omitempty"` // by a person: no faults any more
+	Objects  int64                 `json:"objects"`
+	Faults   []record.JournalFault `json:"faults"`
+	Accepted []record.JournalFault `json:"accepted,omitempty"` // by a person: no faults any more
 }
 
 // ClassTotal counts the recordings of a class, and how many of them each side has.

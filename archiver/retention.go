@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -42,30 +43,11 @@ func locked(obj storage.Object, want storage.Retention) error {
 	if want.Mode == "" {
 		return nil
 	}
-	if !holds(obj.Retention, want) {
+	if !record.Holds(obj.Retention, want) {
 		return fmt.Errorf("%s is locked %q until %s, want %s until %s: %w", obj.Key, obj.Retention.Mode,
 			obj.Retention.Until.Format(time.RFC3339), want.Mode, want.Until.Format(time.RFC3339), errNotLocked)
 	}
 	return nil
-}
-
-// holds tells whether a lock is as strong and as long as another. Governance can be
-// turned into compliance, and any lock made longer.
-func holds(have, want storage.Retention) bool {
-	return (have.Mode == want.Mode || have.Mode == "COMPLIANCE") && !have.Until.Before(want.Until.Truncate(time.Second))
-}
-
-// shortLock says how a lock falls short of the one recorded of the object; "" where it
-// does not, or where that has ended or is none.
-func shortLock(have, recorded storage.Retention) string {
-	if !recorded.Until.After(time.Now()) || holds(have, recorded) {
-		return ""
-	}
-	shown := "no lock (s3:GetObjectRetention is needed to see it)"
-	if have.Mode != "" {
-		shown = have.Mode + " until " + have.Until.UTC().Format(time.RFC3339)
-	}
-	return fmt.Sprintf("the store shows %s, recorded is %s until %s", shown, recorded.Mode, recorded.Until.UTC().Format(time.RFC3339))
 }
 
 // lock gives an object that was found the retention that it lacks: the bucket, or the
@@ -88,13 +70,13 @@ func (p *pass) lock(ctx context.Context, obj storage.Object, want storage.Retent
 }
 
 // manifestRetention says in the manifest what lock the media have.
-func (a *Archiver) manifestRetention(dateCreated string, archived time.Time, have storage.Retention) *ManifestRetention {
+func (a *Archiver) manifestRetention(dateCreated string, archived time.Time, have storage.Retention) *record.ManifestRetention {
 	switch {
 	case have.Mode != "":
 		until := have.Until.UTC()
-		return &ManifestRetention{Mode: have.Mode, Until: &until}
+		return &record.ManifestRetention{Mode: have.Mode, Until: &until}
 	case a.Retention.Mode != "":
-		return &ManifestRetention{Note: "not locked: the retention ended " + a.keepUntil(dateCreated, archived).Format(time.RFC3339)}
+		return &record.ManifestRetention{Note: "not locked: the retention ended " + a.keepUntil(dateCreated, archived).Format(time.RFC3339)}
 	}
 	return nil
 }

@@ -21,7 +21,9 @@ import (
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -42,9 +44,9 @@ type rig struct {
 	user    *genesyssim.Inbox
 	server  *storagetest.Server
 	bucket  string
-	path    string        // of the ledger
-	ledger  *state.Ledger // open
-	options Options       // of every Archiver that the rig makes
+	path    string       // of the ledger
+	ledger  *bolt.Ledger // open
+	options Options      // of every Archiver that the rig makes
 	in      Inbox
 	wire    wire // to the store
 }
@@ -85,7 +87,7 @@ func newRig(t *testing.T, on *sharedServer, lock bool) *rig {
 // login makes a user's inbox known to the ledger, as archiverd login does.
 func (r *rig) login(u *genesyssim.Inbox) {
 	r.t.Helper()
-	err := r.ledger.EditInbox(org, u.ID, func(i *state.Inbox) { i.Name, i.Email = u.Name, u.Email })
+	err := r.ledger.EditInbox(context.Background(), org, u.ID, func(i *state.Inbox) { i.Name, i.Email = u.Name, u.Email })
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -94,7 +96,7 @@ func (r *rig) login(u *genesyssim.Inbox) {
 func (r *rig) openLedger() {
 	r.t.Helper()
 	var err error
-	if r.ledger, err = state.Open(r.path, state.Options{}); err != nil {
+	if r.ledger, err = bolt.Open(r.path, bolt.Options{}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -141,13 +143,13 @@ type tokenStore struct {
 	token genesys.Token
 }
 
-func (s *tokenStore) LoadToken() (genesys.Token, error) {
+func (s *tokenStore) LoadToken(context.Context) (genesys.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token, nil
 }
 
-func (s *tokenStore) SaveToken(t genesys.Token) error {
+func (s *tokenStore) SaveToken(_ context.Context, t genesys.Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = t
@@ -214,7 +216,7 @@ func (r *rig) key(id string) state.Key { return state.Key{Org: org, Inbox: r.in.
 
 func (r *rig) entry(id string) state.Entry {
 	r.t.Helper()
-	e, err := r.ledger.Entry(r.key(id))
+	e, err := r.ledger.Entry(context.Background(), r.key(id))
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -234,7 +236,7 @@ func (r *rig) wantState(id string, want state.State) state.Entry {
 func (r *rig) edit(id string, f func(*state.Entry)) {
 	r.t.Helper()
 	e := r.entry(id)
-	if _, err := r.ledger.Move(r.key(id), e.State, e.State, f); err != nil {
+	if _, err := r.ledger.Move(context.Background(), r.key(id), e.State, e.State, f); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -265,9 +267,9 @@ func (r *rig) read(key string) []byte {
 	return text
 }
 
-func (r *rig) manifest(key string) *Manifest {
+func (r *rig) manifest(key string) *record.Manifest {
 	r.t.Helper()
-	m, err := DecodeManifest(r.read(key))
+	m, err := record.DecodeManifest(r.read(key))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
 	for i := range all[:maxWalks+1] {
 		all[i].Org = "other"
 		all[i].API = &shapedAPI{recordingsAPI: all[i].API, refuse: func(genesys.ListParams) error { return refused }}
-		if err := r.ledger.EditInbox("other", all[i].ID, func(*state.Inbox) {}); err != nil {
+		if err := r.ledger.EditInbox(t.Context(), "other", all[i].ID, func(*state.Inbox) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -95,11 +95,11 @@ func TestLedgerFailureEndsThePass(t *testing.T) {
 // brokenLedger can't write that something is archived.
 type brokenLedger struct{ ledger }
 
-func (l brokenLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+func (l brokenLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
 	if to == state.StateArchived {
 		return state.Entry{}, errors.New("disk full")
 	}
-	return l.ledger.Move(k, from, to, edit)
+	return l.ledger.Move(ctx, k, from, to, edit)
 }
 
 // Told to stop, a pass finishes the transfer under way and begins no other.

@@ -21,14 +21,14 @@ func (p *pass) settle(ctx context.Context) error {
 		return nil
 	}
 	var twice []state.KeyedEntry
-	err := p.eachLive(p.saw, func(e state.KeyedEntry) error {
+	err := p.eachLive(ctx, p.saw, func(e state.KeyedEntry) error {
 		switch {
 		case e.Entry.State == state.StateDeleteRequested:
 			p.count(func(r *state.Pass) { r.Deleted++ })
-			_, err := p.move(e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
+			_, err := p.move(ctx, e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
 			return err
 		case e.Entry.MissingSince.IsZero():
-			_, err := p.move(e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = p.record.Start })
+			_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = p.record.Start })
 			return err
 		case e.Entry.MissingSince.Before(p.record.Start):
 			twice = append(twice, state.KeyedEntry{Key: e.Key, Entry: state.Entry{State: e.Entry.State}})
@@ -43,9 +43,9 @@ func (p *pass) settle(ctx context.Context) error {
 
 // disappear confirms what two complete walks missed.
 func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error {
-	inbox, err := p.Ledger.Inbox(p.in.Org, p.in.ID)
+	inbox, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	if n := int64(len(missing)); n >= massCount && n*10 > live(inbox) && !inbox.AcceptGone {
 		return fmt.Errorf("%d of %d recordings disappeared from the inbox at once: nothing was called gone and nothing deleted. Find out why; if it is right, run: archiverd retry --accept-gone --org %s --inbox %s", n, live(inbox), p.in.Org, p.in.ID)
@@ -64,9 +64,9 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	if !inbox.AcceptGone {
 		return nil
 	}
-	err = p.Ledger.EditInbox(p.in.Org, p.in.ID, func(i *state.Inbox) { i.AcceptGone = false })
+	err = p.Ledger.EditInbox(ctx, p.in.Org, p.in.ID, func(i *state.Inbox) { i.AcceptGone = false })
 	if err != nil {
-		return &ledgerError{err}
+		return ledgerFailed(err)
 	}
 	return nil
 }
@@ -79,7 +79,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	switch {
 	case err == nil:
 		log.Warn("the listing misses a recording that exists")
-		_, err := p.move(e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
+		_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
 		return err
 	case !absent(err):
 		log.Warn("not known whether the recording still exists", ErrorAttr(err))
@@ -99,16 +99,16 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		p.count(func(r *state.Pass) { r.Vanished++ })
 		log.Error("deleted in Genesys before it was archived")
 	}
-	_, err = p.move(e.Key, e.Entry.State, to, func(*state.Entry) {})
+	_, err = p.move(ctx, e.Key, e.Entry.State, to, func(*state.Entry) {})
 	return err
 }
 
 // rescue looks for media that were stored and not described before their original
 // disappeared, and archives them with what is left to tell. It gives the entry's state.
 func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
-	e, err := p.Ledger.Entry(k)
+	e, err := p.Ledger.Entry(ctx, k)
 	if err != nil {
-		return "", &ledgerError{err}
+		return "", ledgerFailed(err)
 	}
 	pl, err := p.place(ctx, k, e)
 	if err != nil || pl.found == nil {

@@ -80,13 +80,13 @@ func TestMassDisappearanceWaitsForAPerson(t *testing.T) {
 	if sent := r.requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)
 	}
-	err := r.ledger.EditInbox(org, r.in.ID, func(i *state.Inbox) { i.AcceptGone = true })
+	err := r.ledger.EditInbox(t.Context(), org, r.in.ID, func(i *state.Inbox) { i.AcceptGone = true })
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.passed()
 	r.wantState(ids[1], state.StateGone)
-	if i, err := r.ledger.Inbox(org, r.in.ID); err != nil || i.AcceptGone {
+	if i, err := r.ledger.Inbox(t.Context(), org, r.in.ID); err != nil || i.AcceptGone {
 		t.Errorf("the permission is used up by one pass: %v, %v", i.AcceptGone, err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // stage stands around every effect of a pass outside Genesys: each request to the
@@ -81,38 +82,38 @@ func (s *stage) onWire(name string, req *http.Request, send func() (*http.Respon
 
 // stagedLedger makes every change of the ledger a step.
 type stagedLedger struct {
-	*state.Ledger
+	*bolt.Ledger
 	stage *stage
 }
 
-func (l stagedLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
+func (l stagedLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
 	err = l.stage.step(fmt.Sprintf("ledger %s→%s", from, to), func() (err error) {
-		e, err = l.Ledger.Move(k, from, to, edit)
+		e, err = l.Ledger.Move(ctx, k, from, to, edit)
 		return err
 	})
 	return e, err
 }
 
-func (l stagedLedger) List(org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return l.stage.step("ledger list", func() error { return l.Ledger.List(org, inbox, f) })
+func (l stagedLedger) List(ctx context.Context, org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return l.stage.step("ledger list", func() error { return l.Ledger.List(ctx, org, inbox, f) })
 }
 
-func (l stagedLedger) EditInbox(org, id string, edit func(*state.Inbox)) error {
-	return l.stage.step("ledger inbox", func() error { return l.Ledger.EditInbox(org, id, edit) })
+func (l stagedLedger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
+	return l.stage.step("ledger inbox", func() error { return l.Ledger.EditInbox(ctx, org, id, edit) })
 }
 
-func (l stagedLedger) AddPass(org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
-	return l.stage.step("ledger pass", func() error { return l.Ledger.AddPass(org, inbox, p, edit) })
+func (l stagedLedger) AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
+	return l.stage.step("ledger pass", func() error { return l.Ledger.AddPass(ctx, org, inbox, p, edit) })
 }
 
-func (l stagedLedger) AddUpload(u state.UploadRef) error {
-	return l.stage.step("ledger add upload", func() error { return l.Ledger.AddUpload(u) })
+func (l stagedLedger) AddUpload(ctx context.Context, u state.UploadRef) error {
+	return l.stage.step("ledger add upload", func() error { return l.Ledger.AddUpload(ctx, u) })
 }
 
-func (l stagedLedger) RemoveUpload(key, id string) error {
-	return l.stage.step("ledger remove upload", func() error { return l.Ledger.RemoveUpload(key, id) })
+func (l stagedLedger) RemoveUpload(ctx context.Context, key, id string) error {
+	return l.stage.step("ledger remove upload", func() error { return l.Ledger.RemoveUpload(ctx, key, id) })
 }
 
-func (l stagedLedger) MoveJournal(org, inbox string, from, to state.JournalHead, has []state.Event) error {
-	return l.stage.step("ledger journal", func() error { return l.Ledger.MoveJournal(org, inbox, from, to, has) })
+func (l stagedLedger) MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error {
+	return l.stage.step("ledger journal", func() error { return l.Ledger.MoveJournal(ctx, org, inbox, from, to, has) })
 }

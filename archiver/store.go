@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -56,7 +57,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	n := storage.New{
 		Key:         key,
 		ContentType: contentType(p.in.Format, body.media.ContentType),
-		Metadata:    p.keys.metadata(k.Recording, e, p.in.Format),
+		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
 		Retention:   p.retention(e.DateCreated, time.Now()),
 	}
 	d := newMediaDigest(p.in.Format)
@@ -83,13 +84,13 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	var v verdict
 	var written storage.Object
 	if end {
-		if v, err = p.judge(d, k, e, rec); err != nil {
+		if v, err = p.judge(ctx, d, k, e, rec); err != nil {
 			return nil, err
 		}
-		n.Metadata[metaSHA256] = d.hex()
+		n.Metadata[record.MetaSHA256] = d.hex()
 		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.sum())
 	} else {
-		judge := func() (verdict, error) { return p.judge(d, k, e, rec) }
+		judge := func() (verdict, error) { return p.judge(ctx, d, k, e, rec) }
 		written, v, err = p.storeParts(ctx, n, d, body, buf, judge)
 	}
 	if err != nil {
@@ -97,7 +98,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	}
 	obj, readBack, err := p.prove(ctx, key, written.VersionID, d.digest, n.Retention)
 	if errors.Is(err, errCorrupt) {
-		err = p.reportCorrupt(k, e.State, key, err)
+		err = p.reportCorrupt(ctx, k, e.State, key, err)
 	}
 	if err != nil {
 		return nil, err
@@ -112,14 +113,14 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, d mediaDigest, bod
 	if err != nil {
 		return obj, v, err
 	}
-	if err := p.Ledger.AddUpload(state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		return obj, v, errors.Join(&ledgerError{err}, u.Abort(ctx))
+	if err := p.Ledger.AddUpload(ctx, state.UploadRef{Org: p.in.Org, Inbox: p.in.ID, Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
+		return obj, v, errors.Join(ledgerFailed(err), u.Abort(ctx))
 	}
 	defer func() {
 		if err != nil {
 			p.abort(ctx, u)
-		} else if lerr := p.Ledger.RemoveUpload(u.Key, u.ID); lerr != nil {
-			err = &ledgerError{lerr}
+		} else if lerr := p.Ledger.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
+			err = ledgerFailed(lerr)
 		}
 	}()
 	if err = p.sendParts(ctx, u, d, body, buf); err != nil {

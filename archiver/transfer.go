@@ -38,7 +38,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.asks)
 	begun := 0
-	err := p.eachWaiting(func(e state.KeyedEntry) error {
+	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" || !p.due(e.Entry) {
 			return nil // a twin waits for askTwins
 		}
@@ -64,15 +64,15 @@ func (p *pass) transferAll(ctx context.Context) error {
 
 // eachLive calls f for every live entry of the inbox but those that skip, where it
 // is not nil, leaves out; eachWaiting for those that are listed or failed.
-func (p *pass) eachLive(skip func(recording string) bool, f func(state.KeyedEntry) error) error {
+func (p *pass) eachLive(ctx context.Context, skip func(recording string) bool, f func(state.KeyedEntry) error) error {
 	return each(func(after string) ([]state.KeyedEntry, error) {
-		return p.Ledger.Live(p.in.Org, p.in.ID, after, ledgerChunk, skip)
+		return p.Ledger.Live(ctx, p.in.Org, p.in.ID, after, ledgerChunk, skip)
 	}, f)
 }
 
-func (p *pass) eachWaiting(f func(state.KeyedEntry) error) error {
+func (p *pass) eachWaiting(ctx context.Context, f func(state.KeyedEntry) error) error {
 	return each(func(after string) ([]state.KeyedEntry, error) {
-		return p.Ledger.Waiting(p.in.Org, p.in.ID, after, ledgerChunk)
+		return p.Ledger.Waiting(ctx, p.in.Org, p.in.ID, after, ledgerChunk)
 	}, f)
 }
 
@@ -82,7 +82,7 @@ func each(read func(after string) ([]state.KeyedEntry, error), f func(state.Keye
 	for after := ""; ; {
 		chunk, err := read(after)
 		if err != nil {
-			return &ledgerError{err}
+			return ledgerFailed(err)
 		}
 		for _, e := range chunk {
 			if err := f(e); err != nil {
@@ -141,15 +141,15 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	}
 	var twin *twinError
 	if errors.As(err, &twin) {
-		return p.setAside(k, e.State, twin.sha256)
+		return p.setAside(ctx, k, e.State, twin.sha256)
 	}
 	missed := p.record.Complete && !p.saw(k.Recording) // settle deals with it
 	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
-		_, err := p.move(k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
+		_, err := p.move(ctx, k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
 		return err
 	}
-	if err := p.fail(k, e.State, err); err != nil {
+	if err := p.fail(ctx, k, e.State, err); err != nil {
 		return err
 	}
 	log.Error("not archived", ErrorAttr(err), "attempts", e.Attempts+1)
@@ -157,12 +157,12 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 }
 
 // fail writes a recording's failure into the ledger.
-func (p *pass) fail(k state.Key, from state.State, failure error) error {
+func (p *pass) fail(ctx context.Context, k state.Key, from state.State, failure error) error {
 	p.Progress.Failed.Add(1)
 	p.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
 	var mismatch *media.MismatchError
-	_, err := p.move(k, from, state.StateFailed, func(e *state.Entry) {
+	_, err := p.move(ctx, k, from, state.StateFailed, func(e *state.Entry) {
 		e.Attempts++
 		e.LastError = failure.Error()
 		e.NextAttempt = now.Add(delay(e.Attempts))

@@ -79,7 +79,7 @@ func (e *twinError) Error() string {
 // judgeTwin compares media with those of the organization's other recordings in this
 // run. Media that are another recording's too, when both were asked for once more, are
 // suspect.
-func (p *pass) judgeTwin(d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
+func (p *pass) judgeTwin(ctx context.Context, d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
 	if d.size == 0 || v.duration > 0 && v.duration <= twinLength {
 		return v, nil
 	}
@@ -91,7 +91,7 @@ func (p *pass) judgeTwin(d mediaDigest, k state.Key, e state.Entry, v verdict) (
 		}
 		return v, nil
 	}
-	other, pending, err := p.otherTwin(k, sum)
+	other, pending, err := p.otherTwin(ctx, k, sum)
 	switch {
 	case err != nil:
 		return v, err
@@ -105,14 +105,14 @@ func (p *pass) judgeTwin(d mediaDigest, k state.Key, e state.Entry, v verdict) (
 
 // otherTwin names a recording that has the same media after it was asked for once
 // more, or "". pending is whether another one is still to be asked for.
-func (p *pass) otherTwin(k state.Key, sum string) (name string, pending bool, err error) {
+func (p *pass) otherTwin(ctx context.Context, k state.Key, sum string) (name string, pending bool, err error) {
 	for _, other := range p.twins[sum] {
 		if other == k {
 			continue
 		}
-		e, err := p.Ledger.Entry(other)
+		e, err := p.Ledger.Entry(ctx, other)
 		if err != nil {
-			return "", false, &ledgerError{err}
+			return "", false, ledgerFailed(err)
 		}
 		asking := e.State == state.StateListed && e.Twin == sum
 		if asking && e.TwinAsked || !asking && newestSum(e) == sum {
@@ -133,24 +133,24 @@ func newestSum(e state.Entry) string {
 
 // setAside keeps a recording that was served another's media for askTwins, and with
 // it the other one, which may be archived already.
-func (p *pass) setAside(k state.Key, from state.State, sum string) error {
+func (p *pass) setAside(ctx context.Context, k state.Key, from state.State, sum string) error {
 	p.log.Warn("another recording was served the same media: both are asked for once more", "recording", k.Recording, "sha256", sum)
-	_, err := p.move(k, from, state.StateListed, func(e *state.Entry) {
+	_, err := p.move(ctx, k, from, state.StateListed, func(e *state.Entry) {
 		e.Twin, e.TwinAsked = sum, e.Twin == sum
 	})
 	if err != nil || !p.org.firstTwin(sum) {
 		return err
 	}
-	_, err = p.markTwins(map[string]bool{sum: true})
+	_, err = p.markTwins(ctx, map[string]bool{sum: true})
 	return err
 }
 
 // markTwins finds the recordings of the organization that have media with one of the
 // sums. It has those that are archived, and not known as suspect, asked for again.
-func (p *pass) markTwins(sums map[string]bool) (map[string][]state.Key, error) {
+func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string][]state.Key, error) {
 	found := map[string][]state.Key{}
 	var archived []state.Key
-	err := p.Ledger.Scan(p.in.Org, "", func(k state.Key, e *state.Entry) error {
+	err := p.Ledger.Scan(ctx, p.in.Org, "", func(k state.Key, e *state.Entry) error {
 		sum := newestSum(*e)
 		if !sums[sum] {
 			sum = e.Twin
@@ -167,11 +167,11 @@ func (p *pass) markTwins(sums map[string]bool) (map[string][]state.Key, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, &ledgerError{err}
+		return nil, ledgerFailed(err)
 	}
 	for _, k := range archived {
 		var moved *state.ConflictError
-		_, err := p.move(k, state.StateArchived, state.StateListed, func(e *state.Entry) {
+		_, err := p.move(ctx, k, state.StateArchived, state.StateListed, func(e *state.Entry) {
 			e.Twin, e.Why = newestSum(*e), "another recording was served the same media: both are asked for once more"
 		})
 		if err != nil && !errors.As(err, &moved) {
@@ -186,7 +186,7 @@ func (p *pass) markTwins(sums map[string]bool) (map[string][]state.Key, error) {
 // again means nothing before the second was asked for, too.
 func (p *pass) askTwins(ctx context.Context) error {
 	for range 2 {
-		waiting, err := p.waitingTwins()
+		waiting, err := p.waitingTwins(ctx)
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
@@ -194,10 +194,10 @@ func (p *pass) askTwins(ctx context.Context) error {
 		for _, e := range waiting {
 			sums[e.Entry.Twin] = true
 		}
-		if p.twins, err = p.markTwins(sums); err != nil {
+		if p.twins, err = p.markTwins(ctx, sums); err != nil {
 			return err
 		}
-		if waiting, err = p.waitingTwins(); err != nil {
+		if waiting, err = p.waitingTwins(ctx); err != nil {
 			return err
 		}
 		if err := p.askEach(ctx, waiting); err != nil {
@@ -226,8 +226,8 @@ func (p *pass) askEach(ctx context.Context, twins []state.KeyedEntry) error {
 	return nil
 }
 
-func (p *pass) waitingTwins() (twins []state.KeyedEntry, err error) {
-	err = p.eachWaiting(func(e state.KeyedEntry) error {
+func (p *pass) waitingTwins(ctx context.Context) (twins []state.KeyedEntry, err error) {
+	err = p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
 			twins = append(twins, e)
 		}

@@ -96,7 +96,7 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 	var emitting sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(a.Workers)
-	err := a.Ledger.Scan(org, inbox, func(k state.Key, e *state.Entry) error {
+	err := a.Ledger.Scan(ctx, org, inbox, func(k state.Key, e *state.Entry) error {
 		if ctx.Err() != nil {
 			return ErrStopped
 		}
@@ -112,8 +112,11 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 		})
 		return nil
 	})
-	if err != nil && !errors.Is(err, ErrStopped) {
-		err = &ledgerError{err}
+	switch {
+	case errors.Is(err, context.Canceled):
+		err = ErrStopped
+	case err != nil && !errors.Is(err, ErrStopped):
+		err = ledgerFailed(err)
 	}
 	if failed := g.Wait(); failed != nil {
 		err = failed

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -119,7 +120,7 @@ func (v *verifier) look(ctx context.Context, o recorded) ([]flaw, error) {
 	} else if !compared {
 		v.count(func(t *Verification) { t.SizeOnly++ })
 	}
-	if len(wrong) > 0 && wrong[0].fault == FaultAltered && !sameRecording(obj.Metadata, keyspace{v.Prefix, o.Org, o.Inbox}.metadata(o.Recording, state.Entry{}, "")) {
+	if len(wrong) > 0 && wrong[0].fault == FaultAltered && !sameRecording(obj.Metadata, record.Keys{Prefix: v.Prefix, Org: o.Org, Inbox: o.Inbox}.Metadata(o.Recording, state.Entry{}, "")) {
 		wrong[0] = flawf(FaultForeign, "an object that archiverd did not write: %s", wrong[0].detail)
 	}
 	return append(append(flaws, wrong...), v.compareTerms(o, *obj)...), nil
@@ -195,7 +196,7 @@ func (o recorded) compareHead(obj storage.Object) (flaws []flaw, compared bool) 
 // compareTerms compares how long the object will be kept.
 func (v *verifier) compareTerms(o recorded, obj storage.Object) (flaws []flaw) {
 	recorded := storage.Retention{Mode: o.version.RetentionMode, Until: o.version.RetainUntil}
-	if short := shortLock(obj.Retention, recorded); short != "" {
+	if short := record.ShortLock(obj.Retention, recorded); short != "" {
 		flaws = append(flaws, flaw{FaultLock, short})
 	}
 	if until := v.keepUntil(o.entry.DateCreated, o.version.ArchivedAt); !obj.Expires.IsZero() && obj.Expires.Before(until) {
@@ -210,7 +211,7 @@ func (v *verifier) read(ctx context.Context, o recorded, obj storage.Object) ([]
 	sum := sha256.New()
 	var text bytes.Buffer
 	w := io.Writer(sum)
-	if o.manifest && obj.Size <= maxManifest {
+	if o.manifest && obj.Size <= record.MaxManifest {
 		w = io.MultiWriter(sum, &text)
 	}
 	if err := v.readInto(ctx, obj, w); err != nil {
@@ -232,12 +233,12 @@ func (v *verifier) read(ctx context.Context, o recorded, obj storage.Object) ([]
 
 // describedBy tells whether a manifest says of the version what the ledger says.
 func (o recorded) describedBy(text []byte) error {
-	m, err := DecodeManifest(text)
+	m, err := record.DecodeManifest(text)
 	if err != nil {
 		return err
 	}
 	have := storage.Object{Key: o.version.MediaKey, VersionID: o.version.MediaVersionID, Size: o.version.Size}
-	if !m.describes(o.Recording, cmp.Or(o.version.ManifestModified, o.version.DateModified), have) || m.Media.SHA256 != o.version.SHA256 || m.Organization != o.Org || m.User.ID != o.Inbox {
+	if !m.Describes(o.Recording, cmp.Or(o.version.ManifestModified, o.version.DateModified), have) || m.Media.SHA256 != o.version.SHA256 || m.Organization != o.Org || m.User.ID != o.Inbox {
 		return fmt.Errorf("it describes %s of recording %q, %d bytes with SHA-256 %s", m.Media.Key, m.RecordingID, m.Media.Size, m.Media.SHA256)
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"github.com/archiverd/archiverd/record"
 )
 
 func TestSample(t *testing.T) {
@@ -46,7 +48,7 @@ func TestClean(t *testing.T) {
 		"missing":       {func(r *Reconciliation) { r.Classes = []ClassTotal{{Class: ClassMissing, Recordings: 1}} }, false, false},
 		"foreign":       {func(r *Reconciliation) { r.Objects = []ObjectTotal{{ObjectForeign, 1}} }, false, false},
 		"leftover":      {func(r *Reconciliation) { r.Objects = []ObjectTotal{{ObjectLeftover, 1}} }, true, true},
-		"journal":       {func(r *Reconciliation) { r.Journal.Faults = make([]JournalFault, 1) }, false, false},
+		"journal":       {func(r *Reconciliation) { r.Journal.Faults = make([]record.JournalFault, 1) }, false, false},
 		"sum":           {func(r *Reconciliation) { r.Checks = []CrossCheck{{"", 1, 1}, {"", 1, 2}} }, false, false},
 	} {
 		r := Reconciliation{Genesys: GenesysSide{Complete: true}}

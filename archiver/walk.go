@@ -27,7 +27,7 @@ var (
 // so a walk proves nothing by its end alone: see complete.
 type walker struct {
 	*pass
-	sink     func(page []genesys.Recording) error
+	sink     func(ctx context.Context, page []genesys.Recording) error
 	pageSize int // asked for
 	number   uint8
 
@@ -41,7 +41,7 @@ type walker struct {
 // walk lists the inbox, handing each recording to sink once, until a walk is
 // complete or three repeats were not. It fails with what stopped a walk; what was
 // seen before has reached sink.
-func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) error {
+func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Recording) error) error {
 	if err := p.summary(ctx); err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) e
 			return err
 		}
 		p.record.Walks++
-		if w.complete() {
+		if w.complete(ctx) {
 			p.record.Complete = true
 			return nil
 		}
@@ -111,7 +111,7 @@ func (w *walker) once(ctx context.Context) error {
 		}
 		w.last = l.Total
 		w.unreadable += l.Unreadable
-		fresh, err := w.take(l.Recordings)
+		fresh, err := w.take(ctx, l.Recordings)
 		if err != nil {
 			return err
 		}
@@ -171,7 +171,7 @@ func tooLarge(err error) bool {
 
 // take marks a page's recordings as seen, hands those that are new in this pass to
 // the sink and counts those that are new in this walk.
-func (w *walker) take(page []genesys.Recording) (fresh int, err error) {
+func (w *walker) take(ctx context.Context, page []genesys.Recording) (fresh int, err error) {
 	var unseen []genesys.Recording
 	for _, r := range page {
 		h := maphash.String(w.seed, r.ID)
@@ -193,7 +193,7 @@ func (w *walker) take(page []genesys.Recording) (fresh int, err error) {
 	if len(unseen) == 0 {
 		return fresh, nil
 	}
-	return fresh, w.sink(unseen)
+	return fresh, w.sink(ctx, unseen)
 }
 
 func (w *walker) youngerThanPass(r genesys.Recording) bool {
@@ -205,7 +205,7 @@ func (w *walker) youngerThanPass(r genesys.Recording) bool {
 // nothing contradicts it: the total stood still, as many distinct recordings came,
 // and none that the ledger knows is missing. A repeat is believed where it found
 // nothing that should have been there before.
-func (w *walker) complete() bool {
+func (w *walker) complete(ctx context.Context) bool {
 	w.pass.unreadable, w.pass.total = w.unreadable, w.last
 	if w.record.Walks > 1 && w.newOld == 0 {
 		return true
@@ -214,7 +214,7 @@ func (w *walker) complete() bool {
 	if !steady || w.distinct < *w.last {
 		return false
 	}
-	inbox, err := w.Ledger.Inbox(w.in.Org, w.in.ID)
+	inbox, err := w.Ledger.Inbox(ctx, w.in.Org, w.in.ID)
 	return err == nil && w.known >= live(inbox)
 }
 

@@ -1,6 +1,7 @@
 package genesys
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -47,13 +48,13 @@ type memoryStore struct {
 	failSave func(Token) error
 }
 
-func (s *memoryStore) LoadToken() (Token, error) {
+func (s *memoryStore) LoadToken(context.Context) (Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.token, s.failLoad
 }
 
-func (s *memoryStore) SaveToken(t Token) error {
+func (s *memoryStore) SaveToken(_ context.Context, t Token) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.failSave != nil {

@@ -1,6 +1,8 @@
 package genesys
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -24,11 +26,15 @@ func (Token) Format(s fmt.State, _ rune)   { io.WriteString(s, redacted) }
 func (Token) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
+// ErrOtherToken is SaveToken's answer where the store holds another token than the one that LoadToken returned or
+// SaveToken stored last: a user logged in meanwhile.
+var ErrOtherToken = errors.New("another token was stored meanwhile")
+
 // TokenStore keeps the token of one inbox. The client calls it from one goroutine at a time, before each renewal and
 // after. What another process or a login stores meanwhile is used from the next renewal on.
 type TokenStore interface {
-	LoadToken() (Token, error) // the zero Token: there is none
-	SaveToken(Token) error     // durable once it returns nil
+	LoadToken(context.Context) (Token, error) // the zero Token: there is none
+	SaveToken(context.Context, Token) error   // durable once it returns nil; ErrOtherToken stores nothing
 }
 
 // Grants: the first two as Genesys names them.

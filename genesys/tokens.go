@@ -73,7 +73,7 @@ func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
 		return "", &Error{Op: opToken, Err: ctx.Err()}
 	}
 	for {
-		if err := t.bar(); err != nil {
+		if err := t.bar(ctx); err != nil {
 			return "", err
 		}
 		renewed, err := t.provide(ctx, rejected)
@@ -94,14 +94,14 @@ func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
 // provide makes current a token that is saved and not rejected, and reports whether that took a renewal.
 func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, err error) {
 	if t.unsaved {
-		if err := t.save(t.current); err != nil {
+		if err := t.save(ctx, t.current); err != nil {
 			return false, err
 		}
 	}
 	if t.usable(rejected) {
 		return false, nil
 	}
-	saved, err := t.load()
+	saved, err := t.load(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -114,7 +114,7 @@ func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, er
 
 // bar tells why there is no token for now. A login ends it by storing another one; a token command is tried again, but not
 // by each of the many requests that wait for a token.
-func (t *Tokens) bar() error {
+func (t *Tokens) bar(ctx context.Context) error {
 	switch {
 	case t.barred == nil:
 		return nil
@@ -123,7 +123,7 @@ func (t *Tokens) bar() error {
 			return t.barred
 		}
 	default:
-		saved, err := t.load()
+		saved, err := t.load(ctx)
 		if err != nil {
 			return err
 		}
@@ -136,8 +136,8 @@ func (t *Tokens) bar() error {
 	return nil
 }
 
-func (t *Tokens) load() (Token, error) {
-	saved, err := t.o.Store.LoadToken()
+func (t *Tokens) load(ctx context.Context) (Token, error) {
+	saved, err := t.o.Store.LoadToken(ctx)
 	if err != nil {
 		return saved, &Error{Op: opToken, Err: fmt.Errorf("load token: %w", bare(err, t.secrets(saved)...))}
 	}
@@ -169,7 +169,7 @@ func (t *Tokens) renew(ctx context.Context) error {
 	n.Confirmed = !t.ofUser()
 	t.adopt(n)
 	t.unsaved = true
-	return t.save(n)
+	return t.save(ctx, n)
 }
 
 // obtain gets a new token in the way of the grant.
@@ -202,9 +202,17 @@ func (t *Tokens) obtain(ctx context.Context) (Token, error) {
 	return n, err
 }
 
-// save makes n durable. Where it fails, the token stays in memory, unused, and the next call saves it first.
-func (t *Tokens) save(n Token) error {
-	if err := t.o.Store.SaveToken(n); err != nil {
+// save makes n durable, whatever becomes of ctx. Where it fails, the token stays in memory, unused, and the next call saves
+// it first. Where a user logged in meanwhile, that login's token takes the place of n.
+func (t *Tokens) save(ctx context.Context, n Token) error {
+	ctx = context.WithoutCancel(ctx)
+	err := t.o.Store.SaveToken(ctx, n)
+	if errors.Is(err, ErrOtherToken) {
+		if n, err = t.load(ctx); err == nil {
+			t.adopt(n)
+		}
+	}
+	if err != nil {
 		return &Error{Op: opToken, Err: fmt.Errorf("save token: %w", bare(err, t.secrets(n)...))}
 	}
 	t.unsaved = false
@@ -234,7 +242,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 		e.Message = printable(fmt.Sprintf("user %s instead of %s", u.ID, t.o.UserID), 500)
 		t.barred, t.since = e, time.Now()
 		if t.o.Grant == GrantCommand { // the next try is not to begin with this one
-			if err := t.forget(); err != nil {
+			if err := t.forget(ctx); err != nil {
 				return err
 			}
 		}
@@ -242,7 +250,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 	}
 	n := t.current
 	n.Confirmed = true
-	if err := t.save(n); err != nil {
+	if err := t.save(ctx, n); err != nil {
 		return err
 	}
 	t.adopt(n)
@@ -250,7 +258,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 }
 
 // forget drops a token of which nothing can come.
-func (t *Tokens) forget() error {
+func (t *Tokens) forget(ctx context.Context) error {
 	t.adopt(Token{})
-	return t.save(Token{})
+	return t.save(ctx, Token{})
 }

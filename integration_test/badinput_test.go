@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -189,7 +189,7 @@ func TestHeldLedger(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, genesyssim.Options{})
 	fill(w.cloud.ClientInbox(), 2)
-	w.withLedger(func(*state.Ledger) error {
+	w.withLedger(func(*bolt.Ledger) error {
 		for _, args := range [][]string{{"run", "--once"}, {"run"}, {"retry"}, {"ls"}, {"status"}} {
 			if r := w.expect(7, args...); !strings.Contains(r.stderr, w.ledgerPath()) {
 				w.Errorf("the ledger is not named: %s", r)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -348,7 +349,7 @@ func TestDoctorBesideService(t *testing.T) {
 	w.ends(p)
 	w.wantFound(w.doctor(0, "--org", "acme"), want)
 	w.expect(2, "doctor", "--org", "nobody")
-	w.withLedger(func(*state.Ledger) error { // held, and nobody answers
+	w.withLedger(func(*bolt.Ledger) error { // held, and nobody answers
 		want["ledger.content"] = "warn"
 		w.wantFound(w.doctor(0), want)
 		return nil

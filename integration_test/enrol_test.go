@@ -21,6 +21,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // newOrg is an organization of users who have not logged in, with two recordings each.
@@ -144,8 +145,8 @@ func (l *loginUnderWay) wantEnd(code int, says ...string) {
 // wantLedgerInbox insists on the ledger knowing a user as Genesys does.
 func (w *world) wantLedgerInbox(user *genesyssim.Inbox) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
-		i, err := l.Inbox("acme", user.ID)
+	w.withLedger(func(l *bolt.Ledger) error {
+		i, err := l.Inbox(w.Context(), "acme", user.ID)
 		if i.Name != user.Name || i.Email != user.Email || i.LoggedOut {
 			w.Errorf("the ledger has the inbox %+v", i)
 		}
@@ -155,10 +156,10 @@ func (w *world) wantLedgerInbox(user *genesyssim.Inbox) {
 
 func (w *world) wantNothingStored() {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
-		inboxes, err := l.Inboxes("")
+	w.withLedger(func(l *bolt.Ledger) error {
+		inboxes, err := l.Inboxes(w.Context(), "")
 		for _, i := range inboxes {
-			if t, _ := l.Token(i.Org, i.ID); t != (state.Token{}) {
+			if t, _ := l.Token(w.Context(), i.Org, i.ID); t != (state.Token{}) {
 				w.Errorf("a token of %s is stored", i.ID)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // newUsers makes an organization of users, each logged in and with n recordings.
@@ -32,17 +33,17 @@ func newUsers(t *testing.T, o genesyssim.Options, n int, ids ...string) (*world,
 // default a fresh refresh token alone.
 func (w *world) login(token state.Token, inboxes ...*genesyssim.Inbox) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
+	w.withLedger(func(l *bolt.Ledger) error {
 		for _, in := range inboxes {
 			t := token
 			if t == (state.Token{}) {
 				t.Refresh = in.IssueRefreshToken()
 			}
-			err := l.EditInbox("acme", in.ID, func(i *state.Inbox) { i.Name, i.Email = in.Name, in.Email })
+			err := l.EditInbox(w.Context(), "acme", in.ID, func(i *state.Inbox) { i.Name, i.Email = in.Name, in.Email })
 			if err != nil {
 				return err
 			}
-			if err := l.SetToken("acme", in.ID, t); err != nil {
+			if err := l.Login(w.Context(), "acme", in.ID, t, nil); err != nil {
 				return err
 			}
 		}
@@ -52,8 +53,8 @@ func (w *world) login(token state.Token, inboxes ...*genesyssim.Inbox) {
 
 func (w *world) token(inbox *genesyssim.Inbox) (t state.Token) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) (err error) {
-		t, err = l.Token("acme", inbox.ID)
+	w.withLedger(func(l *bolt.Ledger) (err error) {
+		t, err = l.Token(w.Context(), "acme", inbox.ID)
 		return err
 	})
 	return t
@@ -158,8 +159,8 @@ func TestNeedsLogin(t *testing.T) {
 
 func (w *world) wantCondition(inbox *genesyssim.Inbox, want string) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
-		i, err := l.Inbox("acme", inbox.ID)
+	w.withLedger(func(l *bolt.Ledger) error {
+		i, err := l.Inbox(w.Context(), "acme", inbox.ID)
 		if i.Condition != want {
 			w.Errorf("inbox %s is %q (%s), want %q", inbox.ID, i.Condition, i.Reason, want)
 		}

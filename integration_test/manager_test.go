@@ -12,6 +12,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // manager is the service manager's end of NOTIFY_SOCKET.
@@ -143,8 +144,8 @@ func TestNeedsPerson(t *testing.T) {
 	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "r001", Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
 	w.once(3)
 	age := func(by time.Duration) {
-		w.withLedger(func(l *state.Ledger) error {
-			_, err := l.Move(state.Key{Org: "acme", Inbox: inbox.ID, Recording: "r001"}, state.StateFailed, state.StateFailed, func(e *state.Entry) {
+		w.withLedger(func(l *bolt.Ledger) error {
+			_, err := l.Move(t.Context(), state.Key{Org: "acme", Inbox: inbox.ID, Recording: "r001"}, state.StateFailed, state.StateFailed, func(e *state.Entry) {
 				e.FailedSince, e.NextAttempt = time.Now().Add(-by), time.Time{}
 			})
 			return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -178,8 +179,8 @@ func (w *world) noUploads(a archive) {
 // uploads are those that the ledger knows.
 func (w *world) uploads() (known []state.UploadRef) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) (err error) {
-		known, err = l.Uploads()
+	w.withLedger(func(l *bolt.Ledger) (err error) {
+		known, err = l.Uploads(w.Context(), "", "")
 		return err
 	})
 	return known

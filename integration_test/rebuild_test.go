@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -135,8 +136,8 @@ func TestStrangeLedger(t *testing.T) {
 	if err := os.Rename(w.ledgerPath(), w.ledgerPath()+".lost"); err != nil {
 		t.Fatal(err)
 	}
-	w.withLedger(func(l *state.Ledger) error { // one with an inbox and no entry
-		return l.EditInbox("acme", "client", func(*state.Inbox) {})
+	w.withLedger(func(l *bolt.Ledger) error { // one with an inbox and no entry
+		return l.EditInbox(t.Context(), "acme", "client", func(*state.Inbox) {})
 	})
 	for _, command := range [][]string{{"run", "--once"}, {"run", "--once", "--dry-run"}, {"run"}, {"retry"}} {
 		if r := w.expect(2, command...); !strings.Contains(r.stderr, "archiverd rebuild") || !strings.Contains(r.stderr, "acme") {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -30,10 +31,10 @@ func (w *world) own(key, inbox, recording, modified string) {
 // moved takes an entry through states.
 func (w *world) moved(inbox *genesyssim.Inbox, id string, states ...state.State) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
+	w.withLedger(func(l *bolt.Ledger) error {
 		k := state.Key{Org: "acme", Inbox: inbox.ID, Recording: id}
 		for i := range states[1:] {
-			_, err := l.Move(k, states[i], states[i+1], func(e *state.Entry) {
+			_, err := l.Move(w.Context(), k, states[i], states[i+1], func(e *state.Entry) {
 				if states[i+1] == state.StateFailed {
 					e.LastError = "no media: 500"
 				}
@@ -171,8 +172,8 @@ func TestReconcileWithoutGenesys(t *testing.T) {
 			t.Parallel()
 			w, inboxes := newUsers(t, genesyssim.Options{}, 3, "u1")
 			w.once(0)
-			w.withLedger(func(l *state.Ledger) error {
-				return l.SetToken("acme", "u1", state.Token{Refresh: inboxes[0].IssueRefreshToken()})
+			w.withLedger(func(l *bolt.Ledger) error {
+				return l.Login(t.Context(), "acme", "u1", state.Token{Refresh: inboxes[0].IssueRefreshToken()}, nil)
 			})
 			w.cloud.Inject(c.fault)
 			got := w.reconciled(c.code)
@@ -300,15 +301,15 @@ func TestReconcileTrustsAgain(t *testing.T) {
 	fill(inbox, 2)
 	w.once(0)
 	rebuilt := func() (is bool) {
-		w.withLedger(func(l *state.Ledger) error {
-			i, err := l.Inbox("acme", inbox.ID)
+		w.withLedger(func(l *bolt.Ledger) error {
+			i, err := l.Inbox(t.Context(), "acme", inbox.ID)
 			is = i.Rebuilt
 			return err
 		})
 		return is
 	}
-	w.withLedger(func(l *state.Ledger) error {
-		return l.EditInbox("acme", inbox.ID, func(i *state.Inbox) { i.Rebuilt = true })
+	w.withLedger(func(l *bolt.Ledger) error {
+		return l.EditInbox(t.Context(), "acme", inbox.ID, func(i *state.Inbox) { i.Rebuilt = true })
 	})
 	key := w.entries(inbox)["r000"].Versions[0].MediaKey
 	w.reconciled(0, "--to", "2001-01-01")

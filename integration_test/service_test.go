@@ -12,6 +12,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -202,8 +203,8 @@ func TestMissedRun(t *testing.T) {
 	if n := w.cloud.Requests(opSummary); n != 1 {
 		t.Errorf("%d passes, want one: no run was missed", n)
 	}
-	w.withLedger(func(l *state.Ledger) error {
-		return l.AddRun(state.Run{Start: time.Now().AddDate(1, 0, 0)}) // by a clock that was wrong
+	w.withLedger(func(l *bolt.Ledger) error {
+		return l.AddRun(t.Context(), state.Run{Start: time.Now().AddDate(1, 0, 0)}) // by a clock that was wrong
 	})
 	w.config["schedule"] = map[string]any{"cron": "@every 1ms"} // which is a second
 	p = w.serve()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -114,8 +115,8 @@ func TestForgottenUpload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.withLedger(func(l *state.Ledger) error {
-		return l.AddUpload(state.UploadRef{Key: key, ID: *up.UploadId, Started: time.Now()})
+	w.withLedger(func(l *bolt.Ledger) error {
+		return l.AddUpload(t.Context(), state.UploadRef{Key: key, ID: *up.UploadId, Started: time.Now()})
 	})
 	w.once(0)
 	w.once(0) // forgets

@@ -25,6 +25,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -277,14 +278,14 @@ func TestVerifyUnversioned(t *testing.T) {
 			forged := w.rewrite(at("r004").ManifestKey, func(b []byte) []byte {
 				return bytes.ReplaceAll(b, []byte(at("r004").SHA256), []byte(at("r005").SHA256))
 			})
-			w.withLedger(func(l *state.Ledger) error {
+			w.withLedger(func(l *bolt.Ledger) error {
 				k := state.Key{Org: "acme", Inbox: inbox.ID, Recording: "r004"}
-				_, err := l.Move(k, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.Versions[0].ManifestSHA256 = hexSum(forged) })
+				_, err := l.Move(t.Context(), k, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.Versions[0].ManifestSHA256 = hexSum(forged) })
 				if err != nil {
 					return err
 				}
 				k.Recording = "r005"
-				_, err = l.Move(k, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.BadKeys = []string{"genesys/bad"} })
+				_, err = l.Move(t.Context(), k, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.BadKeys = []string{"genesys/bad"} })
 				return err
 			})
 			want := map[string]string{"r000": "foreign", "r001": "altered", "r002": "altered", "r003": "missing", "r005": "known bad"}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -180,9 +181,9 @@ func (w *world) binding() state.Binding {
 }
 
 // withLedger opens the ledger as archiverd would, which must not be running.
-func (w *world) withLedger(f func(*state.Ledger) error) {
+func (w *world) withLedger(f func(*bolt.Ledger) error) {
 	w.Helper()
-	l, err := state.Open(w.ledgerPath(), state.Options{Binding: w.binding(), SealKey: w.sealKey, Timeout: 10 * time.Second})
+	l, err := bolt.Open(w.ledgerPath(), bolt.Options{Binding: w.binding(), SealKey: w.sealKey, Timeout: 10 * time.Second})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -200,15 +201,15 @@ func (w *world) checkLedger() {
 	if err != nil {
 		w.Error(err)
 	}
-	w.withLedger((*state.Ledger).Check)
+	w.withLedger((*bolt.Ledger).Check)
 }
 
 // entries is what the ledger knows of an inbox.
 func (w *world) entries(inbox *genesyssim.Inbox) map[string]state.Entry {
 	w.Helper()
 	all := map[string]state.Entry{}
-	w.withLedger(func(l *state.Ledger) error {
-		return l.Scan("acme", inbox.ID, func(k state.Key, e *state.Entry) error {
+	w.withLedger(func(l *bolt.Ledger) error {
+		return l.Scan(w.Context(), "acme", inbox.ID, func(k state.Key, e *state.Entry) error {
 			all[k.Recording] = *e
 			return nil
 		})

@@ -46,9 +46,9 @@ func (e *BindingError) Error() string {
 	return b.String()
 }
 
-// join compares the ledger's binding with the configured one. It gives the
+// Join compares the ledger's binding with the configured one. It returns the
 // binding of both together: an organization that only one of them has is kept.
-func (b Binding) join(config Binding) (Binding, []Difference) {
+func (b Binding) Join(config Binding) (Binding, []Difference) {
 	const use = "configure the ledger's value again, or give this configuration a ledger of its own with another state.path"
 	const bucket = "configure the ledger's value again; another bucket needs a new ledger: set another state.path"
 	var diffs []Difference

@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// edge is one change of state that the ledger allows.
-type edge struct{ from, to State }
+// Edge is one change of state that a ledger allows.
+type Edge struct{ From, To State }
 
 // edges are all of them. An edge from a state to itself edits the entry, for
 // instance its MissingSince.
-var edges = [...]edge{
+var edges = [...]Edge{
 	{"", StateListed},
 
 	{StateListed, StateListed},
@@ -42,9 +42,13 @@ var edges = [...]edge{
 	{StateVanished, StateListed},
 }
 
-func allowed(from, to State) bool {
+// Edges returns the whole table. The caller owns it.
+func Edges() []Edge { return slices.Clone(edges[:]) }
+
+// Allowed reports whether the table of edges leads from one state to another.
+func Allowed(from, to State) bool {
 	for _, e := range edges {
-		if e == (edge{from, to}) {
+		if e == (Edge{from, to}) {
 			return true
 		}
 	}
@@ -79,11 +83,11 @@ func (e *ConflictError) Error() string {
 //     dropped after the edit: the manifest has the recording now.
 //   - A new entry without ListedAt gets now.
 //
-// It refuses an entry that breaks a promise: see checkHistory and Entry.check.
+// It refuses an entry that breaks a promise: see checkHistory and Entry.Check.
 func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry, error) {
 	e := &Entry{}
 	if old != nil {
-		e = old.clone()
+		*e = old.Clone()
 	}
 	if e.State != to && (to == StateListed || to == StateArchived) {
 		e.LastError, e.NeedsPerson = "", false
@@ -93,7 +97,7 @@ func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry,
 		edit(e)
 	}
 	e.State = to
-	if to.stored() {
+	if to.Stored() {
 		e.Raw, e.Expanded = nil, false
 	}
 	if e.ListedAt.IsZero() {
@@ -104,7 +108,7 @@ func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry,
 			return nil, err
 		}
 	}
-	return e, e.check()
+	return e, e.Check()
 }
 
 // checkHistory refuses to forget what is in the archive.

@@ -25,14 +25,13 @@ const (
 	StateGone            State = "gone"             // archived, and the original disappeared without our DELETE
 )
 
-// past tells whether entries in this state are kept apart from those that a
-// pass has to look at.
-func (s State) past() bool {
+// Past reports whether a pass has nothing to do with entries in this state.
+func (s State) Past() bool {
 	return s == StateDeleted || s == StateVanished || s == StateGone
 }
 
-// stored tells whether an entry in this state must name what is in the archive.
-func (s State) stored() bool {
+// Stored reports whether an entry in this state must name what is in the archive.
+func (s State) Stored() bool {
 	return s == StateArchived || s == StateDeleteRequested || s == StateDeleted || s == StateGone
 }
 
@@ -118,12 +117,13 @@ type Version struct {
 // sha256Empty is the hash of no bytes: the only one a version of size 0 may have.
 const sha256Empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-func (e *Entry) clone() *Entry {
+// Clone returns a copy that shares nothing with the entry.
+func (e *Entry) Clone() Entry {
 	c := *e
 	c.Raw = slices.Clone(e.Raw)
 	c.Versions = slices.Clone(e.Versions)
 	c.BadKeys = slices.Clone(e.BadKeys)
-	return &c
+	return c
 }
 
 // bytes is the size of all versions' media. Media that two versions share count
@@ -157,12 +157,12 @@ func (e *Entry) person() int64 {
 	return 0
 }
 
-// check tells what makes the entry one that must not be in the file.
-func (e *Entry) check() error {
+// Check returns why the entry must not be in a ledger, as an ErrInvalid, or nil.
+func (e *Entry) Check() error {
 	switch e.State {
 	case StateListed, StateFailed, StateVanished:
 	default:
-		if !e.State.stored() {
+		if !e.State.Stored() {
 			return fmt.Errorf("%w: state %q", ErrInvalid, e.State)
 		}
 		if len(e.Versions) == 0 {
@@ -204,4 +204,23 @@ func (v *Version) check() error {
 func isSHA256(s string) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil && len(s) == 64 && s == strings.ToLower(s)
+}
+
+// Settled is the newest version's dateModified, followed by a space and its
+// fingerprint where that is known, if the entry is archived and nothing else: a
+// recording that is listed with both has not changed. "" says that the entry has
+// to be looked at.
+func (e *Entry) Settled() string {
+	n := len(e.Versions)
+	if e.State != StateArchived || !e.MissingSince.IsZero() || e.Changes > 0 || n == 0 {
+		return ""
+	}
+	shown := e.Versions[n-1].DateModified
+	if f := e.Versions[n-1].Fingerprint; f != "" {
+		shown += " " + f
+	}
+	if len(shown) > 255 {
+		return ""
+	}
+	return shown
 }

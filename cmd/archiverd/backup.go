@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newBackup(a *app) *cobra.Command {
@@ -32,12 +32,12 @@ Then archiverd rebuild makes a ledger that knows it, from the archive.`,
 					return fail(exitUsage, errors.Join(err, fmt.Errorf("%s is there already: name a new file", args[0])))
 				}
 			}
-			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.backup(l, args[0]) })
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.backup(l, args[0]) })
 		},
 	}
 }
 
-func (a *app) backup(l *state.Ledger, path string) error {
+func (a *app) backup(l *bolt.Ledger, path string) error {
 	f, err := a.create(path)
 	if err != nil {
 		return fail(exitUsage, err)

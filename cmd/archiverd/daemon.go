@@ -22,7 +22,7 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -31,7 +31,7 @@ import (
 type daemon struct {
 	app        *app   // the command that it is
 	configPath string // absolute
-	ledger     *state.Ledger
+	ledger     *bolt.Ledger
 	metrics    *watch.Metrics
 	flags      runFlags
 	service    *service.Service
@@ -44,7 +44,7 @@ type daemon struct {
 }
 
 // serve stays until it is told to stop.
-func (a *app) serve(c *config.Config, m *watch.Metrics, f runFlags) (err error) {
+func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f runFlags) (err error) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
@@ -56,21 +56,21 @@ func (a *app) serve(c *config.Config, m *watch.Metrics, f runFlags) (err error) 
 	if err != nil {
 		return err
 	}
-	if d.ledger, err = a.openOwnLedger(c, b); err != nil {
+	if d.ledger, err = a.openOwnLedger(ctx, c, b); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.ledger.Close()) }()
 	m.AddLedger(d.ledger)
 	d.fleet = d.newFleet(c, b)
-	last, err := lastRun(d.ledger)
+	last, err := lastRun(ctx, d.ledger)
 	if err != nil {
 		return err
 	}
 	d.service = service.New(service.Options{
 		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
-		Run: d.run, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
+		Run: func() error { return d.run(ctx) }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
 	})
-	web, err := d.listen()
+	web, err := d.listen(ctx)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
@@ -92,8 +92,8 @@ func (a *app) serve(c *config.Config, m *watch.Metrics, f runFlags) (err error) 
 
 // lastRun is when the last run started; zero: there was none. What a clock that was
 // wrong has put into the future does not count.
-func lastRun(l *state.Ledger) (time.Time, error) {
-	runs, err := l.Runs(1000)
+func lastRun(ctx context.Context, l *bolt.Ledger) (time.Time, error) {
+	runs, err := l.Runs(ctx, 1000)
 	now := time.Now()
 	for _, r := range runs {
 		if !r.Start.After(now) {
@@ -110,12 +110,12 @@ func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet {
 }
 
 // run is a run of the schedule.
-func (d *daemon) run() error {
+func (d *daemon) run(ctx context.Context) error {
 	f, err := d.readyFleet()
 	if err != nil {
 		return err
 	}
-	_, _, err = f.run(d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
+	_, _, err = f.run(ctx, d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
 	return err
 }
 
@@ -223,7 +223,7 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 }
 
 // retryInService prepares a run and makes it, when no other run is under way.
-func (a *app) retryInService(flags runFlags, prepare func(*archiver.Archiver) error) error {
+func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*archiver.Archiver) error) error {
 	d := a.daemon
 	shown := newProgress(a.stderr)
 	log := a.logger(d.current().Log, shown.w)
@@ -237,7 +237,7 @@ func (a *app) retryInService(flags runFlags, prepare func(*archiver.Archiver) er
 			return
 		}
 		if err = prepare(f.archiver); err == nil {
-			report, code, err = f.run(a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+			report, code, err = f.run(ctx, a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 		}
 	}
 	if err := d.service.RunNow(a.stop, waiting, run); err != nil {

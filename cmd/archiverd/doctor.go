@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -36,14 +38,14 @@ token.
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
 service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.doctor(org) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), org) },
 	}
 	c.Flags().StringVar(&org, "org", "", "of the organizations only this, by its configured `name`")
 	a.addJSON(c)
 	return c
 }
 
-func (a *app) doctor(org string) error {
+func (a *app) doctor(ctx context.Context, org string) error {
 	c, err := a.loadConfig()
 	if err != nil {
 		return a.sayChecks(configFaults(err))
@@ -53,12 +55,12 @@ func (a *app) doctor(org string) error {
 		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
 	}
 	w := ward{c, map[string][]patient{}}
-	err = a.withLedger(toRead, w.admit)
+	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.admit(ctx, l) })
 	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
 		return err // the service did it, or could not be talked to
 	}
 	checks := []archiver.Check{{Name: "configuration", Result: archiver.Pass, Found: a.configPath + " is complete"}}
-	checks = append(checks, archiver.LedgerPlace(state.Examine(c.State.Path))...)
+	checks = append(checks, archiver.LedgerPlace(bolt.Examine(c.State.Path))...)
 	checks = append(checks, archiver.LedgerContent(err)...)
 	b, err := newBucket(a.stop, c, nil, nil)
 	if err != nil {
@@ -89,14 +91,14 @@ type patient struct {
 	token state.Token
 }
 
-func (w ward) admit(_ *config.Config, l *state.Ledger) error {
+func (w ward) admit(ctx context.Context, l *bolt.Ledger) error {
 	for _, o := range w.config.Organizations {
-		inboxes, err := l.Inboxes(o.Name)
+		inboxes, err := l.Inboxes(ctx, o.Name)
 		if err != nil {
 			return err
 		}
 		for _, i := range inboxes {
-			t, err := l.Token(o.Name, i.ID)
+			t, err := l.Token(ctx, o.Name, i.ID)
 			if err != nil {
 				return err
 			}
@@ -167,8 +169,8 @@ func noToken(p patient) (found, remedy string) {
 // memoryStore forgets the token with the process.
 type memoryStore struct{ token genesys.Token }
 
-func (s *memoryStore) LoadToken() (genesys.Token, error) { return s.token, nil }
-func (s *memoryStore) SaveToken(t genesys.Token) error   { s.token = t; return nil }
+func (s *memoryStore) LoadToken(context.Context) (genesys.Token, error)   { return s.token, nil }
+func (s *memoryStore) SaveToken(_ context.Context, t genesys.Token) error { s.token = t; return nil }
 
 // configFaults is a check for each fault of the configuration.
 func configFaults(err error) []archiver.Check {

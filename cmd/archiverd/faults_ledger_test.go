@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // ledgerFault orders a fault for a method of the ledger, or for moves into a state.
@@ -22,7 +24,7 @@ type ledgerFault struct {
 // failingLedger fails as a full or broken disk makes it. In a process a ledger that could
 // not write down something stays what it was, and so is read.
 type failingLedger struct {
-	*state.Ledger
+	*bolt.Ledger
 	*ledgerFault
 }
 
@@ -44,34 +46,34 @@ func (f *ledgerFault) commit(op string, change func() error) error {
 	return errors.Join(change(), fmt.Errorf("sync the ledger: %w", syscall.EIO))
 }
 
-func (l failingLedger) Move(k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
+func (l failingLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
 	op := string(to)
 	if from == to {
 		op = "edit"
 	}
 	err = l.commit(op, func() (err error) {
-		e, err = l.Ledger.Move(k, from, to, edit)
+		e, err = l.Ledger.Move(ctx, k, from, to, edit)
 		return err
 	})
 	return e, err
 }
 
-func (l failingLedger) List(org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return l.commit("List", func() error { return l.Ledger.List(org, inbox, f) })
+func (l failingLedger) List(ctx context.Context, org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return l.commit("List", func() error { return l.Ledger.List(ctx, org, inbox, f) })
 }
 
-func (l failingLedger) EditInbox(org, id string, edit func(*state.Inbox)) error {
-	return l.commit("EditInbox", func() error { return l.Ledger.EditInbox(org, id, edit) })
+func (l failingLedger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
+	return l.commit("EditInbox", func() error { return l.Ledger.EditInbox(ctx, org, id, edit) })
 }
 
-func (l failingLedger) AddPass(org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
-	return l.commit("AddPass", func() error { return l.Ledger.AddPass(org, inbox, p, edit) })
+func (l failingLedger) AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
+	return l.commit("AddPass", func() error { return l.Ledger.AddPass(ctx, org, inbox, p, edit) })
 }
 
-func (l failingLedger) AddUpload(u state.UploadRef) error {
-	return l.commit("AddUpload", func() error { return l.Ledger.AddUpload(u) })
+func (l failingLedger) AddUpload(ctx context.Context, u state.UploadRef) error {
+	return l.commit("AddUpload", func() error { return l.Ledger.AddUpload(ctx, u) })
 }
 
-func (l failingLedger) RemoveUpload(key, id string) error {
-	return l.commit("RemoveUpload", func() error { return l.Ledger.RemoveUpload(key, id) })
+func (l failingLedger) RemoveUpload(ctx context.Context, key, id string) error {
+	return l.commit("RemoveUpload", func() error { return l.Ledger.RemoveUpload(ctx, key, id) })
 }

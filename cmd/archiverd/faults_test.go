@@ -16,7 +16,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // TestFaults runs every cell of the table: a run under the fault, once for one request and
@@ -172,8 +172,8 @@ func (w *faultWorld) orderConnection(c faults.Cell, times int) (met func() bool,
 
 func (w *faultWorld) needsLogin() (needed bool) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
-		i, err := l.Inbox(faultOrg, w.user.ID)
+	w.withLedger(func(l *bolt.Ledger) error {
+		i, err := l.Inbox(w.Context(), faultOrg, w.user.ID)
 		needed = i.Condition == archiver.ConditionNeedsLogin
 		return err
 	})

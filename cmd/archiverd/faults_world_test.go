@@ -26,6 +26,7 @@ import (
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -104,8 +105,8 @@ func (w *faultWorld) leaveUpload() {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.withLedger(func(l *state.Ledger) error {
-		return l.AddUpload(state.UploadRef{Key: key, ID: *u.UploadId, Started: time.Now()})
+	w.withLedger(func(l *bolt.Ledger) error {
+		return l.AddUpload(w.Context(), state.UploadRef{Key: key, ID: *u.UploadId, Started: time.Now()})
 	})
 }
 
@@ -138,19 +139,19 @@ func (w *faultWorld) close() {
 // login leaves in the ledger what the user's login does.
 func (w *faultWorld) login(life time.Duration) {
 	w.Helper()
-	w.withLedger(func(l *state.Ledger) error {
-		err := l.EditInbox(faultOrg, w.user.ID, func(i *state.Inbox) { i.Name, i.Email = w.user.Name, w.user.Email })
+	w.withLedger(func(l *bolt.Ledger) error {
+		err := l.EditInbox(w.Context(), faultOrg, w.user.ID, func(i *state.Inbox) { i.Name, i.Email = w.user.Name, w.user.Email })
 		if err != nil {
 			return err
 		}
 		t := state.Token{Access: w.user.IssueAccessToken(life), Refresh: w.user.IssueRefreshToken(), Expiry: time.Now().Add(life)}
-		return l.SetToken(faultOrg, w.user.ID, t)
+		return l.Login(w.Context(), faultOrg, w.user.ID, t, nil)
 	})
 }
 
-func (w *faultWorld) withLedger(f func(*state.Ledger) error) {
+func (w *faultWorld) withLedger(f func(*bolt.Ledger) error) {
 	w.Helper()
-	l, err := state.Open(w.path, state.Options{})
+	l, err := bolt.Open(w.path, bolt.Options{})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -163,8 +164,8 @@ func (w *faultWorld) withLedger(f func(*state.Ledger) error) {
 func (w *faultWorld) entries() map[string]state.Entry {
 	w.Helper()
 	all := map[string]state.Entry{}
-	w.withLedger(func(l *state.Ledger) error {
-		return errors.Join(l.Check(), l.Scan(faultOrg, w.user.ID, func(k state.Key, e *state.Entry) error {
+	w.withLedger(func(l *bolt.Ledger) error {
+		return errors.Join(l.Check(), l.Scan(w.Context(), faultOrg, w.user.ID, func(k state.Key, e *state.Entry) error {
 			all[k.Recording] = *e
 			return nil
 		}))
@@ -228,13 +229,13 @@ func (w *faultWorld) run() faultOutcome {
 		errors.As(err, &e)
 		return faultOutcome{e.code, e.err.Error()}
 	}
-	l, err := state.Open(w.path, state.Options{})
+	l, err := bolt.Open(w.path, bolt.Options{})
 	if err != nil {
 		w.Fatal(err)
 	}
-	report, code, err := w.fleet(transport, b, l).run(context.Background(), runFlags{only: &selection{}}, unseen)
+	report, code, err := w.fleet(transport, b, l).run(w.Context(), context.Background(), runFlags{only: &selection{}}, unseen)
 	failed := int64(0)
-	if known, e := l.Inbox(faultOrg, w.user.ID); e != nil {
+	if known, e := l.Inbox(w.Context(), faultOrg, w.user.ID); e != nil {
 		w.Fatal(e)
 	} else {
 		failed = known.Counts[state.StateFailed]
@@ -257,7 +258,7 @@ func (w *faultWorld) run() faultOutcome {
 func unseen(*archiver.Progress) (finish func()) { return func() {} }
 
 // fleet is wired as it always is, but for how it dials.
-func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *state.Ledger) *fleet {
+func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet {
 	w.Helper()
 	c := w.config()
 	f := newFleet(c, b, l, watch.NewMetrics("test"), slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -26,10 +27,10 @@ func newGet(a *app) *cobra.Command {
 there only once the hash agreed. With --output -, the bytes go to stdout as they
 come, and exit code 6 says afterwards that they were not the archived ones.`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			var v state.Version
-			err := a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) (err error) {
-				v, err = archivedVersion(l, args[0], number)
+			err := a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) (err error) {
+				v, err = archivedVersion(cmd.Context(), l, args[0], number)
 				return err
 			})
 			if err != nil {
@@ -43,8 +44,8 @@ come, and exit code 6 says afterwards that they were not the archived ones.`,
 	return c
 }
 
-func archivedVersion(l *state.Ledger, id string, number int) (state.Version, error) {
-	found, err := find(l, id)
+func archivedVersion(ctx context.Context, l *bolt.Ledger, id string, number int) (state.Version, error) {
+	found, err := find(ctx, l, id)
 	if err != nil {
 		return state.Version{}, err
 	}

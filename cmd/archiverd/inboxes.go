@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newInboxes(a *app) *cobra.Command {
@@ -23,8 +25,8 @@ func newInboxes(a *app) *cobra.Command {
 		Long: `Lists every inbox that the ledger or the roster knows: who is covered, who needs a
 login, who came or left, and how much waits to be archived.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withLedger(toRead, func(c *config.Config, l *state.Ledger) error { return a.inboxes(c, l, *only) })
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })
 		},
 	}
 	only = addSelection(c)
@@ -88,14 +90,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (a *app) inboxes(c *config.Config, l *state.Ledger, only selection) error {
+func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, only selection) error {
 	rows := []coverage{}
 	sum := totals{Access: map[string]int{}}
 	for _, o := range c.Organizations {
 		if only.org != "" && only.org != o.Name {
 			continue
 		}
-		covered, err := covered(l, o, rosterNow(o, a.logger(c.Log, a.stderr)), only.inbox)
+		covered, err := covered(ctx, l, o, rosterNow(o, a.logger(c.Log, a.stderr)), only.inbox)
 		if err != nil {
 			return err
 		}
@@ -114,8 +116,8 @@ func (a *app) inboxes(c *config.Config, l *state.Ledger, only selection) error {
 }
 
 // covered joins what the ledger knows of an organization's inboxes with its roster.
-func covered(l *state.Ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
-	known, err := l.Inboxes(o.Name)
+func covered(ctx context.Context, l *bolt.Ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
+	known, err := l.Inboxes(ctx, o.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +147,7 @@ func covered(l *state.Ledger, o config.Organization, roster map[string]string, o
 		if i.LastPass != nil {
 			row.LastPass = i.LastPass.End
 		}
-		if row.Access, err = access(l, o, i, row.Expected); err != nil {
+		if row.Access, err = access(ctx, l, o, i, row.Expected); err != nil {
 			return nil, err
 		}
 		rows = append(rows, row)
@@ -154,7 +156,7 @@ func covered(l *state.Ledger, o config.Organization, roster map[string]string, o
 }
 
 // access tells how an inbox stands by what the ledger holds.
-func access(l *state.Ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
+func access(ctx context.Context, l *bolt.Ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
 	switch {
 	case o.Grant == genesys.GrantCommand && !*expected: // it has a roster
 		return accessLeft, nil
@@ -163,7 +165,7 @@ func access(l *state.Ledger, o config.Organization, i state.Inbox, expected *boo
 	case i.LoggedOut:
 		return accessLoggedOut, nil
 	}
-	t, err := l.Token(i.Org, i.ID)
+	t, err := l.Token(ctx, i.Org, i.ID)
 	switch {
 	case err != nil:
 		return "", err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -8,11 +9,12 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // knownInboxes are those of an organization that a run passes over. The client's own inbox needs nobody's login, and those
 // of a token command come from the roster: they are entered here.
-func knownInboxes(l *state.Ledger, o config.Organization, log *slog.Logger) ([]state.Inbox, error) {
+func knownInboxes(ctx context.Context, l *bolt.Ledger, o config.Organization, log *slog.Logger) ([]state.Inbox, error) {
 	var roster map[string]string
 	switch o.Grant {
 	case genesys.GrantClientCredentials:
@@ -20,19 +22,19 @@ func knownInboxes(l *state.Ledger, o config.Organization, log *slog.Logger) ([]s
 	case genesys.GrantCommand:
 		roster = rosterNow(o, log)
 	}
-	known, err := l.Inboxes(o.Name)
+	known, err := l.Inboxes(ctx, o.Name)
 	if err != nil || roster == nil {
 		return slices.DeleteFunc(known, func(i state.Inbox) bool { return i.LoggedOut }), err
 	}
-	if err := enterRoster(l, o.Name, known, roster); err != nil {
+	if err := enterRoster(ctx, l, o.Name, known, roster); err != nil {
 		return nil, err
 	}
-	known, err = l.Inboxes(o.Name)
+	known, err = l.Inboxes(ctx, o.Name)
 	return slices.DeleteFunc(known, func(i state.Inbox) bool { _, expected := roster[i.ID]; return !expected }), err
 }
 
 // enterRoster makes the ledger know everyone on the roster, with the address given there.
-func enterRoster(l *state.Ledger, org string, known []state.Inbox, roster map[string]string) error {
+func enterRoster(ctx context.Context, l *bolt.Ledger, org string, known []state.Inbox, roster map[string]string) error {
 	entered := map[string]string{}
 	for _, i := range known {
 		entered[i.ID] = i.Email
@@ -41,7 +43,7 @@ func enterRoster(l *state.Ledger, org string, known []state.Inbox, roster map[st
 		if have, ok := entered[id]; ok && have == email {
 			continue
 		}
-		if err := l.EditInbox(org, id, func(i *state.Inbox) { i.Email = email }); err != nil {
+		if err := l.EditInbox(ctx, org, id, func(i *state.Inbox) { i.Email = email }); err != nil {
 			return err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 type loginFlags struct {
@@ -52,7 +53,7 @@ stdin. It is spent by that: it is good for nothing else afterwards.`,
 				defer token.Close()
 				a.stdin = token
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error { return a.login(c, l, f) })
+			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.login(c, l, f) })
 		},
 	}
 	c.Flags().StringVar(&f.org, "org", "", "the organization, by its configured `name`; needed where there are several")
@@ -64,7 +65,7 @@ stdin. It is spent by that: it is good for nothing else afterwards.`,
 	return c
 }
 
-func (a *app) login(c *config.Config, l *state.Ledger, f loginFlags) error {
+func (a *app) login(c *config.Config, l *bolt.Ledger, f loginFlags) error {
 	o, err := loginOrganization(c, f.org)
 	if err != nil {
 		return err
@@ -111,7 +112,7 @@ func (a *app) redirected(ctx context.Context, e *enrolment) error {
 		openBrowser(address)
 	}
 	return l.serve(ctx, func(answer url.Values) (string, error) {
-		err := e.answer(answer)
+		err := e.answer(ctx, answer)
 		switch {
 		case errors.Is(err, genesys.ErrNotThisLogin):
 			fmt.Fprintln(a.stderr, "Left alone: an answer that does not belong to this login.")
@@ -148,7 +149,7 @@ func (a *app) pasted(ctx context.Context, e *enrolment) error {
 	if err != nil {
 		return fail(exitUsage, errors.New("what was pasted is no address"))
 	}
-	return e.answer(address.Query())
+	return e.answer(ctx, address.Query())
 }
 
 func (a *app) imported(ctx context.Context, e *enrolment) error {
@@ -156,7 +157,7 @@ func (a *app) imported(ctx context.Context, e *enrolment) error {
 	if err != nil {
 		return err
 	}
-	return e.imported(refresh)
+	return e.imported(ctx, refresh)
 }
 
 // maxLine is more than any address or token has.
@@ -193,7 +194,7 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 type enrolment struct {
 	org    config.Organization
 	want   string // the user who is to log in; "": anyone
-	ledger *state.Ledger
+	ledger *bolt.Ledger
 	login  *genesys.Login
 
 	user        *genesys.User // who it was
@@ -202,31 +203,33 @@ type enrolment struct {
 
 // answer takes what came with the redirect. Once Genesys has been asked, neither the user's patience nor Ctrl-C counts any
 // more: a token that nobody stores would cost another login.
-func (e *enrolment) answer(answer url.Values) error {
-	token, err := e.login.Redeem(context.Background(), answer)
+func (e *enrolment) answer(ctx context.Context, answer url.Values) error {
+	ctx = context.WithoutCancel(ctx)
+	token, err := e.login.Redeem(ctx, answer)
 	if err != nil {
 		return err
 	}
-	return e.enrol(token)
+	return e.enrol(ctx, token)
 }
 
-func (e *enrolment) imported(refresh string) error {
-	token, err := e.login.Import(context.Background(), refresh)
+func (e *enrolment) imported(ctx context.Context, refresh string) error {
+	ctx = context.WithoutCancel(ctx)
+	token, err := e.login.Import(ctx, refresh)
 	if errors.Is(err, genesys.ErrNeedsLogin) {
 		return fail(exitRefused, fmt.Errorf("the refresh token is not accepted: it was used before, revoked, or given to another client (%w)", err))
 	}
 	if err != nil {
 		return err
 	}
-	if err := e.enrol(token); err != nil {
+	if err := e.enrol(ctx, token); err != nil {
 		return fmt.Errorf("%w\nThe refresh token is spent all the same: another try needs another one", err)
 	}
 	return nil
 }
 
 // enrol finds out whose token it is, and stores it there.
-func (e *enrolment) enrol(token genesys.Token) error {
-	user, err := e.login.Whose(context.Background(), token)
+func (e *enrolment) enrol(ctx context.Context, token genesys.Token) error {
+	user, err := e.login.Whose(ctx, token)
 	var refused *genesys.Error
 	switch {
 	case err == nil:
@@ -242,16 +245,12 @@ func (e *enrolment) enrol(token genesys.Token) error {
 		return fail(exitRefused, fmt.Errorf("user %s (%s) logged in, not %s: nothing was stored", cell(user.ID), cell(user.Name), e.want))
 	}
 	e.user = user
-	err = e.ledger.EditInbox(e.org.Name, user.ID, func(i *state.Inbox) {
+	return e.ledger.Login(ctx, e.org.Name, user.ID, state.Token(token), func(i *state.Inbox) {
 		if !e.unconfirmed {
 			i.Name, i.Email = user.Name, user.Email
 		}
-		i.LoggedOut, i.Condition, i.Reason = false, "", ""
+		i.Condition, i.Reason = "", ""
 	})
-	if err != nil {
-		return err
-	}
-	return e.ledger.SetToken(e.org.Name, user.ID, state.Token(token))
 }
 
 func (e *enrolment) result() string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -8,6 +9,7 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newLogout(a *app) *cobra.Command {
@@ -19,11 +21,11 @@ func newLogout(a *app) *cobra.Command {
 is archived stays, in the archive and in the ledger. The authorization itself is
 Genesys Cloud's: an administrator can revoke it there.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if inbox == "" {
 				return fail(exitUsage, errors.New("name the inbox with --inbox; archiverd inboxes lists them"))
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error { return a.logout(c, l, org, inbox) })
+			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.logout(cmd.Context(), c, l, org, inbox) })
 		},
 	}
 	c.Flags().StringVar(&org, "org", "", "the organization, by its configured `name`; needed where there are several")
@@ -31,21 +33,17 @@ Genesys Cloud's: an administrator can revoke it there.`,
 	return c
 }
 
-// logout marks the inbox before it forgets the token, so that a pass under way can't store another one.
-func (a *app) logout(c *config.Config, l *state.Ledger, org, inbox string) error {
+func (a *app) logout(ctx context.Context, c *config.Config, l *bolt.Ledger, org, inbox string) error {
 	o, err := loginOrganization(c, org)
 	if err != nil {
 		return err
 	}
-	if _, err := l.Inbox(o.Name, inbox); errors.Is(err, state.ErrNotFound) {
+	if _, err := l.Inbox(ctx, o.Name, inbox); errors.Is(err, state.ErrNotFound) {
 		return fail(exitUsage, fmt.Errorf("no such inbox: %s/%s; archiverd inboxes lists those there are", o.Name, cell(inbox)))
 	} else if err != nil {
 		return err
 	}
-	if err := l.EditInbox(o.Name, inbox, func(i *state.Inbox) { i.LoggedOut = true }); err != nil {
-		return err
-	}
-	if err := l.SetToken(o.Name, inbox, state.Token{}); err != nil {
+	if err := l.Logout(ctx, o.Name, inbox); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s/%s: logged out. What is archived stays, and what the ledger knows of it. Genesys Cloud still lists the authorization until an administrator revokes it there.\n",

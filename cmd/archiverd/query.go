@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -22,8 +24,8 @@ func newStatus(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show runs, inboxes, counts and failures with remedies",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.status(l) })
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.status(cmd.Context(), l) })
 		},
 	}
 	a.addJSON(c)
@@ -40,12 +42,12 @@ type statusJSON struct {
 // runsShown is how many runs status shows.
 const runsShown = 5
 
-func (a *app) status(l *state.Ledger) error {
-	inboxes, err := l.Inboxes("")
+func (a *app) status(ctx context.Context, l *bolt.Ledger) error {
+	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return err
 	}
-	runs, err := l.Runs(runsShown)
+	runs, err := l.Runs(ctx, runsShown)
 	if err != nil {
 		return err
 	}
@@ -140,12 +142,12 @@ func newLs(a *app) *cobra.Command {
 		Use:   "ls",
 		Short: "List recordings in the ledger",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			match, err := f.matcher()
 			if err != nil {
 				return fail(exitUsage, err)
 			}
-			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error { return a.ls(l, f, match) })
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.ls(cmd.Context(), l, f, match) })
 		},
 	}
 	f.selection = addSelection(c)
@@ -197,7 +199,7 @@ func date(flag, s string) (time.Time, error) {
 	return t, nil
 }
 
-func (a *app) ls(l *state.Ledger, f filter, match func(*state.Entry) bool) error {
+func (a *app) ls(ctx context.Context, l *bolt.Ledger, f filter, match func(*state.Entry) bool) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	if !a.json {
 		fmt.Fprintln(w, "RECORDING\tINBOX\tSTATE\tCREATED\tSIZE\tNAME\tERROR")
@@ -207,7 +209,7 @@ func (a *app) ls(l *state.Ledger, f filter, match func(*state.Entry) bool) error
 		scan = l.ScanWaiting
 	}
 	lines := 0
-	err := scan(f.org, f.inbox, func(k state.Key, e *state.Entry) error {
+	err := scan(ctx, f.org, f.inbox, func(k state.Key, e *state.Entry) error {
 		if !match(e) {
 			return nil
 		}
@@ -245,9 +247,9 @@ func newShow(a *app) *cobra.Command {
 		Use:   "show RECORDING",
 		Short: "Explain one recording: where it stands and why",
 		Args:  cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l *state.Ledger) error {
-				found, err := find(l, args[0])
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error {
+				found, err := find(cmd.Context(), l, args[0])
 				if err != nil {
 					return err
 				}
@@ -261,14 +263,14 @@ func newShow(a *app) *cobra.Command {
 
 // find looks for a recording by its id in every inbox: a recording can have been
 // in several.
-func find(l *state.Ledger, id string) ([]entryJSON, error) {
-	inboxes, err := l.Inboxes("")
+func find(ctx context.Context, l *bolt.Ledger, id string) ([]entryJSON, error) {
+	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	var found []entryJSON
 	for _, i := range inboxes {
-		e, err := l.Entry(state.Key{Org: i.Org, Inbox: i.ID, Recording: id})
+		e, err := l.Entry(ctx, state.Key{Org: i.Org, Inbox: i.ID, Recording: id})
 		switch {
 		case err == nil:
 			found = append(found, entryJSON{i.Org, i.ID, id, e})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -14,7 +15,9 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -63,7 +66,7 @@ func (a *app) rebuild() error {
 	}
 	// Under another name until it is whole: half a ledger would pass for a ledger.
 	path := c.State.Path + ".rebuild-" + rand.Text()
-	l, err := state.Open(path, state.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
+	l, err := bolt.Open(path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
 	if err != nil {
 		return fail(exitUsage, err)
 	}
@@ -89,7 +92,7 @@ func noLedger(path string) error {
 func (a *app) lostLedger(c *config.Config, b *storage.Bucket) (string, error) {
 	ids := map[string]bool{}
 	for _, o := range c.Organizations {
-		owners, err := archiver.Owners(a.stop, b, c.Storage.Prefix, o.Name)
+		owners, err := record.Owners(a.stop, b, c.Storage.Prefix, o.Name)
 		if err != nil {
 			return "", storageFailure(err)
 		}
@@ -105,7 +108,7 @@ func (a *app) lostLedger(c *config.Config, b *storage.Bucket) (string, error) {
 	return "", nil
 }
 
-func (a *app) fill(c *config.Config, b *storage.Bucket, l *state.Ledger) (*archiver.Rebuilt, error) {
+func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiver.Rebuilt, error) {
 	var orgs []archiver.RebuildOrg
 	for _, o := range c.Organizations {
 		orgs = append(orgs, archiver.RebuildOrg{
@@ -173,9 +176,9 @@ func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 
 // openOwnLedger opens the ledger for a run, and makes it where neither it nor an
 // archive is there yet.
-func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger, error) {
+func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bucket) (*bolt.Ledger, error) {
 	if _, err := os.Lstat(c.State.Path); errors.Is(err, fs.ErrNotExist) {
-		if err := a.refuseStranger(c, b, nil); err != nil {
+		if err := a.refuseStranger(ctx, c, b, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -183,7 +186,7 @@ func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger,
 	if err != nil {
 		return nil, err
 	}
-	if err := a.refuseStranger(c, b, l); err != nil {
+	if err := a.refuseStranger(ctx, c, b, l); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -192,16 +195,16 @@ func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger,
 // refuseStranger refuses to run on a ledger that knows nothing of an organization whose
 // recordings the archive holds: the ledger was lost, or the archive is another's. l is
 // nil where there is none yet: none is made then, so that rebuild finds the place free.
-func (a *app) refuseStranger(c *config.Config, b *storage.Bucket, l *state.Ledger) error {
+func (a *app) refuseStranger(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger) error {
 	for _, o := range c.Organizations {
-		known, err := knows(l, o.Name)
+		known, err := knows(ctx, l, o.Name)
 		if err != nil {
 			return err
 		}
 		if known {
 			continue
 		}
-		holds, err := archiver.HoldsRecordings(a.stop, b, c.Storage.Prefix, o.Name)
+		holds, err := record.HoldsRecordings(a.stop, b, c.Storage.Prefix, o.Name)
 		if err != nil {
 			return storageFailure(err)
 		}
@@ -218,11 +221,11 @@ func (a *app) refuseStranger(c *config.Config, b *storage.Bucket, l *state.Ledge
 	return nil
 }
 
-func knows(l *state.Ledger, org string) (bool, error) {
+func knows(ctx context.Context, l *bolt.Ledger, org string) (bool, error) {
 	if l == nil {
 		return false, nil
 	}
-	inboxes, err := l.Inboxes(org)
+	inboxes, err := l.Inboxes(ctx, org)
 	for _, in := range inboxes {
 		if len(in.Counts) > 0 {
 			return true, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // TestRebuildFromAFailingStore: a store that fails now and then is asked again, one that
@@ -68,7 +69,7 @@ func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
 	w.Helper()
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
-	l, err := state.Open(filepath.Join(fastDir(w.T), "rebuilt.db"), state.Options{})
+	l, err := bolt.Open(filepath.Join(fastDir(w.T), "rebuilt.db"), bolt.Options{})
 	if err != nil {
 		w.Fatal(err)
 	}

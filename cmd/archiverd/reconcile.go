@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -39,12 +40,12 @@ Faults of a journal that archiverd retry --accept-journal accepted are shown as 
 Exit code 6: the archive is not what it should be. 3, 4 or 5: it is, as far as it was
 looked at, but an inbox could not be listed.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			span, err := f.span()
 			if err != nil {
 				return fail(exitUsage, err)
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error { return a.reconcile(c, l, f, span) })
+			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.reconcile(cmd.Context(), c, l, f, span) })
 		},
 	}
 	f.only = addSelection(c)
@@ -78,7 +79,7 @@ type target struct {
 	unreachable error // why Genesys can't be asked, or nil
 }
 
-func (a *app) reconcile(c *config.Config, l *state.Ledger, f reconcileFlags, span archiver.Span) error {
+func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span archiver.Span) error {
 	b, err := openObservedBucket(a.stop, c, nil, a.pulse())
 	if err != nil {
 		return err
@@ -95,7 +96,7 @@ func (a *app) reconcile(c *config.Config, l *state.Ledger, f reconcileFlags, spa
 		Org: f.only.org, Inbox: f.only.inbox, From: f.from, To: f.to}
 	err = a.alone(log, func() error {
 		arch := newArchiver(c, b, l, log)
-		targets, err := a.targets(c, b, l, arch, *f.only, log)
+		targets, err := a.targets(ctx, c, b, l, arch, *f.only, log)
 		if err != nil {
 			return err
 		}
@@ -132,7 +133,7 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 
 // targets are the inboxes that can be listed, those of which only the ledger knows, and
 // those of which only the bucket does.
-func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch *archiver.Archiver, only selection, log *slog.Logger) ([]target, error) {
+func (a *app) targets(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, arch *archiver.Archiver, only selection, log *slog.Logger) ([]target, error) {
 	fl := newFleet(c, b, l, watch.NewMetrics(version()), log)
 	if a.daemon != nil { // tokens and rate budgets have one owner
 		var err error
@@ -140,7 +141,7 @@ func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch
 			return nil, err
 		}
 	}
-	reachable, err := fl.inboxes(selection{org: only.org})
+	reachable, err := fl.inboxes(ctx, selection{org: only.org})
 	if err != nil {
 		return nil, err
 	}
@@ -148,7 +149,7 @@ func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch
 	for _, in := range reachable {
 		all = append(all, target{Inbox: in})
 	}
-	known, err := l.Inboxes(only.org)
+	known, err := l.Inboxes(ctx, only.org)
 	if err != nil {
 		return nil, err
 	}
@@ -187,10 +188,10 @@ func (a *app) targets(c *config.Config, b *storage.Bucket, l *state.Ledger, arch
 }
 
 // run looks at all inboxes, one after the other.
-func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *state.Ledger, targets []target, span archiver.Span) error {
+func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *bolt.Ledger, targets []target, span archiver.Span) error {
 	genesys := &archiver.Report{}
 	for _, t := range targets {
-		if i, err := l.Inbox(t.Org, t.ID); err == nil {
+		if i, err := l.Inbox(ctx, t.Org, t.ID); err == nil {
 			for _, n := range i.Counts {
 				arch.Progress.Found.Add(n)
 			}
@@ -210,7 +211,7 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *s
 			r.codes = append(r.codes, exitFailed)
 		}
 		if result.Clean() && span == (archiver.Span{}) {
-			if err := trustAgain(l, t.Org, t.ID); err != nil {
+			if err := trustAgain(ctx, l, t.Org, t.ID); err != nil {
 				return err
 			}
 		}
@@ -227,9 +228,9 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *s
 }
 
 // trustAgain lets originals be deleted again from an inbox whose entries were rebuilt.
-func trustAgain(l *state.Ledger, org, id string) error {
-	if i, err := l.Inbox(org, id); err != nil || !i.Rebuilt {
+func trustAgain(ctx context.Context, l *bolt.Ledger, org, id string) error {
+	if i, err := l.Inbox(ctx, org, id); err != nil || !i.Rebuilt {
 		return err
 	}
-	return l.EditInbox(org, id, func(i *state.Inbox) { i.Rebuilt = false })
+	return l.EditInbox(ctx, org, id, func(i *state.Inbox) { i.Rebuilt = false })
 }

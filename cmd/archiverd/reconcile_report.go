@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/service/control"
 )
 
@@ -166,7 +167,7 @@ func journalText(j archiver.JournalSide) string {
 }
 
 // broken tells a fault of the chain from one of a lock, which is mended, not accepted.
-func broken(f archiver.JournalFault) bool { return f.Kind != archiver.JournalLock }
+func broken(f record.JournalFault) bool { return f.Kind != record.JournalLock }
 
 // typed is a line of JSON that says what it is about.
 type typed[T any] struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newRetry(a *app) *cobra.Command {
@@ -26,11 +28,11 @@ reconcile lists it as accepted and finds the journal right, and the journal itse
 what was accepted and when. Anything else that is ever wrong with it is a fault again.
 A lock that is too short is mended in the store, not accepted.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if accept != (acceptance{}) && f.only.inbox == "" {
 				return fail(exitUsage, errors.New("--accept-gone and --accept-journal are for one inbox: name it with --inbox"))
 			}
-			return a.retry(f, accept)
+			return a.retry(cmd.Context(), f, accept)
 		},
 	}
 	f.only = addSelection(c)
@@ -43,33 +45,33 @@ A lock that is too short is mended in the store, not accepted.`,
 // acceptance is what a person takes as it is in one inbox.
 type acceptance struct{ gone, journal bool }
 
-func (a *app) retry(f runFlags, accept acceptance) error {
-	return a.withLedger(toWrite, func(c *config.Config, l *state.Ledger) error {
+func (a *app) retry(ctx context.Context, f runFlags, accept acceptance) error {
+	return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error {
 		if a.daemon != nil {
-			return a.retryInService(f, func(arch *archiver.Archiver) error { return a.prepare(c, l, arch, *f.only, accept) })
+			return a.retryInService(ctx, f, func(arch *archiver.Archiver) error { return a.prepare(ctx, c, l, arch, *f.only, accept) })
 		}
 		m := watch.NewMetrics(version())
 		b, err := openObservedBucket(a.stop, c, m.StorageRequest, nil)
 		if err != nil {
 			return err
 		}
-		if err := a.refuseStranger(c, b, l); err != nil {
+		if err := a.refuseStranger(ctx, c, b, l); err != nil {
 			return err
 		}
 		m.AddLedger(l)
-		if err := a.prepare(c, l, newArchiver(c, b, l, a.logger(c.Log, a.stderr)), *f.only, accept); err != nil {
+		if err := a.prepare(ctx, c, l, newArchiver(c, b, l, a.logger(c.Log, a.stderr)), *f.only, accept); err != nil {
 			return err
 		}
-		return a.runOnce(c, b, l, m, f)
+		return a.runOnce(ctx, c, b, l, m, f)
 	})
 }
 
 // prepare changes what the run is to find otherwise than before.
-func (a *app) prepare(c *config.Config, l *state.Ledger, arch *archiver.Archiver, only selection, accept acceptance) error {
+func (a *app) prepare(ctx context.Context, c *config.Config, l *bolt.Ledger, arch *archiver.Archiver, only selection, accept acceptance) error {
 	if accept == (acceptance{}) {
-		return makeDue(l, only)
+		return makeDue(ctx, l, only)
 	}
-	inboxes, err := l.Inboxes(only.org)
+	inboxes, err := l.Inboxes(ctx, only.org)
 	if err != nil {
 		return err
 	}
@@ -83,7 +85,7 @@ func (a *app) prepare(c *config.Config, l *state.Ledger, arch *archiver.Archiver
 	}
 	in := inboxes[0]
 	if accept.gone {
-		if err := l.EditInbox(in.Org, in.ID, func(i *state.Inbox) { i.AcceptGone = true }); err != nil {
+		if err := l.EditInbox(ctx, in.Org, in.ID, func(i *state.Inbox) { i.AcceptGone = true }); err != nil {
 			return err
 		}
 	}
@@ -92,7 +94,7 @@ func (a *app) prepare(c *config.Config, l *state.Ledger, arch *archiver.Archiver
 			return err
 		}
 	}
-	return makeDue(l, only)
+	return makeDue(ctx, l, only)
 }
 
 // acceptJournal accepts what is wrong with an inbox's journal, and says what that is.
@@ -112,9 +114,9 @@ func (a *app) acceptJournal(c *config.Config, arch *archiver.Archiver, i state.I
 }
 
 // makeDue takes failed recordings back to listed, which every pass tries.
-func makeDue(l *state.Ledger, only selection) error {
+func makeDue(ctx context.Context, l *bolt.Ledger, only selection) error {
 	var failed []state.Key
-	err := l.ScanWaiting(only.org, only.inbox, func(k state.Key, e *state.Entry) error {
+	err := l.ScanWaiting(ctx, only.org, only.inbox, func(k state.Key, e *state.Entry) error {
 		if e.State == state.StateFailed {
 			failed = append(failed, k)
 		}
@@ -124,7 +126,7 @@ func makeDue(l *state.Ledger, only selection) error {
 		return err
 	}
 	for _, k := range failed {
-		if _, err := l.Move(k, state.StateFailed, state.StateListed, func(*state.Entry) {}); err != nil {
+		if _, err := l.Move(ctx, k, state.StateFailed, state.StateListed, func(*state.Entry) {}); err != nil {
 			return err
 		}
 	}

@@ -6,18 +6,19 @@ import (
 	"testing"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // What a person accepts is accepted of one inbox alone: every organization with client
 // credentials has one of the same name.
 func TestAcceptOneInbox(t *testing.T) {
-	l, err := state.Open(filepath.Join(t.TempDir(), "ledger.db"), state.Options{})
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	for _, org := range []string{"a", "b"} {
-		if err := l.EditInbox(org, clientInbox, func(*state.Inbox) {}); err != nil {
+		if err := l.EditInbox(t.Context(), org, clientInbox, func(*state.Inbox) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -30,13 +31,13 @@ func TestAcceptOneInbox(t *testing.T) {
 		{selection{inbox: "other"}, exitUsage, false, false},
 		{selection{org: "b", inbox: clientInbox}, exitOK, false, true},
 	} {
-		err := (&app{}).prepare(nil, l, nil, tt.only, acceptance{gone: true})
+		err := (&app{}).prepare(t.Context(), nil, l, nil, tt.only, acceptance{gone: true})
 		code := exitOK
 		if failed, ok := errors.AsType[*exitError](err); ok {
 			code = failed.code
 		}
-		a, errA := l.Inbox("a", clientInbox)
-		b, errB := l.Inbox("b", clientInbox)
+		a, errA := l.Inbox(t.Context(), "a", clientInbox)
+		b, errB := l.Inbox(t.Context(), "b", clientInbox)
 		if code != tt.code || a.AcceptGone != tt.a || b.AcceptGone != tt.b || errors.Join(errA, errB) != nil {
 			t.Errorf("%+v: exit code %d, %v; accepted %v and %v", tt.only, code, err, a.AcceptGone, b.AcceptGone)
 		}

@@ -17,7 +17,7 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/service/control"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 const defaultConfig = "/etc/archiverd/archiverd.yaml"
@@ -103,7 +103,7 @@ const (
 // withLedger opens the ledger, toRead or toWrite, for one command. Where a service
 // holds it, the whole command runs there instead of f: call this before anything else
 // is done, and do nothing after it has failed.
-func (a *app) withLedger(readOnly bool, f func(*config.Config, *state.Ledger) error) error {
+func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) error) error {
 	c, err := a.loadConfig()
 	if err != nil {
 		return err

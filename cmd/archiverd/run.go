@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -31,7 +32,7 @@ exits. SIGTERM or SIGINT stops it: transfers under way are finished within
 shutdown_grace, nothing new begins; a second signal ends it at once. Whatever is
 interrupted, the next run goes on.`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.run(f) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "make one run, then exit")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "with --once: print what would be archived and deleted, and change nothing")
@@ -41,7 +42,7 @@ interrupted, the next run goes on.`,
 	return c
 }
 
-func (a *app) run(f runFlags) error {
+func (a *app) run(ctx context.Context, f runFlags) error {
 	if f.dryRun && !f.once {
 		return fail(exitUsage, errors.New("--dry-run goes with --once"))
 	}
@@ -54,31 +55,31 @@ func (a *app) run(f runFlags) error {
 	}
 	m := watch.NewMetrics(version())
 	if !f.once {
-		return a.serve(c, m, f)
+		return a.serve(ctx, c, m, f)
 	}
 	b, err := openObservedBucket(a.stop, c, m.StorageRequest, nil)
 	if err != nil {
 		return err
 	}
-	l, err := a.openOwnLedger(c, b)
+	l, err := a.openOwnLedger(ctx, c, b)
 	if err != nil {
 		return err
 	}
 	m.AddLedger(l)
 	if f.dryRun {
-		err = a.dryRun(c, b, l, m, f)
+		err = a.dryRun(ctx, c, b, l, m, f)
 	} else {
-		err = a.runOnce(c, b, l, m, f)
+		err = a.runOnce(ctx, c, b, l, m, f)
 	}
 	return errors.Join(err, l.Close())
 }
 
 // runOnce makes one run and says how it went on stdout, and its metrics to whoever
 // collects them.
-func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
+func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	report, code, err := newFleet(c, b, l, m, log).run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	report, code, err := newFleet(c, b, l, m, log).run(ctx, a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 	a.leaveMetrics(c, m, log)
 	if err != nil {
 		return err
@@ -109,10 +110,10 @@ func withGrace(stop context.Context, grace time.Duration) (context.Context, cont
 	return ctx, func() { release(); cancel() }
 }
 
-func (a *app) dryRun(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
+func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
 	fl := newFleet(c, b, l, m, log)
-	inboxes, err := fl.inboxes(*f.only)
+	inboxes, err := fl.inboxes(ctx, *f.only)
 	if err != nil {
 		return err
 	}

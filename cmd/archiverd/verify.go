@@ -13,7 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -31,15 +31,15 @@ changed below it only show with --read. --sample 5% reads that part of the versi
 drawn by a seed that is printed, and asks HEAD for the others; the same --seed draws
 the same ones again. Exit code 6: something is not as recorded.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
 			if depth.Percent, err = percent(sample); err != nil || depth.Percent < 100 && !depth.Read {
 				return fail(exitUsage, errors.Join(err, errors.New("--sample wants a part such as 5%, and goes with --read")))
 			}
-			if !c.Flags().Changed("seed") {
+			if !cmd.Flags().Changed("seed") {
 				depth.Seed = rand.Uint64()
 			}
-			return a.withLedger(toRead, func(c *config.Config, l *state.Ledger) error { return a.verify(c, l, *only, depth) })
+			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.verify(cmd.Context(), c, l, *only, depth) })
 		},
 	}
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
@@ -58,8 +58,8 @@ func percent(s string) (float64, error) {
 	return p, err
 }
 
-func (a *app) verify(c *config.Config, l *state.Ledger, only selection, depth archiver.Depth) error {
-	entries, err := countEntries(l, only)
+func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only selection, depth archiver.Depth) error {
+	entries, err := countEntries(ctx, l, only)
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (a *app) verify(c *config.Config, l *state.Ledger, only selection, depth ar
 
 // countEntries tells how many recordings there are to look at. A selection of none is
 // a mistake, and must not look like a clean archive.
-func countEntries(l *state.Ledger, only selection) (n int64, err error) {
-	inboxes, err := l.Inboxes(only.org)
+func countEntries(ctx context.Context, l *bolt.Ledger, only selection) (n int64, err error) {
+	inboxes, err := l.Inboxes(ctx, only.org)
 	if err != nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // TestVerifyUnreadable lets a store that works fail to give some objects, which are to
@@ -58,7 +58,7 @@ func (w *faultWorld) verify() (v archiver.Verification, err error) {
 	w.Helper()
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
-	w.withLedger(func(l *state.Ledger) error {
+	w.withLedger(func(l *bolt.Ledger) error {
 		a := w.fleet(transport, b, l).archiver
 		v, err = a.Verify(context.Background(), "", "", archiver.Depth{Read: true, Percent: 100}, func(archiver.Finding) error { return nil })
 		return nil

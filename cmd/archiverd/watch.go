@@ -16,7 +16,7 @@ import (
 )
 
 // listen takes http.listen, or gives nil where it is empty.
-func (d *daemon) listen() (*watch.Server, error) {
+func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	if d.config.HTTP.Listen == "" {
 		return nil, nil
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -77,9 +79,9 @@ func storageFailure(err error) error {
 }
 
 // openLedger opens the ledger that belongs to the configuration.
-func openLedger(c *config.Config, readOnly bool) (*state.Ledger, error) {
-	l, err := state.Open(c.State.Path, state.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
-	if errors.Is(err, state.ErrHeld) {
+func openLedger(c *config.Config, readOnly bool) (*bolt.Ledger, error) {
+	l, err := bolt.Open(c.State.Path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
+	if errors.Is(err, bolt.ErrHeld) {
 		return nil, fail(exitHeld, err)
 	}
 	return l, fail(exitUsage, err)
@@ -120,7 +122,7 @@ func deletion(c *config.Config) archiver.Deletion {
 	}
 }
 
-func newArchiver(c *config.Config, b *storage.Bucket, l *state.Ledger, log *slog.Logger) *archiver.Archiver {
+func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.Logger) *archiver.Archiver {
 	return archiver.New(archiver.Options{
 		Bucket:    b,
 		Ledger:    l,
@@ -152,7 +154,7 @@ func retention(c *config.Config) archiver.Retention {
 // canary are kept for the next one. Its methods are for one caller at a time.
 type fleet struct {
 	config   *config.Config
-	ledger   *state.Ledger
+	ledger   *bolt.Ledger
 	archiver *archiver.Archiver
 	metrics  *watch.Metrics
 	log      *slog.Logger
@@ -164,7 +166,7 @@ type fleet struct {
 	noDeletions atomic.Bool // while a run is under way, deletions were switched off
 }
 
-func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {
+func newFleet(c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {
 	f := &fleet{
 		config: c, ledger: l, archiver: newArchiver(c, b, l, log), metrics: m, log: log, started: time.Now(),
 		hosts: map[string]*hosts{}, known: map[[2]string]archiver.Inbox{},
@@ -176,11 +178,12 @@ func newFleet(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Met
 
 // run makes one pass over every selected inbox and gives its exit code. follow shows
 // the progress until the function that it returns is called. A run over all inboxes
-// is kept in the ledger, from its start on: the schedule goes by it.
-func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (report *archiver.Report, code int, err error) {
-	kept := state.Run{Start: time.Now().UTC()}
+// is kept in the ledger, from its start on: the schedule goes by it. stop ends the run
+// soon; ctx must outlive it.
+func (f *fleet) run(ctx, stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (report *archiver.Report, code int, err error) {
+	kept := state.Run{ID: rand.Text(), Start: time.Now().UTC()}
 	if *flags.only == (selection{}) {
-		if err := f.ledger.AddRun(kept); err != nil {
+		if err := f.ledger.AddRun(ctx, kept); err != nil {
 			return nil, 0, err
 		}
 		defer func() {
@@ -188,29 +191,29 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 			if err != nil {
 				kept.ExitCode, kept.Error = codeOf(err), err.Error()
 			}
-			err = errors.Join(err, f.ledger.AddRun(kept))
+			err = errors.Join(err, f.ledger.AddRun(ctx, kept))
 		}()
 	}
-	inboxes, err := f.inboxes(*flags.only)
+	inboxes, err := f.inboxes(ctx, *flags.only)
 	if err != nil {
 		return nil, 0, err
 	}
 	before, recordings := map[[2]string]state.Inbox{}, int64(0)
 	for _, in := range inboxes {
-		known, err := f.ledger.Inbox(in.Org, in.ID)
+		known, err := f.ledger.Inbox(ctx, in.Org, in.ID)
 		if err != nil {
 			return nil, 0, err
 		}
 		before[[2]string{in.Org, in.ID}] = known
 		recordings += known.Counts[state.StateListed] + known.Counts[state.StateFailed] + known.Counts[state.StateArchived]
 	}
-	ctx, cancel := withGrace(stop, f.config.ShutdownGrace)
+	abandon, cancel := withGrace(stop, f.config.ShutdownGrace)
 	defer cancel()
 	defer collectRarely(f.config.Transfer.Memory + recordings*listedRoom + heapRoom)()
 	finish := follow(&f.archiver.Progress)
-	report = f.archiver.Run(ctx, stop, inboxes)
+	report = f.archiver.Run(abandon, stop, inboxes)
 	finish()
-	failing, err := f.failures(report)
+	failing, err := f.failures(ctx, report)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -250,10 +253,10 @@ const (
 )
 
 // failures looks up what the ledger counts as failed in each inbox of the report.
-func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
+func (f *fleet) failures(ctx context.Context, report *archiver.Report) ([]failures, error) {
 	failing := make([]failures, len(report.Inboxes))
 	for i, in := range report.Inboxes {
-		known, err := f.ledger.Inbox(in.Org, in.Inbox)
+		known, err := f.ledger.Inbox(ctx, in.Org, in.Inbox)
 		if err != nil {
 			return nil, err
 		}
@@ -271,13 +274,13 @@ func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
 
 // inboxes gives every inbox of the selected organizations its client. Inboxes come
 // and go between runs.
-func (f *fleet) inboxes(only selection) ([]archiver.Inbox, error) {
+func (f *fleet) inboxes(ctx context.Context, only selection) ([]archiver.Inbox, error) {
 	var all []archiver.Inbox
 	for _, o := range f.config.Organizations {
 		if only.org != "" && only.org != o.Name {
 			continue
 		}
-		listed, err := knownInboxes(f.ledger, o, f.log)
+		listed, err := knownInboxes(ctx, f.ledger, o, f.log)
 		if err != nil {
 			return nil, err
 		}
@@ -351,16 +354,16 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 // inbox makes the client of one inbox. Its rate budget was empty at the given start
 // of this process: what the one before spent in its last moments is not known, and a
 // full bucket is a second away. A Retry-After outlives the process.
-func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
+func (h *hosts) inbox(l *bolt.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
 	budget.OnHold(func(until time.Time) {
 		log.Warn("Genesys limits the requests of this inbox", "until", until)
-		if err := l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
-			log.Error("the wait is not kept for the next start", "error", err)
+		if err := l.EditInbox(context.Background(), known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
+			log.Error("could not save Retry-After; a restart would ignore it", "error", err)
 		}
 	})
-	in, _ := h.client(known, tokenStore{l, known.Org, known.ID}, budget)
+	in, _ := h.client(known, &tokenStore{ledger: l, org: known.Org, inbox: known.ID}, budget)
 	return in
 }
 
@@ -397,25 +400,29 @@ type identity struct {
 	*genesys.Client
 }
 
-// tokenStore keeps one inbox's token in the ledger.
+// tokenStore keeps one inbox's token in the ledger. A renewed token takes the place of
+// the one that it was made from alone: a login or logout meanwhile stands.
 type tokenStore struct {
-	ledger     *state.Ledger
+	ledger     *bolt.Ledger
 	org, inbox string
+	known      state.Token // what the ledger held when the client last asked or saved
 }
 
-func (s tokenStore) LoadToken() (genesys.Token, error) {
-	t, err := s.ledger.Token(s.org, s.inbox)
+func (s *tokenStore) LoadToken(ctx context.Context) (genesys.Token, error) {
+	t, err := s.ledger.Token(ctx, s.org, s.inbox)
+	if err == nil {
+		s.known = t
+	}
 	return genesys.Token(t), err
 }
 
-// SaveToken stores nothing for an inbox that was logged out while its last pass went on.
-func (s tokenStore) SaveToken(t genesys.Token) error {
-	i, err := s.ledger.Inbox(s.org, s.inbox)
-	if err == nil && i.LoggedOut {
-		err = errors.New("the inbox was logged out meanwhile")
+func (s *tokenStore) SaveToken(ctx context.Context, t genesys.Token) error {
+	err := s.ledger.SaveToken(ctx, s.org, s.inbox, s.known, state.Token(t))
+	if errors.Is(err, state.ErrTokenMoved) {
+		err = fmt.Errorf("%w: %w", genesys.ErrOtherToken, err)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		s.known = state.Token(t)
 	}
-	return s.ledger.SetToken(s.org, s.inbox, state.Token(t))
+	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -65,14 +67,14 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 
 // logIn makes the ledger that the logins of all users would leave.
 func (b *bench) logIn(path string, s settings, s3 *storagetest.Server, bucket string) error {
-	l, err := state.Open(path, state.Options{Binding: b.binding(s3, bucket)})
+	l, err := bolt.Open(path, bolt.Options{Binding: b.binding(s3, bucket)})
 	if err != nil {
 		return err
 	}
 	for n := range s.inboxes {
 		id := userID(n)
 		token := state.Token{Access: id, Refresh: "refresh", Expiry: time.Now().Add(24 * time.Hour), Confirmed: true}
-		err = errors.Join(err, l.EditInbox(orgName, id, func(*state.Inbox) {}), l.SetToken(orgName, id, token))
+		err = errors.Join(err, l.EditInbox(context.Background(), orgName, id, func(*state.Inbox) {}), l.Login(context.Background(), orgName, id, token, nil))
 	}
 	return errors.Join(err, l.Close())
 }

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // pageOf is how many entries one transaction makes.
@@ -15,17 +17,17 @@ const pageOf = 5000
 // preload makes a ledger that has archived n recordings of one inbox, those that
 // the origin's inbox of the same user holds, and journalled them.
 func preload(path string, binding state.Binding, user string, n int) error {
-	l, err := state.Open(path, state.Options{Binding: binding})
+	l, err := bolt.Open(path, bolt.Options{Binding: binding})
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	token := state.Token{Access: user, Refresh: "refresh", Expiry: time.Now().Add(24 * time.Hour), Confirmed: true}
-	if err := l.SetToken(orgName, user, token); err != nil {
+	if err := l.Login(context.Background(), orgName, user, token, nil); err != nil {
 		return err
 	}
 	for from := 0; from < n; from += pageOf {
-		err := l.List(orgName, user, func(func(string) (state.Entry, bool)) []state.Change {
+		err := l.List(context.Background(), orgName, user, func(func(string) (state.Entry, bool)) []state.Change {
 			var changes []state.Change
 			for i := from; i < min(n, from+pageOf); i++ {
 				changes = append(changes, archived(user, i)...)
@@ -43,16 +45,16 @@ func preload(path string, binding state.Binding, user string, n int) error {
 }
 
 // journalled forgets the events, as a pass does once they are in the archive.
-func journalled(l *state.Ledger, user string) error {
-	events, err := l.Events(orgName, user, 2*pageOf)
+func journalled(l *bolt.Ledger, user string) error {
+	events, err := l.Events(context.Background(), orgName, user, 2*pageOf)
 	if err != nil {
 		return err
 	}
-	in, err := l.Inbox(orgName, user)
+	in, err := l.Inbox(context.Background(), orgName, user)
 	if err != nil {
 		return err
 	}
-	return l.MoveJournal(orgName, user, in.Journal, in.Journal, events)
+	return l.MoveJournal(context.Background(), orgName, user, in.Journal, in.Journal, events)
 }
 
 // archived takes one recording through the ledger.
@@ -99,7 +101,7 @@ func (b *bench) ledger(n int) (c ledgerCost, err error) {
 	}
 	c.Entries, c.PerEntry = n, float64(info.Size())/float64(n)
 	began := time.Now()
-	l, err := state.Open(path, state.Options{Binding: b.binding(b.sink.store(), "ledger")})
+	l, err := bolt.Open(path, bolt.Options{Binding: b.binding(b.sink.store(), "ledger")})
 	if err != nil {
 		return c, err
 	}

@@ -30,8 +30,8 @@ type Server struct {
 // Options say what a Server shows.
 type Options struct {
 	Metrics *Metrics
-	Ready   func() error // why the service is not ready, or nil
-	Page    http.Handler // the status page; nil: none
+	Ready   func(context.Context) error // why the service is not ready, or nil
+	Page    http.Handler                // the status page; nil: none
 	Pprof   bool
 	Log     *slog.Logger
 }
@@ -83,8 +83,8 @@ func routes(o Options) http.Handler {
 		ErrorHandling: promhttp.HTTPErrorOnError, MaxRequestsInFlight: 4, Timeout: 30 * time.Second,
 	}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := o.Ready(); err != nil {
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := o.Ready(r.Context()); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
@@ -145,9 +145,9 @@ const lateBy = 5 * time.Minute
 // Ready gives the question behind /readyz: is the ledger there, and is the schedule
 // kept. Genesys and the store don't come into it: while they are away there is
 // nothing to restart.
-func Ready(l ledger, status func() service.Status) func() error {
-	return func() error {
-		if _, err := l.Inboxes(""); err != nil {
+func Ready(l ledger, status func() service.Status) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if _, err := l.Inboxes(ctx, ""); err != nil {
 			return err
 		}
 		if s := status(); time.Since(s.Next) > lateBy {

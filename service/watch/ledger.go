@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -11,7 +12,7 @@ import (
 
 // ledger is what is asked of *state.Ledger.
 type ledger interface {
-	Inboxes(org string) ([]state.Inbox, error)
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 	Disk() (size, free int64, err error)
 }
 
@@ -135,7 +136,7 @@ func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. A ledger that can't be read fails the
 // scrape: no number is better than a wrong one.
 func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
-	inboxes, err := c.ledger.Inboxes("")
+	inboxes, err := c.ledger.Inboxes(context.Background(), "") // the interface has no context
 	if err != nil {
 		to <- prometheus.NewInvalidMetric(c.backlog, err)
 		return

@@ -2,6 +2,7 @@ package watch
 
 import (
 	"bytes"
+	"context"
 	"embed"
 	"html/template"
 	"net/http"
@@ -20,9 +21,9 @@ var assets embed.FS
 // pageLedger is what the page asks of *state.Ledger.
 type pageLedger interface {
 	ledger
-	Runs(limit int) ([]state.Run, error)
-	Waiting(org, inbox, after string, limit int) ([]state.KeyedEntry, error)
-	Live(org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
+	Runs(ctx context.Context, limit int) ([]state.Run, error)
+	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
 // PageOptions say what the page shows. All are required; the functions are called for
@@ -58,7 +59,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, assets, "page"+r.URL.Path)
 		return
 	}
-	body, err := p.picture(time.Now())
+	body, err := p.picture(r.Context(), time.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -67,10 +68,10 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // nobody is left to be told
 }
 
-func (p *Page) picture(now time.Time) ([]byte, error) {
+func (p *Page) picture(ctx context.Context, now time.Time) ([]byte, error) {
 	p.drawing.Lock()
 	defer p.drawing.Unlock()
-	v, err := p.view(now)
+	v, err := p.view(ctx, now)
 	if err != nil {
 		return nil, err
 	}

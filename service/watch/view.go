@@ -2,6 +2,7 @@ package watch
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"html/template"
 	"slices"
@@ -73,8 +74,8 @@ type deletionView struct {
 }
 
 // view looks at everything once.
-func (p *Page) view(now time.Time) (*view, error) {
-	inboxes, err := p.o.Ledger.Inboxes("")
+func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
+	inboxes, err := p.o.Ledger.Inboxes(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +83,7 @@ func (p *Page) view(now time.Time) (*view, error) {
 	v := &view{Now: now.In(zone), Zone: zone.String(), Version: p.o.Version,
 		Started: status.Started, Next: status.Next, Skipped: status.Skipped,
 		Error: status.Error, Stopping: status.Stopping, Deletion: p.o.Deletion()}
-	if v.Runs, err = p.o.Ledger.Runs(runsShown); err != nil {
+	if v.Runs, err = p.o.Ledger.Runs(ctx, runsShown); err != nil {
 		return nil, err
 	}
 	if v.Size, v.Free, err = p.o.Ledger.Disk(); err != nil {
@@ -92,11 +93,11 @@ func (p *Page) view(now time.Time) (*view, error) {
 		v.Run = underWay(p.o.Progress(), status.Running, now)
 	}
 	v.addInboxes(inboxes)
-	if v.Failures, err = failures(p.o.Ledger, inboxes); err != nil {
+	if v.Failures, err = failures(ctx, p.o.Ledger, inboxes); err != nil {
 		return nil, err
 	}
 	if v.Deletion.Enabled {
-		v.Due, v.AllSeen, err = deletions(p.o.Ledger, inboxes, v.Deletion)
+		v.Due, v.AllSeen, err = deletions(ctx, p.o.Ledger, inboxes, v.Deletion)
 	}
 	return v, err
 }
@@ -178,7 +179,7 @@ func remedy(i inboxView) string {
 }
 
 // failures are what could not be archived, those that need a person first.
-func failures(l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
+func failures(ctx context.Context, l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
 	var all []failureView
 	budget := lookedAt
 	for _, i := range inboxes {
@@ -186,7 +187,7 @@ func failures(l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
 		if left == 0 {
 			continue
 		}
-		err := look(l.Waiting, i, &budget, func(k state.Key, e state.Entry) (more bool) {
+		err := look(ctx, l.Waiting, i, &budget, func(k state.Key, e state.Entry) (more bool) {
 			if e.State == state.StateFailed {
 				left--
 				all = append(all, failureView{k, e.Attempts, e.FailedSince, e.NextAttempt, e.NeedsPerson, e.LastError})
@@ -211,17 +212,17 @@ func failures(l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
 
 // deletions are the originals whose time comes next, and whether none can come before
 // them.
-func deletions(l pageLedger, inboxes []state.Inbox, d archiver.Deletion) (next []deletionView, allSeen bool, err error) {
+func deletions(ctx context.Context, l pageLedger, inboxes []state.Inbox, d archiver.Deletion) (next []deletionView, allSeen bool, err error) {
 	budget := lookedAt
-	live := func(org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
-		return l.Live(org, inbox, after, limit, nil)
+	live := func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
+		return l.Live(ctx, org, inbox, after, limit, nil)
 	}
 	for _, i := range inboxes {
 		left := i.Counts[state.StateArchived]
 		if left == 0 {
 			continue
 		}
-		err := look(live, i, &budget, func(k state.Key, e state.Entry) (more bool) {
+		err := look(ctx, live, i, &budget, func(k state.Key, e state.Entry) (more bool) {
 			if e.State == state.StateArchived {
 				left--
 				if due, ok := d.Due(e); ok {
@@ -239,10 +240,10 @@ func deletions(l pageLedger, inboxes []state.Inbox, d archiver.Deletion) (next [
 }
 
 // look reads an inbox's entries until f has seen enough or the budget is spent.
-func look(read func(org, inbox, after string, limit int) ([]state.KeyedEntry, error), i state.Inbox, budget *int, f func(state.Key, state.Entry) (more bool)) error {
+func look(ctx context.Context, read func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error), i state.Inbox, budget *int, f func(state.Key, state.Entry) (more bool)) error {
 	for after := ""; *budget > 0; {
 		limit := min(*budget, 256)
-		chunk, err := read(i.Org, i.ID, after, limit)
+		chunk, err := read(ctx, i.Org, i.ID, after, limit)
 		if err != nil {
 			return err
 		}

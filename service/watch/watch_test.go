@@ -20,6 +20,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,18 +34,18 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func newLedger(t *testing.T) *state.Ledger {
+func newLedger(t *testing.T) *bolt.Ledger {
 	t.Helper()
-	l, err := state.Open(filepath.Join(t.TempDir(), "ledger.db"), state.Options{})
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() }) // a test may have closed it
 	return l
 }
 
 // listed puts recordings into an inbox.
-func listed(t *testing.T, l *state.Ledger, inbox string, ids ...string) {
+func listed(t *testing.T, l *bolt.Ledger, inbox string, ids ...string) {
 	t.Helper()
-	must(t, l.List("acme", inbox, func(func(string) (state.Entry, bool)) (changes []state.Change) {
+	must(t, l.List(t.Context(), "acme", inbox, func(func(string) (state.Entry, bool)) (changes []state.Change) {
 		for _, id := range ids {
 			changes = append(changes, state.Change{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) {
 				e.Name, e.Raw, e.DateModified = "Secret call of "+id, []byte("{}"), "2026-11-01T00:00:00.000Z"
@@ -54,9 +55,9 @@ func listed(t *testing.T, l *state.Ledger, inbox string, ids ...string) {
 	}))
 }
 
-func move(t *testing.T, l *state.Ledger, inbox, id string, from, to state.State, edit func(*state.Entry)) {
+func move(t *testing.T, l *bolt.Ledger, inbox, id string, from, to state.State, edit func(*state.Entry)) {
 	t.Helper()
-	_, err := l.Move(state.Key{Org: "acme", Inbox: inbox, Recording: id}, from, to, edit)
+	_, err := l.Move(t.Context(), state.Key{Org: "acme", Inbox: inbox, Recording: id}, from, to, edit)
 	must(t, err)
 }
 
@@ -74,7 +75,7 @@ func failedSince(since time.Time, person bool, why string) func(*state.Entry) {
 }
 
 // sample is a ledger with something of everything.
-func sample(t *testing.T) *state.Ledger {
+func sample(t *testing.T) *bolt.Ledger {
 	t.Helper()
 	l := newLedger(t)
 	listed(t, l, "u1", "arch-1", "arch-2", "arch-3", "fail-1", "fail-2", "wait-1", "van-1", "gone-1", "del-1")
@@ -92,15 +93,15 @@ func sample(t *testing.T) *state.Ledger {
 	move(t, l, "u1", "del-1", state.StateListed, state.StateArchived, archivedAt(now))
 	move(t, l, "u1", "del-1", state.StateArchived, state.StateDeleteRequested, nil)
 	move(t, l, "u1", "del-1", state.StateDeleteRequested, state.StateDeleted, nil)
-	must(t, l.AddPass("acme", "u1", state.Pass{Start: now.Add(-time.Hour), End: now, Findings: 2}, func(i *state.Inbox) {
+	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: now.Add(-time.Hour), End: now, Findings: 2}, func(i *state.Inbox) {
 		i.Name, i.Email, i.Condition = "Ada Lovelace", "ada@example.com", archiver.ConditionOK
 		i.LastSuccess, i.OldestWaiting, i.NotBefore = now, now.Add(-24*time.Hour), time.Now().Add(time.Hour)
 	}))
-	must(t, l.EditInbox("acme", "u2", func(i *state.Inbox) {
+	must(t, l.EditInbox(t.Context(), "acme", "u2", func(i *state.Inbox) {
 		i.Condition, i.Reason = archiver.ConditionNeedsLogin, "the refresh token is revoked"
 	}))
-	must(t, l.EditInbox("acme", "u3", func(*state.Inbox) {}))
-	must(t, l.AddRun(state.Run{Start: now.Add(-2 * time.Hour), End: now.Add(-time.Hour), Inboxes: 3, Archived: 5, ExitCode: 6}))
+	must(t, l.EditInbox(t.Context(), "acme", "u3", func(*state.Inbox) {}))
+	must(t, l.AddRun(t.Context(), state.Run{Start: now.Add(-2 * time.Hour), End: now.Add(-time.Hour), Inboxes: 3, Archived: 5, ExitCode: 6}))
 	return l
 }
 
@@ -164,7 +165,7 @@ archiverd_recordings_total{org="acme",result="vanished"} 1
 }
 
 // newSite serves a ledger as the service does.
-func newSite(t *testing.T, l *state.Ledger, status service.Status, d archiver.Deletion, n *archiver.Progress) http.Handler {
+func newSite(t *testing.T, l *bolt.Ledger, status service.Status, d archiver.Deletion, n *archiver.Progress) http.Handler {
 	t.Helper()
 	m := NewMetrics("v1")
 	m.AddLedger(l)
@@ -342,14 +343,14 @@ func TestPage(t *testing.T) {
 func TestPageIsBounded(t *testing.T) {
 	l := newLedger(t)
 	for i := range inboxesShown + 5 {
-		must(t, l.EditInbox("acme", fmt.Sprintf("u%03d", i), func(in *state.Inbox) { in.Condition = archiver.ConditionOK }))
+		must(t, l.EditInbox(t.Context(), "acme", fmt.Sprintf("u%03d", i), func(in *state.Inbox) { in.Condition = archiver.ConditionOK }))
 	}
 	var ids []string
 	for i := range lookedAt + 100 {
 		ids = append(ids, fmt.Sprintf("r%05d", i))
 	}
 	listed(t, l, "u000", ids...)
-	must(t, l.List("acme", "u000", func(func(string) (state.Entry, bool)) (changes []state.Change) {
+	must(t, l.List(t.Context(), "acme", "u000", func(func(string) (state.Entry, bool)) (changes []state.Change) {
 		for i, id := range ids {
 			c := state.Change{Recording: id, From: state.StateListed, To: state.StateArchived, Edit: archivedAt(now)}
 			if i < 60 {

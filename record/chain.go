@@ -1,0 +1,176 @@
+package record
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// Chain is an inbox's journal as it stands in the bucket.
+type Chain struct {
+	Bucket Bucket
+	Keys   Keys
+}
+
+// JournalFault is where a journal is not the unbroken chain that was written.
+type JournalFault struct {
+	Kind   JournalFaultKind `json:"fault"`
+	Key    string           `json:"key"`
+	SHA256 string           `json:"sha256,omitempty"` // of what stands there; "": nothing does
+	Detail string           `json:"detail"`
+}
+
+// Accepted tells whether a person has accepted what stands there. A pass that goes on
+// after it may show it as another kind of fault: the bytes are what was accepted. A lock
+// is none of them, and can be mended.
+func (f JournalFault) Accepted(in state.Inbox) bool {
+	return f.Kind != JournalLock && slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
+}
+
+// JournalFaultKind says what is wrong with an object of a journal.
+type JournalFaultKind string
+
+// The kinds of faults.
+const (
+	JournalMissing JournalFaultKind = "missing" // another object, or the ledger, names it, and it is not there
+	JournalAltered JournalFaultKind = "altered" // it has not the SHA-256 by which it is named
+	JournalForked  JournalFaultKind = "forked"  // it follows an object that another one follows already
+	JournalForeign JournalFaultKind = "foreign" // it is no journal object of this inbox, or a torn one
+	JournalLock    JournalFaultKind = "lock"    // its retention is shorter or weaker than recorded
+)
+
+// Walk calls f with the objects of an inbox's journal, oldest first, and gives
+// what is wrong with their chain. It goes on after a fault, and f gets every object
+// that can be read. head is the newest object that the ledger knows of: it must be
+// among them; without one, nothing tells that the newest objects were taken away, and
+// nothing of the newest one's lock. The error is f's, or the store's.
+func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
+	fault := &JournalFault{JournalMissing, head.Key, "", "the ledger names it as the newest"}
+	faults, err := c.After(ctx, state.JournalHead{}, c.Read, func(at state.JournalHead, j *Journal) (err error) {
+		switch {
+		case at.Key != head.Key:
+		case at.SHA256 != head.SHA256:
+			fault = &JournalFault{JournalAltered, at.Key, at.SHA256, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
+		default:
+			fault, err = c.checkLock(ctx, at, LockOf(head))
+		}
+		if err != nil {
+			return err
+		}
+		return f(at, j)
+	})
+	said := fault != nil && slices.ContainsFunc(faults, func(f JournalFault) bool {
+		return f.Key == head.Key && (f.Kind == JournalLock) == (fault.Kind == JournalLock)
+	})
+	if err != nil || head.Key == "" || fault == nil || said {
+		return faults, err
+	}
+	return append(faults, *fault), nil
+}
+
+// ErrUnread is of an object without which a walk is to go on.
+var ErrUnread = errors.New("the object can't be read")
+
+type journalReader func(ctx context.Context, key string) (state.JournalHead, []byte, error)
+
+// After walks what comes after one object, the zero value for all. Nothing is said
+// of an object that read has errUnread for.
+func (c Chain) After(ctx context.Context, from state.JournalHead, read journalReader, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
+	var faults []JournalFault
+	prev, torn, unread := from, state.JournalHead{}, ""
+	for o, err := range c.Bucket.ListAfter(ctx, c.Keys.journal(), from.Key) {
+		if err != nil {
+			return faults, err
+		}
+		at, text, err := read(ctx, o.Key)
+		if errors.Is(err, ErrUnread) {
+			unread = o.Key
+			continue
+		}
+		if err != nil {
+			return faults, err
+		}
+		j, err := DecodeJournal(text)
+		if _, named := JournalStart(o.Key); err == nil && (!named || j.Organization != c.Keys.Org || j.Inbox != c.Keys.Inbox) {
+			err = errors.New("it belongs to another place")
+		}
+		if err != nil {
+			torn = at
+			faults = append(faults, JournalFault{JournalForeign, at.Key, at.SHA256, err.Error()})
+			continue
+		}
+		var fault *JournalFault
+		if j.Previous == nil || j.Previous.Key != unread {
+			if fault, err = c.checkLink(ctx, prev, torn, at, j.Previous); err != nil {
+				return faults, err
+			}
+		}
+		if fault != nil {
+			if n := len(faults); n > 0 && faults[n-1].Kind == JournalForeign && faults[n-1].Key == fault.Key {
+				faults = faults[:n-1] // what seemed foreign is a torn object of the chain
+			}
+			faults = append(faults, *fault)
+		}
+		if err := f(at, j); err != nil {
+			return faults, err
+		}
+		prev = at
+	}
+	return faults, nil
+}
+
+// checkLink compares what the object at says of the one before, and of its lock, with
+// what came before: prev, or torn between the two.
+func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, says *JournalLink) (*JournalFault, error) {
+	altered := func(o state.JournalHead) *JournalFault {
+		return &JournalFault{JournalAltered, o.Key, o.SHA256, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
+	}
+	switch {
+	case says == nil && prev.Key == "":
+		return nil, nil
+	case says == nil:
+		return &JournalFault{JournalForked, at.Key, at.SHA256, "begins a journal, but does not come first"}, nil
+	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
+		return c.checkLock(ctx, prev, storage.Retention(says.Retention))
+	case says.Key == prev.Key:
+		return altered(prev), nil
+	case says.Key == torn.Key:
+		return altered(torn), nil
+	}
+	_, err := c.Bucket.Head(ctx, says.Key, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return &JournalFault{JournalMissing, says.Key, "", "the next object, " + at.Key + ", names it"}, nil
+	}
+	return &JournalFault{JournalForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
+}
+
+// checkJournalLock compares the lock that a GET showed of an object with the recorded
+// one. Where that falls short HEAD decides: versitygw shows no lock to a GET.
+func (c Chain) checkLock(ctx context.Context, at state.JournalHead, recorded storage.Retention) (*JournalFault, error) {
+	if ShortLock(LockOf(at), recorded) == "" {
+		return nil, nil
+	}
+	obj, err := c.Bucket.Head(ctx, at.Key, at.VersionID)
+	if err != nil {
+		return nil, err
+	}
+	if short := ShortLock(obj.Retention, recorded); short != "" {
+		return &JournalFault{JournalLock, at.Key, at.SHA256, short}, nil
+	}
+	return nil, nil
+}
+
+func (c Chain) Read(ctx context.Context, key string) (state.JournalHead, []byte, error) {
+	text, obj, err := ReadSmall(ctx, c.Bucket, key, maxJournal)
+	if err != nil {
+		return state.JournalHead{}, nil, err
+	}
+	sum := sha256.Sum256(text)
+	return HeadOf(obj, hex.EncodeToString(sum[:])), text, nil
+}

@@ -1,0 +1,143 @@
+package record
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// ManifestVersion is the version of the manifest's form; docs/manifest.schema.json
+// describes it.
+const ManifestVersion = 1
+
+// MaxManifest bounds what is read back as a manifest.
+const MaxManifest = 40 << 20
+
+// Manifest describes one stored media object: one line of JSON, so that query
+// engines read a folder of them as a table. Readers find media by Media.Key, never
+// by a manifest's name.
+type Manifest struct {
+	SchemaVersion  int                `json:"schema_version"`
+	Organization   string             `json:"organization"`
+	User           ManifestUser       `json:"user"`
+	RecordingID    string             `json:"recording_id"`
+	DateModified   string             `json:"date_modified,omitempty"`
+	Recording      json.RawMessage    `json:"recording"`       // as the API gave it, white space aside
+	Lacks          string             `json:"lacks,omitempty"` // what could not be had any more
+	Media          ManifestMedia      `json:"media"`
+	Retention      *ManifestRetention `json:"retention,omitempty"` // absent where none was asked for
+	Times          ManifestTimes      `json:"times"`
+	CorrelationIDs []string           `json:"correlation_ids,omitempty"` // of the API replies behind the media
+	Adopted        bool               `json:"adopted,omitempty"`         // described from the stored bytes, after an interruption
+	Ledger         string             `json:"ledger"`                    // id of the ledger that wrote it
+	Archiverd      string             `json:"archiverd"`                 // version that wrote it
+}
+
+// ManifestUser is whose inbox the recording came from.
+type ManifestUser struct {
+	ID    string `json:"id"`
+	Name  string `json:"name,omitempty"`
+	Email string `json:"email,omitempty"`
+}
+
+// ManifestMedia is the media object and what was checked of it.
+type ManifestMedia struct {
+	Key         string            `json:"key"`
+	VersionID   string            `json:"version_id,omitempty"`
+	Format      string            `json:"format"`
+	Size        int64             `json:"size"`
+	SHA256      string            `json:"sha256"` // hex, of the bytes as downloaded
+	ContentType string            `json:"content_type"`
+	Checks      []string          `json:"checks"`
+	Whole       bool              `json:"whole,omitempty"`    // the container and the recording's duration show that the media are whole
+	Suspect     string            `json:"suspect,omitempty"`  // why the media are doubted
+	Unproved    string            `json:"unproved,omitempty"` // why it is not known whether the media are whole
+	Checksum    *ManifestChecksum `json:"checksum,omitempty"`
+}
+
+// ManifestChecksum is the full-object checksum that the store shows, in base64.
+type ManifestChecksum struct {
+	Algorithm string `json:"algorithm"`
+	Value     string `json:"value"`
+}
+
+// ManifestRetention is the lock on the media and the manifest. Without a mode none
+// was set, and Note says why.
+type ManifestRetention struct {
+	Mode  string     `json:"mode,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+	Note  string     `json:"note,omitempty"`
+}
+
+// ManifestTimes are UTC.
+type ManifestTimes struct {
+	Listed     time.Time  `json:"listed"`
+	Downloaded *time.Time `json:"downloaded,omitempty"` // absent for adopted media
+	Uploaded   time.Time  `json:"uploaded"`
+}
+
+// Encode gives the manifest's bytes: one line, the recording's own text unchanged
+// but for white space between tokens.
+func (m *Manifest) Encode() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(m); err != nil {
+		return nil, fmt.Errorf("encode manifest: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// DecodeManifest reads a stored manifest. A later version of the form is an error:
+// what it means is not known here.
+func DecodeManifest(b []byte) (*Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		return nil, fmt.Errorf("decode manifest: %w", err)
+	}
+	if m.SchemaVersion != ManifestVersion {
+		return nil, fmt.Errorf("decode manifest: version %d is not known to this archiverd", m.SchemaVersion)
+	}
+	if sum, err := hex.DecodeString(m.Media.SHA256); err != nil || len(sum) != sha256.Size || m.Media.Key == "" {
+		return nil, fmt.Errorf("decode manifest: it names no media key and SHA-256")
+	}
+	return &m, nil
+}
+
+// Fingerprint is that of the recording as the manifest holds it, or "".
+func (m *Manifest) Fingerprint() string {
+	rec, err := genesys.ParseRecording(m.Recording)
+	if err != nil {
+		return ""
+	}
+	return rec.Fingerprint
+}
+
+// Version is what the ledger keeps of the media and what the manifest says of them.
+func (m *Manifest) Version() state.Version {
+	v := state.Version{
+		DateModified: m.DateModified, Fingerprint: m.Fingerprint(), Format: m.Media.Format,
+		MediaKey: m.Media.Key, MediaVersionID: m.Media.VersionID, Size: m.Media.Size, SHA256: m.Media.SHA256,
+		Whole: m.Media.Whole, Suspect: m.Media.Suspect, Unproved: m.Media.Unproved,
+	}
+	if c := m.Media.Checksum; c != nil {
+		v.Checksum = c.Algorithm + ":" + c.Value
+	}
+	if l := m.Retention; l != nil && l.Until != nil {
+		v.RetentionMode, v.RetainUntil = l.Mode, l.Until.UTC()
+	}
+	return v
+}
+
+// Describes tells whether the manifest belongs to this stored object of this recording.
+func (m *Manifest) Describes(id, dateModified string, media storage.Object) bool {
+	return m.RecordingID == id && m.DateModified == dateModified &&
+		m.Media.Key == media.Key && m.Media.VersionID == media.VersionID && m.Media.Size == media.Size
+}

@@ -1,0 +1,55 @@
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// maxOwner bounds what is read back as an owner object.
+const maxOwner = 1 << 16
+
+// Owner is the claim of one ledger on one inbox, in the archive.
+type Owner struct {
+	Ledger  string    `json:"ledger"`
+	Claimed time.Time `json:"claimed"`
+}
+
+// ReadOwner reads a claim; the zero owner where the object at the key is none.
+func ReadOwner(ctx context.Context, b Bucket, key string) (o Owner, err error) {
+	text, _, err := ReadSmall(ctx, b, key, maxOwner)
+	if err != nil {
+		return o, err
+	}
+	if err := json.Unmarshal(text, &o); err != nil || o.Ledger == "" {
+		return Owner{}, nil
+	}
+	return o, nil
+}
+
+func (o Owner) Encode() ([]byte, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, fmt.Errorf("encode the claim: %w", err)
+	}
+	return append(text, '\n'), nil
+}
+
+// Owners reads which ledgers own the inboxes of an organization, by the inboxes'
+// escaped ids. What is no owner object has "".
+func Owners(ctx context.Context, b Bucket, prefix, org string) (map[string]string, error) {
+	dir, owners := prefix+"/owners/org="+org+"/inbox=", map[string]string{}
+	for o, err := range b.ListAfter(ctx, dir, "") {
+		if err != nil {
+			return nil, err
+		}
+		claim, err := ReadOwner(ctx, b, o.Key)
+		if err != nil {
+			return nil, err
+		}
+		owners[strings.TrimSuffix(strings.TrimPrefix(o.Key, dir), ".json")] = claim.Ledger
+	}
+	return owners, nil
+}

@@ -1,0 +1,136 @@
+package bolt
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// ids makes UUIDs, the same with every run.
+type ids struct{ r *rand.Rand }
+
+func newIDs() ids { return ids{rand.New(rand.NewPCG(1, 2))} }
+
+func (i ids) hex(n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		fmt.Fprintf(&b, "%016x", i.r.Uint64())
+	}
+	return b.String()[:n]
+}
+
+func (i ids) uuid() string {
+	h := i.hex(32)
+	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
+}
+
+// typicalListed is an edit as a listing makes it.
+func typicalListed(i ids) func(*state.Entry) {
+	conversation, raw := i.uuid(), i.hex(1200)
+	at := time.Date(2026, 11, 23, 9, 4, 59, 123456789, time.UTC)
+	return func(e *state.Entry) {
+		e.Name, e.ConversationID = "Recording 23.11.2026 09:04", conversation
+		e.DateCreated, e.DateModified = "2026-11-23T09:04:12.345Z", "2026-11-23T09:05:12.345Z"
+		e.Raw, e.Expanded, e.ListedAt = []byte(`{"raw":"`+raw+`"}`), true, at
+	}
+}
+
+// typicalArchived is an edit as a transfer to S3 with versions and a lock makes it.
+func typicalArchived(i ids, k state.Key) func(*state.Entry) {
+	v1, v2, sha1, sha2 := i.hex(32), i.hex(32), i.hex(64), i.hex(64)
+	at := time.Date(2026, 11, 23, 10, 4, 59, 123456789, time.UTC)
+	place := "org=" + k.Org + "/inbox=" + k.Inbox + "/year=2026/month=11/day=23/" + k.Recording
+	return func(e *state.Entry) {
+		e.MediaKey = "recordings/media/" + place + ".webm"
+		e.Versions = []state.Version{{
+			DateModified: e.DateModified, Format: "WEBM",
+			MediaKey: e.MediaKey, MediaVersionID: v1,
+			ManifestKey: "recordings/manifests/" + place + ".json", ManifestVersionID: v2,
+			Size: 1234567, SHA256: sha1, Checksum: "CRC32:3q2+7w==",
+			ManifestSize: 2345, ManifestSHA256: sha2,
+			RetentionMode: "COMPLIANCE", RetainUntil: time.Date(2036, 11, 24, 0, 0, 0, 0, time.UTC),
+			ArchivedAt: at,
+		}}
+	}
+}
+
+// BenchmarkLedgerBytes fills ledgers the way first runs do, every inbox listed
+// and then archived, and reports what an archived entry costs on disk.
+func BenchmarkLedgerBytes(b *testing.B) {
+	const inboxes, recordings = 10, 10_000
+	for b.Loop() {
+		path := filepath.Join(b.TempDir(), "ledger")
+		l, err := Open(path, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.db.NoSync = true
+		i := newIDs()
+		for range inboxes {
+			fillInbox(b, l, i, i.uuid(), recordings)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(info.Size())/(inboxes*recordings), "bytes/entry")
+		if err := l.Check(); err != nil {
+			b.Fatal(err)
+		}
+		if err := l.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func fillInbox(b *testing.B, l *Ledger, i ids, inbox string, n int) {
+	keys := make([]state.Key, n)
+	for j := range keys {
+		keys[j] = state.Key{Org: "acme", Inbox: inbox, Recording: i.uuid()}
+	}
+	step := func(size int, change func(state.Key) state.Change) {
+		for at := 0; at < n; at += size {
+			err := l.List(b.Context(), "acme", inbox, func(func(string) (state.Entry, bool)) []state.Change {
+				var cs []state.Change
+				for _, k := range keys[at:min(at+size, n)] {
+					cs = append(cs, change(k))
+				}
+				return cs
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			if (at+size)%2000 == 0 {
+				journalled(b, l, inbox)
+			}
+		}
+	}
+	step(100, func(k state.Key) state.Change {
+		return state.Change{Recording: k.Recording, From: "", To: state.StateListed, Edit: typicalListed(i)}
+	})
+	step(8, func(k state.Key) state.Change {
+		return state.Change{Recording: k.Recording, From: state.StateListed, To: state.StateArchived, Edit: typicalArchived(i, k)}
+	})
+}
+
+// journalled drops the events, as the journal of a long pass does now and then.
+func journalled(b *testing.B, l *Ledger, inbox string) {
+	b.Helper()
+	in, err := l.Inbox(b.Context(), "acme", inbox)
+	if err != nil {
+		b.Fatal(err)
+	}
+	events, err := l.Events(b.Context(), "acme", inbox, 2000)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := l.MoveJournal(b.Context(), "acme", inbox, in.Journal, state.JournalHead{Key: "k"}, events); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -1,0 +1,95 @@
+package bolt
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// TestMain lets the test binary be the other process of a test.
+func TestMain(m *testing.M) {
+	if path := os.Getenv(holdPath); path != "" {
+		holdChild(path)
+		return
+	}
+	os.Exit(statetest.Main(m, openForSuite))
+}
+
+// holdPath is the environment variable that makes the test binary hold a ledger.
+const holdPath = "BOLT_TEST_HOLD"
+
+func openForSuite(path string, now func() time.Time, fast bool) (statetest.Ledger, error) {
+	l, err := Open(path, Options{Now: now, Timeout: time.Minute})
+	if err == nil && fast {
+		l.db.NoSync, l.db.MaxBatchDelay = true, 0
+	}
+	return l, err
+}
+
+func TestContract(t *testing.T) { statetest.Run(t, openForSuite) }
+
+var testTime = statetest.Now
+
+func testNow() time.Time { return testTime }
+
+// open opens a ledger that is checked and closed when the test ends.
+func open(t testing.TB, path string, o Options) *Ledger {
+	t.Helper()
+	if o.Now == nil {
+		o.Now = testNow
+	}
+	l, err := Open(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { finish(t, l) })
+	return l
+}
+
+// finish checks and closes a ledger; it does nothing the second time.
+func finish(t testing.TB, l *Ledger) {
+	t.Helper()
+	if l.db.Path() == "" {
+		return // closed
+	}
+	if err := l.Check(); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// fresh is a new ledger that doesn't wait for the disk.
+func fresh(t testing.TB) *Ledger {
+	l := open(t, newPath(t), Options{})
+	l.db.NoSync = true
+	return l
+}
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "ledger.db") }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t interface { // testing.TB or *rapid.T
+	Helper()
+	Fatalf(string, ...any)
+}, got, want any) {
+	t.Helper()
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("(-want +got)\n%s", d)
+	}
+}
+
+func noEdit(*state.Inbox) {}

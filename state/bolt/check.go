@@ -1,0 +1,215 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/archiverd/archiverd/state"
+	"go.etcd.io/bbolt"
+)
+
+// checkLimit is how many faults Check names.
+const checkLimit = 20
+
+// Check reads the whole file and holds it against all that this package
+// promises of one: bbolt's own check of its pages; every entry readable, valid,
+// in the bucket of its state and in no other; counters equal to a recount; every
+// inbox that has anything in the inboxes; events, passes, uploads and tokens readable.
+// It gives up to 20 faults, joined. Nothing is written while it runs.
+func (l *Ledger) Check() error {
+	if !l.readOnly {
+		// bbolt's check must not meet a writer: this one never writes.
+		w, err := l.db.Begin(true)
+		if err != nil {
+			return fmt.Errorf("check ledger: %w", err)
+		}
+		defer w.Rollback()
+	}
+	return l.db.View(func(tx *bbolt.Tx) error {
+		c := checker{tx: tx, l: l}
+		for err := range tx.Check() {
+			c.fault(err)
+		}
+		if len(c.faults) == 0 { // else there may be no reading it
+			c.buckets()
+			c.inboxes()
+			c.started(tx.Bucket([]byte("runs")), "run", runsKept, func(data []byte) (string, error) {
+				var r state.Run
+				err := unmarshal(data, &r)
+				return startKey(r.Start, r.ID), err
+			})
+			c.uploads()
+		}
+		if len(c.faults) > 0 {
+			return fmt.Errorf("check ledger: %w", errors.Join(c.faults...))
+		}
+		return nil
+	})
+}
+
+type checker struct {
+	tx     *bbolt.Tx
+	l      *Ledger
+	faults []error
+}
+
+func (c *checker) fault(err error) {
+	if err != nil && len(c.faults) < checkLimit {
+		c.faults = append(c.faults, err)
+	}
+}
+
+func (c *checker) faultf(format string, args ...any) {
+	c.fault(fmt.Errorf(format, args...))
+}
+
+// buckets looks for what belongs to nothing.
+func (c *checker) buckets() {
+	c.fault(c.tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		if !slices.Contains(buckets[:], string(name)) {
+			c.faultf("unknown bucket %q", name)
+		}
+		return nil
+	}))
+	inboxes := c.tx.Bucket([]byte("inboxes"))
+	for _, top := range []string{"tokens", "live", "past", "raw", "events", "passes"} {
+		c.fault(c.tx.Bucket([]byte(top)).ForEach(func(k, v []byte) error {
+			if inboxes.Get(k) == nil {
+				c.faultf("%s: no inbox %q", top, k)
+			}
+			if (v != nil) != (top == "tokens") {
+				c.faultf("%s: %q has the wrong form", top, k)
+			}
+			return nil
+		}))
+	}
+}
+
+func (c *checker) inboxes() {
+	c.fault(c.tx.Bucket([]byte("inboxes")).ForEach(func(k, _ []byte) error {
+		key := string(k)
+		in, err := getInbox(c.tx, key)
+		if err != nil {
+			c.fault(err)
+			return nil
+		}
+		if in.Org != "" || in.ID != "" || in.LastPass != nil {
+			c.faultf("inbox %q repeats what is kept elsewhere", key)
+		}
+		if _, err := inboxKey(splitKey(k)); err != nil {
+			c.faultf("inbox %q: %w", key, err)
+		}
+		var count state.Inbox
+		c.entries(key, "live", &count)
+		c.entries(key, "past", &count)
+		c.raw(key)
+		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes || in.Totals.Archived != count.Totals.Archived || in.NeedsPerson != count.NeedsPerson {
+			c.faultf("inbox %q counts %v, %d bytes, %d versions and %d for a person, but has %v, %d, %d and %d", key,
+				in.Counts, in.Bytes, in.Totals.Archived, in.NeedsPerson, count.Counts, count.Bytes, count.Totals.Archived, count.NeedsPerson)
+		}
+		if in.Suspect != count.Suspect || in.Unproved != count.Unproved {
+			c.faultf("inbox %q counts %d suspect recordings and %d unproved, but has %d and %d", key, in.Suspect, in.Unproved, count.Suspect, count.Unproved)
+		}
+		c.events(key)
+		c.started(c.tx.Bucket([]byte("passes")).Bucket(k), fmt.Sprintf("pass of inbox %q", key), passesKept, func(data []byte) (string, error) {
+			var p state.Pass
+			err := unmarshal(data, &p)
+			return startKey(p.Start, ""), err
+		})
+		if data := c.tx.Bucket([]byte("tokens")).Get(k); data != nil {
+			if _, err := c.l.seal.decodeToken(key, data); err != nil {
+				c.faultf("token of %q: %w", key, err)
+			}
+		}
+		return nil
+	}))
+}
+
+// entries checks those of an inbox in one bucket, and adds them to count.
+func (c *checker) entries(inbox, top string, count *state.Inbox) {
+	b := c.tx.Bucket([]byte(top)).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	org, id := splitKey([]byte(inbox))
+	c.fault(b.ForEach(func(k, v []byte) error {
+		key := state.Key{Org: org, Inbox: id, Recording: string(k)}
+		e, err := c.l.codec.decode(v)
+		if err != nil {
+			c.faultf("entry %s: %w", key, err)
+			return nil
+		}
+		if bucketOf(e.State) != top {
+			c.faultf("entry %s is %s, but among the %s", key, e.State, top)
+		}
+		if top == "past" {
+			if live := c.tx.Bucket([]byte("live")).Bucket([]byte(inbox)); live != nil && live.Get(k) != nil {
+				c.faultf("entry %s is there twice", key)
+			}
+		}
+		count.Account(nil, e)
+		return nil
+	}))
+}
+
+// raw checks that every recording as listed has an entry that may have it.
+func (c *checker) raw(inbox string) {
+	b := c.tx.Bucket([]byte("raw")).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	org, id := splitKey([]byte(inbox))
+	c.fault(b.ForEach(func(k, v []byte) error {
+		key := state.Key{Org: org, Inbox: id, Recording: string(k)}
+		e, err := c.l.getEntry(c.tx, inbox, key)
+		if err == nil && (e == nil || e.State.Stored() || len(v) == 0) {
+			c.faultf("recording %s as listed has no use", key)
+		}
+		return nil
+	}))
+}
+
+func (c *checker) events(inbox string) {
+	b := c.tx.Bucket([]byte("events")).Bucket([]byte(inbox))
+	if b == nil {
+		return
+	}
+	c.fault(b.ForEach(func(k, v []byte) error {
+		ev, err := decodeEvent(k, v)
+		if err != nil || ev.Number > b.Sequence() || ev.Accepted == nil && !state.Allowed(ev.From, ev.To) {
+			c.faultf("inbox %q: event %d of %d, from %q to %q: %v", inbox, ev.Number, b.Sequence(), ev.From, ev.To, err)
+		}
+		return nil
+	}))
+}
+
+// started checks what is kept by its start: passes of an inbox, or runs.
+func (c *checker) started(b *bbolt.Bucket, what string, most int, keyOf func(data []byte) (string, error)) {
+	if b == nil {
+		return
+	}
+	n := 0
+	c.fault(b.ForEach(func(k, v []byte) error {
+		if key, err := keyOf(v); err != nil || key != string(k) {
+			c.faultf("%s %q: %v, and its key should be %q", what, k, err, key)
+		}
+		n++
+		return nil
+	}))
+	if n > most {
+		c.faultf("%s has %d where %d are kept", what, n, most)
+	}
+}
+
+func (c *checker) uploads() {
+	c.fault(c.tx.Bucket([]byte("uploads")).ForEach(func(k, v []byte) error {
+		u, err := decodeUpload(k, v)
+		if err == nil {
+			_, err = uploadKey(u.Key, u.ID)
+		}
+		c.fault(err)
+		return nil
+	}))
+}

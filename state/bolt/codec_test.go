@@ -1,0 +1,107 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"reflect"
+	"testing"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
+)
+
+// full is an entry with no field left zero.
+func full() state.Entry {
+	v := statetest.Version(1)
+	v.DateModified, v.Format, v.MediaVersionID, v.ManifestVersionID = "m0", "WAV", "v1", "v2"
+	v.Checksum, v.ManifestSize, v.ManifestSHA256 = "CRC32:3q2+7w==", 9, v.SHA256
+	v.RetentionMode, v.RetainUntil, v.Suspect = "COMPLIANCE", testTime, "short <&>"
+	v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "f1", "d0", "open", true
+	return state.Entry{
+		State: state.StateListed, Name: "naïve <name>", ConversationID: "c", DateCreated: "d", DateModified: "m",
+		ListedAt: testTime, Expanded: true, MediaKey: "k", Versions: []state.Version{v, v}, BadKeys: []string{"b1", "b2"},
+		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
+		Fingerprint: "f2", Changes: 4, Twin: v.SHA256, TwinAsked: true,
+		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3,
+	}
+}
+
+func TestCodec(t *testing.T) {
+	var c codec
+	e := full()
+	for _, v := range []reflect.Value{reflect.ValueOf(e), reflect.ValueOf(e.Versions[0])} {
+		for i := range v.NumField() {
+			if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Raw" && name != "Why" {
+				t.Errorf("the test leaves %s zero", name)
+			}
+		}
+	}
+	for _, e := range []state.Entry{e, {State: state.StateListed}, {State: state.StateArchived, Versions: []state.Version{statetest.Version(1)}}} {
+		data, err := c.encode(&e)
+		must(t, err)
+		got, err := c.decode(data)
+		must(t, err)
+		same(t, *got, e)
+		for n := range data {
+			if got, err := c.decode(data[:n]); err == nil {
+				t.Fatalf("%d of %d bytes give %v", n, len(data), got)
+			}
+		}
+		if _, err := c.decode(append(data, 0)); err == nil {
+			t.Error("a byte more is taken")
+		}
+	}
+}
+
+// TestDictionary: entries of schema 1 must stay readable for ever.
+func TestDictionary(t *testing.T) {
+	data, err := os.ReadFile("testdata/entry-schema1")
+	must(t, err)
+	got, err := new(codec).decode(data)
+	must(t, err)
+	want := full()
+	want.NeedsPerson = false // what follows came later
+	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked = "", 0, "", false
+	for i := range want.Versions {
+		v := &want.Versions[i]
+		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "", "", "", false
+	}
+	same(t, *got, want)
+}
+
+// FuzzEntry: whatever is in the file, reading it gives an error or an entry
+// that is written and read again as the same.
+func FuzzEntry(f *testing.F) {
+	var c codec
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c.decode(data)
+		e, err := parseEntry(data)
+		if err != nil {
+			return
+		}
+		if _, err := json.Marshal(e.ListedAt); err != nil {
+			t.Fatalf("read a time that can't be written: %v", err)
+		}
+		again, err := c.encode(e)
+		must(t, err)
+		got, err := c.decode(again)
+		must(t, err)
+		same(t, got, e)
+	})
+}
+
+func TestFuzzCorpus(t *testing.T) {
+	files, err := os.ReadDir("testdata/fuzz/FuzzEntry")
+	must(t, err)
+	if len(files) < 5 {
+		t.Errorf("%d files", len(files))
+	}
+	for _, f := range files {
+		data, err := os.ReadFile("testdata/fuzz/FuzzEntry/" + f.Name())
+		must(t, err)
+		if !bytes.HasPrefix(data, []byte("go test fuzz v1\n")) {
+			t.Errorf("%s is no corpus file", f.Name())
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// lockFile opens the file, made empty where it is missing unless ReadOnly, and
+// locks it: exclusively to write. The lock is on the file that is at path once
+// it was granted, not on one that was replaced meanwhile. The path it gives is
+// without symbolic links, so that the file itself can be replaced.
+func lockFile(path string, o Options) (*os.File, string, error) {
+	flag, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
+	if o.ReadOnly {
+		flag, how = os.O_RDONLY, syscall.LOCK_SH
+	} else if err := makeDir(filepath.Dir(path)); err != nil {
+		return nil, "", err
+	}
+	f, err := os.OpenFile(path, flag, 0o600)
+	if o.ReadOnly && errors.Is(err, fs.ErrNotExist) {
+		return nil, "", fmt.Errorf("%w: the first run makes it", ErrNoLedger)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	real, err := func() (string, error) {
+		if err := lock(f, how, o.Timeout); err != nil {
+			return "", err
+		}
+		real, err := filepath.EvalSymlinks(path)
+		if err != nil {
+			return "", err
+		}
+		return real, sameFile(f, real)
+	}()
+	if err != nil {
+		f.Close()
+		return nil, "", err
+	}
+	return f, real, nil
+}
+
+// lock polls, since a blocking flock can't be given up.
+func lock(f *os.File, how int, timeout time.Duration) error {
+	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			return fmt.Errorf("lock: %w", err)
+		case time.Now().After(deadline):
+			return fmt.Errorf("%w: stop that one, or set another state.path", ErrHeld)
+		}
+	}
+}
+
+// sameFile gives errAgain where f is no longer the file at path.
+func sameFile(f *os.File, path string) error {
+	is, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	have, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(is, have) {
+		return errAgain
+	}
+	if !have.Mode().IsRegular() {
+		return fmt.Errorf("%w: no regular file: set another state.path", ErrNotLedger)
+	}
+	return nil
+}
+
+// makeDir makes the directory, but none above it: a misspelt path should fail.
+func makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		if _, statErr := os.Stat(dir); statErr == nil {
+			return nil // e.g. on a read-only disk
+		}
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// header is what bbolt keeps in each of the first two pages after the page's own
+// header of 16 bytes, in the machine's byte order. A transaction is there when
+// it is in one of them, and they are written in turn.
+type header struct {
+	Magic, Version, PageSize, Flags uint32
+	Root, Sequence, Freelist        uint64
+	Pages, Tx                       uint64 // Pages: those of the file up to the last one used
+	Sum                             uint64 // FNV-1a of the 56 bytes before
+}
+
+const headerSize = 64
+
+// checkHeader looks at the file before bbolt does, which takes a file's word for
+// its size and dies when a page is not there.
+func checkHeader(f *os.File, size int64) error {
+	var newest header
+	for at := int64(0); at <= 16<<20; at = max(1<<10, 2*at) { // bbolt knows pages of 1 KiB to 16 MiB
+		var buf [headerSize]byte
+		if _, err := f.ReadAt(buf[:], at+16); err != nil {
+			break // too short
+		}
+		var h header
+		if _, err := binary.Decode(buf[:], binary.NativeEndian, &h); err != nil {
+			return err
+		}
+		sum := fnv.New64a()
+		sum.Write(buf[:headerSize-8])
+		if h.Magic == 0xED0CDAED && h.Version == 2 && h.Sum == sum.Sum64() &&
+			(at == 0 || at == int64(h.PageSize)) && h.Tx >= newest.Tx {
+			newest = h
+		}
+	}
+	want := int64(newest.Pages) * int64(newest.PageSize)
+	switch {
+	case newest.Magic == 0:
+		return fmt.Errorf("%w: set another state.path, or move the file away", ErrNotLedger)
+	case size < want:
+		return fmt.Errorf("%w: damaged: %d bytes, its header counts %d: restore a copy, or move it away and rebuild it from the archive", ErrNotLedger, size, want)
+	}
+	return nil
+}

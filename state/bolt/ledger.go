@@ -1,0 +1,208 @@
+// Package bolt keeps a ledger, whose contract is package state's, in one bbolt file.
+//
+// Beside that contract the file promises:
+//
+//   - One process holds the file for writing. A file that is no ledger, a newer
+//     one, or one bound to another archive is refused and left as it was.
+//   - With a seal key, no token is anywhere in the file in the clear, not even
+//     in the pages that were freed when sealing was turned on.
+//
+// Only List and Check hold other methods up for longer than a write takes. Moves and
+// AddPasses made at the same time share a transaction and its fsync; one that fails
+// does so alone.
+//
+// The file, bucket in bucket, {} standing for keys made of data:
+//
+//	meta                what the file is
+//	    schema          version of this drawing, in decimal
+//	    ledger          random id, made with the file
+//	    created         when, RFC 3339
+//	    binding         the archive and organizations it belongs to: JSON Binding
+//	    seal            with a seal key only: JSON seal
+//	inboxes
+//	    {org/inbox}     JSON Inbox, with the counters
+//	tokens
+//	    {org/inbox}     JSON Token, or that sealed with AES-256-GCM
+//	live                listed, failed, archived, delete_requested
+//	    {org/inbox}
+//	        {recording} JSON Entry without its Raw, deflated: see codec
+//	past                deleted, gone, vanished: a pass never walks these
+//	    {org/inbox}
+//	        {recording} as in live; a recording is in one of the two
+//	raw                 of entries that have it: until they are archived
+//	    {org/inbox}
+//	        {recording} the recording as listed, byte for byte
+//	events              what the archive's journal does not have yet: changes of state and bad keys, faults of it accepted
+//	    {org/inbox}     its sequence is the number of the last event
+//	        {number}    eight bytes, big endian: JSON Event, a line end, the recording if any
+//	passes
+//	    {org/inbox}     the last 100
+//	        {start}     JSON Pass; the key sorts by time
+//	runs                the last 100
+//	    {start id}      JSON Run; without an id: of an earlier version
+//	uploads             multipart uploads under way
+//	    {key NUL id}    JSON UploadRef
+//
+// Organizations are named [a-z0-9-]+, so the first slash ends one; ids of
+// inboxes and recordings are any bytes, up to bbolt's limit on keys.
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Errors of Open that callers tell apart, with errors.Is.
+var (
+	ErrHeld      = errors.New("the ledger is held by another process")
+	ErrNotLedger = errors.New("not a ledger")
+	ErrNewer     = errors.New("the ledger was written by a newer archiverd")
+	ErrNoLedger  = errors.New("there is no ledger")
+	ErrSealKey   = errors.New("the ledger's tokens need the seal key they were sealed with")
+)
+
+// maxKey is bbolt's limit on a key, in bytes.
+const maxKey = bbolt.MaxKeySize
+
+// fill is how full bbolt leaves a page that it splits. Ids are random, so new
+// entries come anywhere; first runs archive them in order. This suits both:
+// BenchmarkLedgerBytes.
+const fill = 0.7
+
+// buckets are those of the top level.
+var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "events", "passes", "runs", "uploads"}
+
+// Ledger is an open ledger. It is safe for concurrent use.
+type Ledger struct {
+	db       *bbolt.DB
+	id       string
+	readOnly bool
+	seal     *sealer // nil: tokens are kept in the clear
+	now      func() time.Time
+	codec    codec
+}
+
+// ID is the ledger's own random id, made with the file: its claim on inboxes.
+func (l *Ledger) ID() string { return l.id }
+
+// Close waits for transactions under way and releases the file. Methods called
+// later fail.
+func (l *Ledger) Close() error {
+	if err := l.db.Close(); err != nil {
+		return fmt.Errorf("close ledger: %w", err)
+	}
+	return nil
+}
+
+// Disk tells the size of the ledger's file and what its file system has left, in
+// bytes.
+func (l *Ledger) Disk() (size, free int64, err error) {
+	info, err := os.Stat(l.db.Path())
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at ledger: %w", err)
+	}
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(l.db.Path(), &fs); err != nil {
+		return 0, 0, fmt.Errorf("look at the file system of ledger %s: %w", l.db.Path(), err)
+	}
+	return info.Size(), int64(fs.Bavail) * int64(fs.Bsize), nil
+}
+
+// Copy writes a copy of the whole file as it is now, while others go on to read
+// and write the ledger. Opened, the copy is this ledger: the same id, binding
+// and seal. A write that needs a larger file waits until the copy is done.
+func (l *Ledger) Copy(w io.Writer) error {
+	err := l.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("copy ledger: %w", err)
+	}
+	return nil
+}
+
+// A transaction runs a function in one transaction of the file, unless ctx has ended.
+type transaction func(ctx context.Context, f func(*bbolt.Tx) error) error
+
+func (l *Ledger) view(ctx context.Context, f func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.db.View(f)
+}
+
+func (l *Ledger) update(ctx context.Context, f func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.db.Update(f)
+}
+
+// batch is update together with other goroutines. f may run more than once.
+func (l *Ledger) batch(ctx context.Context, f func(*bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.db.Batch(f)
+}
+
+// inboxKey names an inbox in the file.
+func inboxKey(org, inbox string) (string, error) {
+	if org == "" || strings.Trim(org, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return "", fmt.Errorf("organization %q: want letters a-z, digits and '-'", org)
+	}
+	k := org + "/" + inbox
+	if err := checkLen("inbox", inbox, maxKey-len(org)-1); err != nil {
+		return "", err
+	}
+	return k, nil
+}
+
+func checkLen(what, id string, max int) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("the id of the %s is empty", what)
+	case len(id) > max:
+		return fmt.Errorf("the id of the %s has %d bytes; the ledger takes %d", what, len(id), max)
+	}
+	return nil
+}
+
+func splitKey(k []byte) (org, inbox string) {
+	org, inbox, _ = strings.Cut(string(k), "/")
+	return org, inbox
+}
+
+// nested is the bucket of one inbox in a bucket of the top level; nil if there
+// is none and the transaction may not write.
+func nested(tx *bbolt.Tx, top, inbox string) (*bbolt.Bucket, error) {
+	b := tx.Bucket([]byte(top))
+	in := b.Bucket([]byte(inbox))
+	if in == nil && tx.Writable() {
+		var err error
+		if in, err = b.CreateBucket([]byte(inbox)); err != nil {
+			return nil, fmt.Errorf("create bucket in %s: %w", top, err)
+		}
+	}
+	if in != nil {
+		in.FillPercent = fill
+	}
+	return in, nil
+}
+
+func putJSON(b *bbolt.Bucket, key string, v any) error {
+	data, err := marshal(v)
+	if err != nil {
+		return err
+	}
+	return b.Put([]byte(key), data)
+}

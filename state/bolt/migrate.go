@@ -1,0 +1,95 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/archiverd/archiverd/state"
+	"go.etcd.io/bbolt"
+)
+
+// migrate brings a file of an older schema to this one, in one transaction, after
+// a copy of the file was made beside it. A file that is only read stays as it is:
+// what its schema lacks reads as zero.
+//
+// Schema 2 added fingerprints and wholeness of versions, which schema 1 reads as
+// damage, and the counters Suspect and Unproved.
+func (l *Ledger) migrate(path string) error {
+	was, err := l.schema()
+	if err != nil || was == schema {
+		return err
+	}
+	if err := l.copyBeside(fmt.Sprintf("%s.schema%d", path, was)); err != nil {
+		return fmt.Errorf("copy the ledger before its schema changes: %w", err)
+	}
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		if err := l.recountDoubt(tx); err != nil {
+			return err
+		}
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte(strconv.Itoa(schema)))
+	})
+}
+
+// copyBeside makes a durable copy of the file. The copy appears whole or not at all.
+func (l *Ledger) copyBeside(name string) error {
+	f, err := os.OpenFile(name+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(l.Copy(f), f.Sync(), f.Close(), giveAway(f.Name())); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func (l *Ledger) schema() (version int, err error) {
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		version, err = strconv.Atoi(string(tx.Bucket([]byte("meta")).Get([]byte("schema"))))
+		return err
+	})
+	return version, err
+}
+
+// recountDoubt counts the suspect and the unproved recordings of every inbox.
+func (l *Ledger) recountDoubt(tx *bbolt.Tx) error {
+	counts := map[string]*state.Inbox{}
+	for _, top := range []string{"live", "past"} {
+		err := tx.Bucket([]byte(top)).ForEachBucket(func(key []byte) error {
+			in := counts[string(key)]
+			if in == nil {
+				in = &state.Inbox{}
+				counts[string(key)] = in
+			}
+			return tx.Bucket([]byte(top)).Bucket(key).ForEach(func(_, data []byte) error {
+				e, err := l.codec.decode(data)
+				if err == nil {
+					in.Account(nil, e)
+				}
+				return err
+			})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for key, count := range counts {
+		if count.Suspect == 0 && count.Unproved == 0 {
+			continue
+		}
+		in, err := getInbox(tx, key)
+		if err != nil || in == nil {
+			return fmt.Errorf("inbox %q of entries can't be read: %w", key, err)
+		}
+		in.Suspect, in.Unproved = count.Suspect, count.Unproved
+		if err := putInbox(tx, key, in); err != nil {
+			return err
+		}
+	}
+	return nil
+}

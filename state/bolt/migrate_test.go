@@ -1,0 +1,54 @@
+package bolt
+
+import (
+	"os"
+	"testing"
+
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
+	"go.etcd.io/bbolt"
+)
+
+// A ledger of schema 1 gets the counters that schema 2 added, after a copy that an
+// earlier archiverd still opens. Read, it stays as it is.
+func TestSchema1IsMigrated(t *testing.T) {
+	path := newPath(t)
+	l := open(t, path, Options{})
+	for recording, to := range map[string]state.State{"r1": state.StateArchived, "r2": state.StateGone, "r3": state.StateListed} {
+		statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: recording}, to)
+	}
+	doubted := func(e *state.Entry) { e.Versions[len(e.Versions)-1].Suspect = "cut" }
+	_, err := l.Move(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived, state.StateArchived, doubted)
+	must(t, err)
+	must(t, l.db.Update(func(tx *bbolt.Tx) error {
+		in, err := getInbox(tx, "acme/u1")
+		must(t, err)
+		in.Suspect = 0
+		must(t, putInbox(tx, "acme/u1", in))
+		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("1"))
+	}))
+	must(t, l.Close())
+
+	read := open(t, path, Options{ReadOnly: true})
+	if in, err := read.Inbox(t.Context(), "acme", "u1"); err != nil || in.Suspect != 0 {
+		t.Errorf("read only: %+v, %v", in, err)
+	}
+	must(t, read.Close())
+	if _, err := os.Stat(path + ".schema1"); err == nil {
+		t.Error("reading made a copy")
+	}
+
+	l = open(t, path, Options{})
+	if in, err := l.Inbox(t.Context(), "acme", "u1"); err != nil || in.Suspect != 1 || in.Unproved != 0 {
+		t.Errorf("migrated: %+v, %v", in, err)
+	}
+	if now, err := l.schema(); err != nil || now != schema {
+		t.Errorf("schema %d, %v", now, err)
+	}
+	must(t, l.Check())
+	before := open(t, path+".schema1", Options{ReadOnly: true})
+	if was, err := before.schema(); err != nil || was != 1 {
+		t.Errorf("the copy has schema %d, %v", was, err)
+	}
+	must(t, before.Close())
+}

@@ -1,0 +1,405 @@
+package bolt
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+	"go.etcd.io/bbolt"
+)
+
+// schema is the version of the drawing in the package comment.
+const schema = 2
+
+// Options say how to open a ledger.
+type Options struct {
+	Binding  state.Binding    // compared with the ledger's; a new ledger gets it
+	ID       string           // of a new ledger, which takes the place of a lost one; empty: a random one
+	SealKey  []byte           // 32 bytes; nil: tokens are kept in the clear
+	ReadOnly bool             // changes nothing; several may have it open so, but none beside a writer
+	Timeout  time.Duration    // how long to wait for another process to let go; 0: 1 s
+	Now      func() time.Time // nil: time.Now
+}
+
+// seal is kept in a ledger whose tokens are sealed.
+type seal struct {
+	Check []byte `json:"check"` // the ledger's id, sealed: tells a wrong key at once
+	// Copied: the file was written anew since its tokens were sealed. Before
+	// that, the pages they were in before still have them in the clear.
+	Copied bool `json:"copied"`
+}
+
+const sealContext = "meta/seal"
+
+// errAgain: the file was replaced, so it must be opened anew.
+var errAgain = errors.New("open again")
+
+// Open opens the ledger at path, and makes it where there is none (the last
+// directory too). The file gets mode 0600.
+//
+// A new seal key seals the tokens that are there in one transaction; the file
+// is then copied, so that its free pages don't keep them.
+//
+// Errors, all naming the path and the remedy: ErrHeld; ErrNotLedger, for a file
+// that is something else or is damaged; ErrNewer; *BindingError; ErrSealKey, for
+// a seal key that is missing or another; ErrNoLedger, with ReadOnly. None of
+// them changes the file.
+func Open(path string, o Options) (*Ledger, error) {
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s, err := newSealer(o.SealKey)
+	if err != nil {
+		return nil, fmt.Errorf("open ledger %s: %w", path, err)
+	}
+	l := &Ledger{readOnly: o.ReadOnly, seal: s, now: o.Now}
+	for err = errAgain; errors.Is(err, errAgain); {
+		err = l.open(path, o)
+	}
+	var binding *state.BindingError
+	switch {
+	case errors.As(err, &binding):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("open ledger %s: %w", path, remedy(err))
+	}
+	return l, nil
+}
+
+// remedy adds to an error of the file system what to do.
+func remedy(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("%w: let the user that archiverd runs as read and write the file and its directory, or set another state.path", err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("%w: set state.path to a place that can be written", err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: make the directory, or set another state.path", err)
+	}
+	return err
+}
+
+// open does the work of Open in an order in which nothing is written before
+// everything was found to be right:
+//
+//  1. take the lock on the file, which is made empty where it is missing;
+//  2. empty: build a ledger beside it and put that in its place. A crash leaves
+//     an empty file or a ledger, and a "….new" that the next one removes;
+//  3. otherwise, read its header, schema, binding and seal;
+//  4. migrate an older schema, after a copy;
+//  5. write what the options add to it.
+func (l *Ledger) open(path string, o Options) (err error) {
+	f, path, err := lockFile(path, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			// Closing isn't enough after a panic: the map that bbolt left behind
+			// keeps the lock. If bbolt closed the file already, never mind.
+			syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+			f.Close()
+		}
+	}()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 && o.ReadOnly {
+		return fmt.Errorf("%w: the first run makes it", ErrNoLedger)
+	}
+	if info.Size() == 0 {
+		return replace(path, func(db *bbolt.DB) error { return l.create(db, o) })
+	}
+	if err := checkHeader(f, info.Size()); err != nil {
+		return err
+	}
+	return guard(func() error {
+		if err := l.load(f, path, o); err != nil || o.ReadOnly {
+			return err
+		}
+		err := l.migrate(path)
+		if err == nil {
+			err = l.adopt(f, path, o)
+		}
+		if err != nil {
+			l.db.Close()
+		}
+		return err
+	})
+}
+
+// guard runs f on a file that may be damaged behind a good header: bbolt then
+// panics, or reads where there is no memory. After that the database can't be
+// closed, since locks may be held in it; its file can.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: damaged: %v: restore a copy, or move it away and rebuild it from the archive", ErrNotLedger, r)
+		}
+	}()
+	return f()
+}
+
+// load opens the file in bbolt and finds out whether it is a ledger for us.
+func (l *Ledger) load(f *os.File, path string, o Options) (err error) {
+	l.db, err = openBolt(path, o.ReadOnly, func(string, int, os.FileMode) (*os.File, error) { return f, nil })
+	if err != nil {
+		return err
+	}
+	if err := l.db.View(func(tx *bbolt.Tx) error { return l.examine(tx, path, o) }); err != nil {
+		l.db.Close()
+		return err
+	}
+	l.db.NoFreelistSync = false
+	return nil
+}
+
+func openBolt(path string, readOnly bool, open func(string, int, os.FileMode) (*os.File, error)) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		ReadOnly: readOnly,
+		OpenFile: open,
+		// The list of free pages is read from the file: to find them by a walk
+		// over all pages takes seconds with a million entries. So every
+		// transaction writes it (the caller sets NoFreelistSync to false), but
+		// opening must not: bbolt would add it to a file that has none, and the
+		// file may not be ours. As a map it finds room for large entries fast.
+		NoFreelistSync: true,
+		FreelistType:   bbolt.FreelistMapType,
+		NoStatistics:   true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Long enough for concurrent transfers to meet, and little beside an fsync.
+	db.MaxBatchDelay = 2 * time.Millisecond
+	return db, nil
+}
+
+// examine reads meta, and refuses a file that isn't for us.
+func (l *Ledger) examine(tx *bbolt.Tx, path string, o Options) error {
+	const foreign = "a bbolt file of another program: set another state.path, or move the file away"
+	meta := tx.Bucket([]byte("meta"))
+	if meta == nil || meta.Get([]byte("ledger")) == nil {
+		return fmt.Errorf("%w: %s", ErrNotLedger, foreign)
+	}
+	version, err := strconv.Atoi(string(meta.Get([]byte("schema"))))
+	switch {
+	case err != nil || version < 1:
+		return fmt.Errorf("%w: %s", ErrNotLedger, foreign)
+	case version > schema:
+		return fmt.Errorf("%w: it has schema %d and this one knows %d: run the newer archiverd", ErrNewer, version, schema)
+	}
+	for _, name := range buckets {
+		if tx.Bucket([]byte(name)) == nil {
+			return fmt.Errorf("%w: damaged: bucket %s is missing: restore a copy, or rebuild it from the archive", ErrNotLedger, name)
+		}
+	}
+	l.id = string(meta.Get([]byte("ledger")))
+	b, err := readBinding(tx)
+	if err != nil {
+		return err
+	}
+	if _, diffs := b.Join(o.Binding); len(diffs) > 0 {
+		return &state.BindingError{Path: path, Differences: diffs}
+	}
+	return l.checkSeal(tx)
+}
+
+// checkSeal compares the key with the one that the tokens are sealed with.
+func (l *Ledger) checkSeal(tx *bbolt.Tx) error {
+	s, err := readSeal(tx)
+	switch {
+	case err != nil:
+		return err
+	case s == nil:
+		if l.readOnly {
+			l.seal = nil // the key is for the next writer to bring in
+		}
+		return nil
+	case l.seal == nil:
+		return fmt.Errorf("%w: its tokens are sealed and there is no state.key_file: configure it again. (To do without, start a new ledger; every user must log in anew)", ErrSealKey)
+	}
+	if id, err := l.seal.open(sealContext, s.Check); err != nil || string(id) != l.id {
+		return fmt.Errorf("%w: state.key_file holds another: configure the one used before", ErrSealKey)
+	}
+	return nil
+}
+
+// adopt writes what the options add to a ledger that was found to be right.
+func (l *Ledger) adopt(f *os.File, path string, o Options) error {
+	if err := f.Chmod(0o600); err != nil {
+		return err
+	}
+	sealed := false
+	err := l.db.View(func(tx *bbolt.Tx) error {
+		s, err := readSeal(tx)
+		sealed = s != nil && s.Copied
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.updateBinding(o.Binding); err != nil {
+		return err
+	}
+	if l.seal == nil || sealed {
+		return nil
+	}
+	if err := l.db.Update(l.sealTokens); err != nil {
+		return err
+	}
+	err = replace(path, func(db *bbolt.DB) error {
+		if err := bbolt.Compact(db, l.db, 1<<20); err != nil {
+			return err
+		}
+		return db.Update(func(tx *bbolt.Tx) error { return l.writeSeal(tx, true) })
+	})
+	return err
+}
+
+// updateBinding adds organizations that are new to the ledger.
+func (l *Ledger) updateBinding(config state.Binding) error {
+	var have, both state.Binding
+	err := l.db.View(func(tx *bbolt.Tx) (err error) {
+		have, err = readBinding(tx)
+		both, _ = have.Join(config)
+		return err
+	})
+	if err != nil || maps.Equal(have.Organizations, both.Organizations) {
+		return err
+	}
+	return l.db.Update(func(tx *bbolt.Tx) error {
+		return putJSON(tx.Bucket([]byte("meta")), "binding", both)
+	})
+}
+
+// sealTokens seals those that are in the clear: all of them, or none where it
+// was done and only the copy is missing.
+func (l *Ledger) sealTokens(tx *bbolt.Tx) error {
+	if s, err := readSeal(tx); s != nil || err != nil {
+		return err
+	}
+	b := tx.Bucket([]byte("tokens"))
+	sealed := make(map[string][]byte)
+	err := b.ForEach(func(k, v []byte) error {
+		sealed[string(k)] = l.seal.seal(tokenContext(string(k)), v)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for k, v := range sealed {
+		if err := b.Put([]byte(k), v); err != nil {
+			return err
+		}
+	}
+	return l.writeSeal(tx, false)
+}
+
+func (l *Ledger) writeSeal(tx *bbolt.Tx, copied bool) error {
+	check := l.seal.seal(sealContext, []byte(l.id))
+	return putJSON(tx.Bucket([]byte("meta")), "seal", seal{check, copied})
+}
+
+// create fills a new file.
+func (l *Ledger) create(db *bbolt.DB, o Options) error {
+	return db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets {
+			if _, err := tx.CreateBucket([]byte(name)); err != nil {
+				return err
+			}
+		}
+		if l.id = o.ID; l.id == "" {
+			l.id = rand.Text()
+		}
+		meta := tx.Bucket([]byte("meta"))
+		for k, v := range map[string]string{
+			"schema":  strconv.Itoa(schema),
+			"ledger":  l.id,
+			"created": o.Now().UTC().Format(time.RFC3339),
+		} {
+			if err := meta.Put([]byte(k), []byte(v)); err != nil {
+				return err
+			}
+		}
+		if err := putJSON(meta, "binding", o.Binding); err != nil {
+			return err
+		}
+		if l.seal == nil {
+			return nil
+		}
+		return l.writeSeal(tx, true)
+	})
+}
+
+// replace builds a file beside path and puts it in its place, durably. The
+// caller holds the lock on path. It gives errAgain: the file at path is another
+// now.
+func replace(path string, build func(*bbolt.DB) error) error {
+	beside := path + ".new"
+	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := openBolt(beside, false, nil)
+	if err != nil {
+		return err
+	}
+	db.NoFreelistSync = false
+	if err := errors.Join(build(db), db.Close(), giveAway(beside)); err != nil {
+		return errors.Join(err, os.Remove(beside))
+	}
+	if err := os.Rename(beside, path); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(path)); err != nil {
+		return err
+	}
+	return errAgain
+}
+
+// giveAway lets a file that root made belong to whom its directory does: a command
+// run as root must not lock the service out of its ledger.
+func giveAway(file string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(filepath.Dir(file))
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	return os.Chown(file, int(owner.Uid), int(owner.Gid))
+}
+
+func readBinding(tx *bbolt.Tx) (b state.Binding, err error) {
+	if err := unmarshal(tx.Bucket([]byte("meta")).Get([]byte("binding")), &b); err != nil {
+		return b, fmt.Errorf("%w: damaged: its binding: %w", ErrNotLedger, err)
+	}
+	return b, nil
+}
+
+func readSeal(tx *bbolt.Tx) (*seal, error) {
+	data := tx.Bucket([]byte("meta")).Get([]byte("seal"))
+	if data == nil {
+		return nil, nil
+	}
+	var s seal
+	if err := unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("%w: damaged: its seal: %w", ErrNotLedger, err)
+	}
+	return &s, nil
+}

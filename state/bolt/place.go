@@ -1,0 +1,90 @@
+package bolt
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Place is what the file system tells of a ledger's path.
+type Place struct {
+	Exists bool        // the file is there; else the next two are zero
+	Mode   fs.FileMode // of the file
+	Size   int64
+	Shared bool   // others than the directory's owner may write to it, and so replace the file
+	Kind   Medium // of the file system
+	Free   int64  // bytes, for other users than root
+}
+
+// Medium is where a file system keeps what it is given.
+type Medium string
+
+// The media that tell anything. All other file systems count as local disks.
+const (
+	LocalDisk Medium = "local disk"
+	Network   Medium = "network"              // locks and fsync are only as good as the server's
+	Userspace Medium = "FUSE"                 // likewise
+	Memory    Medium = "memory"               // gone with the machine's next start
+	Container Medium = "container's own disk" // gone with the container
+)
+
+// medium is that of a file system by the number that statfs(2) gives on Linux.
+func medium(number int64) Medium {
+	switch uint32(number) {
+	case 0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x00c36400, 0x5346414f, 0x01021997: // NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P
+		return Network
+	case 0x65735546:
+		return Userspace
+	case 0x01021994, 0x858458f6: // tmpfs, ramfs
+		return Memory
+	case 0x794c7630: // overlayfs
+		return Container
+	}
+	return LocalDisk
+}
+
+// Examine looks at a ledger's path without opening the ledger, and tries whether a
+// file beside it can be made durable. A directory that is missing is looked for one
+// level up, since Open makes it.
+func Examine(path string) (Place, error) {
+	var p Place
+	dir := filepath.Dir(path)
+	info, err := os.Stat(path)
+	switch {
+	case err == nil:
+		p.Exists, p.Mode, p.Size = true, info.Mode(), info.Size()
+	case !errors.Is(err, fs.ErrNotExist):
+		return p, fmt.Errorf("examine ledger %s: %w", path, remedy(err))
+	}
+	in, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		dir = filepath.Dir(dir)
+		in, err = os.Stat(dir)
+	}
+	if err != nil {
+		return p, fmt.Errorf("examine ledger %s: %w", path, remedy(err))
+	}
+	p.Shared = in.Mode().Perm()&0o022 != 0 && in.Mode()&fs.ModeSticky == 0
+	var s syscall.Statfs_t
+	if err := syscall.Statfs(dir, &s); err != nil {
+		return p, fmt.Errorf("examine ledger %s: statfs: %w", path, err)
+	}
+	p.Kind, p.Free = medium(int64(s.Type)), int64(s.Bavail)*int64(s.Bsize)
+	if err := tryDurable(dir); err != nil {
+		return p, fmt.Errorf("examine ledger %s: make a file durable beside it: %w", path, remedy(err))
+	}
+	return p, nil
+}
+
+// tryDurable writes a file as a ledger is written, and removes it.
+func tryDurable(dir string) error {
+	f, err := os.CreateTemp(dir, ".archiverd-doctor-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString("archiverd doctor\n")
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()), syncDir(dir))
+}

@@ -1,0 +1,18 @@
+package bolt
+
+import (
+	"testing"
+)
+
+// A ledger that takes the place of a lost one has its id.
+func TestOpenWithTheIDOfALostLedger(t *testing.T) {
+	path := newPath(t)
+	l := open(t, path, Options{ID: "LOST"})
+	if l.ID() != "LOST" {
+		t.Errorf("its id is %q", l.ID())
+	}
+	finish(t, l)
+	if l = open(t, path, Options{ID: "OTHER"}); l.ID() != "LOST" {
+		t.Errorf("opened again, its id is %q", l.ID())
+	}
+}

@@ -1,0 +1,406 @@
+package statetest
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+	"pgregory.net/rapid"
+)
+
+// model is the ledger as one would write it without a disk.
+type model struct {
+	l       Ledger
+	opener  Open
+	path    string
+	entries map[state.Key]state.Entry
+	inboxes map[state.Key]state.Inbox // by Org and Inbox; without what is counted but Totals
+	events  map[state.Key][]state.Event
+}
+
+// model drives a ledger and a model of it with the same random calls.
+func (s suite) model(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{opener: s.opener, path: newPath(t), entries: map[state.Key]state.Entry{}, inboxes: map[state.Key]state.Inbox{}, events: map[state.Key][]state.Event{}}
+		m.open(rt)
+		defer func() { m.l.Close() }()
+		rt.Repeat(map[string]func(*rapid.T){
+			"":        m.compare,
+			"move":    m.move,
+			"list":    m.list,
+			"inbox":   m.editInbox,
+			"journal": m.journal,
+			"reopen": func(rt *rapid.T) {
+				if err := errors.Join(m.l.Check(), m.l.Close()); err != nil {
+					rt.Fatal(err)
+				}
+				m.open(rt)
+			},
+		})
+		if err := m.l.Check(); err != nil {
+			rt.Fatal(err)
+		}
+	})
+}
+
+func (m *model) open(rt *rapid.T) {
+	l, err := m.opener(m.path, testNow, true)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.l = l
+}
+
+var (
+	genInbox = rapid.SampledFrom([]state.Key{{Org: "a", Inbox: "u"}, {Org: "a-b", Inbox: "u/\xff"}})
+	genID    = rapid.SampledFrom([]string{"r", "\x00\xff", strings.Repeat("l", 3000)})
+	genState = rapid.SampledFrom([]state.State{state.StateListed, state.StateListed, state.StateFailed, state.StateArchived, state.StateArchived,
+		state.StateDeleteRequested, state.StateDeleted, state.StateVanished, state.StateGone})
+	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "bad key", "missing", "forget", "rewrite", "other key"})
+)
+
+// edit is one of the things an archiver does to an entry, or must not.
+func edit(what string, n int) func(*state.Entry) {
+	return func(e *state.Entry) {
+		switch what {
+		case "raw":
+			e.Raw, e.Expanded = []byte(strings.Repeat("r", n)), n > 50
+		case "fail":
+			e.Attempts++
+			e.LastError, e.FailedSince, e.NextAttempt = "oops", testTime, testTime.Add(time.Hour)
+			e.NeedsPerson = e.Attempts > 1
+		case "version":
+			AddVersion(n)(e)
+		case "key":
+			if e.MediaKey == "" {
+				e.MediaKey = "first"
+			}
+		case "bad key":
+			e.BadKeys = append(e.BadKeys, strings.Repeat("b", n))
+		case "missing":
+			e.MissingSince = testTime
+		case "forget":
+			e.Versions = nil
+		case "rewrite":
+			if len(e.Versions) > 0 {
+				e.Versions[0].Size++
+			}
+		case "other key":
+			e.MediaKey += "x"
+		}
+	}
+}
+
+// expect is what the model makes of a change: false where it is refused.
+func (m *model) expect(k state.Key, from, to state.State, what string, n int) (state.Entry, bool) {
+	have := m.entries[k]
+	if have.State != from || !agreedEdges()[state.Edge{From: from, To: to}] {
+		return have, false
+	}
+	e := have.Clone()
+	if from != to && (to == state.StateListed || to == state.StateArchived) {
+		e = state.Entry{
+			Raw: e.Raw, Expanded: e.Expanded, MediaKey: e.MediaKey, Versions: e.Versions, BadKeys: e.BadKeys,
+			ListedAt: e.ListedAt, Attempts: e.Attempts,
+		}
+	}
+	edit(what, n)(&e)
+	if e.State = to; from == "" {
+		e.ListedAt = testTime
+	}
+	archived := to == state.StateArchived || to == state.StateDeleteRequested || to == state.StateDeleted || to == state.StateGone
+	if archived {
+		e.Raw, e.Expanded = nil, false
+	}
+	switch {
+	case archived && len(e.Versions) == 0,
+		len(e.Versions) < len(have.Versions),
+		len(have.Versions) > 0 && what == "rewrite",
+		have.MediaKey != "" && what == "other key":
+		return have, false
+	}
+	return e, true
+}
+
+// draw makes up a change: mostly from the state that the entry has, along an edge.
+func (m *model) draw(rt *rapid.T, k state.Key) (from, to state.State, what string, n int) {
+	from, to = m.entries[k].State, genState.Draw(rt, "to")
+	if rapid.IntRange(0, 9).Draw(rt, "stale") == 0 {
+		from = genState.Draw(rt, "from")
+	}
+	if rapid.IntRange(0, 3).Draw(rt, "wild") > 0 {
+		var ways []state.State
+		for _, e := range state.Edges() {
+			if e.From == from {
+				ways = append(ways, e.To)
+			}
+		}
+		to = rapid.SampledFrom(ways).Draw(rt, "way")
+	}
+	return from, to, genEdit.Draw(rt, "edit"), rapid.IntRange(1, 3000).Draw(rt, "n")
+}
+
+func (m *model) move(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	k.Recording = genID.Draw(rt, "id")
+	from, to, what, n := m.draw(rt, k)
+	want, ok := m.expect(k, from, to, what, n)
+	got, err := m.l.Move(rt.Context(), k, from, to, edit(what, n))
+	if ok != (err == nil) {
+		rt.Fatalf("%s from %q to %q with %s: %v", k, from, to, what, err)
+	}
+	if ok {
+		same(rt, got, want)
+		m.record(k, m.entries[k], want)
+		m.put(k, want)
+	}
+}
+
+// record is what the ledger makes of a change: the event that the journal gets.
+func (m *model) record(k state.Key, old, e state.Entry) {
+	if old.State == "" || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
+		return
+	}
+	box := state.Key{Org: k.Org, Inbox: k.Inbox}
+	ev := state.Event{Recording: k.Recording, At: testTime, From: old.State, To: e.State, BadKeys: e.BadKeys[len(old.BadKeys):]}
+	if len(e.Versions) > len(old.Versions) {
+		ev.Version = len(e.Versions)
+	}
+	if e.State != old.State && (e.State == state.StateFailed || e.State == state.StateVanished || e.State == state.StateArchived) {
+		ev.Why = e.LastError
+	}
+	m.events[box] = append(m.events[box], ev)
+}
+
+// journal drops the oldest events, as after a journal object with them was written.
+func (m *model) journal(rt *rapid.T) {
+	box := genInbox.Draw(rt, "inbox")
+	in, known := m.inboxes[box]
+	n := rapid.IntRange(0, 3).Draw(rt, "events")
+	has, err := m.l.Events(rt.Context(), box.Org, box.Inbox, n)
+	if err != nil || len(has) != min(n, len(m.events[box])) {
+		rt.Fatalf("%d events: %v, %v", n, has, err)
+	}
+	to := state.JournalHead{Key: rapid.StringN(1, 3, -1).Draw(rt, "key"), SHA256: "00"}
+	wrong := state.JournalHead{Key: "never"}
+	if err := m.l.MoveJournal(rt.Context(), box.Org, box.Inbox, wrong, to, has); !errors.Is(err, state.ErrJournalMoved) {
+		rt.Fatalf("MoveJournal from another head: %v", err)
+	}
+	if !known {
+		return // it would be entered here
+	}
+	if err := m.l.MoveJournal(rt.Context(), box.Org, box.Inbox, in.Journal, to, has); err != nil {
+		rt.Fatal(err)
+	}
+	in.Journal = to
+	m.inboxes[box], m.events[box] = in, m.events[box][len(has):]
+}
+
+func (m *model) put(k state.Key, e state.Entry) {
+	was := m.entries[k]
+	m.entries[k] = e
+	m.add(k)
+	k.Recording = ""
+	in := m.inboxes[k]
+	in.Totals.Archived += int64(len(e.Versions) - len(was.Versions))
+	if e.State == state.StateFailed && e.Attempts > was.Attempts {
+		in.Totals.Failed++
+	}
+	if e.State != was.State {
+		switch e.State {
+		case state.StateVanished:
+			in.Totals.Vanished++
+		case state.StateGone:
+			in.Totals.Gone++
+		case state.StateDeleted:
+			in.Totals.Deleted++
+		}
+	}
+	m.inboxes[k] = in
+}
+
+func (m *model) add(k state.Key) {
+	k.Recording = ""
+	if _, ok := m.inboxes[k]; !ok {
+		m.inboxes[k] = state.Inbox{Org: k.Org, ID: k.Inbox, AddedAt: testTime}
+	}
+}
+
+func (m *model) list(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	before, inboxes := maps.Clone(m.entries), maps.Clone(m.inboxes)
+	var changes []state.Change
+	events := slices.Clone(m.events[state.Key{Org: k.Org, Inbox: k.Inbox}])
+	all := true
+	for range rapid.IntRange(0, 5).Draw(rt, "changes") {
+		k.Recording = genID.Draw(rt, "id")
+		from, to, what, n := m.draw(rt, k)
+		changes = append(changes, state.Change{Recording: k.Recording, From: from, To: to, Edit: edit(what, n)})
+		e, ok := m.expect(k, from, to, what, n)
+		if all = all && ok; all {
+			m.record(k, m.entries[k], e)
+			m.put(k, e)
+		}
+	}
+	err := m.l.List(rt.Context(), k.Org, k.Inbox, func(get func(string) (state.Entry, bool)) []state.Change {
+		for id := range map[string]bool{"r": true, "none": true} {
+			e, ok := get(id)
+			want, known := before[state.Key{Org: k.Org, Inbox: k.Inbox, Recording: id}]
+			if ok != known {
+				rt.Fatalf("get %q: %v", id, ok)
+			}
+			same(rt, e, want)
+		}
+		return changes
+	})
+	if all != (err == nil) {
+		rt.Fatalf("list %d changes: %v", len(changes), err)
+	}
+	if !all {
+		m.entries, m.inboxes = before, inboxes
+		m.events[state.Key{Org: k.Org, Inbox: k.Inbox}] = events
+		return
+	}
+	m.add(k)
+}
+
+func (m *model) editInbox(rt *rapid.T) {
+	k := genInbox.Draw(rt, "inbox")
+	name := rapid.StringN(0, 5, -1).Draw(rt, "name")
+	if err := m.l.EditInbox(rt.Context(), k.Org, k.Inbox, func(in *state.Inbox) { in.Name = name }); err != nil {
+		rt.Fatal(err)
+	}
+	m.add(k)
+	in := m.inboxes[k]
+	in.Name = name
+	m.inboxes[k] = in
+}
+
+// compare reads all of the ledger in each way there is.
+func (m *model) compare(rt *rapid.T) {
+	got := make(map[state.Key]state.Entry)
+	counted := maps.Clone(m.inboxes)
+	err := m.l.Scan(rt.Context(), "", "", func(k state.Key, e *state.Entry) error {
+		if _, twice := got[k]; twice {
+			rt.Fatalf("%s comes twice", k)
+		}
+		got[k] = *e
+		return nil
+	})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	same(rt, got, m.entries)
+	due, all := make(map[state.Key]state.Entry), maps.Clone(m.entries)
+	maps.DeleteFunc(all, func(_ state.Key, e state.Entry) bool {
+		return e.State != state.StateListed && e.State != state.StateFailed
+	})
+	if err := m.l.ScanWaiting(rt.Context(), "", "", func(k state.Key, e *state.Entry) error { due[k] = *e; return nil }); err != nil {
+		rt.Fatal(err)
+	}
+	same(rt, due, all)
+	live, waiting := make(map[state.Key][]string), make(map[state.Key][]string)
+	for k, e := range m.entries {
+		box := state.Key{Org: k.Org, Inbox: k.Inbox}
+		in := counted[box]
+		in.Counts = maps.Clone(in.Counts)
+		if in.Counts == nil {
+			in.Counts = map[state.State]int64{}
+		}
+		in.Counts[e.State]++
+		if e.State == state.StateFailed && e.NeedsPerson {
+			in.NeedsPerson++
+		}
+		for _, v := range e.Versions {
+			in.Bytes += v.Size
+		}
+		counted[box] = in
+		if e.State != state.StateDeleted && e.State != state.StateGone && e.State != state.StateVanished {
+			live[box] = append(live[box], k.Recording)
+		}
+		if e.State == state.StateListed || e.State == state.StateFailed {
+			waiting[box] = append(waiting[box], k.Recording)
+		}
+	}
+	boxes, err := m.l.Inboxes(rt.Context(), "")
+	if err != nil {
+		rt.Fatal(err)
+	}
+	have := make(map[state.Key]state.Inbox)
+	for _, in := range boxes {
+		box := state.Key{Org: in.Org, Inbox: in.ID}
+		have[box] = in
+		m.comparePages(rt, box, live[box], func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
+			return m.l.Live(ctx, org, inbox, after, limit, nil)
+		})
+		m.compareArchived(rt, box, live[box])
+		m.comparePages(rt, box, waiting[box], m.l.Waiting)
+		events, err := m.l.Events(rt.Context(), in.Org, in.ID, 10000)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for i, first := 0, uint64(0); i < len(events); i++ {
+			if i == 0 {
+				first = events[0].Number
+			}
+			if events[i].Number != first+uint64(i) {
+				rt.Fatalf("event %d has number %d, the first %d", i, events[i].Number, first)
+			}
+			events[i].Number = 0
+		}
+		same(rt, events, m.events[box])
+	}
+	same(rt, have, counted)
+}
+
+// compareArchived asks what each live entry is, and for those alone that are not
+// archived and nothing else.
+func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
+	dates, err := m.l.Archived(rt.Context(), box.Org, box.Inbox, append(live, "unknown"))
+	if err != nil {
+		rt.Fatal(err)
+	}
+	settled := map[string]bool{}
+	var want, rest []string
+	for _, recording := range live {
+		e, date := m.entries[state.Key{Org: box.Org, Inbox: box.Inbox, Recording: recording}], ""
+		if e.State == state.StateArchived && e.MissingSince.IsZero() {
+			date = e.Versions[len(e.Versions)-1].DateModified
+		}
+		want = append(want, date)
+		if settled[recording] = date != ""; date == "" {
+			rest = append(rest, recording)
+		}
+	}
+	same(rt, dates, append(want, ""))
+	m.comparePages(rt, box, rest, func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
+		return m.l.Live(ctx, org, inbox, after, limit, func(recording string) bool { return settled[recording] })
+	})
+}
+
+// comparePages reads an inbox one entry at a time.
+func (m *model) comparePages(rt *rapid.T, box state.Key, want []string, read func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)) {
+	var ids []string
+	for after := ""; ; {
+		page, err := read(rt.Context(), box.Org, box.Inbox, after, 1)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		k := page[0].Key
+		e, whole := page[0].Entry, m.entries[k]
+		e.Raw, whole.Raw = nil, nil
+		same(rt, e, whole)
+		after = k.Recording
+		ids = append(ids, after)
+	}
+	slices.Sort(want)
+	same(rt, ids, want)
+}

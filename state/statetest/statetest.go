@@ -1,0 +1,202 @@
+// Package statetest holds every implementation of state.Ledger to its contract.
+package statetest
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// Ledger is a ledger under test.
+type Ledger interface {
+	state.Ledger
+	Check() error // what of the ledger is not as the contract has it
+	Close() error
+}
+
+// Open opens the ledger that is kept at path, a file or a name below a directory of the
+// test's own, and makes the ledger where there is none. now is its clock. A fast ledger
+// need not survive a power failure.
+type Open func(path string, now func() time.Time, fast bool) (Ledger, error)
+
+// Main runs a package's tests, and is the process that suite.crash kills. An
+// implementation's TestMain calls it.
+func Main(m *testing.M, open Open) int {
+	if path := os.Getenv(crashPath); path != "" {
+		moveForEver(open, path)
+	}
+	return m.Run()
+}
+
+// Run holds a kind of ledger to the contract.
+func Run(t *testing.T, open Open) {
+	s := suite{open}
+	for _, c := range []struct {
+		name string
+		test func(*testing.T)
+	}{
+		{"edges are the agreed ones", s.edgesAreTheAgreedOnes},
+		{"every edge", s.everyEdge},
+		{"conflict", s.conflict},
+		{"transition clears", s.transitionClears},
+		{"broken promises", s.brokenPromises},
+		{"an edit gets fresh copies", s.moveEditGetsFreshCopies},
+		{"moves race", s.moveRace},
+		{"entries are the caller's", s.entriesAreTheCallers},
+		{"the recording as listed is kept byte for byte", s.rawIsKeptByteForByte},
+		{"ids", s.ids},
+		{"a page is all or nothing", s.listIsAllOrNothing},
+		{"live entries", s.live},
+		{"scan while entries move", s.scanWhileMoving},
+		{"scan selects", s.scanSelects},
+		{"restore", s.restore},
+		{"inbox", s.inbox},
+		{"passes", s.passes},
+		{"tokens", s.tokens},
+		{"logins and renewals", s.logins},
+		{"runs", s.runs},
+		{"uploads", s.uploads},
+		{"an event says why", s.eventTellsWhy},
+		{"an event names bad keys", s.eventTellsBadKeys},
+		{"numbers of events go on", s.eventNumbersGoOn},
+		{"accepted faults", s.acceptFaults},
+		{"contexts that have ended", s.contexts},
+		{"model", s.model},
+		{"crash", s.crash},
+	} {
+		t.Run(c.name, c.test)
+	}
+}
+
+type suite struct{ opener Open }
+
+// Now is the time of every ledger under test.
+var Now = time.Date(2026, 11, 23, 9, 4, 59, 123456789, time.UTC)
+
+var testTime = Now
+
+func testNow() time.Time { return testTime }
+
+func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "ledger.db") }
+
+// open opens a ledger that is checked and closed when the test ends.
+func (s suite) open(t testing.TB, path string) *opened {
+	t.Helper()
+	return s.opened(t, path, false)
+}
+
+// fresh is a new ledger that does not wait for the disk.
+func (s suite) fresh(t testing.TB) *opened {
+	t.Helper()
+	return s.opened(t, newPath(t), true)
+}
+
+func (s suite) opened(t testing.TB, path string, fast bool) *opened {
+	t.Helper()
+	l, err := s.opener(path, testNow, fast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &opened{Ledger: l}
+	t.Cleanup(func() { finish(t, o) })
+	return o
+}
+
+// opened is a ledger that finish has not closed yet.
+type opened struct {
+	Ledger
+	closed bool
+}
+
+// finish checks and closes a ledger; it does nothing the second time.
+func finish(t testing.TB, l *opened) {
+	t.Helper()
+	if l.closed {
+		return
+	}
+	l.closed = true
+	if err := l.Check(); err != nil {
+		t.Error(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t interface { // testing.TB or *rapid.T
+	Helper()
+	Fatalf(string, ...any)
+}, got, want any) {
+	t.Helper()
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("(-want +got)\n%s", d)
+	}
+}
+
+func noEdit(*state.Inbox) {}
+
+// Version is a valid version, another for each n. Not all have a date: see
+// state.Entry.Settled.
+func Version(n int) state.Version {
+	sum := sha256.Sum256(fmt.Append(nil, n))
+	date := ""
+	if n%2 > 0 {
+		date = fmt.Sprintf("2026-11-%02dT09:00:00Z", 1+n%28)
+	}
+	return state.Version{
+		DateModified: date,
+		MediaKey:     fmt.Sprintf("media/%d.wav", n), ManifestKey: fmt.Sprintf("manifests/%d.json", n),
+		Size: int64(1000 + n), SHA256: hex.EncodeToString(sum[:]), ArchivedAt: testTime,
+	}
+}
+
+// AddVersion is an edit that adds Version(n).
+func AddVersion(n int) func(*state.Entry) {
+	return func(e *state.Entry) { e.Versions = append(e.Versions, Version(n)) }
+}
+
+// ways lead from no entry to each state.
+var ways = map[state.State][]state.State{
+	"":                         {},
+	state.StateListed:          {state.StateListed},
+	state.StateFailed:          {state.StateListed, state.StateFailed},
+	state.StateArchived:        {state.StateListed, state.StateArchived},
+	state.StateDeleteRequested: {state.StateListed, state.StateArchived, state.StateDeleteRequested},
+	state.StateDeleted:         {state.StateListed, state.StateArchived, state.StateDeleteRequested, state.StateDeleted},
+	state.StateVanished:        {state.StateListed, state.StateVanished},
+	state.StateGone:            {state.StateListed, state.StateArchived, state.StateGone},
+}
+
+// Bring takes a new recording to a state.
+func Bring(t testing.TB, l state.Recordings, k state.Key, to state.State) {
+	t.Helper()
+	from := state.State("")
+	for _, s := range ways[to] {
+		var edit func(*state.Entry)
+		if s == state.StateArchived {
+			edit = AddVersion(0)
+		}
+		if s == state.StateListed {
+			edit = func(e *state.Entry) { e.Raw, e.Expanded = []byte(`{"id": 1}`), true }
+		}
+		_, err := l.Move(t.Context(), k, from, s, edit)
+		must(t, err)
+		from = s
+	}
+}
