@@ -191,6 +191,9 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 			err = errors.Join(err, f.ledger.AddRun(kept))
 		}()
 	}
+	if err := f.endWaits(flags); err != nil {
+		return nil, 0, err
+	}
 	inboxes, err := f.inboxes(*flags.only)
 	if err != nil {
 		return nil, 0, err
@@ -354,12 +357,7 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 func (h *hosts) inbox(l *state.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
-	budget.OnHold(func(until time.Time) {
-		log.Warn("Genesys limits the requests of this inbox", "until", until)
-		if err := l.EditInbox(known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
-			log.Error("the wait is not kept for the next start", "error", err)
-		}
-	})
+	budget.OnHold(keepWait(l, known, log))
 	in, _ := h.client(known, tokenStore{l, known.Org, known.ID}, budget)
 	return in
 }
