@@ -35,10 +35,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
 	trusted, checked := false, false
-	err := p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
-		if !p.deletable(e) {
-			return nil
-		}
+	err := p.eachDeletable(ctx, func(e state.KeyedEntry) error {
 		if err := p.stopped(); err != nil {
 			return err
 		}
@@ -80,6 +77,29 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 
 var errCapped = errors.New("as many deletions as a pass may ask for")
 
+// eachDeletable calls f for every original that may be deleted. Those whose deletion
+// was asked for before, and came to nothing, come last: a thousand that Genesys refuses
+// must not use up what a pass may ask for.
+func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error) error {
+	left := false
+	each := func(askedBefore bool) error {
+		return p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
+			switch {
+			case !p.deletable(e) || e.Entry.NextAttempt.After(p.record.Start): // the latter: perhaps asked for in this very pass
+				return nil
+			case e.Entry.DeleteAttempts > 0 != askedBefore:
+				left = true
+				return nil
+			}
+			return f(e)
+		})
+	}
+	if err := each(false); err != nil || !left {
+		return err
+	}
+	return each(true)
+}
+
 // deletable applies the conditions that the ledger and this pass's walk answer.
 func (p *pass) deletable(e state.KeyedEntry) bool {
 	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.saw(e.Key.Recording) {
@@ -95,8 +115,8 @@ func (p *pass) ripe(e state.Entry, now time.Time) bool {
 }
 
 // Due is when an archived entry will have waited long enough since it was archived and
-// last changed; false where it never will, since its media are doubted, another
-// version of them is in Genesys, or a time is not known.
+// last changed, and since Genesys refused its deletion; false where it never will, since
+// its media are doubted, another version of them is in Genesys, or a time is not known.
 func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	v := e.Versions[len(e.Versions)-1]
 	modified, ok := genesys.ParseTime(v.DateModified)
@@ -108,7 +128,11 @@ func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	if modified.After(since) {
 		since = modified
 	}
-	return since.Add(d.After), true
+	due := since.Add(d.After)
+	if e.NextAttempt.After(due) {
+		due = e.NextAttempt
+	}
+	return due, true
 }
 
 // clocksAgree compares this machine's clock with both services'.
@@ -313,6 +337,7 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 	_, err := p.move(ctx, e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
 		e.DeleteRequestedAt = now
 		e.DeleteAttempts++
+		e.LastError, e.NextAttempt = "", time.Time{}
 		e.Why = deletionChecks(trusted)
 	})
 	if err != nil {
@@ -327,7 +352,13 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		return nil
 	case said4xx(err) || unsent(err): // nothing is under way
 		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, ErrorAttr(err))
-		_, merr := p.move(ctx, e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) { e.LastError = err.Error() })
+		_, merr := p.move(ctx, e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) {
+			e.LastError = err.Error()
+			e.NextAttempt = time.Now().UTC()
+			if !temporary(err) && !failsPass(err) { // it is this recording that Genesys refuses to delete
+				e.NextAttempt = e.NextAttempt.Add(delay(eagerTries - 1 + e.DeleteAttempts))
+			}
+		})
 		return errors.Join(merr, err)
 	}
 	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, ErrorAttr(err))

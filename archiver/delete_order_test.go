@@ -269,6 +269,46 @@ func TestDeletionOverTheWire(t *testing.T) {
 	}
 }
 
+// A deletion that Genesys refuses is asked for again later and later, but not where it
+// was the rate limit, and once it is accepted nothing of that is left.
+func TestRefusedDeletionWaits(t *testing.T) {
+	r := deleteRig(t, false)
+	refuse := func(status int, code string) {
+		r.cloud.ClearFaults()
+		r.cloud.Inject(genesyssim.Fault{Op: opDelete, Times: genesyssim.Always, Effect: genesyssim.Status(status, code)})
+	}
+	asked := 0
+	pass := func(want int) state.Entry {
+		t.Helper()
+		r.passed(deleting)
+		if asked += want; len(r.requests(opDelete)) != asked {
+			t.Fatalf("%d deletions were asked for, want %d", len(r.requests(opDelete)), asked)
+		}
+		return r.entry("rec-01")
+	}
+	refuse(409, "conflict")
+	for n, wait := range []time.Duration{firstDelay, 2 * firstDelay, 4 * firstDelay} {
+		before := time.Now()
+		e := pass(1)
+		if got := e.NextAttempt.Sub(before); got < wait || got > wait+time.Minute || e.State != state.StateArchived || !strings.Contains(e.LastError, "409 conflict") {
+			t.Errorf("after refusal %d it waits %v, want %v: %s %q", n+1, got, wait, e.State, e.LastError)
+		}
+		pass(0)
+		if planned := r.plan(deleting)["rec-01"]; planned != "wait its deletion was refused and is asked for again after" {
+			t.Errorf("a dry run says %q", planned)
+		}
+		r.edit("rec-01", func(e *state.Entry) { e.NextAttempt = time.Now() })
+	}
+	refuse(429, "too.many.requests.retry.after")
+	if e := pass(1); e.NextAttempt.After(time.Now()) {
+		t.Errorf("a rate limit has it wait until %v", e.NextAttempt)
+	}
+	r.cloud.ClearFaults()
+	if e := pass(1); e.State != state.StateDeleteRequested || e.LastError != "" || !e.NextAttempt.IsZero() {
+		t.Errorf("accepted: %s, %q, next attempt %v", e.State, e.LastError, e.NextAttempt)
+	}
+}
+
 func TestRipe(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339Nano) }

@@ -147,7 +147,7 @@ func genesysRemedy(err error) string {
 	var limited *genesys.LimitedError
 	switch {
 	case errors.As(err, &limited):
-		return "wait until then: another program may be using the same limit"
+		return "wait until then: another program may be using the same limit; if the time can't be meant, archiverd retry --ask-anyway asks at once"
 	case errors.Is(err, genesys.ErrWrongUser):
 		return "have the inbox's own user log in: archiverd login"
 	case errors.Is(err, genesys.ErrNeedsLogin):

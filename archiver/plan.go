@@ -64,6 +64,8 @@ func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error
 		out.Action, out.Reason = "wait", "tried again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
 	case to == state.StateArchived && p.Delete.Enabled && p.ripe(e, now):
 		out.Action, out.Reason = "delete", "archived "+e.Versions[len(e.Versions)-1].ArchivedAt.Format(time.RFC3339)
+	case to == state.StateArchived && p.Delete.Enabled && now.Before(e.NextAttempt):
+		out.Action, out.Reason = "wait", "its deletion was refused and is asked for again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
 	default:
 		return nil
 	}

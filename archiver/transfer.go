@@ -23,7 +23,7 @@ const (
 	// service is down.
 	downStreak = 5
 	// eagerTries failures are tried again by every pass; later ones wait longer and
-	// longer, up to maxDelay.
+	// longer, up to maxDelay. A deletion that was refused waits from the first time on.
 	eagerTries = 3
 	firstDelay = 15 * time.Minute
 	maxDelay   = 12 * time.Hour

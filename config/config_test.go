@@ -359,6 +359,25 @@ func TestSecretFileBesideTheConfiguration(t *testing.T) {
 	}
 }
 
+// TestSecretAsEditorsWriteIt takes nothing for a part of the secret that a person does not see.
+func TestSecretAsEditorsWriteIt(t *testing.T) {
+	for name, text := range map[string]string{
+		"nothing around it": "two words", "line end": "two words\n", "CRLF": "two words\r\n", "empty lines": "\n\ntwo words\n\n",
+		"spaces": "  two words \t\n", "byte order mark": "\ufefftwo words\r\n", "no-break space": "two words\u00a0\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := folder(t, map[string]string{"archiverd.yaml": strings.Replace(minimal, "client_secret: hunter2", "client_secret_file: x", 1), "x": text})
+			c, err := Load(filepath.Join(dir, "archiverd.yaml"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := c.Organizations[0].ClientSecret.Reveal(); got != "two words" {
+				t.Errorf("the secret is %q", got)
+			}
+		})
+	}
+}
+
 // TestAbsoluteSecretFile isn't looked up among the credentials, even where one of that path is.
 func TestAbsoluteSecretFile(t *testing.T) {
 	dir := folder(t, map[string]string{"acme.secret": "absolute"})

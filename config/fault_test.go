@@ -199,6 +199,8 @@ func TestFaults(t *testing.T) {
 		}},
 		{"open variable", replaced("hunter2", "${TEN"), []string{"5:20: organizations[0].client_secret: want a variable such as ${NAME}; for a literal ${ write $${"}},
 		{"empty secret", replaced("hunter2", "${EMPTY}"), []string{"5:20: organizations[0].client_secret: missing; want client_secret or client_secret_file"}},
+		{"secret with a space", replaced("hunter2", `"hunter2 "`), []string{
+			"5:20: organizations[0].client_secret: begins or ends with white space; remove it, also from the environment variable if it comes from one"}},
 		{"secret of another type", replaced("hunter2", "4711"), []string{"5:20: organizations[0].client_secret: want a secret in text, got a number; put it in quotes"}},
 		{"secret twice", replaced("client_secret: hunter2", "client_secret: hunter2\n    client_secret_file: x"), []string{
 			"6:25: organizations[0].client_secret_file: given beside client_secret; keep one of them"}},
@@ -231,10 +233,17 @@ func TestFaults(t *testing.T) {
 func TestFileFaults(t *testing.T) {
 	withSecret := replaced("client_secret: hunter2", "client_secret_file: x")
 	withKey, withCA := added("state: {key_file: x}"), added("network: {ca_file: x}")
+	const secretFault = "archiverd.yaml:5:25: organizations[0].client_secret_file: "
 	const badKey = "archiverd.yaml:10:19: state.key_file: want a file with 32 random bytes in base64; make one with: openssl rand -base64 32"
 	for _, tt := range []struct{ name, text, file, want string }{
 		{"empty secret", withSecret, "\n", "archiverd.yaml:5:25: organizations[0].client_secret_file: the file is empty; write the secret into it"},
-		{"two lines", withSecret, "hunter2\n\n", "archiverd.yaml:5:25: organizations[0].client_secret_file: the file holds more than a line of text; keep the secret to one line"},
+		{"two lines", withSecret, "hunter2\nhunter3\n", "archiverd.yaml:5:25: organizations[0].client_secret_file: the file holds more than a line of text; keep the secret to one line"},
+		{"secret in UTF-16", withSecret, "\xff\xfeh\x00", secretFault + "the file is UTF-16: save it as UTF-8"},
+		{"secret in UTF-16 without a mark", withSecret, "h\x00u\x00", secretFault + "the file is UTF-16: save it as UTF-8"},
+		{"secret in Latin-1", withSecret, "h\xfcnter", secretFault + "the file is not UTF-8 text: save it as UTF-8"},
+		{"copied secret", withSecret, "hun\u200bter2", secretFault + "the file holds U+200B, which editors do not show; type the secret instead of copying it, or remove that character"},
+		{"spaces alone", withSecret, "\ufeff \t\r\n", secretFault + "the file is empty; write the secret into it"},
+		{"configuration in UTF-16", "\xff\xfeo\x00r\x00", "", "archiverd.yaml:1:1: the file is UTF-16: save it as UTF-8"},
 		{"large secret", withSecret, strings.Repeat("x", 64<<10+1), "archiverd.yaml:5:25: organizations[0].client_secret_file: cannot read the file: larger than 64 KiB; a relative path begins in $CREDENTIALS_DIRECTORY or beside the configuration file"},
 		{"short key", withKey, base64.StdEncoding.EncodeToString(make([]byte, 31)), badKey},
 		{"raw key", withKey, "0123456789abcdef0123456789abcdef", badKey},

@@ -287,6 +287,8 @@ func (s *section) secret(key string, required bool) Secret {
 	switch {
 	case inline != "" && name != "":
 		twin.fault("given beside %s; keep one of them", key)
+	case strings.TrimSpace(inline) != inline:
+		v.fault("begins or ends with white space; remove it, also from the environment variable if it comes from one")
 	case inline != "":
 		return NewSecret(inline)
 	case name != "":
@@ -299,7 +301,7 @@ func (s *section) secret(key string, required bool) Secret {
 	return Secret{}
 }
 
-// secretFile gives the text of the file that v names, without one newline at its end.
+// secretFile gives the text of the file that v names, without white space around it: no service gives out a secret with any.
 // A relative name is looked up in systemd's credentials, then beside the configuration file.
 func (v value) secretFile(name string) (string, bool) {
 	path := v.beside(name)
@@ -317,12 +319,19 @@ func (v value) secretFile(name string) (string, bool) {
 		v.fault("cannot read the file: %v; a relative path begins in $CREDENTIALS_DIRECTORY or beside the configuration file", err)
 		return "", false
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	data, err = utf8Text(data)
+	text := strings.TrimSpace(string(data))
+	unseen := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsControl(r) })
 	switch {
+	case err != nil:
+		v.fault("%v", err)
 	case text == "":
 		v.fault("the file is empty; write the secret into it")
-	case strings.ContainsFunc(text, unicode.IsControl) || !utf8.ValidString(text):
+	case strings.ContainsFunc(text, unicode.IsControl):
 		v.fault("the file holds more than a line of text; keep the secret to one line")
+	case unseen >= 0:
+		r, _ := utf8.DecodeRuneInString(text[unseen:])
+		v.fault("the file holds %U, which editors do not show; type the secret instead of copying it, or remove that character", r)
 	default:
 		return text, true
 	}

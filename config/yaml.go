@@ -60,6 +60,10 @@ func withoutPath(err error) error {
 // gives both, there is more to find by decoding.
 func (d *decoder) parse(data []byte) *ast.MappingNode {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if isUTF16(data) {
+		d.fault(position{1, 1}, "", "%v", errUTF16)
+		return nil
+	}
 	if !d.plainText(data) {
 		return nil
 	}

@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"context"
+	"errors"
 	"math"
 	"net/http"
 	"strconv"
@@ -12,11 +13,12 @@ import (
 
 const (
 	burst             = 5
-	longestWait       = 180 * time.Second   // beyond it the official SDKs give up too (seen)
-	defaultRetryAfter = 3 * time.Second     // of a 429 without Retry-After, as the official SDKs have it (seen)
-	longestRetryAfter = 30 * 24 * time.Hour // what a Retry-After is believed at most
-	longestReset      = time.Minute         // what inin-ratelimit-reset is believed at most: the limits are by the minute
-	slowestRate       = 0.99 / 60           // requests a second where one a minute is allowed
+	longestWait       = 180 * time.Second // beyond it the official SDKs give up too (seen)
+	defaultRetryAfter = 3 * time.Second   // of a 429 without Retry-After, as the official SDKs have it (seen)
+	longestRetryAfter = time.Hour         // what a Retry-After is believed at most
+	earliestUnixTime  = 1e9               // a Retry-After of so many seconds is the reset as a Unix time, as some gateways send it
+	longestReset      = time.Minute       // what inin-ratelimit-reset is believed at most: the limits are by the minute
+	slowestRate       = 0.99 / 60         // requests a second where one a minute is allowed
 )
 
 // Budget is the rate budget of one token. It is a bucket of 5 requests, refilled so slowly that no window of 60 s sees
@@ -35,7 +37,8 @@ type Budget struct {
 	inFlight  int
 	reserved  float64 // requests taken from tokens and not sent yet: their room in the bucket stays taken
 	allowed   int     // by the last reply that said so; 0: none did
-	onHold    func(time.Time)
+	onHold    func(notBefore time.Time, cut string)
+	cut       bool // NewBudget was given a later notBefore than is believed
 }
 
 // BudgetState is what a budget starts with. The zero value is a full bucket.
@@ -69,7 +72,7 @@ func NewBudget(perMinute int, s BudgetState) *Budget {
 		moved:     make(chan struct{}),
 	}
 	if latest := b.at.Add(longestRetryAfter); b.notBefore.After(latest) {
-		b.notBefore = latest
+		b.notBefore, b.cut = latest, true
 	}
 	if !s.EmptyAt.IsZero() {
 		b.tokens = 0
@@ -177,11 +180,17 @@ func (b *Budget) refill() time.Time {
 }
 
 // OnHold has f called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so that f
-// can make it durable. Calls of f do not overlap. Set it before the first request.
-func (b *Budget) OnHold(f func(notBefore time.Time)) {
+// can make it durable. cut is the Retry-After that asked for more than an hour and was taken as an hour, else "". f is called
+// at once where the budget was given a NotBefore more than an hour ahead, which would start anew with each process. Calls
+// of f do not overlap. Set it before the first request.
+func (b *Budget) OnHold(f func(notBefore time.Time, cut string)) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.onHold = f
+	until, cut := b.notBefore, b.cut
+	b.mu.Unlock()
+	if cut {
+		f(until, "")
+	}
 }
 
 func (b *Budget) allows() int {
@@ -197,7 +206,7 @@ func (b *Budget) end()   { b.mu.Lock(); b.inFlight--; b.mu.Unlock() }
 // Observe learns from a reply: Retry-After of a 429 (3 s where absent) and of a 503, and the inin-ratelimit headers, which tell of
 // other clients' use of the same limit and are not always there (seen). It only ever makes the budget slower.
 func (b *Budget) Observe(h http.Header, status int) {
-	after := retryAfter(h, status)
+	after, cut := retryAfter(h, status)
 	if status == http.StatusTooManyRequests && after == 0 {
 		after = defaultRetryAfter
 	}
@@ -205,7 +214,7 @@ func (b *Budget) Observe(h http.Header, status int) {
 		b.holding.Lock()
 		defer b.holding.Unlock()
 		if until, f, moved := b.hold(after); moved && f != nil {
-			f(until)
+			f(until, cut)
 		}
 		return
 	}
@@ -215,7 +224,7 @@ func (b *Budget) Observe(h http.Header, status int) {
 }
 
 // hold sends nothing for d, or for longer if that was so before.
-func (b *Budget) hold(d time.Duration) (until time.Time, onHold func(time.Time), moved bool) {
+func (b *Budget) hold(d time.Duration) (until time.Time, onHold func(time.Time, string), moved bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	until = time.Now().Add(d)
@@ -250,26 +259,28 @@ func (b *Budget) exhausted(h http.Header) time.Duration {
 	return min(time.Duration(min(reset, 3600))*time.Second, longestReset)
 }
 
-// retryAfter reads the Retry-After of a 429 or 503, in seconds or as a date (by the server's clock where the reply has its
-// Date). 0 is absent or unreadable; else it is between 1 s and 30 days.
-func retryAfter(h http.Header, status int) time.Duration {
+// retryAfter reads the Retry-After of a 429 or 503: seconds, a date or a Unix time, the last two by the server's clock where
+// the reply has its Date. 0 is absent or unreadable; else it is between 1 s and an hour. cut is the header where it asked for
+// more than an hour.
+func retryAfter(h http.Header, status int) (after time.Duration, cut string) {
 	v := h.Get("Retry-After")
 	if v == "" || status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {
-		return 0
+		return 0, ""
 	}
-	d := longestRetryAfter
-	if seconds, err := strconv.ParseFloat(v, 64); err == nil && !math.IsNaN(seconds) {
-		if seconds < longestRetryAfter.Seconds() {
-			d = time.Duration(math.Ceil(max(seconds, 0))) * time.Second
-		}
-	} else if date, err := http.ParseTime(v); err == nil {
-		now, err := http.ParseTime(h.Get("Date"))
-		if err != nil {
-			now = time.Now()
-		}
-		d = date.Sub(now)
-	} else {
-		return 0
+	now, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		now = time.Now()
 	}
-	return min(max(d, time.Second), longestRetryAfter)
+	seconds, err := strconv.ParseFloat(v, 64)
+	if date, notDate := http.ParseTime(v); notDate == nil {
+		seconds = date.Sub(now).Seconds()
+	} else if err != nil && !errors.Is(err, strconv.ErrRange) || math.IsNaN(seconds) {
+		return 0, ""
+	} else if seconds >= earliestUnixTime {
+		seconds -= float64(now.Unix())
+	}
+	if seconds > longestRetryAfter.Seconds() {
+		return longestRetryAfter, printable(v, 100)
+	}
+	return time.Duration(math.Ceil(max(seconds, 1))) * time.Second, ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -127,8 +128,10 @@ func TestBudgetAbsurdState(t *testing.T) {
 			}
 		}
 		b := NewBudget(300, BudgetState{NotBefore: now.AddDate(1000, 0, 0)})
-		if got := b.state().notBefore; got.After(now.AddDate(0, 0, 32)) {
-			t.Errorf("holds until %v", got)
+		var kept time.Time
+		b.OnHold(func(until time.Time, _ string) { kept = until })
+		if want := time.Now().Add(time.Hour); !b.state().notBefore.Equal(want) || !kept.Equal(want) {
+			t.Errorf("holds until %v, and keeps %v for the next start; want %v", b.state().notBefore, kept, want)
 		}
 	})
 }
@@ -143,8 +146,10 @@ func header(kv ...string) http.Header {
 
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(26 * 365 * 24 * time.Hour) // in 2000, where bubbles begin, Unix times had a digit less
 		now := time.Now().UTC()
 		date := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
+		unix := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix(), 10) }
 		rate := func(count, allowed, reset string) http.Header {
 			return header("inin-ratelimit-count", count, "inin-ratelimit-allowed", allowed, "inin-ratelimit-reset", reset)
 		}
@@ -163,8 +168,18 @@ func TestObserve(t *testing.T) {
 			"429, date of another time": {429, header("Retry-After", date(-time.Hour), "Date", date(-time.Hour-9*time.Second)), 1, 9 * time.Second, 9 * time.Second, true},
 			"429, past":                 {429, header("Retry-After", date(-time.Hour)), 1, time.Second, time.Second, true},
 			"429, negative":             {429, header("Retry-After", "-5"), 1, time.Second, time.Second, true},
-			"429, for ever":             {429, header("Retry-After", "99999999999999999999999"), 1, 720 * time.Hour, 720 * time.Hour, true},
-			"429, infinite":             {429, header("Retry-After", "inf"), 1, 720 * time.Hour, 720 * time.Hour, true},
+			"429, for ever":             {429, header("Retry-After", "99999999999999999999999"), 1, time.Hour, time.Hour, true},
+			"429, infinite":             {429, header("Retry-After", "inf"), 1, time.Hour, time.Hour, true},
+			"429, beyond all numbers":   {429, header("Retry-After", "1e999"), 1, time.Hour, time.Hour, true},
+			"429, an hour":              {429, header("Retry-After", "3600"), 1, time.Hour, time.Hour, true},
+			"429, beyond an hour":       {429, header("Retry-After", "3601"), 1, time.Hour, time.Hour, true},
+			"429, Unix time":            {429, header("Retry-After", unix(90*time.Second)), 1, 90 * time.Second, 90 * time.Second, true},
+			"429, Unix time, Date":      {429, header("Retry-After", unix(-time.Hour), "Date", date(-time.Hour-9*time.Second)), 1, 9 * time.Second, 9 * time.Second, true},
+			"429, Unix time, past":      {429, header("Retry-After", unix(-time.Hour)), 1, time.Second, time.Second, true},
+			"429, Unix time, far":       {429, header("Retry-After", unix(720*time.Hour)), 1, time.Hour, time.Hour, true},
+			"429, Unix time in ms":      {429, header("Retry-After", unix(0)+"000"), 1, time.Hour, time.Hour, true},
+			"429, date, far":            {429, header("Retry-After", date(720*time.Hour)), 1, time.Hour, time.Hour, true},
+			"429, the last year":        {429, header("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT"), 1, time.Hour, time.Hour, true},
 			"429, nonsense":             {429, header("Retry-After", "NaN"), 1, 3 * time.Second, 0, true},
 			"503":                       {503, nil, 1, 0, 0, false},
 			"503, seconds":              {503, header("Retry-After", "17"), 1, 17 * time.Second, 17 * time.Second, true},
@@ -180,7 +195,8 @@ func TestObserve(t *testing.T) {
 		} {
 			b := NewBudget(300, BudgetState{})
 			var told time.Time
-			b.OnHold(func(at time.Time) { told = at })
+			var cut string
+			b.OnHold(func(at time.Time, header string) { told, cut = at, header })
 			for range tt.inFlight {
 				b.begin()
 			}
@@ -192,8 +208,11 @@ func TestObserve(t *testing.T) {
 			if tt.onHold != !told.IsZero() || tt.onHold && !told.Equal(held) {
 				t.Errorf("%s: told %v, holds until %v", name, told, held)
 			}
-			if got := retryAfter(tt.header, tt.status); got != tt.retry {
+			if got, _ := retryAfter(tt.header, tt.status); got != tt.retry {
 				t.Errorf("%s: RetryAfter %v, want %v", name, got, tt.retry)
+			}
+			if want := tt.retry == time.Hour && name != "429, an hour"; want != (cut != "") || want && cut != tt.header.Get("Retry-After") {
+				t.Errorf("%s: told that %q was cut", name, cut)
 			}
 		}
 	})
@@ -204,7 +223,7 @@ func TestHoldIsNotShortened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(300, BudgetState{})
 		calls := 0
-		b.OnHold(func(time.Time) { calls++ })
+		b.OnHold(func(time.Time, string) { calls++ })
 		start := time.Now()
 		b.Observe(header("Retry-After", "100"), 429)
 		b.Observe(nil, 429)
@@ -313,7 +332,7 @@ func TestClientKeepsToTheBudget(t *testing.T) {
 		}
 		c := p.client()
 		var durable time.Time
-		c.sender.budget.OnHold(func(at time.Time) { durable = at })
+		c.sender.budget.OnHold(func(at time.Time, _ string) { durable = at })
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup

@@ -8,7 +8,7 @@
 //     which never sees a token.
 //   - A refresh token is durable before the access token that came with it is used: Genesys documents that each use
 //     spends the old one. A user's token touches nothing before users/me was asked whose it is.
-//   - Nothing is sent beyond the budget, nor before a Retry-After has passed.
+//   - Nothing is sent beyond the budget, nor before a Retry-After has passed; more than an hour of it is taken as an hour.
 //   - Replies are bounded, and believed field by field: absent, null, mistyped and unknown fields are normal (the
 //     published models require none), and a recording is kept byte for byte as it came.
 //   - Every failure is an *Error with the correlation id, and no text holds a token, a secret or a signed link.

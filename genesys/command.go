@@ -1,6 +1,7 @@
 package genesys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,9 @@ const (
 )
 
 // Command is a program that gives tokens: the user's id is added to its arguments, and it prints {"access_token": "…",
-// "expires_in": 3600} (other members are ignored, so that Genesys' own reply can be passed on). Timeout bounds it; 0: 30 s.
+// "expires_in": 3600} (other members are ignored, so that Genesys' own reply can be passed on). Lines of text before that
+// are its chatter; a token without expires_in, which OAuth leaves open, is taken to live for 5 minutes. Timeout bounds the
+// program; 0: 30 s.
 type Command struct {
 	Argv    []string
 	Timeout time.Duration
@@ -70,12 +73,18 @@ func parseGiven(output []byte, now time.Time) (Token, error) {
 	if len(output) > commandLimit {
 		return Token{}, fmt.Errorf("it printed more than %d KiB", commandLimit>>10)
 	}
-	fields, err := object(output)
-	if err != nil {
-		return Token{}, errors.New(`it did not print one JSON object {"access_token": "…", "expires_in": 3600}`)
+	if bytes.IndexByte(output, 0) >= 0 {
+		return Token{}, errors.New("it printed UTF-16, or no text at all: have it print UTF-8")
 	}
-	n := Token{Access: fields.text("access_token")}
-	life := time.Duration(lifeSeconds(fields)) * time.Second
+	fields, err := lastObject(bytes.TrimPrefix(output, []byte("\ufeff")))
+	if err != nil {
+		return Token{}, err
+	}
+	n := Token{Access: withoutScheme(fields.text("access_token"))}
+	life := unknownLife
+	if given := fields.raw("expires_in"); given != "" && given != "null" {
+		life = time.Duration(lifeSeconds(fields)) * time.Second
+	}
 	switch {
 	case n.Access == "" || strings.ContainsFunc(n.Access, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return Token{}, errors.New("it printed no access_token that can be sent")
@@ -84,6 +93,33 @@ func parseGiven(output []byte, now time.Time) (Token, error) {
 	}
 	n.Expiry = now.Add(life)
 	return n, nil
+}
+
+// lastObject reads the JSON object that is the rest of the output from the beginning of a line on. What stands before
+// must not hold another token: which one is meant could not be told.
+func lastObject(output []byte) (members, error) {
+	for at, line := 0, []byte(nil); at < len(output); at += len(line) {
+		if line = output[at:]; bytes.IndexByte(line, '\n') >= 0 {
+			line = line[:bytes.IndexByte(line, '\n')+1]
+		}
+		if !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) {
+			continue
+		}
+		if fields, err := object(output[at:]); err == nil && !bytes.Contains(output[:at], []byte(`"access_token"`)) {
+			return fields, nil
+		}
+	}
+	return nil, errors.New(`it did not print one JSON object {"access_token": "…", "expires_in": 3600}`)
+}
+
+// withoutScheme is a token without the scheme that belongs before it in a header.
+func withoutScheme(token string) string {
+	const scheme = "bearer "
+	token = strings.TrimSpace(token)
+	if len(token) > len(scheme) && strings.EqualFold(token[:len(scheme)], scheme) {
+		return strings.TrimSpace(token[len(scheme):])
+	}
+	return token
 }
 
 // head keeps the first bytes written to it, and takes the rest too: a program is not to be stopped by its own chatter.

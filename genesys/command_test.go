@@ -24,6 +24,28 @@ func TestCommand(t *testing.T) {
 	}
 }
 
+// TestCommandAsBrokersAre wants the token taken where it is certain which one is meant.
+func TestCommandAsBrokersAre(t *testing.T) {
+	for name, tt := range map[string]struct {
+		output string
+		life   time.Duration
+	}{
+		"byte order mark": {"\ufeff{\"access_token\": \"tok\", \"expires_in\": 3600}\r\n", time.Hour},
+		"a warning":       {"WARN: {old} client, no \"cache\"\n{\"access_token\": \"tok\", \"expires_in\": 3600}\n", time.Hour},
+		"a log in JSON":   {`{"level":"warn"}` + "\n\n{\n  \"access_token\": \"tok\",\n  \"scope\": {\n\"a\": 1},\n  \"expires_in\": 3600\n}", time.Hour},
+		"no life":         {`{"access_token": "tok"}`, unknownLife},
+		"life null":       {`{"access_token": "tok", "expires_in": null}`, unknownLife},
+		"Bearer":          {`{"access_token": "Bearer tok", "expires_in": 3600}`, time.Hour},
+		"bearer, spaces":  {`{"access_token": " bearer  tok\n", "expires_in": 3600}`, time.Hour},
+	} {
+		now := time.Now()
+		n, err := parseGiven([]byte(tt.output), now)
+		if err != nil || n.Access != "tok" || n.Expiry.Sub(now) != tt.life {
+			t.Errorf("%s: access %q for %v, %v", name, n.Access, n.Expiry.Sub(now), err)
+		}
+	}
+}
+
 // TestCommandFaults wants each failure told, and no secret with it.
 func TestCommandFaults(t *testing.T) {
 	const good = `{"access_token": "tok-secret", "expires_in": 3600}`
@@ -43,7 +65,11 @@ func TestCommandFaults(t *testing.T) {
 		"two objects": {script(`echo '` + good + good + `'`), "it did not print one JSON object"},
 		"no token":    {script(`echo '{"expires_in": 3600}'`), "it printed no access_token that can be sent"},
 		"line break":  {script(`echo '{"access_token": "tok-secret\u000aX: y", "expires_in": 3600}'`), "it printed no access_token that can be sent"},
-		"no life":     {script(`echo '{"access_token": "tok-secret"}'`), "its expires_in is no number of seconds above 60"},
+		"odd life":    {script(`echo '{"access_token": "tok-secret", "expires_in": "soon"}'`), "its expires_in is no number of seconds above 60"},
+		"two tokens":  {script(`echo '` + good + `'; echo '` + good + `'`), "it did not print one JSON object"},
+		"two words":   {script(`echo '{"access_token": "Bearer tok-secret x", "expires_in": 3600}'`), "it printed no access_token that can be sent"},
+		"text after":  {script(`echo '` + good + `'; echo done`), "it did not print one JSON object"},
+		"UTF-16":      {script(`printf '\377\376{\000"\000'`), "it printed UTF-16, or no text at all: have it print UTF-8"},
 		"short life":  {script(`echo '{"access_token": "tok-secret", "expires_in": 60}'`), "its expires_in is no number of seconds above 60"},
 		"no program":  {Command{Argv: []string{"/no/such/broker"}}, "no such file or directory"},
 	} {

@@ -42,7 +42,7 @@ type Error struct {
 	Code          string        // as in "too.many.requests.retry.after"; of the ErrorBody, or OAuth's error
 	Message       string        // for people; at most 500 bytes
 	CorrelationID string        // header ININ-Correlation-Id: what Genesys' support asks for
-	RetryAfter    time.Duration // of a 429 or 503; 0 absent
+	RetryAfter    time.Duration // of a 429 or 503, an hour at most; 0 absent
 	Parsed        bool          // the body was an ErrorBody (a JSON object with a code or message): a 404 without it is no proof of absence
 	Err           error         // why there is no (usable) reply; nil where Status and Code say it all
 }
@@ -91,7 +91,8 @@ func (e *Error) Temporary() bool {
 
 // replyError is the *Error of a reply that is no success. An ErrorBody's fields are read one by one, as are all of the API's.
 func replyError(op string, status int, h http.Header, body []byte) *Error {
-	e := &Error{Op: op, Status: status, CorrelationID: correlationID(h), RetryAfter: retryAfter(h, status)}
+	e := &Error{Op: op, Status: status, CorrelationID: correlationID(h)}
+	e.RetryAfter, _ = retryAfter(h, status)
 	fields, err := object(body)
 	if err != nil {
 		return e

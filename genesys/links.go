@@ -164,12 +164,13 @@ func hostOf(u *url.URL) string {
 
 // linkError is the *Error of a response. Its body is not looked at: what object storage puts there quotes the link.
 func linkError(resp *http.Response, err error) *Error {
+	after, _ := retryAfter(resp.Header, resp.StatusCode)
 	return &Error{
 		Op:            opLink,
 		Status:        resp.StatusCode,
 		Message:       hostOf(resp.Request.URL),
 		CorrelationID: correlationID(resp.Header),
-		RetryAfter:    retryAfter(resp.Header, resp.StatusCode),
+		RetryAfter:    after,
 		Err:           err,
 	}
 }

@@ -634,7 +634,7 @@ func TestLoginWhileServing(t *testing.T) {
 	w.browse(l.address, anna, true)
 	l.wantEnd(0, "acme/anna")
 	file := filepath.Join(w.dir, "token")
-	if err := os.WriteFile(file, []byte(ben.IssueRefreshToken()), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("\ufeff"+ben.IssueRefreshToken()+"\r\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	ben.RevokeAccess() // as the refresh token that the service holds would be

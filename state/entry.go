@@ -71,7 +71,7 @@ type Entry struct {
 	Attempts    int       `json:"attempts,omitempty"`
 	LastError   string    `json:"error,omitempty"`
 	FailedSince time.Time `json:"failed_since,omitzero"`
-	NextAttempt time.Time `json:"next_attempt,omitzero"`
+	NextAttempt time.Time `json:"next_attempt,omitzero"`  // to archive it; of an archived one, to delete its original
 	NeedsPerson bool      `json:"needs_person,omitempty"` // it has failed for so long that trying again won't do
 	Mismatches  int       `json:"mismatches,omitempty"`   // passes in which the media disagreed with their own header or the metadata
 	Changes     int       `json:"changes,omitempty"`      // passes running that found the archived recording changed

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -177,12 +179,12 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}()
 	select {
 	case r := <-got:
-		text := strings.TrimSpace(r.text)
+		text := strings.TrimSpace(strings.TrimPrefix(r.text, "\ufeff")) // as editors write it before the first word
 		switch {
 		case r.err != nil && !errors.Is(r.err, io.EOF):
 			return "", fmt.Errorf("read: %w", r.err)
-		case text == "" || len(r.text) == maxLine || strings.ContainsAny(text, " \t"):
-			return "", fail(exitUsage, errors.New("want one line with one word"))
+		case text == "" || len(r.text) == maxLine || strings.ContainsFunc(text, func(r rune) bool { return r == ' ' || !unicode.IsPrint(r) }) || !utf8.ValidString(text):
+			return "", fail(exitUsage, errors.New("want one line with one word, in UTF-8"))
 		}
 		return text, nil
 	case <-ctx.Done():

@@ -26,7 +26,10 @@ which many recordings disappeared at once may call them gone. With --accept-jour
 is wrong with an inbox's journal now, as archiverd reconcile shows it, is accepted for good:
 reconcile lists it as accepted and finds the journal right, and the journal itself tells
 what was accepted and when. Anything else that is ever wrong with it is a fault again.
-A lock that is too short is mended in the store, not accepted.`,
+A lock that is too short is mended in the store, not accepted.
+
+Where Genesys, or a gateway before it, told to wait, no request is sent before that time,
+which is an hour ahead at most. --ask-anyway asks at once, for a time that can't be meant.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if accept != (acceptance{}) && f.only.inbox == "" {
@@ -36,6 +39,7 @@ A lock that is too short is mended in the store, not accepted.`,
 		},
 	}
 	f.only = addSelection(c)
+	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "ask Genesys at once, although it told to wait")
 	c.Flags().BoolVar(&accept.gone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
 	c.Flags().BoolVar(&accept.journal, "accept-journal", false, "accept what is wrong with the inbox's journal now (with --inbox)")
 	a.addJSON(c)

@@ -19,6 +19,7 @@ import (
 
 type runFlags struct {
 	once, dryRun, strict bool
+	askAnyway            bool // although a Retry-After has not passed
 	only                 *selection
 }
 

@@ -194,6 +194,9 @@ func (f *fleet) run(ctx, stop context.Context, flags runFlags, follow func(*arch
 			err = errors.Join(err, f.ledger.AddRun(ctx, kept))
 		}()
 	}
+	if err := f.endWaits(ctx, flags); err != nil {
+		return nil, 0, err
+	}
 	inboxes, err := f.inboxes(ctx, *flags.only)
 	if err != nil {
 		return nil, 0, err
@@ -357,12 +360,7 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 func (h *hosts) inbox(l *bolt.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
-	budget.OnHold(func(until time.Time) {
-		log.Warn("Genesys limits the requests of this inbox", "until", until)
-		if err := l.EditInbox(context.Background(), known.Org, known.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
-			log.Error("could not save Retry-After; a restart would ignore it", "error", err)
-		}
-	})
+	budget.OnHold(keepWait(l, known, log))
 	in, _ := h.client(known, &tokenStore{ledger: l, org: known.Org, inbox: known.ID}, budget)
 	return in
 }

@@ -3,6 +3,7 @@ package faults
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
@@ -27,6 +28,13 @@ func stallAfter(n int64) func(*genesyssim.Cloud) genesyssim.Effect {
 	return func(c *genesyssim.Cloud) genesyssim.Effect { return c.StallAfter(n) }
 }
 
+// unixTime is a 429 whose Retry-After is a Unix time so far ahead.
+func unixTime(ahead time.Duration) func(*genesyssim.Cloud) genesyssim.Effect {
+	return func(*genesyssim.Cloud) genesyssim.Effect {
+		return genesyssim.RetryAfterText(http.StatusTooManyRequests, strconv.FormatInt(time.Now().Add(ahead).Unix(), 10))
+	}
+}
+
 var connections = []Form{
 	{Class: Refused, Name: "connection refused", Connect: NotListening},
 	{Class: Stalled, Name: "no route to host, after 20 s", Connect: Unreachable},
@@ -47,6 +55,8 @@ var api = slices.Concat(transport, []Form{
 	{Class: Wait, Name: "429, Retry-After: 5", Effect: same(genesyssim.RetryAfter(429, 5))},
 	{Class: Wait, Name: "429 without Retry-After", Effect: status(429, "too.many.requests.retry.after")},
 	{Class: Wait, Name: "429, Retry-After: 7200", Effect: same(genesyssim.RetryAfter(429, 7200)), Once: true},
+	{Class: Wait, Name: "429, Retry-After: a Unix time 30 s ahead", Effect: unixTime(30 * time.Second), Once: true},
+	{Class: Wait, Name: "429, Retry-After: 99999999999", Effect: same(genesyssim.RetryAfter(429, 99999999999)), Once: true},
 	{Class: Wait, Name: "503, Retry-After: 5", Effect: same(genesyssim.RetryAfter(503, 5))},
 	{Class: Wait, Name: "503, Retry-After: 7200", Effect: same(genesyssim.RetryAfter(503, 7200)), Once: true},
 	{Class: Gone, Name: "404 not.found", Effect: status(404, "not.found")},

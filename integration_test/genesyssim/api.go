@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The operations, as faults, events and counters name them: by the official SDKs' names, but for the last two.
@@ -304,8 +303,9 @@ func (w *watcher) WriteHeader(status int) {
 		c.mu.Lock()
 		c.events[w.x.event].Status = status
 		c.mu.Unlock()
-		if seconds, err := strconv.Atoi(w.Header().Get("Retry-After")); err == nil {
-			c.setHold(w.holder, w.x.o.Now(), time.Duration(seconds)*time.Second)
+		now := w.x.o.Now()
+		if after := holdAsked(w.Header().Get("Retry-After"), now); after > 0 {
+			c.setHold(w.holder, now, after)
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)

@@ -104,6 +104,15 @@ func RetryAfter(status, seconds int) Effect {
 	return answered("retry after", func() reply { return retryReply(status, seconds) })
 }
 
+// RetryAfterText does so with any text in the place of the seconds.
+func RetryAfterText(status int, text string) Effect {
+	return answered("retry after", func() reply {
+		p := retryReply(status, 0)
+		p.header.Set("Retry-After", text)
+		return p
+	})
+}
+
 // HTML answers with a page that no API would send; with status 200 it is what a download link may serve.
 func HTML(status int) Effect {
 	return Body(status, "text/html; charset=utf-8", "<!DOCTYPE html><html><body><h1>"+http.StatusText(status)+"</h1>"+strings.Repeat("<p>Sorry.</p>", 20)+"</body></html>")

@@ -73,6 +73,31 @@ type hold struct {
 	from, until time.Time // from: when a request can no longer have been under way
 }
 
+// longestHold is what a client owes at most: a Retry-After of more can't be meant.
+const longestHold = time.Hour
+
+// holdAsked reads a Retry-After: seconds, a Unix time in their place, or a date.
+func holdAsked(text string, now time.Time) time.Duration {
+	if date, err := http.ParseTime(text); err == nil {
+		return min(date.Sub(now), longestHold)
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0
+	}
+	if n >= 1e9 {
+		n -= float64(now.UnixNano()) / 1e9
+	}
+	return time.Duration(min(n, longestHold.Seconds()) * float64(time.Second))
+}
+
+// ForgetHolds has clients owe no more waiting, as where a person knows better.
+func (c *Cloud) ForgetHolds() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.holds)
+}
+
 // setHold notes a Retry-After. Requests that cross the reply on its way are forgiven.
 func (c *Cloud) setHold(holder string, now time.Time, after time.Duration) {
 	c.mu.Lock()

@@ -1,0 +1,30 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"unicode/utf8"
+)
+
+var (
+	errUTF16   = errors.New("the file is UTF-16: save it as UTF-8")
+	errNotUTF8 = errors.New("the file is not UTF-8 text: save it as UTF-8")
+)
+
+// utf8Text gives a file's text without the byte order mark that editors put before it. Another encoding is refused: it
+// can't be told which one it is.
+func utf8Text(data []byte) ([]byte, error) {
+	switch {
+	case isUTF16(data):
+		return nil, errUTF16
+	case !utf8.Valid(data):
+		return nil, errNotUTF8
+	}
+	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
+}
+
+// isUTF16 goes by the byte order mark or, without one, by a first character below 256.
+func isUTF16(data []byte) bool {
+	return bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) ||
+		len(data) > 1 && (data[0] == 0) != (data[1] == 0)
+}
