@@ -155,6 +155,8 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return err
 	}
 	switch {
+	case halfway(walkErr):
+		return fmt.Errorf("archived only what the listing showed before it broke off, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
 	case p.unreadable > 0:
@@ -170,7 +172,8 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 }
 
 // list walks the inbox and claims it, once fewer than maxWalks others are at it.
-// A walk that broke off for a passing reason is told apart from what ends the pass.
+// A walk that broke off is told apart from what ends the pass: what it showed until
+// then can be archived, unless the reason would meet every recording too.
 func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.walks.Acquire(ctx, 1); err != nil {
 		return false, nil, ErrStopped
@@ -180,7 +183,7 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 		return false, nil, err
 	}
 	broken = p.walk(ctx, p.absorb)
-	if broken != nil && (failsPass(broken) || !temporary(broken)) {
+	if broken != nil && (failsPass(broken) || p.record.Listed == 0 && !temporary(broken)) {
 		return false, nil, broken
 	}
 	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/http"
 
@@ -98,6 +99,9 @@ func (w *walker) once(ctx context.Context) error {
 			return err
 		}
 		l, err := w.page(ctx, page)
+		if err != nil && page > 1 && !errors.Is(err, errSmaller) {
+			return &pageError{page, err}
+		}
 		if err != nil {
 			return err
 		}
@@ -122,6 +126,24 @@ func (w *walker) once(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// A pageError says at which page a listing broke off that began well.
+type pageError struct {
+	page int // from 2
+	err  error
+}
+
+func (e *pageError) Error() string {
+	return fmt.Sprintf("page %d of the listing: %v", e.page, e.err)
+}
+
+func (e *pageError) Unwrap() error { return e.err }
+
+// halfway tells that pages before the one that err is about were listed.
+func halfway(err error) bool {
+	var e *pageError
+	return errors.As(err, &e)
 }
 
 // more tells whether a page claims another after it. An empty page ends the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -183,4 +184,46 @@ func TestChanged(t *testing.T) {
 	if n := len(w.archive().media); n != 4 {
 		t.Errorf("the run after left %d media objects", n)
 	}
+}
+
+// TestListingRefusedHalfway refuses a page for good, as listings of this platform do
+// beyond a depth. What the pages before it show is archived, and nothing follows from
+// what they don't show.
+func TestListingRefusedHalfway(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 404, 422} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, genesyssim.Options{})
+			w.deleting()
+			w.org["page_size"] = 4
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 20)
+			w.cloud.Inject(genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: beyond(3, status)})
+			ids := inbox.IDs()
+			for range 3 {
+				r := w.once(3)
+				if !strings.Contains(r.stdout, "page 4 of the listing") || !strings.Contains(r.stdout, "deleted nothing") {
+					t.Errorf("the table doesn't name the page that was refused: %s", r)
+				}
+			}
+			w.wantArchived(some(inbox, ids[:12]...))
+			w.wantState(state.StateArchived, inbox, ids[:12]...)
+			if n := w.cloud.Requests(opDelete); n != 0 {
+				t.Errorf("%d deletions after a listing that broke off", n)
+			}
+			w.cloud.ClearFaults()
+			w.once(0)
+			w.wantArchived(some(inbox, ids...))
+		})
+	}
+}
+
+// beyond refuses the pages after one.
+func beyond(page, status int) genesyssim.Effect {
+	refuse := genesyssim.Status(status, "bad.request")
+	return genesyssim.Effect{Name: "beyond", Before: func(w http.ResponseWriter, r *http.Request) bool {
+		n, _ := strconv.Atoi(r.URL.Query().Get("pageNumber"))
+		return n > page && refuse.Before(w, r)
+	}}
 }
