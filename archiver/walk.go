@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ var (
 )
 
 // walker walks an inbox's pages. Pages shift while recordings arrive and vanish,
-// so a walk proves nothing by its end alone: see complete.
+// so a walk proves nothing by its end alone: see believed.
 type walker struct {
 	*pass
 	sink     func(page []genesys.Recording) error
@@ -33,6 +34,7 @@ type walker struct {
 	number   uint8
 
 	// of the present walk
+	size        int // of its pages, by the replies
 	distinct    int64
 	unreadable  int    // entities without an id
 	first, last *int64 // total by the first and the last page
@@ -40,8 +42,9 @@ type walker struct {
 }
 
 // walk lists the inbox, handing each recording to sink once, until a walk is
-// complete or three repeats were not. It fails with what stopped a walk; what was
-// seen before has reached sink.
+// believed or three repeats were not. Pages that show fewer recordings than Genesys
+// counts are asked for in halves: some listings hold back what is beyond a depth, or
+// beyond a size. It fails with what stopped a walk; what was seen before has reached sink.
 func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) error {
 	if err := p.summary(ctx); err != nil {
 		return err
@@ -63,9 +66,15 @@ func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) e
 			return err
 		}
 		p.record.Walks++
-		if w.complete() {
-			p.record.Complete = true
+		if p.record.Missing, err = w.missing(ctx); err != nil {
+			return err
+		}
+		if w.believed() {
+			p.believed, p.record.Complete = true, p.record.Missing == 0
 			return nil
+		}
+		if p.record.Missing > 0 {
+			w.pageSize = max(1, w.size/2)
 		}
 	}
 	return nil
@@ -92,9 +101,9 @@ func (p *pass) summary(ctx context.Context) error {
 // once walks all pages.
 func (w *walker) once(ctx context.Context) error {
 	w.number++
-	w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, nil, nil
+	w.size, w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, 0, nil, nil
 	barren := 0
-	for page, size := 1, 0; ; page++ {
+	for page := 1; ; page++ {
 		if err := w.stopped(); err != nil {
 			return err
 		}
@@ -105,12 +114,9 @@ func (w *walker) once(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if size == 0 {
-			size, w.first = l.PageSize, l.Total
-			if size == 0 {
-				size = w.pageSize
-			}
-		} else if l.PageSize != 0 && l.PageSize != size {
+		if w.size == 0 {
+			w.size, w.first = cmp.Or(l.PageSize, w.pageSize), l.Total
+		} else if l.PageSize != 0 && l.PageSize != w.size {
 			return errRestart
 		}
 		w.last = l.Total
@@ -122,7 +128,7 @@ func (w *walker) once(ctx context.Context) error {
 		if barren++; fresh > 0 {
 			barren = 0
 		}
-		if !more(l, page, size) || barren >= maxBarren {
+		if !more(l, page, w.size) || barren >= maxBarren {
 			return nil
 		}
 	}
@@ -147,7 +153,7 @@ func halfway(err error) bool {
 }
 
 // more tells whether a page claims another after it. An empty page ends the
-// listing whatever it claims.
+// listing whatever it claims. A page count may lag behind the total.
 func more(l *genesys.Listing, page, size int) bool {
 	n := len(l.Recordings) + l.Unreadable
 	switch {
@@ -155,7 +161,7 @@ func more(l *genesys.Listing, page, size int) bool {
 		return false
 	case l.NextURI != "" || page < l.PageCount:
 		return true
-	case l.PageCount != 0:
+	case l.PageCount != 0 && (l.Total == nil || *l.Total <= int64(page)*int64(size)):
 		return false
 	}
 	return n >= size
@@ -223,17 +229,45 @@ func (w *walker) youngerThanPass(r genesys.Recording) bool {
 	return ok && t.After(w.record.Start)
 }
 
-// complete judges the walk that just reached its end. The first is believed where
-// nothing contradicts it: the total stood still, as many distinct recordings came,
-// and none that the ledger knows is missing. A repeat is believed where it found
-// nothing that should have been there before.
-func (w *walker) complete() bool {
+// missing is how many recordings Genesys counts beyond those that the pass was shown,
+// by the listing or by the summary. Neither count is documented to be exact; each is
+// taken at its lowest, and deletions under way may still be counted.
+func (w *walker) missing(ctx context.Context) (int64, error) {
 	w.pass.unreadable, w.pass.total = w.unreadable, w.last
+	shown, counted := w.record.Listed+int64(w.unreadable), int64(0)
+	if w.first != nil && w.last != nil {
+		counted = min(*w.first, *w.last)
+	}
+	if before := w.summarized; before != nil && *before > shown {
+		if err := w.summary(ctx); err != nil {
+			return 0, err
+		}
+		if now := w.summarized; now != nil {
+			counted = max(counted, min(*before, *now))
+		}
+	}
+	if counted <= shown {
+		return 0, nil
+	}
+	err := w.eachLive(w.saw, func(e state.KeyedEntry) error {
+		if e.Entry.State == state.StateDeleteRequested {
+			counted--
+		}
+		return nil
+	})
+	return max(0, counted-shown), err
+}
+
+// believed judges the walk that just reached its end. The first is believed where
+// nothing contradicts it: the total stood still, as many distinct recordings came,
+// and none that Genesys counts or the ledger knows is missing. A repeat is believed
+// where it found nothing that should have been there before.
+func (w *walker) believed() bool {
 	if w.record.Walks > 1 && w.newOld == 0 {
 		return true
 	}
 	steady := w.first != nil && w.last != nil && *w.first == *w.last
-	if !steady || w.distinct < *w.last {
+	if !steady || w.distinct < *w.last || w.record.Missing > 0 {
 		return false
 	}
 	inbox, err := w.Ledger.Inbox(w.in.Org, w.in.ID)

@@ -38,6 +38,8 @@ func TestListings(t *testing.T) {
 		{"a total too low", genesyssim.Options{TotalOffset: -5}, genesyssim.Fault{}},
 		{"no total", genesyssim.Options{}, genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: withoutTotal()}},
 		{"a page cut short", genesyssim.Options{}, genesyssim.Fault{Op: opList, Skip: 1, Effect: genesyssim.Shorten()}},
+		{"a page count that lags behind", genesyssim.Options{PhantomPages: -2}, genesyssim.Fault{}},
+		{"pages that hold back what they can't show", genesyssim.Options{MaxEntities: 4}, genesyssim.Fault{}},
 		{"oldest first", genesyssim.Options{Order: genesyssim.OldestFirst}, genesyssim.Fault{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -226,4 +228,77 @@ func beyond(page, status int) genesyssim.Effect {
 		n, _ := strconv.Atoi(r.URL.Query().Get("pageNumber"))
 		return n > page && refuse.Before(w, r)
 	}}
+}
+
+// TestShort lists fewer recordings than it counts. What is listed is archived, and
+// nothing is concluded from what is not.
+func TestShort(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		cloud genesyssim.Options
+		lists int
+		says  string
+	}{
+		{"beyond a depth", genesyssim.Options{Depth: 14}, 14, "counts 21 recordings and lists 14 of them"},
+		{"by the summary", genesyssim.Options{SummaryOffset: 5}, 21, "counts 26 recordings and lists 21 of them"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.cloud)
+			w.org["page_size"] = 4
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 21)
+			ids := inbox.IDs()
+			r := w.once(0) // once may be chance
+			if !strings.Contains(r.stdout, "more recordings than it lists") {
+				t.Errorf("the table doesn't say that recordings are missing: %s", r)
+			}
+			w.wantState(state.StateArchived, inbox, ids[:c.lists]...)
+			if r := w.once(3); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("the table doesn't say %q: %s", c.says, r)
+			}
+			w.wantCondition(inbox, "short")
+			if r := w.expect(0, "status"); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("status doesn't say %q: %s", c.says, r)
+			}
+			if r := w.expect(3, "reconcile"); !strings.Contains(r.stdout, "Not clean: ledger and bucket agree, but Genesys counts more recordings than it lists.") {
+				t.Errorf("reconcile finds nothing: %s", r)
+			}
+			if r := w.run("doctor"); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("doctor doesn't say %q: %s", c.says, r)
+			}
+			inbox.Remove(ids[0])
+			inbox.Remove(ids[1])
+			for range 3 {
+				w.once(3)
+				w.wantState(state.StateArchived, inbox, ids[:c.lists]...)
+			}
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Depth, o.SummaryOffset = 0, 0 })
+			w.once(0)
+			w.wantCondition(inbox, "ok")
+			w.once(0)
+			w.wantState(state.StateGone, inbox, ids[:2]...)
+			w.wantArchived(some(inbox, ids...))
+		})
+	}
+}
+
+// TestShortEmpties deletes what is archived of a listing that ends at a depth, which
+// brings up the rest.
+func TestShortEmpties(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{Depth: 5})
+	w.deleting()
+	w.org["page_size"] = 5
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 18)
+	ids := inbox.IDs()
+	for range 5 {
+		w.run("run", "--once")
+	}
+	w.wantArchived(some(inbox, ids...))
+	w.once(0)
+	w.wantState(state.StateDeleted, inbox, ids...)
+	w.wantCondition(inbox, "ok")
 }

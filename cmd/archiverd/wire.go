@@ -262,6 +262,9 @@ func (f *fleet) failures(report *archiver.Report) ([]failures, error) {
 		if in.Err != nil {
 			log.Error("the pass ended early", archiver.ErrorAttr(in.Err))
 		}
+		if in.Short != "" {
+			log.Error("the inbox is short", "reason", in.Short)
+		}
 		if n := known.NeedsPerson; n > 0 {
 			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed tells why", "count", n)
 		}

@@ -44,6 +44,12 @@ func (x *call) page(size, page int) reply {
 	if x.o.RepeatAcross && start > 0 && start < len(all) {
 		start--
 	}
+	if x.o.Depth > 0 && end > x.o.Depth {
+		end = start
+	}
+	if x.o.MaxEntities > 0 {
+		end = min(end, start+x.o.MaxEntities)
+	}
 	var entities []json.RawMessage
 	unchecked := false
 	for _, r := range all[start:end] {
@@ -110,7 +116,7 @@ func (x *call) summary() reply {
 			read++
 		}
 	}
-	return jsonReply(http.StatusOK, map[string]int{"readCount": read, "unreadCount": len(all) - read, "totalCount": len(all)})
+	return jsonReply(http.StatusOK, map[string]int{"readCount": read, "unreadCount": len(all) - read, "totalCount": len(all) + x.o.SummaryOffset})
 }
 
 func (x *call) get() reply {

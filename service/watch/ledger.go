@@ -39,7 +39,7 @@ func figures(inboxes []state.Inbox, now time.Time) map[string]*orgFigures {
 		f := all[i.Org]
 		if f == nil {
 			f = &orgFigures{counts: map[state.State]int64{}, conditions: map[string]int64{
-				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0}}
+				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0, archiver.ConditionShort: 0}}
 			all[i.Org] = f
 		}
 		f.add(i, now)
