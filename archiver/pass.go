@@ -158,7 +158,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	}
 	switch {
 	case halfway(walkErr):
-		return fmt.Errorf("archived only what the listing showed before it broke off, deleted nothing: %w", walkErr)
+		return fmt.Errorf("archived only what the listing showed, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
 	case p.unreadable > 0:

@@ -38,7 +38,10 @@ type walker struct {
 	distinct    int64
 	unreadable  int    // entities without an id
 	first, last *int64 // total by the first and the last page
-	newOld      int    // recordings no walk of this pass saw before, older than the pass
+	broken      []brokenPage
+	inRow       int   // broken pages since the last good one
+	gaps        []gap // that the broken pages leave
+	newOld      int   // recordings no walk of this pass saw before, older than the pass
 }
 
 // walk lists the inbox, handing each recording to sink once, until a walk is
@@ -66,6 +69,9 @@ func (p *pass) walk(ctx context.Context, sink func([]genesys.Recording) error) e
 			return err
 		}
 		p.record.Walks++
+		if len(w.gaps) > 0 {
+			return w.gapsError(ctx)
+		}
 		if p.record.Missing, err = w.missing(ctx); err != nil {
 			return err
 		}
@@ -102,18 +108,23 @@ func (p *pass) summary(ctx context.Context) error {
 func (w *walker) once(ctx context.Context) error {
 	w.number++
 	w.size, w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, 0, nil, nil
+	w.broken, w.inRow, w.gaps = nil, 0, nil
 	barren := 0
 	for page := 1; ; page++ {
 		if err := w.stopped(); err != nil {
 			return err
 		}
 		l, err := w.page(ctx, page)
-		if err != nil && page > 1 && !errors.Is(err, errSmaller) {
-			return &pageError{page, err}
+		if breaksPage(err) {
+			if err := w.passOver(ctx, page, err); err != nil {
+				return err
+			}
+			continue
 		}
 		if err != nil {
-			return err
+			return brokenPage{page, err}.error()
 		}
+		w.inRow = 0
 		if w.size == 0 {
 			w.size, w.first = cmp.Or(l.PageSize, w.pageSize), l.Total
 		} else if l.PageSize != 0 && l.PageSize != w.size {
@@ -129,16 +140,27 @@ func (w *walker) once(ctx context.Context) error {
 			barren = 0
 		}
 		if !more(l, page, w.size) || barren >= maxBarren {
-			return nil
+			return w.split(ctx)
 		}
 	}
 }
 
-// A pageError says at which page a listing broke off that began well.
-type pageError struct {
-	page int // from 2
+// A brokenPage is a page of the listing, from 1, that could not be had.
+type brokenPage struct {
+	page int
 	err  error
 }
+
+// error names the page where the listing began well.
+func (b brokenPage) error() error {
+	if b.page == 1 || errors.Is(b.err, errSmaller) {
+		return b.err
+	}
+	return &pageError{b}
+}
+
+// A pageError says at which page a listing broke off that began well.
+type pageError struct{ brokenPage }
 
 func (e *pageError) Error() string {
 	return fmt.Sprintf("page %d of the listing: %v", e.page, e.err)
@@ -146,10 +168,11 @@ func (e *pageError) Error() string {
 
 func (e *pageError) Unwrap() error { return e.err }
 
-// halfway tells that pages before the one that err is about were listed.
+// halfway tells that a part of the listing was shown.
 func halfway(err error) bool {
-	var e *pageError
-	return errors.As(err, &e)
+	var page *pageError
+	var gaps *gapError
+	return errors.As(err, &page) || errors.As(err, &gaps)
 }
 
 // more tells whether a page claims another after it. An empty page ends the
@@ -170,12 +193,7 @@ func more(l *genesys.Listing, page, size int) bool {
 // page gets one page. Where the reply would be too large it turns to smaller means
 // for the rest of the pass and asks for the walk to begin again.
 func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error) {
-	params := genesys.ListParams{PageSize: w.pageSize, PageNumber: number}
-	if w.expanded {
-		params.Expand = []string{"conversation"}
-	}
-	var l *genesys.Listing
-	err := w.retry(ctx, func() (err error) { l, err = w.in.API.Recordings(ctx, params); return err })
+	l, err := w.ask(ctx, w.pageSize, number, w.inRow > 0)
 	if err == nil || !tooLarge(err) {
 		return l, err
 	}
@@ -189,6 +207,25 @@ func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error)
 	}
 	w.log.Info("the listing is too large, asking for less", "expand", w.expanded, "page_size", w.pageSize)
 	return nil, errSmaller
+}
+
+// ask gets one page of a size. A hasty one is not tried again where the page may be
+// what breaks it.
+func (w *walker) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
+	params := genesys.ListParams{PageSize: size, PageNumber: number}
+	if w.expanded {
+		params.Expand = []string{"conversation"}
+	}
+	var broken error
+	err = w.retry(ctx, func() (err error) {
+		l, err = w.in.API.Recordings(ctx, params)
+		if hasty && breaksPage(err) {
+			broken = err
+			return nil
+		}
+		return err
+	})
+	return l, cmp.Or(err, broken)
 }
 
 func tooLarge(err error) bool {

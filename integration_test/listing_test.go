@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -301,4 +302,41 @@ func TestShortEmpties(t *testing.T) {
 	w.once(0)
 	w.wantState(state.StateDeleted, inbox, ids...)
 	w.wantCondition(inbox, "ok")
+}
+
+// TestBrokenPage has a recording that breaks every page it is on. The others are
+// archived, it is named, and nothing follows from what the listing does not show.
+func TestBrokenPage(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 500, 504} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, genesyssim.Options{})
+			w.deleting()
+			w.org["page_size"] = 10
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 34)
+			ids := inbox.IDs()
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = map[string]int{ids[13]: status} })
+			r := w.once(3)
+			for _, says := range []string{"number 14,", "after recording " + ids[12], "before recording " + ids[14], "deleted nothing"} {
+				if !strings.Contains(r.stdout, says) {
+					t.Errorf("the table doesn't say %q: %s", says, r)
+				}
+			}
+			others := slices.Concat(ids[:13], ids[14:])
+			w.wantState(state.StateArchived, inbox, others...)
+			w.wantArchived(some(inbox, others...))
+			w.wantCondition(inbox, "failing")
+			if n := w.cloud.Requests(opDelete); n != 0 {
+				t.Errorf("%d deletions though a page is broken", n)
+			}
+			if r := w.expect(3, "reconcile"); !strings.Contains(r.stdout, "number 14,") {
+				t.Errorf("reconcile doesn't name the recording: %s", r)
+			}
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = nil })
+			w.once(0)
+			w.wantArchived(some(inbox, ids...))
+		})
+	}
 }

@@ -53,6 +53,9 @@ func (x *call) page(size, page int) reply {
 	var entities []json.RawMessage
 	unchecked := false
 	for _, r := range all[start:end] {
+		if status := x.o.Broken[r.ID]; status != 0 {
+			return errorReply(status, "broken", "This page can't be shown.")
+		}
 		entities = append(entities, x.inbox.entity(r, x.expands()))
 		unchecked = unchecked || r.RawJSON != nil
 	}
