@@ -20,6 +20,7 @@ type Patient struct {
 	NoToken   string   // why there is no token to try, or ""
 	Remedy    string   // of NoToken
 	PerMinute int      // requests configured for the token
+	Trouble   string   // why the last pass left the inbox failing or short, or ""
 }
 
 type examinedAPI interface {
@@ -61,6 +62,9 @@ func (d *Doctor) Inbox(ctx context.Context, p Patient) []Check {
 		f.fail("genesys.read", failKind(err), genesysRemedy(err), "the inbox can't be listed: %v", err)
 	} else {
 		f.pass("genesys.read", "the inbox can be listed")
+		if p.Trouble != "" {
+			f.warn("genesys.listing", "see the runbook of this condition in docs/operate.md; the next run looks again", "the last pass: %s", p.Trouble)
+		}
 		d.deletes(ctx, f, p)
 	}
 	f.clock("genesys.clock", "Genesys", p.API.Skew)

@@ -46,7 +46,7 @@ func KindOf(err error) Kind {
 		return KindRefused
 	case clientRefused(err):
 		return KindClientRefused
-	case unauthorized(err), forbidden(err):
+	case unauthorized(err), forbidden(err) && !halfway(err): // a token that lists one page is good for the others
 		return KindRefused
 	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
 		return KindStopped

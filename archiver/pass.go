@@ -26,6 +26,7 @@ type InboxReport struct {
 	Org, Inbox string
 	Pass       state.Pass
 	Err        error    // why the pass ended early, or nil
+	Short      string   // why the inbox is short, or ""
 	Foreign    []string // keys at which something stands that archiverd did not put there
 	Corrupt    []string // keys at which the archive does not hold what the ledger says
 }
@@ -71,6 +72,7 @@ type pass struct {
 	next       chan struct{} // held by the recording whose turn is next
 	unreadable int           // recordings without an id, in the last walk
 	expanded   bool          // the walk listed with expand=conversation
+	believed   bool          // the walk showed all that the listing shows
 	claimed    bool          // the inbox could be listed, and its owner is known
 	summarized *int64        // recordings by the inbox's summary, if it said
 	total      *int64        // recordings by the last walk's last page, if it said
@@ -129,7 +131,7 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 		err = errors.Join(err, p.finish(ctx, err))
 		failed(err)
 	}
-	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Foreign: p.foreign, Corrupt: p.corrupt}
+	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
 	if a.Observer != nil {
 		a.Observer.PassEnded(r)
 	}
@@ -156,22 +158,30 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return err
 	}
 	switch {
+	case halfway(walkErr):
+		return fmt.Errorf("archived only what the listing showed, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
 	case p.unreadable > 0:
 		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.unreadable)
-	case !p.record.Complete:
+	case !p.believed:
 		p.log.Warn("the listing kept changing: archived what was seen, deleted nothing", "walks", p.record.Walks)
 		return nil
 	}
-	if err := p.settle(ctx); err != nil {
+	settle := p.settle
+	if !p.record.Complete {
+		p.log.Warn("the listing shows fewer recordings than Genesys counts", "listed", p.record.Listed, "missing", p.record.Missing)
+		settle = p.settleShort
+	}
+	if err := settle(ctx); err != nil {
 		return err
 	}
-	return p.deleteAll(ctx, owned)
+	return p.deleteAll(ctx, owned) // in a short inbox it makes room for what is not shown
 }
 
 // list walks the inbox and claims it, once fewer than maxWalks others are at it.
-// A walk that broke off for a passing reason is told apart from what ends the pass.
+// A walk that broke off is told apart from what ends the pass: what it showed until
+// then can be archived, unless the reason would meet every recording too.
 func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.walks.Acquire(ctx, 1); err != nil {
 		return false, nil, ErrStopped
@@ -181,7 +191,7 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 		return false, nil, err
 	}
 	broken = p.walk(ctx, p.absorb)
-	if broken != nil && (failsPass(broken) || !temporary(broken)) {
+	if broken != nil && (failsPass(broken) || p.record.Listed == 0 && !temporary(broken)) {
 		return false, nil, broken
 	}
 	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing
@@ -216,6 +226,9 @@ func (p *pass) finish(ctx context.Context, failure error) error {
 		return err
 	}
 	condition, reason := condition(failure)
+	if short := p.short(); short != "" && failure == nil {
+		condition, reason = ConditionShort, short
+	}
 	err = p.Ledger.AddPass(ctx, p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if failure == nil {
@@ -253,6 +266,7 @@ const (
 	ConditionOK         = "ok"
 	ConditionNeedsLogin = "needs_login"
 	ConditionFailing    = "failing"
+	ConditionShort      = "short" // Genesys counts more recordings than it lists
 )
 
 // condition says how an inbox stands after a pass.
@@ -264,6 +278,17 @@ func condition(failure error) (condition, reason string) {
 		return ConditionNeedsLogin, failure.Error()
 	}
 	return ConditionFailing, failure.Error()
+}
+
+// short says why the inbox is short. What is missing in one pass alone may have come
+// or gone during the listing.
+func (p *pass) short() string {
+	last, r := p.inbox.LastPass, p.record
+	if r.Missing == 0 || last == nil || last.Missing == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Genesys counts %d recordings and lists %d of them, in two passes now: the %d others can't be archived, and nothing is called missing meanwhile. Set a smaller page_size, ask Genesys support about this inbox, or have delete_originals delete what is archived, which brings the others up",
+		r.Listed+r.Missing, r.Listed, r.Missing)
 }
 
 // count changes the pass's record.

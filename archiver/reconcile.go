@@ -137,7 +137,7 @@ func (r *reconciler) readGenesys(ctx context.Context) error {
 	if g.Err != nil {
 		g.NotAsked = g.Err.Error()
 	}
-	g.Complete, g.Summary, g.Unreadable = r.pass.record.Complete, r.pass.summarized, r.pass.unreadable
+	g.Missing, g.Complete, g.Summary, g.Unreadable = r.pass.record.Missing, r.pass.record.Complete, r.pass.summarized, r.pass.unreadable
 	return nil
 }
 

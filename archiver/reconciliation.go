@@ -99,6 +99,7 @@ type GenesysSide struct {
 	Complete   bool   `json:"complete"`            // the listing proved itself complete
 	Summary    *int64 `json:"summary,omitempty"`   // the inbox's own count, of all dates
 	Listed     int64  `json:"listed"`              // distinct recordings
+	Missing    int64  `json:"missing,omitempty"`   // counted by Genesys and not listed, of all dates
 	Unreadable int    `json:"unreadable"`          // listed without an id
 }
 

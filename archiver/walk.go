@@ -1,8 +1,10 @@
 package archiver
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"net/http"
 
@@ -24,7 +26,7 @@ var (
 )
 
 // walker walks an inbox's pages. Pages shift while recordings arrive and vanish,
-// so a walk proves nothing by its end alone: see complete.
+// so a walk proves nothing by its end alone: see believed.
 type walker struct {
 	*pass
 	sink     func(ctx context.Context, page []genesys.Recording) error
@@ -32,15 +34,20 @@ type walker struct {
 	number   uint8
 
 	// of the present walk
+	size        int // of its pages, by the replies
 	distinct    int64
 	unreadable  int    // entities without an id
 	first, last *int64 // total by the first and the last page
-	newOld      int    // recordings no walk of this pass saw before, older than the pass
+	broken      []brokenPage
+	inRow       int   // broken pages since the last good one
+	gaps        []gap // that the broken pages leave
+	newOld      int   // recordings no walk of this pass saw before, older than the pass
 }
 
 // walk lists the inbox, handing each recording to sink once, until a walk is
-// complete or three repeats were not. It fails with what stopped a walk; what was
-// seen before has reached sink.
+// believed or three repeats were not. Pages that show fewer recordings than Genesys
+// counts are asked for in halves: some listings hold back what is beyond a depth, or
+// beyond a size. It fails with what stopped a walk; what was seen before has reached sink.
 func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Recording) error) error {
 	if err := p.summary(ctx); err != nil {
 		return err
@@ -62,9 +69,18 @@ func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Re
 			return err
 		}
 		p.record.Walks++
-		if w.complete(ctx) {
-			p.record.Complete = true
+		if len(w.gaps) > 0 {
+			return w.gapsError(ctx)
+		}
+		if p.record.Missing, err = w.missing(ctx); err != nil {
+			return err
+		}
+		if w.believed(ctx) {
+			p.believed, p.record.Complete = true, p.record.Missing == 0
 			return nil
+		}
+		if p.record.Missing > 0 {
+			w.pageSize = max(1, w.size/2)
 		}
 	}
 	return nil
@@ -91,22 +107,27 @@ func (p *pass) summary(ctx context.Context) error {
 // once walks all pages.
 func (w *walker) once(ctx context.Context) error {
 	w.number++
-	w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, nil, nil
+	w.size, w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, 0, nil, nil
+	w.broken, w.inRow, w.gaps = nil, 0, nil
 	barren := 0
-	for page, size := 1, 0; ; page++ {
+	for page := 1; ; page++ {
 		if err := w.stopped(); err != nil {
 			return err
 		}
 		l, err := w.page(ctx, page)
-		if err != nil {
-			return err
-		}
-		if size == 0 {
-			size, w.first = l.PageSize, l.Total
-			if size == 0 {
-				size = w.pageSize
+		if breaksPage(err) {
+			if err := w.passOver(ctx, page, err); err != nil {
+				return err
 			}
-		} else if l.PageSize != 0 && l.PageSize != size {
+			continue
+		}
+		if err != nil {
+			return brokenPage{page, err}.error()
+		}
+		w.inRow = 0
+		if w.size == 0 {
+			w.size, w.first = cmp.Or(l.PageSize, w.pageSize), l.Total
+		} else if l.PageSize != 0 && l.PageSize != w.size {
 			return errRestart
 		}
 		w.last = l.Total
@@ -118,14 +139,44 @@ func (w *walker) once(ctx context.Context) error {
 		if barren++; fresh > 0 {
 			barren = 0
 		}
-		if !more(l, page, size) || barren >= maxBarren {
-			return nil
+		if !more(l, page, w.size) || barren >= maxBarren {
+			return w.split(ctx)
 		}
 	}
 }
 
+// A brokenPage is a page of the listing, from 1, that could not be had.
+type brokenPage struct {
+	page int
+	err  error
+}
+
+// error names the page where the listing began well.
+func (b brokenPage) error() error {
+	if b.page == 1 || errors.Is(b.err, errSmaller) {
+		return b.err
+	}
+	return &pageError{b}
+}
+
+// A pageError says at which page a listing broke off that began well.
+type pageError struct{ brokenPage }
+
+func (e *pageError) Error() string {
+	return fmt.Sprintf("page %d of the listing: %v", e.page, e.err)
+}
+
+func (e *pageError) Unwrap() error { return e.err }
+
+// halfway tells that a part of the listing was shown.
+func halfway(err error) bool {
+	var page *pageError
+	var gaps *gapError
+	return errors.As(err, &page) || errors.As(err, &gaps)
+}
+
 // more tells whether a page claims another after it. An empty page ends the
-// listing whatever it claims.
+// listing whatever it claims. A page count may lag behind the total.
 func more(l *genesys.Listing, page, size int) bool {
 	n := len(l.Recordings) + l.Unreadable
 	switch {
@@ -133,7 +184,7 @@ func more(l *genesys.Listing, page, size int) bool {
 		return false
 	case l.NextURI != "" || page < l.PageCount:
 		return true
-	case l.PageCount != 0:
+	case l.PageCount != 0 && (l.Total == nil || *l.Total <= int64(page)*int64(size)):
 		return false
 	}
 	return n >= size
@@ -142,12 +193,7 @@ func more(l *genesys.Listing, page, size int) bool {
 // page gets one page. Where the reply would be too large it turns to smaller means
 // for the rest of the pass and asks for the walk to begin again.
 func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error) {
-	params := genesys.ListParams{PageSize: w.pageSize, PageNumber: number}
-	if w.expanded {
-		params.Expand = []string{"conversation"}
-	}
-	var l *genesys.Listing
-	err := w.retry(ctx, func() (err error) { l, err = w.in.API.Recordings(ctx, params); return err })
+	l, err := w.ask(ctx, w.pageSize, number, w.inRow > 0)
 	if err == nil || !tooLarge(err) {
 		return l, err
 	}
@@ -161,6 +207,25 @@ func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error)
 	}
 	w.log.Info("the listing is too large, asking for less", "expand", w.expanded, "page_size", w.pageSize)
 	return nil, errSmaller
+}
+
+// ask gets one page of a size. A hasty one is not tried again where the page may be
+// what breaks it.
+func (w *walker) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
+	params := genesys.ListParams{PageSize: size, PageNumber: number}
+	if w.expanded {
+		params.Expand = []string{"conversation"}
+	}
+	var broken error
+	err = w.retry(ctx, func() (err error) {
+		l, err = w.in.API.Recordings(ctx, params)
+		if hasty && breaksPage(err) {
+			broken = err
+			return nil
+		}
+		return err
+	})
+	return l, cmp.Or(err, broken)
 }
 
 func tooLarge(err error) bool {
@@ -201,17 +266,45 @@ func (w *walker) youngerThanPass(r genesys.Recording) bool {
 	return ok && t.After(w.record.Start)
 }
 
-// complete judges the walk that just reached its end. The first is believed where
-// nothing contradicts it: the total stood still, as many distinct recordings came,
-// and none that the ledger knows is missing. A repeat is believed where it found
-// nothing that should have been there before.
-func (w *walker) complete(ctx context.Context) bool {
+// missing is how many recordings Genesys counts beyond those that the pass was shown,
+// by the listing or by the summary. Neither count is documented to be exact; each is
+// taken at its lowest, and deletions under way may still be counted.
+func (w *walker) missing(ctx context.Context) (int64, error) {
 	w.pass.unreadable, w.pass.total = w.unreadable, w.last
+	shown, counted := w.record.Listed+int64(w.unreadable), int64(0)
+	if w.first != nil && w.last != nil {
+		counted = min(*w.first, *w.last)
+	}
+	if before := w.summarized; before != nil && *before > shown {
+		if err := w.summary(ctx); err != nil {
+			return 0, err
+		}
+		if now := w.summarized; now != nil {
+			counted = max(counted, min(*before, *now))
+		}
+	}
+	if counted <= shown {
+		return 0, nil
+	}
+	err := w.eachLive(ctx, w.saw, func(e state.KeyedEntry) error {
+		if e.Entry.State == state.StateDeleteRequested {
+			counted--
+		}
+		return nil
+	})
+	return max(0, counted-shown), err
+}
+
+// believed judges the walk that just reached its end. The first is believed where
+// nothing contradicts it: the total stood still, as many distinct recordings came,
+// and none that Genesys counts or the ledger knows is missing. A repeat is believed
+// where it found nothing that should have been there before.
+func (w *walker) believed(ctx context.Context) bool {
 	if w.record.Walks > 1 && w.newOld == 0 {
 		return true
 	}
 	steady := w.first != nil && w.last != nil && *w.first == *w.last
-	if !steady || w.distinct < *w.last {
+	if !steady || w.distinct < *w.last || w.record.Missing > 0 {
 		return false
 	}
 	inbox, err := w.Ledger.Inbox(ctx, w.in.Org, w.in.ID)

@@ -70,7 +70,6 @@ func TestWalkOfAStillInbox(t *testing.T) {
 		"small pages":            {func(o *genesyssim.Options) { o.MaxPageSize = 1 }, 1},
 		"overlapping pages":      {func(o *genesyssim.Options) { o.RepeatAcross = true }, 1},
 		"pages that are not":     {func(o *genesyssim.Options) { o.PhantomPages = 7 }, 1},
-		"a total too large":      {func(o *genesyssim.Options) { o.TotalOffset = 3 }, 2},
 		"a total too small":      {func(o *genesyssim.Options) { o.TotalOffset = -1 }, 1},
 		"refuses to expand more": {func(o *genesyssim.Options) { o.MaxExpanded = 1 }, 1},
 	} {
@@ -89,6 +88,46 @@ func TestWalkOfAStillInbox(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where Genesys counts more than it lists, smaller pages are tried, and the listing is
+// not complete.
+func TestWalkOfAListingThatCountsMore(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*genesyssim.Options){
+		"by the total":   func(o *genesyssim.Options) { o.TotalOffset = 3 },
+		"by the summary": func(o *genesyssim.Options) { o.SummaryOffset = 3 },
+	} {
+		r := walkRig(t, edit)
+		r.add(5)
+		if p := r.walk(); p.record.Complete || p.record.Missing != 3 || p.record.Listed != 5 || p.record.Walks != 2 {
+			t.Errorf("%s: %+v", name, p.record)
+		}
+	}
+}
+
+// A recording that is deleted or that arrives during the listing does not make it short.
+func TestWalkOfADriftingListingIsNotShort(t *testing.T) {
+	t.Parallel()
+	for name, drift := range map[string]func(*rig){
+		"removed": func(r *rig) { r.user.Remove("rec-05") },
+		"arrived": func(r *rig) { r.user.Add(genesyssim.Recording{ID: "new"}) },
+		"both": func(r *rig) {
+			r.user.Remove("rec-05")
+			r.user.Add(genesyssim.Recording{ID: "new"})
+		},
+	} {
+		r := walkRig(t, func(*genesyssim.Options) {})
+		r.add(5)
+		r.onPages(func(n, _ int) {
+			if n == 2 {
+				drift(r)
+			}
+		})
+		if p := r.walk(); !p.record.Complete || p.record.Missing != 0 {
+			t.Errorf("%s: %+v", name, p.record)
+		}
 	}
 }
 
@@ -295,14 +334,15 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 		r.user.Add(genesyssim.Recording{ID: id, DateCreated: begun.Add(time.Duration(i) * time.Second)})
 	}
 	wantSeen(t, r.settled(), 1, []string{"a", "b", "c", "d", "e", "f"})
-	head := "a"
+	head, tail := "a", "f"
 	for pass := range 3 {
 		newest := fmt.Sprintf("young-%d", pass)
 		r.onPages(func(n, page int) {
 			switch n {
 			case 1: // pages 2 and 3 shift: c is passed over
 				r.user.Remove(head)
-			case 3: // and back again before the repeat, by one that no walk has to have seen
+			case 3: // and back again before the repeat, by one that no walk has to have seen; the count is right
+				r.user.Remove(tail)
 				r.user.Add(genesyssim.Recording{ID: newest, DateCreated: time.Now().Add(time.Minute)})
 			case 4:
 				r.user.Remove(newest)
@@ -315,6 +355,8 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 		r.wantState("c", state.StateListed)
 		head = fmt.Sprintf("old-%d", pass)
 		r.user.Add(genesyssim.Recording{ID: head, DateCreated: begun.Add(time.Minute)})
+		tail = fmt.Sprintf("oldest-%d", pass)
+		r.user.Add(genesyssim.Recording{ID: tail, DateCreated: begun.Add(-time.Minute)})
 	}
 	if !slices.Contains(r.requests(opGet), "c") {
 		t.Error("Genesys was never asked about c")

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -37,6 +39,8 @@ func TestListings(t *testing.T) {
 		{"a total too low", genesyssim.Options{TotalOffset: -5}, genesyssim.Fault{}},
 		{"no total", genesyssim.Options{}, genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: withoutTotal()}},
 		{"a page cut short", genesyssim.Options{}, genesyssim.Fault{Op: opList, Skip: 1, Effect: genesyssim.Shorten()}},
+		{"a page count that lags behind", genesyssim.Options{PhantomPages: -2}, genesyssim.Fault{}},
+		{"pages that hold back what they can't show", genesyssim.Options{MaxEntities: 4}, genesyssim.Fault{}},
 		{"oldest first", genesyssim.Options{Order: genesyssim.OldestFirst}, genesyssim.Fault{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -182,5 +186,157 @@ func TestChanged(t *testing.T) {
 	w.once(0)
 	if n := len(w.archive().media); n != 4 {
 		t.Errorf("the run after left %d media objects", n)
+	}
+}
+
+// TestListingRefusedHalfway refuses a page for good, as listings of this platform do
+// beyond a depth. What the pages before it show is archived, and nothing follows from
+// what they don't show.
+func TestListingRefusedHalfway(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 403, 404, 422} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, genesyssim.Options{})
+			w.deleting()
+			w.org["page_size"] = 4
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 20)
+			w.cloud.Inject(genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: beyond(3, status)})
+			ids := inbox.IDs()
+			for range 3 {
+				r := w.once(3)
+				if !strings.Contains(r.stdout, "page 4 of the listing") || !strings.Contains(r.stdout, "deleted nothing") {
+					t.Errorf("the table doesn't name the page that was refused: %s", r)
+				}
+			}
+			w.wantArchived(some(inbox, ids[:12]...))
+			w.wantState(state.StateArchived, inbox, ids[:12]...)
+			if n := w.cloud.Requests(opDelete); n != 0 {
+				t.Errorf("%d deletions after a listing that broke off", n)
+			}
+			w.cloud.ClearFaults()
+			w.once(0)
+			w.wantArchived(some(inbox, ids...))
+		})
+	}
+}
+
+// beyond refuses the pages after one.
+func beyond(page, status int) genesyssim.Effect {
+	refuse := genesyssim.Status(status, "bad.request")
+	return genesyssim.Effect{Name: "beyond", Before: func(w http.ResponseWriter, r *http.Request) bool {
+		n, _ := strconv.Atoi(r.URL.Query().Get("pageNumber"))
+		return n > page && refuse.Before(w, r)
+	}}
+}
+
+// TestShort lists fewer recordings than it counts. What is listed is archived, and
+// nothing is concluded from what is not.
+func TestShort(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		cloud genesyssim.Options
+		lists int
+		says  string
+	}{
+		{"beyond a depth", genesyssim.Options{Depth: 14}, 14, "counts 21 recordings and lists 14 of them"},
+		{"by the summary", genesyssim.Options{SummaryOffset: 5}, 21, "counts 26 recordings and lists 21 of them"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, c.cloud)
+			w.org["page_size"] = 4
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 21)
+			ids := inbox.IDs()
+			r := w.once(0) // once may be chance
+			if !strings.Contains(r.stdout, "more recordings than it lists") {
+				t.Errorf("the table doesn't say that recordings are missing: %s", r)
+			}
+			w.wantState(state.StateArchived, inbox, ids[:c.lists]...)
+			if r := w.once(3); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("the table doesn't say %q: %s", c.says, r)
+			}
+			w.wantCondition(inbox, "short")
+			if r := w.expect(0, "status"); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("status doesn't say %q: %s", c.says, r)
+			}
+			if r := w.expect(3, "reconcile"); !strings.Contains(r.stdout, "Not clean: ledger and bucket agree, but Genesys counts more recordings than it lists.") {
+				t.Errorf("reconcile finds nothing: %s", r)
+			}
+			if r := w.run("doctor"); !strings.Contains(r.stdout, c.says) {
+				t.Errorf("doctor doesn't say %q: %s", c.says, r)
+			}
+			inbox.Remove(ids[0])
+			inbox.Remove(ids[1])
+			for range 3 {
+				w.once(3)
+				w.wantState(state.StateArchived, inbox, ids[:c.lists]...)
+			}
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Depth, o.SummaryOffset = 0, 0 })
+			w.once(0)
+			w.wantCondition(inbox, "ok")
+			w.once(0)
+			w.wantState(state.StateGone, inbox, ids[:2]...)
+			w.wantArchived(some(inbox, ids...))
+		})
+	}
+}
+
+// TestShortEmpties deletes what is archived of a listing that ends at a depth, which
+// brings up the rest.
+func TestShortEmpties(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{Depth: 5})
+	w.deleting()
+	w.org["page_size"] = 5
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 18)
+	ids := inbox.IDs()
+	for range 5 {
+		w.run("run", "--once")
+	}
+	w.wantArchived(some(inbox, ids...))
+	w.once(0)
+	w.wantState(state.StateDeleted, inbox, ids...)
+	w.wantCondition(inbox, "ok")
+}
+
+// TestBrokenPage has a recording that breaks every page it is on. The others are
+// archived, it is named, and nothing follows from what the listing does not show.
+func TestBrokenPage(t *testing.T) {
+	t.Parallel()
+	for _, status := range []int{400, 500, 504} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, genesyssim.Options{})
+			w.deleting()
+			w.org["page_size"] = 10
+			inbox := w.cloud.ClientInbox()
+			fill(inbox, 34)
+			ids := inbox.IDs()
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = map[string]int{ids[13]: status} })
+			r := w.once(3)
+			for _, says := range []string{"number 14,", "after recording " + ids[12], "before recording " + ids[14], "deleted nothing"} {
+				if !strings.Contains(r.stdout, says) {
+					t.Errorf("the table doesn't say %q: %s", says, r)
+				}
+			}
+			others := slices.Concat(ids[:13], ids[14:])
+			w.wantState(state.StateArchived, inbox, others...)
+			w.wantArchived(some(inbox, others...))
+			w.wantCondition(inbox, "failing")
+			if n := w.cloud.Requests(opDelete); n != 0 {
+				t.Errorf("%d deletions though a page is broken", n)
+			}
+			if r := w.expect(3, "reconcile"); !strings.Contains(r.stdout, "number 14,") {
+				t.Errorf("reconcile doesn't name the recording: %s", r)
+			}
+			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = nil })
+			w.once(0)
+			w.wantArchived(some(inbox, ids...))
+		})
 	}
 }

@@ -60,6 +60,7 @@ type Pass struct {
 	End             time.Time `json:"end,omitzero"`
 	Complete        bool      `json:"complete,omitempty"`
 	Listed          int64     `json:"listed,omitempty"`
+	Missing         int64     `json:"missing,omitempty"` // counted by Genesys and not listed
 	Archived        int64     `json:"archived,omitempty"`
 	Adopted         int64     `json:"adopted,omitempty"`
 	Failed          int64     `json:"failed,omitempty"`

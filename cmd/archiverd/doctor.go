@@ -147,6 +147,9 @@ func (h *hosts) patient(p patient) archiver.Patient {
 	} else {
 		token = genesys.Token{} // a new one costs nothing and proves the client's secret
 	}
+	if c := p.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
+		out.Trouble = p.inbox.Reason
+	}
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
 	in, client := h.client(p.inbox, &memoryStore{token}, budget)
 	out.API, out.Identity = client, in.Identity

@@ -80,6 +80,9 @@ func runCode(r *archiver.Report, failing []failures, strict bool) int {
 		if failing[i].news > 0 || strict && failing[i].needPerson > 0 {
 			codes = append(codes, exitFailed)
 		}
+		if in.Short != "" {
+			codes = append(codes, exitFailed)
+		}
 		switch archiver.KindOf(in.Err) {
 		case archiver.KindNone:
 		case archiver.KindNeedsLogin:

@@ -141,7 +141,10 @@ func genesysText(g archiver.GenesysSide) string {
 	if g.Summary != nil {
 		text += fmt.Sprintf(", %d by its own summary of all dates", *g.Summary)
 	}
-	if !g.Complete {
+	switch {
+	case g.Missing > 0:
+		text += fmt.Sprintf("; Genesys counts %d more than it lists, which can't be archived: run this again; if it stays, set a smaller page_size or ask Genesys support", g.Missing)
+	case !g.Complete:
 		text += "; the listing kept changing: run this again"
 	}
 	if g.Unreadable > 0 {
@@ -231,6 +234,11 @@ func (r *reconcileReport) Verdict() string {
 		return "Clean: Genesys, ledger and bucket agree."
 	case exitIntegrity:
 		return "Not clean: the archive is not what it should be."
+	}
+	for _, i := range r.Inboxes {
+		if i.Genesys.Missing > 0 {
+			return "Not clean: ledger and bucket agree, but Genesys counts more recordings than it lists."
+		}
 	}
 	return "Not clean: ledger and bucket agree, but Genesys could not be asked about everything."
 }

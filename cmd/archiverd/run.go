@@ -162,6 +162,7 @@ type inboxReportJSON struct {
 	Inbox   string     `json:"inbox"`
 	Pass    state.Pass `json:"pass"`
 	Error   string     `json:"error,omitempty"`
+	Short   string     `json:"short,omitempty"`
 	Foreign []string   `json:"foreign,omitempty"`
 	Corrupt []string   `json:"corrupt,omitempty"`
 }
@@ -170,7 +171,7 @@ func (a *app) printReport(r *archiver.Report, code int) error {
 	if a.json {
 		out := reportJSON{Start: r.Start, End: r.End, ExitCode: code, Inboxes: []inboxReportJSON{}}
 		for _, in := range r.Inboxes {
-			j := inboxReportJSON{Org: in.Org, Inbox: in.Inbox, Pass: in.Pass, Foreign: in.Foreign, Corrupt: in.Corrupt}
+			j := inboxReportJSON{Org: in.Org, Inbox: in.Inbox, Pass: in.Pass, Short: in.Short, Foreign: in.Foreign, Corrupt: in.Corrupt}
 			if in.Err != nil {
 				j.Error = in.Err.Error()
 			}
@@ -195,8 +196,12 @@ func result(in archiver.InboxReport) string {
 		return fmt.Sprintf("the archive does not hold what the ledger says: %v", in.Corrupt)
 	case len(in.Foreign) > 0:
 		return fmt.Sprintf("foreign objects stand in the way: %v", in.Foreign)
+	case in.Short != "":
+		return cell(in.Short)
 	case in.Pass.Failed > 0:
 		return fmt.Sprintf("%d failed; archiverd ls --state failed tells why", in.Pass.Failed)
+	case in.Pass.Missing > 0:
+		return fmt.Sprintf("Genesys counts %d more recordings than it lists; the next run looks again", in.Pass.Missing)
 	case !in.Pass.Complete:
 		return "the listing kept changing; nothing was deleted"
 	}

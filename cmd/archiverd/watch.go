@@ -114,6 +114,8 @@ func newForPerson(r *archiver.Report, before map[[2]string]state.Inbox, failing 
 			return where + ": recordings were deleted before they could be archived"
 		case failing[i].needPerson > known.NeedsPerson:
 			return where + ": recordings have failed for so long that a person has to look"
+		case in.Short != "" && was != archiver.ConditionShort:
+			return where + ": " + in.Short
 		case kind == archiver.KindNone:
 			good++
 		case kind == archiver.KindNeedsLogin && was == archiver.ConditionNeedsLogin:

@@ -268,6 +268,9 @@ func (f *fleet) failures(ctx context.Context, report *archiver.Report) ([]failur
 		if in.Err != nil {
 			log.Error("the pass ended early", archiver.ErrorAttr(in.Err))
 		}
+		if in.Short != "" {
+			log.Error("the inbox is short", "reason", in.Short)
+		}
 		if n := known.NeedsPerson; n > 0 {
 			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed tells why", "count", n)
 		}

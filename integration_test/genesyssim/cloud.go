@@ -67,6 +67,10 @@ type Options struct {
 	PageSize        func(page, asked int) int             // overrides MaxPageSize
 	PhantomPages    int                                   // added to a listing's pageCount
 	TotalOffset     int                                   // added to a listing's total, not to the summary's
+	Depth           int                                   // pages that reach beyond so many recordings show none; 0: no limit
+	SummaryOffset   int                                   // added to the summary's total
+	MaxEntities     int                                   // a page shows at most so many of its recordings, and the rest on no other; 0: no limit
+	Broken          map[string]int                        // recordings whose pages are answered with this status
 	RepeatAcross    bool                                  // each page but the first starts with the recording that ended the one before
 	DeletedListings int                                   // listings in which a deleted recording still shows; -1: all until Settle
 	OnPage          func(inbox *Inbox, page int)          // runs when a page is ready to be sent: what it changes shows on the next

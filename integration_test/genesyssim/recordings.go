@@ -44,9 +44,18 @@ func (x *call) page(size, page int) reply {
 	if x.o.RepeatAcross && start > 0 && start < len(all) {
 		start--
 	}
+	if x.o.Depth > 0 && end > x.o.Depth {
+		end = start
+	}
+	if x.o.MaxEntities > 0 {
+		end = min(end, start+x.o.MaxEntities)
+	}
 	var entities []json.RawMessage
 	unchecked := false
 	for _, r := range all[start:end] {
+		if status := x.o.Broken[r.ID]; status != 0 {
+			return errorReply(status, "broken", "This page can't be shown.")
+		}
 		entities = append(entities, x.inbox.entity(r, x.expands()))
 		unchecked = unchecked || r.RawJSON != nil
 	}
@@ -110,7 +119,7 @@ func (x *call) summary() reply {
 			read++
 		}
 	}
-	return jsonReply(http.StatusOK, map[string]int{"readCount": read, "unreadCount": len(all) - read, "totalCount": len(all)})
+	return jsonReply(http.StatusOK, map[string]int{"readCount": read, "unreadCount": len(all) - read, "totalCount": len(all) + x.o.SummaryOffset})
 }
 
 func (x *call) get() reply {

@@ -10,7 +10,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// ledger is what is asked of *state.Ledger.
+// ledger is what is asked of *bolt.Ledger.
 type ledger interface {
 	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 	Disk() (size, free int64, err error)
@@ -40,7 +40,7 @@ func figures(inboxes []state.Inbox, now time.Time) map[string]*orgFigures {
 		f := all[i.Org]
 		if f == nil {
 			f = &orgFigures{counts: map[state.State]int64{}, conditions: map[string]int64{
-				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0}}
+				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0, archiver.ConditionShort: 0}}
 			all[i.Org] = f
 		}
 		f.add(i, now)

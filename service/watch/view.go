@@ -156,6 +156,8 @@ func (v *view) addInboxes(inboxes []state.Inbox) {
 func (i inboxView) trouble() int {
 	switch {
 	case i.Condition == archiver.ConditionFailing:
+		return 4
+	case i.Condition == archiver.ConditionShort:
 		return 3
 	case i.Condition == archiver.ConditionNeedsLogin:
 		return 2
@@ -172,6 +174,8 @@ func remedy(i inboxView) string {
 		return fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)
 	case i.Condition == archiver.ConditionFailing:
 		return "Mend what the reason names. It is tried again with every run."
+	case i.Condition == archiver.ConditionShort:
+		return "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."
 	case i.NeedsPerson > 0:
 		return "See the failures below; archiverd retry tries them now."
 	}

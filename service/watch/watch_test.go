@@ -125,6 +125,7 @@ archiverd_inboxes{condition="failing",org="acme"} 0
 archiverd_inboxes{condition="needs_login",org="acme"} 1
 archiverd_inboxes{condition="new",org="acme"} 1
 archiverd_inboxes{condition="ok",org="acme"} 1
+archiverd_inboxes{condition="short",org="acme"} 0
 # HELP archiverd_integrity_findings_total Objects in the archive that were not what they should be, counted in each pass that met them, since the ledger was made.
 # TYPE archiverd_integrity_findings_total counter
 archiverd_integrity_findings_total{org="acme"} 2

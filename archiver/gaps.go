@@ -1,0 +1,159 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/archiverd/archiverd/genesys"
+)
+
+const (
+	maxBroken = 3   // pages in a row before the service counts as down
+	maxParts  = 100 // of broken pages asked for in one walk
+	maxNamed  = 5   // gaps described in an error
+)
+
+// A gap is a stretch of the listing that Genesys fails to show.
+type gap struct {
+	from, size int // recordings; the first of the listing is 0
+	page       int // size of the page that failed to show them
+	err        error
+}
+
+// A gapError says that the listing was shown but for some gaps. It hides their errors:
+// a gap that stays is no failure of the service.
+type gapError struct{ text string }
+
+func (e *gapError) Error() string { return e.text }
+
+// breaksPage tells errors of a listing's page that one recording on it may cause.
+func breaksPage(err error) bool {
+	var e *genesys.Error
+	if !errors.As(err, &e) || e.Op != "get_userrecordings" {
+		return false
+	}
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge,
+		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return true
+	}
+	return e.Status/100 == 2 // with a body that can't be read
+}
+
+// passOver leaves a broken page out for now. After several in a row it gives the error
+// of the first: the service is down, or it refuses what lies beyond a depth, of which
+// smaller pages may show some more.
+func (w *walker) passOver(ctx context.Context, page int, err error) error {
+	w.broken = append(w.broken, brokenPage{page, err})
+	if w.inRow++; w.inRow < maxBroken {
+		return nil
+	}
+	w.broken = w.broken[:len(w.broken)-maxBroken+1]
+	first := w.broken[len(w.broken)-1]
+	if !temporary(first.err) && w.size > 0 {
+		if err := w.split(ctx); err != nil {
+			return err
+		}
+	}
+	return first.error()
+}
+
+// split asks for the broken pages in ever smaller parts, until what breaks each stands
+// alone. A part is a page of half the size; it may reach beyond what it is a part of.
+func (w *walker) split(ctx context.Context) error {
+	var todo []gap
+	for _, b := range w.broken {
+		todo = append(todo, gap{(b.page - 1) * w.size, w.size, w.size, b.err})
+	}
+	for asked := 0; len(todo) > 0; {
+		whole := todo[0]
+		todo = todo[1:]
+		end, size := whole.from+whole.size, (whole.size+1)/2
+		first, last := whole.from/size, (end-1)/size
+		if whole.page == 1 || asked+last-first >= maxParts {
+			w.gaps = append(w.gaps, whole)
+			continue
+		}
+		for n := first; n <= last; n++ {
+			asked++
+			err := w.takePart(ctx, n, size)
+			if breaksPage(err) {
+				from := max(whole.from, n*size)
+				todo = append(todo, gap{from, min(end, n*size+size) - from, size, err})
+			} else if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// takePart takes the nth page of a size, from 0. What breaks a larger part is looked for in
+// smaller ones and need not be tried again.
+func (w *walker) takePart(ctx context.Context, n, size int) error {
+	if err := w.stopped(); err != nil {
+		return err
+	}
+	l, err := w.ask(ctx, size, n+1, size > 1)
+	if err != nil {
+		return err
+	}
+	if l.PageSize != 0 && l.PageSize != size {
+		return errRestart // it may be another part
+	}
+	w.unreadable += l.Unreadable
+	_, err = w.take(ctx, l.Recordings)
+	return err
+}
+
+// gapsError describes the gaps by their places in the listing and their neighbours.
+func (w *walker) gapsError(ctx context.Context) error {
+	var places []string
+	gaps := joined(w.gaps)
+	for _, g := range gaps[:min(len(gaps), maxNamed)] {
+		place := fmt.Sprintf("number %d", g.from+1)
+		if g.size > 1 {
+			place = fmt.Sprintf("numbers %d to %d", g.from+1, g.from+g.size)
+		}
+		if id := w.neighbour(ctx, g.from-1); id != "" {
+			place += ", after recording " + id
+		}
+		if id := w.neighbour(ctx, g.from+g.size); id != "" {
+			place += ", before recording " + id
+		}
+		places = append(places, fmt.Sprintf("%s: %v", place, g.err))
+	}
+	if more := len(gaps) - len(places); more > 0 {
+		places = append(places, fmt.Sprintf("and %d more", more))
+	}
+	return &gapError{"Genesys fails to list some recordings; give its support these places of the inbox's listing and the correlation ids: " + strings.Join(places, "; ")}
+}
+
+// joined makes one gap of those that adjoin.
+func joined(gaps []gap) (all []gap) {
+	slices.SortFunc(gaps, func(a, b gap) int { return a.from - b.from })
+	for _, g := range gaps {
+		if last := len(all) - 1; last >= 0 && all[last].from+all[last].size == g.from {
+			all[last].size += g.size
+		} else {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// neighbour is the id of the recording at a place of the listing, or "".
+func (w *walker) neighbour(ctx context.Context, at int) string {
+	if at < 0 {
+		return ""
+	}
+	l, err := w.ask(ctx, 1, at+1, true)
+	if err != nil || len(l.Recordings) != 1 {
+		return ""
+	}
+	return l.Recordings[0].ID
+}
