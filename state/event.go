@@ -91,13 +91,13 @@ func eventKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func decodeEvent(k, v []byte) (ev Event, err error) {
 	if len(k) != 8 {
-		return ev, fmt.Errorf("event %x: no number", k)
+		return ev, damaged(fmt.Errorf("event %x: no number", k))
 	}
 	ev.Number = binary.BigEndian.Uint64(k)
 	data, recording, _ := bytes.Cut(v, []byte{'\n'})
 	ev.Recording = string(recording)
 	if err := unmarshal(data, &ev); err != nil {
-		return ev, fmt.Errorf("event %d: %w", ev.Number, err)
+		return ev, damaged(fmt.Errorf("event %d: %w", ev.Number, err))
 	}
 	return ev, nil
 }
@@ -109,7 +109,7 @@ func (l *Ledger) Events(org, inbox string, limit int) ([]Event, error) {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	var out []Event
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte("events")).Bucket([]byte(key))
 		if b == nil {
 			return nil
@@ -134,7 +134,7 @@ func (l *Ledger) Events(org, inbox string, limit int) ([]Event, error) {
 // the journal has then, in one transaction. ErrJournalMoved where the head is
 // not from.
 func (l *Ledger) MoveJournal(org, inbox string, from, to JournalHead, has []Event) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+	err := l.changeInbox(l.update, org, inbox, func(p *page) error {
 		if p.inbox.Journal.Key != from.Key || p.inbox.Journal.SHA256 != from.SHA256 {
 			return fmt.Errorf("%w: it is %q, expected %q", ErrJournalMoved, p.inbox.Journal.Key, from.Key)
 		}
@@ -162,7 +162,7 @@ func (l *Ledger) MoveJournal(org, inbox string, from, to JournalHead, has []Even
 // AcceptFaults keeps faults of an inbox's journal as accepted, beside those that were
 // before, and makes an event of each.
 func (l *Ledger) AcceptFaults(org, inbox string, faults []AcceptedFault) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+	err := l.changeInbox(l.update, org, inbox, func(p *page) error {
 		for _, f := range faults {
 			p.inbox.AcceptedFaults = append(p.inbox.AcceptedFaults, f)
 			if err := p.addEvent(Event{At: p.l.now().UTC(), Accepted: &f}); err != nil {
@@ -181,7 +181,7 @@ func (l *Ledger) AcceptFaults(org, inbox string, faults []AcceptedFault) error {
 // and write the ledger. Opened, the copy is this ledger: the same id, binding
 // and seal. A write that needs a larger file waits until the copy is done.
 func (l *Ledger) Copy(w io.Writer) error {
-	err := l.db.View(func(tx *bbolt.Tx) error {
+	err := l.view(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(w)
 		return err
 	})

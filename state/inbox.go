@@ -143,7 +143,7 @@ func getInbox(tx *bbolt.Tx, key string) (*Inbox, error) {
 	}
 	var in Inbox
 	if err := unmarshal(data, &in); err != nil {
-		return nil, fmt.Errorf("inbox %s: %w", key, err)
+		return nil, damaged(fmt.Errorf("inbox %s: %w", key, err))
 	}
 	return &in, nil
 }
@@ -171,7 +171,7 @@ func (l *Ledger) Inbox(org, id string) (Inbox, error) {
 		return Inbox{}, fmt.Errorf("read inbox: %w", err)
 	}
 	var in *Inbox
-	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+	err = l.view(func(tx *bbolt.Tx) (err error) {
 		if in, err = getInbox(tx, key); err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (l *Ledger) Inboxes(org string) ([]Inbox, error) {
 // Counts, Bytes, Totals, NeedsPerson, Suspect, Unproved, LastPass, Journal and AcceptedFaults are not its
 // to change, and stay as they are.
 func (l *Ledger) EditInbox(org, id string, edit func(*Inbox)) error {
-	err := l.changeInbox(l.db.Update, org, id, func(p *page) error {
+	err := l.changeInbox(l.update, org, id, func(p *page) error {
 		was := p.inbox.clone()
 		if err := errors.Join(was.fill(p.tx, p.key), p.edit(edit)); err != nil || !p.inbox.equal(was) {
 			return err
@@ -246,7 +246,7 @@ const startTime = "2006-01-02T15:04:05.000000000Z"
 // same time, forgets the oldest beyond 100, and changes the inbox as EditInbox
 // does, all in one transaction. Concurrent calls share one; edit may run again.
 func (l *Ledger) AddPass(org, inbox string, p Pass, edit func(*Inbox)) error {
-	err := l.changeInbox(l.db.Batch, org, inbox, func(pg *page) error {
+	err := l.changeInbox(l.batch, org, inbox, func(pg *page) error {
 		pg.inbox.Totals.Findings += p.Findings
 		b, err := nested(pg.tx, "passes", pg.key)
 		if err != nil {
@@ -293,7 +293,7 @@ func (l *Ledger) Passes(org, inbox string, limit int) ([]Pass, error) {
 		return nil, fmt.Errorf("read passes: %w", err)
 	}
 	var out []Pass
-	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+	err = l.view(func(tx *bbolt.Tx) (err error) {
 		out, err = getPasses(tx, key, limit)
 		return err
 	})
@@ -317,7 +317,7 @@ func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
 		var v T
 		if err := unmarshal(data, &v); err != nil {
-			return nil, fmt.Errorf("what started %s: %w", k, err)
+			return nil, damaged(fmt.Errorf("what started %s: %w", k, err))
 		}
 		out = append(out, v)
 	}
@@ -329,7 +329,7 @@ func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 func (l *Ledger) AddUpload(u UploadRef) error {
 	k, err := uploadKey(u.Key, u.ID)
 	if err == nil {
-		err = l.db.Update(func(tx *bbolt.Tx) error {
+		err = l.update(func(tx *bbolt.Tx) error {
 			return putJSON(tx.Bucket([]byte("uploads")), k, &u)
 		})
 	}
@@ -343,7 +343,7 @@ func (l *Ledger) AddUpload(u UploadRef) error {
 func (l *Ledger) RemoveUpload(key, id string) error {
 	k, err := uploadKey(key, id)
 	if err == nil {
-		err = l.db.Update(func(tx *bbolt.Tx) error {
+		err = l.update(func(tx *bbolt.Tx) error {
 			return tx.Bucket([]byte("uploads")).Delete([]byte(k))
 		})
 	}
@@ -356,7 +356,7 @@ func (l *Ledger) RemoveUpload(key, id string) error {
 // Uploads reads the multipart uploads under way, in the order of their keys.
 func (l *Ledger) Uploads() ([]UploadRef, error) {
 	var out []UploadRef
-	err := l.db.View(func(tx *bbolt.Tx) error {
+	err := l.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("uploads")).ForEach(func(k, v []byte) error {
 			u, err := decodeUpload(k, v)
 			out = append(out, u)
@@ -380,7 +380,7 @@ func uploadKey(key, id string) (string, error) {
 
 func decodeUpload(k, v []byte) (u UploadRef, err error) {
 	if err := unmarshal(v, &u); err != nil {
-		return u, fmt.Errorf("upload %q: %w", k, err)
+		return u, damaged(fmt.Errorf("upload %q: %w", k, err))
 	}
 	u.Key, u.ID, _ = strings.Cut(string(k), "\x00")
 	return u, nil

@@ -65,6 +65,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -75,6 +77,7 @@ import (
 var (
 	ErrHeld      = errors.New("the ledger is held by another process")
 	ErrNotLedger = errors.New("not a ledger")
+	ErrDamaged   = errors.New("the ledger is damaged")
 	ErrNewer     = errors.New("the ledger was written by a newer archiverd")
 	ErrNoLedger  = errors.New("there is no ledger")
 	ErrSealKey   = errors.New("the ledger's tokens need the seal key they were sealed with")
@@ -97,24 +100,21 @@ var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "e
 // Ledger is an open ledger. It is safe for concurrent use.
 type Ledger struct {
 	db       *bbolt.DB
+	file     *os.File // db's
 	id       string
 	readOnly bool
 	seal     *sealer // nil: tokens are kept in the clear
 	now      func() time.Time
 	codec    codec
+
+	broken  atomic.Pointer[error] // how the file was found to be damaged
+	writing sync.Mutex            // held by the transaction that writes
+	waiting sync.Mutex            // guards calls
+	calls   []call                // of batch
 }
 
 // ID is the ledger's own random id, made with the file: its claim on inboxes.
 func (l *Ledger) ID() string { return l.id }
-
-// Close waits for transactions under way and releases the file. Methods called
-// later fail.
-func (l *Ledger) Close() error {
-	if err := l.db.Close(); err != nil {
-		return fmt.Errorf("close ledger: %w", err)
-	}
-	return nil
-}
 
 // Disk tells the size of the ledger's file and what its file system has left, in
 // bytes.

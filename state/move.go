@@ -28,7 +28,7 @@ func (l *Ledger) Entry(k Key) (Entry, error) {
 		return Entry{}, fmt.Errorf("read entry: %w", err)
 	}
 	var e *Entry
-	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+	err = l.view(func(tx *bbolt.Tx) (err error) {
 		e, err = l.getEntry(tx, in, k)
 		return err
 	})
@@ -54,7 +54,7 @@ func (l *Ledger) Entry(k Key) (Entry, error) {
 // alone.
 func (l *Ledger) Move(k Key, from, to State, edit func(*Entry)) (Entry, error) {
 	var e *Entry
-	err := l.changeInbox(l.db.Batch, k.Org, k.Inbox, func(p *page) (err error) {
+	err := l.changeInbox(l.batch, k.Org, k.Inbox, func(p *page) (err error) {
 		e, err = p.apply(Change{k.Recording, from, to, edit})
 		return err
 	})
@@ -69,7 +69,7 @@ func (l *Ledger) Move(k Key, from, to State, edit func(*Entry)) (Entry, error) {
 // changes, each like a Move; a recording may have several, applied in order.
 // f runs once, and holds up every other writer.
 func (l *Ledger) List(org, inbox string, f func(get func(recording string) (Entry, bool)) []Change) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+	err := l.changeInbox(l.update, org, inbox, func(p *page) error {
 		var failed error
 		get := func(recording string) (Entry, bool) {
 			e, err := l.getEntry(p.tx, p.key, Key{org, inbox, recording})
@@ -204,7 +204,7 @@ func (l *Ledger) getEntry(tx *bbolt.Tx, inbox string, k Key) (*Entry, error) {
 func (l *Ledger) readEntry(tx *bbolt.Tx, inbox string, k Key, data []byte) (*Entry, error) {
 	e, err := l.codec.decode(data)
 	if err != nil {
-		return nil, err
+		return nil, damaged(fmt.Errorf("entry %s: %w", k, err))
 	}
 	if b := tx.Bucket([]byte("raw")).Bucket([]byte(inbox)); b != nil {
 		e.Raw = bytes.Clone(b.Get([]byte(k.Recording)))
@@ -256,7 +256,7 @@ func (l *Ledger) Archived(org, inbox string, recordings []string) ([]string, err
 		return nil, fmt.Errorf("look entries up: %w", err)
 	}
 	dates := make([]string, len(recordings))
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		live := tx.Bucket([]byte("live")).Bucket([]byte(key))
 		if live == nil {
 			return nil
@@ -268,7 +268,7 @@ func (l *Ledger) Archived(org, inbox string, recordings []string) ([]string, err
 			}
 			date, _, err := cutDate(data)
 			if err != nil {
-				return fmt.Errorf("entry %q: %w", recording, err)
+				return damaged(fmt.Errorf("entry %q: %w", recording, err))
 			}
 			dates[i] = string(date)
 		}
@@ -310,7 +310,7 @@ func (l *Ledger) live(org, inbox, after string, limit int, skip func(k, v []byte
 		return nil, fmt.Errorf("read entries: %w", err)
 	}
 	var out []KeyedEntry
-	err = l.db.View(func(tx *bbolt.Tx) (err error) {
+	err = l.view(func(tx *bbolt.Tx) (err error) {
 		out, err = l.collect(tx, key, after, limit, skip, "live")
 		return err
 	})
@@ -328,7 +328,8 @@ const scanChunk = 256
 // empty org or inbox stands for all. It reads in chunks, each a transaction of
 // its own: an entry that is there all the time comes exactly once, whatever
 // becomes of it meanwhile. f owns what it gets, and may call the ledger. Scan
-// ends with f's first error and returns it as it is.
+// ends with f's first error and returns it as it is, and with ErrDamaged where the
+// file holds other entries than it counts.
 func (l *Ledger) Scan(org, inbox string, f func(Key, *Entry) error) error {
 	return l.scan(org, inbox, func(_, _ []byte) bool { return false }, f, "live", "past")
 }
@@ -345,10 +346,12 @@ func (l *Ledger) scan(org, inbox string, skip func(k, v []byte) bool, f func(Key
 		return fmt.Errorf("scan ledger: %w", err)
 	}
 	for _, key := range keys {
+		seen := int64(0)
+		counted := func(k, v []byte) bool { seen++; return skip(k, v) }
 		for after := ""; ; {
 			var chunk []KeyedEntry
-			err := l.db.View(func(tx *bbolt.Tx) (err error) {
-				chunk, err = l.collect(tx, key, after, scanChunk, skip, tops...)
+			err := l.view(func(tx *bbolt.Tx) (err error) {
+				chunk, err = l.collect(tx, key, after, scanChunk, counted, tops...)
 				return err
 			})
 			if err != nil {
@@ -364,6 +367,9 @@ func (l *Ledger) scan(org, inbox string, skip func(k, v []byte) bool, f func(Key
 			}
 			after = chunk[len(chunk)-1].Key.Recording
 		}
+		if err := l.saw(key, seen, tops...); err != nil {
+			return fmt.Errorf("scan ledger: %w", err)
+		}
 	}
 	return nil
 }
@@ -371,7 +377,7 @@ func (l *Ledger) scan(org, inbox string, skip func(k, v []byte) bool, f func(Key
 // inboxKeys are the keys of the inboxes that org and inbox, "" for all, select.
 func (l *Ledger) inboxKeys(org, inbox string) ([]string, error) {
 	var keys []string
-	err := l.db.View(func(tx *bbolt.Tx) error {
+	err := l.view(func(tx *bbolt.Tx) error {
 		return tx.Bucket([]byte("inboxes")).ForEach(func(k, _ []byte) error {
 			o, in := splitKey(k)
 			if (org == "" || o == org) && (inbox == "" || in == inbox) {
@@ -416,7 +422,7 @@ func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func
 			k := Key{org, id, string(least.k)}
 			e, err := l.readEntry(tx, inbox, k, least.v)
 			if err != nil {
-				return nil, fmt.Errorf("entry %s: %w", k, err)
+				return nil, err
 			}
 			out = append(out, KeyedEntry{k, *e})
 		}

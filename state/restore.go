@@ -12,7 +12,7 @@ type Restored struct {
 // or nothing. It asks no edge and records no event, since it tells what was, not what
 // happens; but no entry gets in that Move would refuse: ErrInvalid.
 func (l *Ledger) Restore(org, inbox string, all []Restored) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+	err := l.changeInbox(l.update, org, inbox, func(p *page) error {
 		for _, r := range all {
 			if err := p.restore(Key{org, inbox, r.Recording}, r.Edit); err != nil {
 				return fmt.Errorf("%q: %w", r.Recording, err)

@@ -27,7 +27,7 @@ const runsKept = 100
 // AddRun records a run under its Start, in place of what was recorded of it
 // before, and forgets the oldest beyond 100.
 func (l *Ledger) AddRun(r Run) error {
-	err := l.db.Update(func(tx *bbolt.Tx) error {
+	err := l.update(func(tx *bbolt.Tx) error {
 		return addStarted(tx.Bucket([]byte("runs")), r.Start, &r, runsKept)
 	})
 	if err != nil {
@@ -38,7 +38,7 @@ func (l *Ledger) AddRun(r Run) error {
 
 // Runs reads the runs, newest first, limit at most.
 func (l *Ledger) Runs(limit int) (out []Run, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		out, err = newest[Run](tx.Bucket([]byte("runs")), limit)
 		return err
 	})

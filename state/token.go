@@ -48,7 +48,7 @@ func (l *Ledger) Token(org, inbox string) (Token, error) {
 		return Token{}, fmt.Errorf("read token: %w", err)
 	}
 	var t Token
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.view(func(tx *bbolt.Tx) error {
 		data := tx.Bucket([]byte("tokens")).Get([]byte(key))
 		if data == nil {
 			return nil
@@ -65,7 +65,7 @@ func (l *Ledger) Token(org, inbox string) (Token, error) {
 // SetToken keeps the token of an inbox in place of the one before; the zero
 // Token forgets it.
 func (l *Ledger) SetToken(org, inbox string, t Token) error {
-	err := l.changeInbox(l.db.Update, org, inbox, func(p *page) error {
+	err := l.changeInbox(l.update, org, inbox, func(p *page) error {
 		b := p.tx.Bucket([]byte("tokens"))
 		if t == (Token{}) {
 			return b.Delete([]byte(p.key))
@@ -132,7 +132,7 @@ func (s *sealer) decodeToken(inbox string, data []byte) (Token, error) {
 	}
 	var t plainToken
 	if err := unmarshal(plain, &t); err != nil {
-		return Token{}, fmt.Errorf("unreadable: %w", redactJSON(err))
+		return Token{}, damaged(fmt.Errorf("unreadable: %w", redactJSON(err)))
 	}
 	return Token(t), nil
 }
