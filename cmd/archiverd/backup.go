@@ -19,7 +19,8 @@ func newBackup(a *app) *cobra.Command {
 		Long: `Writes a copy of the ledger as it is now, also while a run or the service is at work.
 FILE is there once it is whole and durable, with mode 0600, and must not be there
 before. It holds the inboxes' tokens, sealed if state.key_file is set: keep it as safe
-as the ledger. To restore it, stop archiverd and put it in state.path.
+as the ledger. To restore it, stop archiverd and put it in state.path. A ledger that is
+seen to be damaged is not copied: exit code 6.
 
 A copy knows nothing of what came after it. What was archived since and is still in
 Genesys is found in the archive by the next run and not downloaded again. What was
@@ -38,6 +39,9 @@ Then archiverd rebuild makes a ledger that knows it, from the archive.`,
 }
 
 func (a *app) backup(l *state.Ledger, path string) error {
+	if err := l.Recount(); err != nil {
+		return err
+	}
 	f, err := a.create(path)
 	if err != nil {
 		return fail(exitUsage, err)

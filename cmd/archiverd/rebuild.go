@@ -183,7 +183,11 @@ func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger,
 	if err != nil {
 		return nil, err
 	}
-	if err := a.refuseStranger(c, b, l); err != nil {
+	err = fail(exitUnexpected, l.Recount())
+	if err == nil {
+		err = a.refuseStranger(c, b, l)
+	}
+	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

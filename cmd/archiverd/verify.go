@@ -59,6 +59,9 @@ func percent(s string) (float64, error) {
 }
 
 func (a *app) verify(c *config.Config, l *state.Ledger, only selection, depth archiver.Depth) error {
+	if err := l.Recount(); err != nil {
+		return err
+	}
 	entries, err := countEntries(l, only)
 	if err != nil {
 		return err
@@ -119,6 +122,8 @@ func countEntries(l *state.Ledger, only selection) (n int64, err error) {
 func storeCode(err error) int {
 	var s *storage.Error
 	switch {
+	case errors.Is(err, state.ErrDamaged):
+		return exitIntegrity
 	case errors.Is(err, archiver.ErrStopped), errors.Is(err, context.Canceled):
 		return exitTemporary
 	case errors.Is(err, storage.ErrAccess):

@@ -191,6 +191,7 @@ func (f *fleet) run(stop context.Context, flags runFlags, follow func(*archiver.
 			err = errors.Join(err, f.ledger.AddRun(kept))
 		}()
 	}
+	defer recovered(os.Stderr, &err)
 	inboxes, err := f.inboxes(*flags.only)
 	if err != nil {
 		return nil, 0, err
