@@ -179,16 +179,24 @@ func (a *app) openOwnLedger(c *config.Config, b *storage.Bucket) (*state.Ledger,
 			return nil, err
 		}
 	}
+	l, err := openRecounted(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.refuseStranger(c, b, l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// openRecounted opens the ledger for runs, and wants as many entries there as it counts.
+func openRecounted(c *config.Config) (*state.Ledger, error) {
 	l, err := openLedger(c, toWrite)
 	if err != nil {
 		return nil, err
 	}
-	err = fail(exitUnexpected, l.Recount())
-	if err == nil {
-		err = a.refuseStranger(c, b, l)
-	}
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
+	if err := l.Recount(); err != nil {
+		return nil, fail(exitUnexpected, errors.Join(err, l.Close()))
 	}
 	return l, nil
 }
