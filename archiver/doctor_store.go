@@ -211,6 +211,8 @@ func storeRemedy(err error, action string) string {
 		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
+	case errors.As(err, &e) && e.Code == "CredentialsPending":
+		return "see to what gives the credentials (a token or a file that is missing, a metadata service that does not answer), or set storage.access_key_id and its secret"
 	case errors.As(err, &e) && e.Temporary():
 		return "see that storage.endpoint can be reached from here and is up, then run archiverd doctor again"
 	case errors.As(err, &e) && strings.Contains(e.Code, "NotImplemented"):

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,6 +102,22 @@ func TestServiceManagerHearsStop(t *testing.T) {
 		t.Errorf("want exit code 0: %s", r)
 	}
 	w.wantState(state.StateArchived, inbox)
+}
+
+// TestAbort wants the watchdog's SIGABRT, which ends as a panic that nothing recovers does,
+// not to look like a fault of the configuration.
+func TestAbort(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesyssim.Options{})
+	w.daily()
+	w.cloud.ClientInbox()
+	p := w.serve()
+	if err := p.cmd.Process.Signal(syscall.SIGABRT); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.wait(); r.code != -1 {
+		t.Errorf("want an end by the signal: %s", r)
+	}
 }
 
 // room sets how far the process may write into files: 0 is a full disk.

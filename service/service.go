@@ -8,6 +8,8 @@
 //   - A start catches up on a run that was missed while nobody ran, and the first one
 //     ever runs at once.
 //   - A time that comes while a run is under way is skipped and counted.
+//   - A run that could not be made for a reason that may pass by itself is tried again
+//     before the schedule's next time, after longer and longer pauses.
 //   - The watchdog is fed while the schedule is kept and the run under way moves:
 //     see Pulse.
 package service
@@ -25,10 +27,11 @@ import (
 // Options configure a Service. All are required, but for LastRun.
 type Options struct {
 	Schedule cron.Schedule
-	LastRun  time.Time     // when the last run started, by whomever; zero: there was none
-	Run      func() error  // makes one run; its error is why none could be made
-	Pulse    *Pulse        // of what runs do
-	Doing    func() string // how far the run under way has come, for people
+	LastRun  time.Time        // when the last run started, by whomever; zero: there was none
+	Run      func() error     // makes one run; its error is why none could be made
+	Passing  func(error) bool // whether that may pass by itself
+	Pulse    *Pulse           // of what runs do
+	Doing    func() string    // how far the run under way has come, for people
 	// Reload reads the configuration anew and gives its schedule, nil for none, and
 	// logs why.
 	Reload func() cron.Schedule
@@ -41,16 +44,19 @@ type Service struct {
 	now    func() time.Time // the wall clock
 	notify *notifier
 	turn   chan struct{} // holds a value while a run is under way
+	wake   chan struct{} // a run has ended: look at the clock again
 
 	mu     sync.Mutex
 	clock  clock
+	again  time.Time     // when a run is tried again before its time; zero: at its time
+	pauses time.Duration // before the last such try
 	status Status
 }
 
 // Status is what a service is doing.
 type Status struct {
 	Started  time.Time `json:"started"`
-	Next     time.Time `json:"next"`             // of the schedule
+	Next     time.Time `json:"next"`             // of the schedule, or before it of a run that could not be made
 	Running  time.Time `json:"running,omitzero"` // since when a run is under way; zero: none is
 	Doing    string    `json:"doing,omitempty"`  // how far that run has come
 	Runs     int64     `json:"runs"`             // ended since Started
@@ -82,7 +88,7 @@ func stamp(t time.Time) string { return t.Local().Format(time.DateTime + " MST")
 func New(o Options) *Service { return newService(o, time.Now) }
 
 func newService(o Options, now func() time.Time) *Service {
-	s := &Service{Options: o, now: now, notify: &notifier{log: o.Log}, turn: make(chan struct{}, 1)}
+	s := &Service{Options: o, now: now, notify: &notifier{log: o.Log}, turn: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	s.clock = newClock(o.Schedule, o.LastRun, s.wall())
 	s.status = Status{Started: s.wall(), Next: s.clock.next}
 	return s
@@ -122,6 +128,7 @@ func (s *Service) Serve(ctx context.Context, reload <-chan os.Signal) {
 		case <-reload:
 			s.reload()
 		case <-timer.C:
+		case <-s.wake:
 		}
 		due, wait := s.look()
 		if due {
@@ -171,6 +178,9 @@ func (s *Service) reload() {
 	if schedule := s.Reload(); schedule != nil {
 		s.mu.Lock()
 		s.clock.change(schedule, s.wall())
+		if !s.again.IsZero() {
+			s.again, s.pauses = s.wall(), 0 // somebody has mended something
+		}
 		s.mu.Unlock()
 	}
 	s.notify.send("READY=1")
@@ -185,8 +195,49 @@ func (s *Service) look() (due bool, wait time.Duration) {
 	if setBack {
 		s.Log.Warn("the clock was set back: the schedule goes on from now", "next", s.clock.next)
 	}
-	s.status.Next = s.clock.next
-	return due, s.clock.next.Sub(now)
+	next := s.clock.next
+	if !s.again.IsZero() {
+		s.again = earlier(s.again, now.Add(s.pauses)) // the clock may have been set back
+		next = earlier(next, s.again)
+		due = due || !now.Before(s.again)
+	}
+	if due {
+		s.again = time.Time{}
+	}
+	s.status.Next = next
+	return due, next.Sub(now)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// The pauses before a run that could not be made is tried again: each is twice the one
+// before.
+const (
+	firstPause = 5 * time.Second
+	lastPause  = 10 * time.Minute
+)
+
+// failed keeps why a run could not be made, nil for one that was.
+func (s *Service) failed(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Error = ""
+	if err == nil || !s.Passing(err) {
+		s.pauses = 0
+	} else {
+		s.pauses = min(max(2*s.pauses, firstPause), lastPause)
+		s.again = s.wall().Add(s.pauses)
+		s.status.Next = earlier(s.clock.next, s.again)
+	}
+	if err != nil {
+		s.status.Error = err.Error()
+		s.Log.Error("the run failed", "error", err)
+	}
 }
 
 // start begins a scheduled run, unless one is under way.
@@ -203,15 +254,12 @@ func (s *Service) start(runs *sync.WaitGroup) {
 	s.began()
 	runs.Go(func() {
 		s.take(func() {
-			err := s.Run()
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.status.Error = ""
-			if err != nil {
-				s.status.Error = err.Error()
-				s.Log.Error("the run failed", "error", err)
-			}
+			s.failed(s.Run())
 		})
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
 	})
 }
 

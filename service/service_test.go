@@ -57,10 +57,11 @@ func newBench(t *testing.T, edit func(*bench, *Options)) *bench {
 	b := &bench{reload: make(chan os.Signal, 1), logged: &transcript{}}
 	o := Options{
 		Schedule: parse(t, "0 * * * *"), LastRun: time.Now(), Pulse: NewPulse(),
-		Run:    func() error { b.mu.Lock(); defer b.mu.Unlock(); b.runs = append(b.runs, b.wall()); return nil },
-		Doing:  func() string { return "3 of 4" },
-		Reload: func() cron.Schedule { return nil },
-		Log:    slog.New(slog.NewTextHandler(b.logged, nil)),
+		Run:     func() error { b.mu.Lock(); defer b.mu.Unlock(); b.runs = append(b.runs, b.wall()); return nil },
+		Passing: func(error) bool { return false },
+		Doing:   func() string { return "3 of 4" },
+		Reload:  func() cron.Schedule { return nil },
+		Log:     slog.New(slog.NewTextHandler(b.logged, nil)),
 	}
 	if edit != nil {
 		edit(b, &o)
@@ -353,6 +354,51 @@ func TestNotifyGone(t *testing.T) {
 		}
 		if n := strings.Count(b.logged.String(), "can't be told"); n != 1 {
 			t.Errorf("said %d times: %s", n, b.logged)
+		}
+	})
+}
+
+// TestPasses wants a run that could not be made, for a reason that may pass, tried again
+// with growing pauses, sooner after a reload, and on the schedule alone once it was made.
+func TestPasses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var why atomic.Pointer[error]
+		passing := errors.New("not yet")
+		why.Store(&passing)
+		b := newBench(t, func(b *bench, o *Options) {
+			count := o.Run
+			o.Schedule, o.LastRun = parse(t, "0 0 1 1 *"), time.Time{}
+			o.Run = func() error { return errors.Join(count(), *why.Load()) }
+			o.Passing = func(err error) bool { return errors.Is(err, passing) }
+			o.Reload = func() cron.Schedule { return o.Schedule }
+		})
+		defer b.stop()
+		time.Sleep(time.Hour)
+		var pauses []time.Duration
+		ran := b.ran()
+		for i := range ran[1:] {
+			pauses = append(pauses, ran[i+1].Sub(ran[i]))
+		}
+		want := []time.Duration{5 * time.Second, 10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 320 * time.Second, 10 * time.Minute}
+		if len(pauses) < len(want) || !slices.Equal(pauses[:len(want)], want) {
+			t.Errorf("the pauses are %v", pauses)
+		}
+		if s := b.Status(); s.Next.Sub(b.wall()) > 10*time.Minute || !strings.Contains(s.Text(), "since the last run failed: not yet") {
+			t.Errorf("the status is %+v", s)
+		}
+		b.reload <- syscall.SIGHUP
+		synctest.Wait()
+		if n := len(b.ran()); n != len(ran)+1 {
+			t.Errorf("%d runs after a reload, want %d", n, len(ran)+1)
+		}
+		lasting := errors.New("never")
+		why.Store(&lasting)
+		time.Sleep(20 * time.Minute)
+		n := len(b.ran())
+		time.Sleep(24 * time.Hour)
+		if more := len(b.ran()) - n; more > 0 {
+			t.Errorf("%d more tries of what does not pass", more)
 		}
 	})
 }

@@ -36,6 +36,7 @@ var (
 	ErrNotFound     = errors.New("not in the ledger")
 	ErrEdge         = errors.New("no such change of state")
 	ErrInvalid      = errors.New("invalid entry")
+	ErrDamaged      = errors.New("the ledger is damaged")         // what is kept is not what was written
 	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller believed in
 	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller believed in
 	ErrLoggedOut    = errors.New("the inbox has been logged out") // its token must not come back

@@ -181,7 +181,7 @@ func TestDefaultChain(t *testing.T) {
 	for op, call := range operations(t.Context(), serve(t, h, keyless)) {
 		var e *Error
 		err := call()
-		if !errors.Is(err, ErrAccess) || !errors.As(err, &e) || e.Temporary() || !strings.Contains(err.Error(), "storage.access_key_id") {
+		if errors.Is(err, ErrAccess) || !errors.As(err, &e) || !e.Temporary() || !strings.Contains(err.Error(), "storage.access_key_id") {
 			t.Errorf("%s without credentials: %v", op, err)
 		}
 	}

@@ -54,22 +54,24 @@ func (o *Options) credentials(ctx context.Context) (aws.CredentialsProvider, str
 	if region == "" && o.Endpoint != "" {
 		region = "us-east-1"
 	}
-	if o.AccessKeyID != "" && region != "" {
-		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), region, nil
+	load := func(ctx context.Context) (aws.Config, error) {
+		// Its own HTTP client: the Date of a metadata service is not the store's.
+		return config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{}),
+			config.WithHTTPClient(chainClient(o.Transport)))
 	}
-	// Its own HTTP client: the Date of a metadata service is not the store's.
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{}),
-		config.WithHTTPClient(chainClient(o.Transport)))
-	if err != nil {
-		return nil, "", fmt.Errorf("AWS default configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return nil, "", errors.New("no region: set storage.region")
+	if region == "" {
+		cfg, err := load(ctx)
+		if err != nil {
+			return nil, "", fmt.Errorf("AWS default configuration: %w", err)
+		}
+		if region = cfg.Region; region == "" {
+			return nil, "", errors.New("no region: set storage.region")
+		}
 	}
 	if o.AccessKeyID != "" {
-		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), cfg.Region, nil
+		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), region, nil
 	}
-	return chain{cfg.Credentials}, cfg.Region, nil
+	return &chain{load: load}, region, nil
 }
 
 // chainClient is what the default chain fetches credentials with. Where
@@ -91,23 +93,6 @@ func chainClient(rt http.RoundTripper) config.HTTPClient {
 		}
 	})
 }
-
-// chain is the AWS default chain, with failures that can be told from the
-// store's own.
-type chain struct{ aws.CredentialsProvider }
-
-func (c chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
-	v, err := c.CredentialsProvider.Retrieve(ctx)
-	if err != nil {
-		return v, &credentialsError{err}
-	}
-	return v, nil
-}
-
-type credentialsError struct{ err error }
-
-func (e *credentialsError) Error() string { return e.err.Error() }
-func (e *credentialsError) Unwrap() error { return e.err }
 
 // httpClient follows no redirect: a signature is good for one host only, and
 // none of S3's is needed when the region is right.

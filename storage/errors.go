@@ -19,7 +19,7 @@ var (
 	ErrNotFound = errors.New("no such object")                               // NoSuchKey, NoSuchVersion; for Head also a missing bucket
 	ErrChecksum = errors.New("the bytes do not match their checksum")        // as the store sees them
 	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
-	ErrAccess   = errors.New("access refused")                               // 401, 403, or no credentials
+	ErrAccess   = errors.New("access refused")                               // 401, 403, or credentials that nobody gives
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
 )
 
@@ -47,6 +47,9 @@ const (
 	opOverwrite    = "overwrite"
 	opDelete       = "delete"
 )
+
+// codePending is the code where there are no credentials yet.
+const codePending = "CredentialsPending"
 
 // Error is a failed operation.
 type Error struct {
@@ -87,12 +90,12 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary reports whether the same call may succeed later with nothing
 // changed: no reply (a cancelled context included: look at the context first),
-// 408, 429, 5xx but 501, a good status with a reply that is not S3's, and what
-// S3 documents as passing.
+// 408, 429, 5xx but 501, a good status with a reply that is not S3's, what
+// S3 documents as passing, and credentials that may come by themselves.
 func (e *Error) Temporary() bool {
 	switch e.Code {
 	case "SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
-		"ConditionalRequestConflict", "OperationAborted", "InternalError", "ServiceUnavailable", "TemporaryRedirect":
+		"ConditionalRequestConflict", "OperationAborted", "InternalError", "ServiceUnavailable", "TemporaryRedirect", codePending:
 		return true
 	}
 	switch e.Status {
@@ -139,8 +142,10 @@ func (b *Bucket) fail(op, key string, err error) error {
 		e.Code = api.ErrorCode()
 	}
 	var cred *credentialsError
-	if errors.As(err, &cred) && !cancelled(err) && (e.Status == 0 || !e.Temporary()) {
-		e.Code = "NoCredentials"
+	if errors.As(err, &cred) && !cancelled(err) {
+		if e.Code = codePending; cred.lasting {
+			e.Code = "NoCredentials"
+		}
 	}
 	r := &reason{remedy: b.remedy(e, region, err)}
 	for _, err := range []error{sentinel(e), cause(err)} {
@@ -216,7 +221,7 @@ func sentinel(e *Error) error {
 	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 		"XAdminUserNotFound": // versitygw's InvalidAccessKeyId, a 404
 		return ErrAccess
-	case "InvalidObjectState", "QuotaExceeded": // 403, but no matter of rights
+	case "InvalidObjectState", "QuotaExceeded", codePending: // no matter of rights
 		return nil
 	}
 	switch e.Status {
@@ -246,6 +251,8 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		return fmt.Sprintf("the bucket is in region %s: set storage.region", region)
 	}
 	switch e.Code {
+	case codePending:
+		return "credentials are asked for again; if none come, set storage.access_key_id and its secret, or see to what the AWS default chain looks for: environment, shared files, web identity token, container or instance role"
 	case "NoCredentials":
 		return "set storage.access_key_id and its secret, or give this machine an AWS role"
 	case "InvalidAccessKeyId", "XAdminUserNotFound":

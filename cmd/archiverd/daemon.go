@@ -38,9 +38,10 @@ type daemon struct {
 	pulse      *service.Pulse
 	log        *slog.Logger
 
-	mu     sync.Mutex
-	config *config.Config // as last read
-	fleet  *fleet         // of the last run
+	mu      sync.Mutex
+	config  *config.Config // as last read
+	fleet   *fleet         // of the last run
+	reached bool           // the bucket could be used since the start
 }
 
 // serve stays until it is told to stop.
@@ -52,11 +53,11 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	if d.configPath, err = filepath.Abs(a.configPath); err != nil {
 		return err
 	}
-	b, err := openObservedBucket(a.stop, c, m.StorageRequest, d.pulse.Beat)
+	b, err := newBucket(a.stop, c, m.StorageRequest, d.pulse.Beat)
 	if err != nil {
 		return err
 	}
-	if d.ledger, err = a.openOwnLedger(ctx, c, b); err != nil {
+	if d.ledger, err = d.open(ctx, b); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.ledger.Close()) }()
@@ -66,9 +67,12 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	if err != nil {
 		return err
 	}
+	if !d.reached {
+		last = time.Time{} // a run at once finds out when the store can be used
+	}
 	d.service = service.New(service.Options{
 		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
-		Run: func() error { return d.run(ctx) }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
+		Run: func() error { return d.run(ctx) }, Passing: func(err error) bool { return codeOf(err) == exitTemporary }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
 	})
 	web, err := d.listen(ctx)
 	if err != nil {
@@ -88,6 +92,21 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	parts.Wait()
 	d.log.Info("archiverd stops")
 	return nil
+}
+
+// open opens the ledger once the bucket can be used. A bucket that can't be, for a reason
+// that may pass, is left to the runs: the service waits for it, and can be asked why.
+func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, error) {
+	err := storageFailure(b.Check(d.app.stop))
+	switch {
+	case err == nil:
+		d.reached = true
+		return d.app.openOwnLedger(ctx, d.config, b)
+	case codeOf(err) != exitTemporary || d.app.stop.Err() != nil:
+		return nil, err
+	}
+	d.log.Warn("the store can't be used yet; the service waits for it", "error", err)
+	return openRecounted(ctx, d.config)
 }
 
 // lastRun is when the last run started; zero: there was none. What a clock that was
@@ -111,7 +130,7 @@ func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet {
 
 // run is a run of the schedule.
 func (d *daemon) run(ctx context.Context) error {
-	f, err := d.readyFleet()
+	f, err := d.readyFleet(ctx)
 	if err != nil {
 		return err
 	}
@@ -128,21 +147,24 @@ func (a *app) pulse() func() {
 }
 
 // readyFleet is that of the configuration as last read. The caller has the turn to run.
-func (d *daemon) readyFleet() (*fleet, error) {
+func (d *daemon) readyFleet(ctx context.Context) (*fleet, error) {
 	d.mu.Lock()
-	c, f := d.config, d.fleet
+	c, f, reached := d.config, d.fleet, d.reached
 	d.mu.Unlock()
-	if f.config == c {
+	if f.config == c && reached {
 		return f, nil
 	}
 	b, err := openObservedBucket(d.app.stop, c, d.metrics.StorageRequest, d.pulse.Beat)
+	if err == nil {
+		err = d.app.refuseStranger(ctx, c, b, d.ledger)
+	}
 	if err != nil {
 		return nil, err
 	}
 	f = d.newFleet(c, b)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.fleet = f
+	d.fleet, d.reached = f, true
 	if !d.config.DeleteOriginals.Enabled { // switched off while the bucket was opened
 		f.noDeletions.Store(true)
 	}
@@ -233,7 +255,7 @@ func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*
 	waiting := func() { log.Info("a run is under way; this one follows it") }
 	run := func() {
 		var f *fleet
-		if f, err = d.readyFleet(); err != nil {
+		if f, err = d.readyFleet(ctx); err != nil {
 			return
 		}
 		if err = prepare(f.archiver); err == nil {

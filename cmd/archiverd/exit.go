@@ -2,20 +2,24 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/state"
 )
 
 // Exit codes. They are a contract with service managers and CronJobs: see the README.
 const (
 	exitOK         = 0
-	exitUnexpected = 1 // unexpected
+	exitUnexpected = 1 // unexpected, a panic included
 	exitUsage      = 2 // usage or configuration: nothing was started
 	exitFailed     = 3 // some recordings or inboxes failed, the rest is archived
 	exitRefused    = 4 // Genesys refused the client, its scope, or every inbox
 	exitTemporary  = 5 // unreachable, limited for too long, or stopped early
-	exitIntegrity  = 6 // the archive is not what the ledger says
+	exitIntegrity  = 6 // the archive is not what the ledger says, or the ledger is damaged
 	exitHeld       = 7 // another process holds the ledger
 )
 
@@ -35,12 +39,25 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// fail is an exitError, or nil for no error.
+// fail is an exitError, or nil for no error. A damaged ledger has the same code whatever
+// came upon it.
 func fail(code int, err error) error {
-	if err == nil {
+	switch {
+	case err == nil:
 		return nil
+	case errors.Is(err, state.ErrDamaged):
+		code = exitIntegrity
 	}
 	return &exitError{code, err}
+}
+
+// recovered makes an error of a panic: Go's own exit code for one is 2, which says that
+// the configuration needs a person. It is for a defer.
+func recovered(stderr io.Writer, err *error) {
+	if r := recover(); r != nil {
+		fmt.Fprintf(stderr, "%s\n", debug.Stack())
+		*err = fail(exitUnexpected, fmt.Errorf("panic: %v: this is a fault of archiverd: please report it with the lines above", r))
+	}
 }
 
 // codeOf is the exit code of a command that ended with err.
@@ -100,7 +117,7 @@ func runCode(r *archiver.Report, failing []failures, strict bool) int {
 		case archiver.KindConfiguration:
 			codes = append(codes, exitUsage)
 		case archiver.KindLedger:
-			codes = append(codes, exitUnexpected)
+			codes = append(codes, codeOf(fail(exitUnexpected, in.Err)))
 		case archiver.KindIntegrity:
 			codes = append(codes, exitIntegrity)
 		case archiver.KindFailed:

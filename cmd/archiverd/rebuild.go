@@ -182,12 +182,24 @@ func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bu
 			return nil, err
 		}
 	}
-	l, err := openLedger(c, toWrite)
+	l, err := openRecounted(ctx, c)
 	if err != nil {
 		return nil, err
 	}
 	if err := a.refuseStranger(ctx, c, b, l); err != nil {
 		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// openRecounted opens the ledger for runs, and wants as many entries there as it counts.
+func openRecounted(ctx context.Context, c *config.Config) (*bolt.Ledger, error) {
+	l, err := openLedger(c, toWrite)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.Recount(ctx); err != nil {
+		return nil, fail(exitUnexpected, errors.Join(err, l.Close()))
 	}
 	return l, nil
 }

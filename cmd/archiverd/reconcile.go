@@ -137,7 +137,7 @@ func (a *app) targets(ctx context.Context, c *config.Config, b *storage.Bucket, 
 	fl := newFleet(c, b, l, watch.NewMetrics(version()), log)
 	if a.daemon != nil { // tokens and rate budgets have one owner
 		var err error
-		if fl, err = a.daemon.readyFleet(); err != nil {
+		if fl, err = a.daemon.readyFleet(ctx); err != nil {
 			return nil, err
 		}
 	}

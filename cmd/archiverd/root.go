@@ -52,8 +52,8 @@ it, proves that the stored bytes are the downloaded ones, writes the fact into i
 ledger and, where asked, deletes the original.
 
 Exit codes: 0 done, 1 unexpected error, 2 usage or configuration, 3 some recordings
-or inboxes failed, 4 refused by Genesys, 5 temporary, 6 integrity, 7 ledger held by
-another process.`,
+or inboxes failed, 4 refused by Genesys, 5 temporary, 6 integrity of the archive or of
+the ledger, 7 ledger held by another process.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -59,6 +60,9 @@ func percent(s string) (float64, error) {
 }
 
 func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only selection, depth archiver.Depth) error {
+	if err := l.Recount(ctx); err != nil {
+		return err
+	}
 	entries, err := countEntries(ctx, l, only)
 	if err != nil {
 		return err
@@ -119,6 +123,8 @@ func countEntries(ctx context.Context, l *bolt.Ledger, only selection) (n int64,
 func storeCode(err error) int {
 	var s *storage.Error
 	switch {
+	case errors.Is(err, state.ErrDamaged):
+		return exitIntegrity
 	case errors.Is(err, archiver.ErrStopped), errors.Is(err, context.Canceled):
 		return exitTemporary
 	case errors.Is(err, storage.ErrAccess):

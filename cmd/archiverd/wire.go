@@ -194,6 +194,7 @@ func (f *fleet) run(ctx, stop context.Context, flags runFlags, follow func(*arch
 			err = errors.Join(err, f.ledger.AddRun(ctx, kept))
 		}()
 	}
+	defer recovered(os.Stderr, &err)
 	if err := f.endWaits(ctx, flags); err != nil {
 		return nil, 0, err
 	}

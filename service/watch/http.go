@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -42,7 +43,7 @@ func Listen(address string, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on http.listen: %w: stop what holds the address, set another http.listen, or set it to \"\" to do without metrics and status page", err)
 	}
-	return &Server{listener: l, handler: guard(l.Addr(), routes(o)), log: o.Log}, nil
+	return &Server{listener: l, handler: guard(l.Addr(), o.Log, routes(o)), log: o.Log}, nil
 }
 
 // Addr is where the Server listens.
@@ -107,10 +108,16 @@ func routes(o Options) http.Handler {
 
 // guard keeps other sites' pages from reading the answers through a visitor's
 // browser: by a frame, by a script, or by a name of their own that resolves to
-// loopback.
-func guard(at net.Addr, next http.Handler) http.Handler {
+// loopback. A panic is an answer, and a line in the log.
+func guard(at net.Addr, log *slog.Logger, next http.Handler) http.Handler {
 	loopback := isLoopback(at.String())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if p := recover(); p != nil {
+				log.Error("a request met a fault of archiverd: please report it", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				http.Error(w, "a fault of archiverd; its log says more", http.StatusInternalServerError)
+			}
+		}()
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")

@@ -248,13 +248,26 @@ func TestGuard(t *testing.T) {
 			t.Errorf("POST %s: %d", path, code)
 		}
 	}
-	everywhere := guard(&net.TCPAddr{IP: net.IPv4zero, Port: 9817}, h)
+	everywhere := guard(&net.TCPAddr{IP: net.IPv4zero, Port: 9817}, slog.New(slog.DiscardHandler), h)
 	if code, _, _ := get(everywhere, "/healthz", func(r *http.Request) { r.Host = "archiverd.monitoring.svc" }); code != 403 {
 		t.Error("the inner guard is gone: this test proves nothing")
 	}
-	open := guard(&net.TCPAddr{IP: net.IPv4zero, Port: 9817}, http.NotFoundHandler())
+	open := guard(&net.TCPAddr{IP: net.IPv4zero, Port: 9817}, slog.New(slog.DiscardHandler), http.NotFoundHandler())
 	if code, _, _ := get(open, "/", func(r *http.Request) { r.Host = "archiverd.monitoring.svc" }); code != 404 {
 		t.Errorf("a service that listens everywhere refuses a name: %d", code)
+	}
+}
+
+// TestPanicIsAnAnswer wants a request that meets a fault of ours answered and told in the log.
+func TestPanicIsAnAnswer(t *testing.T) {
+	var log strings.Builder
+	h := guard(&net.TCPAddr{IP: net.IPv4zero, Port: 9817}, slog.New(slog.NewTextHandler(&log, nil)), http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("at last") }))
+	code, _, body := get(h, "/")
+	if code != 500 || !strings.Contains(body, "its log says more") {
+		t.Errorf("%d %q", code, body)
+	}
+	if !strings.Contains(log.String(), "at last") || !strings.Contains(log.String(), "watch_test.go") {
+		t.Errorf("the log says %q", log.String())
 	}
 }
 

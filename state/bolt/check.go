@@ -14,23 +14,24 @@ import (
 const checkLimit = 20
 
 // Check reads the whole file and holds it against all that this package
-// promises of one: bbolt's own check of its pages; every entry readable, valid,
+// promises of one: its pages, also by bbolt's own check; every entry readable, valid,
 // in the bucket of its state and in no other; counters equal to a recount; every
 // inbox that has anything in the inboxes; events, passes, uploads and tokens readable.
 // It gives up to 20 faults, joined. Nothing is written while it runs.
 func (l *Ledger) Check() error {
-	if !l.readOnly {
-		// bbolt's check must not meet a writer: this one never writes.
-		w, err := l.db.Begin(true)
+	l.writing.Lock() // bbolt's check must not meet a writer
+	defer l.writing.Unlock()
+	return l.read(func(tx *bbolt.Tx) error {
+		h, err := readHeader(l.file)
 		if err != nil {
 			return fmt.Errorf("check ledger: %w", err)
 		}
-		defer w.Rollback()
-	}
-	return l.db.View(func(tx *bbolt.Tx) error {
 		c := checker{tx: tx, l: l}
-		for err := range tx.Check() {
-			c.fault(err)
+		c.fault((&pageTree{header: h, file: l.file, seen: map[uint64]bool{}}).check())
+		if len(c.faults) == 0 {
+			for err := range tx.Check() {
+				c.fault(err)
+			}
 		}
 		if len(c.faults) == 0 { // else there may be no reading it
 			c.buckets()
@@ -43,7 +44,7 @@ func (l *Ledger) Check() error {
 			c.uploads()
 		}
 		if len(c.faults) > 0 {
-			return fmt.Errorf("check ledger: %w", errors.Join(c.faults...))
+			return fmt.Errorf("check ledger: %w", damaged(errors.Join(c.faults...)))
 		}
 		return nil
 	})
@@ -175,6 +176,9 @@ func (c *checker) events(inbox string) {
 	b := c.tx.Bucket([]byte("events")).Bucket([]byte(inbox))
 	if b == nil {
 		return
+	}
+	if err := countEvents(b); err != nil {
+		c.faultf("inbox %q: %w", inbox, err)
 	}
 	c.fault(b.ForEach(func(k, v []byte) error {
 		ev, err := decodeEvent(k, v)

@@ -31,13 +31,13 @@ func eventKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func decodeEvent(k, v []byte) (ev state.Event, err error) {
 	if len(k) != 8 {
-		return ev, fmt.Errorf("event %x: no number", k)
+		return ev, damaged(fmt.Errorf("event %x: no number", k))
 	}
 	ev.Number = binary.BigEndian.Uint64(k)
 	data, recording, _ := bytes.Cut(v, []byte{'\n'})
 	ev.Recording = string(recording)
 	if err := unmarshal(data, &ev); err != nil {
-		return ev, fmt.Errorf("event %d: %w", ev.Number, err)
+		return ev, damaged(fmt.Errorf("event %d: %w", ev.Number, err))
 	}
 	return ev, nil
 }

@@ -116,10 +116,9 @@ type header struct {
 
 const headerSize = 64
 
-// checkHeader looks at the file before bbolt does, which takes a file's word for
-// its size and dies when a page is not there.
-func checkHeader(f *os.File, size int64) error {
-	var newest header
+// readHeader gives the header of the newest transaction; the zero header where there is
+// none.
+func readHeader(f *os.File) (newest header, err error) {
 	for at := int64(0); at <= 16<<20; at = max(1<<10, 2*at) { // bbolt knows pages of 1 KiB to 16 MiB
 		var buf [headerSize]byte
 		if _, err := f.ReadAt(buf[:], at+16); err != nil {
@@ -127,7 +126,7 @@ func checkHeader(f *os.File, size int64) error {
 		}
 		var h header
 		if _, err := binary.Decode(buf[:], binary.NativeEndian, &h); err != nil {
-			return err
+			return newest, err
 		}
 		sum := fnv.New64a()
 		sum.Write(buf[:headerSize-8])
@@ -136,12 +135,22 @@ func checkHeader(f *os.File, size int64) error {
 			newest = h
 		}
 	}
+	return newest, nil
+}
+
+// checkHeader looks at the file before bbolt does, which takes a file's word for
+// its size and dies when a page is not there.
+func checkHeader(f *os.File, size int64) error {
+	newest, err := readHeader(f)
+	if err != nil {
+		return err
+	}
 	want := int64(newest.Pages) * int64(newest.PageSize)
 	switch {
 	case newest.Magic == 0:
 		return fmt.Errorf("%w: set another state.path, or move the file away", ErrNotLedger)
 	case size < want:
-		return fmt.Errorf("%w: damaged: %d bytes, its header counts %d: restore a copy, or move it away and rebuild it from the archive", ErrNotLedger, size, want)
+		return damaged(fmt.Errorf("%d bytes, its header counts %d", size, want))
 	}
 	return nil
 }

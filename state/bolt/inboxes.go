@@ -20,7 +20,7 @@ func getInbox(tx *bbolt.Tx, key string) (*state.Inbox, error) {
 	}
 	var in state.Inbox
 	if err := unmarshal(data, &in); err != nil {
-		return nil, fmt.Errorf("inbox %s: %w", key, err)
+		return nil, damaged(fmt.Errorf("inbox %s: %w", key, err))
 	}
 	return &in, nil
 }
@@ -194,7 +194,7 @@ func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
 		var v T
 		if err := unmarshal(data, &v); err != nil {
-			return nil, fmt.Errorf("what started %s: %w", k, err)
+			return nil, damaged(fmt.Errorf("what started %s: %w", k, err))
 		}
 		out = append(out, v)
 	}

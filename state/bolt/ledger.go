@@ -54,6 +54,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -83,24 +85,21 @@ var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "e
 // Ledger is an open ledger. It is safe for concurrent use.
 type Ledger struct {
 	db       *bbolt.DB
+	file     *os.File // db's
 	id       string
 	readOnly bool
 	seal     *sealer // nil: tokens are kept in the clear
 	now      func() time.Time
 	codec    codec
+
+	broken  atomic.Pointer[error] // how the file was found to be damaged
+	writing sync.Mutex            // held by the transaction that writes
+	waiting sync.Mutex            // guards calls
+	calls   []call                // of batch
 }
 
 // ID is the ledger's own random id, made with the file: its claim on inboxes.
 func (l *Ledger) ID() string { return l.id }
-
-// Close waits for transactions under way and releases the file. Methods called
-// later fail.
-func (l *Ledger) Close() error {
-	if err := l.db.Close(); err != nil {
-		return fmt.Errorf("close ledger: %w", err)
-	}
-	return nil
-}
 
 // Disk tells the size of the ledger's file and what its file system has left, in
 // bytes.
@@ -120,7 +119,7 @@ func (l *Ledger) Disk() (size, free int64, err error) {
 // and write the ledger. Opened, the copy is this ledger: the same id, binding
 // and seal. A write that needs a larger file waits until the copy is done.
 func (l *Ledger) Copy(w io.Writer) error {
-	err := l.db.View(func(tx *bbolt.Tx) error {
+	err := l.read(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(w)
 		return err
 	})
@@ -137,14 +136,14 @@ func (l *Ledger) view(ctx context.Context, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return l.db.View(f)
+	return l.read(f)
 }
 
 func (l *Ledger) update(ctx context.Context, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return l.db.Update(f)
+	return l.write(f)
 }
 
 // batch is update together with other goroutines. f may run more than once.
@@ -152,7 +151,7 @@ func (l *Ledger) batch(ctx context.Context, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return l.db.Batch(f)
+	return l.writeTogether(f)
 }
 
 // inboxKey names an inbox in the file.

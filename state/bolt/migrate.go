@@ -25,7 +25,7 @@ func (l *Ledger) migrate(path string) error {
 	if err := l.copyBeside(fmt.Sprintf("%s.schema%d", path, was)); err != nil {
 		return fmt.Errorf("copy the ledger before its schema changes: %w", err)
 	}
-	return l.db.Update(func(tx *bbolt.Tx) error {
+	return l.write(func(tx *bbolt.Tx) error {
 		if err := l.recountDoubt(tx); err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ func (l *Ledger) copyBeside(name string) error {
 }
 
 func (l *Ledger) schema() (version int, err error) {
-	err = l.db.View(func(tx *bbolt.Tx) error {
+	err = l.read(func(tx *bbolt.Tx) error {
 		version, err = strconv.Atoi(string(tx.Bucket([]byte("meta")).Get([]byte("schema"))))
 		return err
 	})

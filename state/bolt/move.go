@@ -184,7 +184,7 @@ func (l *Ledger) getEntry(tx *bbolt.Tx, inbox string, k state.Key) (*state.Entry
 func (l *Ledger) readEntry(tx *bbolt.Tx, inbox string, k state.Key, data []byte) (*state.Entry, error) {
 	e, err := l.codec.decode(data)
 	if err != nil {
-		return nil, err
+		return nil, damaged(fmt.Errorf("entry %s: %w", k, err))
 	}
 	if b := tx.Bucket([]byte("raw")).Bucket([]byte(inbox)); b != nil {
 		e.Raw = bytes.Clone(b.Get([]byte(k.Recording)))
@@ -248,7 +248,7 @@ func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []s
 			}
 			date, _, err := cutDate(data)
 			if err != nil {
-				return fmt.Errorf("entry %q: %w", recording, err)
+				return damaged(fmt.Errorf("entry %q: %w", recording, err))
 			}
 			dates[i] = string(date)
 		}
@@ -308,7 +308,8 @@ const scanChunk = 256
 // empty org or inbox stands for all. It reads in chunks, each a transaction of
 // its own: an entry that is there all the time comes exactly once, whatever
 // becomes of it meanwhile. f owns what it gets, and may call the ledger. Scan
-// ends with f's first error and returns it as it is.
+// ends with f's first error and returns it as it is, and with ErrDamaged where the
+// file holds other entries than it counts.
 func (l *Ledger) Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error {
 	return l.scan(ctx, org, inbox, func(_, _ []byte) bool { return false }, f, "live", "past")
 }
@@ -325,10 +326,12 @@ func (l *Ledger) scan(ctx context.Context, org, inbox string, skip func(k, v []b
 		return fmt.Errorf("scan ledger: %w", err)
 	}
 	for _, key := range keys {
+		seen := int64(0)
+		counted := func(k, v []byte) bool { seen++; return skip(k, v) }
 		for after := ""; ; {
 			var chunk []state.KeyedEntry
 			err := l.view(ctx, func(tx *bbolt.Tx) (err error) {
-				chunk, err = l.collect(tx, key, after, scanChunk, skip, tops...)
+				chunk, err = l.collect(tx, key, after, scanChunk, counted, tops...)
 				return err
 			})
 			if err != nil {
@@ -343,6 +346,9 @@ func (l *Ledger) scan(ctx context.Context, org, inbox string, skip func(k, v []b
 				break
 			}
 			after = chunk[len(chunk)-1].Key.Recording
+		}
+		if err := l.saw(key, seen, tops...); err != nil {
+			return fmt.Errorf("scan ledger: %w", err)
 		}
 	}
 	return nil
@@ -396,7 +402,7 @@ func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func
 			k := state.Key{Org: org, Inbox: id, Recording: string(least.k)}
 			e, err := l.readEntry(tx, inbox, k, least.v)
 			if err != nil {
-				return nil, fmt.Errorf("entry %s: %w", k, err)
+				return nil, err
 			}
 			out = append(out, state.KeyedEntry{Key: k, Entry: *e})
 		}

@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -50,7 +49,7 @@ var errAgain = errors.New("open again")
 // is then copied, so that its free pages don't keep them.
 //
 // Errors, all naming the path and the remedy: ErrHeld; ErrNotLedger, for a file
-// that is something else or is damaged; ErrNewer; *BindingError; ErrSealKey, for
+// that is something else; state.ErrDamaged; ErrNewer; *BindingError; ErrSealKey, for
 // a seal key that is missing or another; ErrNoLedger, with ReadOnly. None of
 // them changes the file.
 func Open(path string, o Options) (*Ledger, error) {
@@ -126,7 +125,8 @@ func (l *Ledger) open(path string, o Options) (err error) {
 	if err := checkHeader(f, info.Size()); err != nil {
 		return err
 	}
-	return guard(func() error {
+	l.file = f
+	return l.guard(func() error { // also what bbolt does when it opens the file
 		if err := l.load(f, path, o); err != nil || o.ReadOnly {
 			return err
 		}
@@ -135,23 +135,10 @@ func (l *Ledger) open(path string, o Options) (err error) {
 			err = l.adopt(f, path, o)
 		}
 		if err != nil {
-			l.db.Close()
+			l.Close()
 		}
 		return err
 	})
-}
-
-// guard runs f on a file that may be damaged behind a good header: bbolt then
-// panics, or reads where there is no memory. After that the database can't be
-// closed, since locks may be held in it; its file can.
-func guard(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("%w: damaged: %v: restore a copy, or move it away and rebuild it from the archive", ErrNotLedger, r)
-		}
-	}()
-	return f()
 }
 
 // load opens the file in bbolt and finds out whether it is a ledger for us.
@@ -160,8 +147,8 @@ func (l *Ledger) load(f *os.File, path string, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := l.db.View(func(tx *bbolt.Tx) error { return l.examine(tx, path, o) }); err != nil {
-		l.db.Close()
+	if err := l.read(func(tx *bbolt.Tx) error { return l.examine(tx, path, o) }); err != nil {
+		l.Close()
 		return err
 	}
 	l.db.NoFreelistSync = false
@@ -205,7 +192,7 @@ func (l *Ledger) examine(tx *bbolt.Tx, path string, o Options) error {
 	}
 	for _, name := range buckets {
 		if tx.Bucket([]byte(name)) == nil {
-			return fmt.Errorf("%w: damaged: bucket %s is missing: restore a copy, or rebuild it from the archive", ErrNotLedger, name)
+			return damaged(fmt.Errorf("bucket %s is missing", name))
 		}
 	}
 	l.id = string(meta.Get([]byte("ledger")))
@@ -245,7 +232,7 @@ func (l *Ledger) adopt(f *os.File, path string, o Options) error {
 		return err
 	}
 	sealed := false
-	err := l.db.View(func(tx *bbolt.Tx) error {
+	err := l.read(func(tx *bbolt.Tx) error {
 		s, err := readSeal(tx)
 		sealed = s != nil && s.Copied
 		return err
@@ -259,7 +246,7 @@ func (l *Ledger) adopt(f *os.File, path string, o Options) error {
 	if l.seal == nil || sealed {
 		return nil
 	}
-	if err := l.db.Update(l.sealTokens); err != nil {
+	if err := l.write(l.sealTokens); err != nil {
 		return err
 	}
 	err = replace(path, func(db *bbolt.DB) error {
@@ -274,7 +261,7 @@ func (l *Ledger) adopt(f *os.File, path string, o Options) error {
 // updateBinding adds organizations that are new to the ledger.
 func (l *Ledger) updateBinding(config state.Binding) error {
 	var have, both state.Binding
-	err := l.db.View(func(tx *bbolt.Tx) (err error) {
+	err := l.read(func(tx *bbolt.Tx) (err error) {
 		have, err = readBinding(tx)
 		both, _ = have.Join(config)
 		return err
@@ -282,7 +269,7 @@ func (l *Ledger) updateBinding(config state.Binding) error {
 	if err != nil || maps.Equal(have.Organizations, both.Organizations) {
 		return err
 	}
-	return l.db.Update(func(tx *bbolt.Tx) error {
+	return l.write(func(tx *bbolt.Tx) error {
 		return putJSON(tx.Bucket([]byte("meta")), "binding", both)
 	})
 }
@@ -387,7 +374,7 @@ func giveAway(file string) error {
 
 func readBinding(tx *bbolt.Tx) (b state.Binding, err error) {
 	if err := unmarshal(tx.Bucket([]byte("meta")).Get([]byte("binding")), &b); err != nil {
-		return b, fmt.Errorf("%w: damaged: its binding: %w", ErrNotLedger, err)
+		return b, damaged(fmt.Errorf("its binding: %w", err))
 	}
 	return b, nil
 }
@@ -399,7 +386,7 @@ func readSeal(tx *bbolt.Tx) (*seal, error) {
 	}
 	var s seal
 	if err := unmarshal(data, &s); err != nil {
-		return nil, fmt.Errorf("%w: damaged: its seal: %w", ErrNotLedger, err)
+		return nil, damaged(fmt.Errorf("its seal: %w", err))
 	}
 	return &s, nil
 }

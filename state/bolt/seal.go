@@ -58,7 +58,7 @@ func (s *sealer) decodeToken(inbox string, data []byte) (state.Token, error) {
 	}
 	var t plainToken
 	if err := unmarshal(plain, &t); err != nil {
-		return state.Token{}, fmt.Errorf("unreadable: %w", redactJSON(err))
+		return state.Token{}, damaged(fmt.Errorf("unreadable: %w", redactJSON(err)))
 	}
 	return state.Token(t), nil
 }

@@ -67,7 +67,7 @@ func uploadKey(key, id string) (string, error) {
 
 func decodeUpload(k, v []byte) (u state.UploadRef, err error) {
 	if err := unmarshal(v, &u); err != nil {
-		return u, fmt.Errorf("upload %q: %w", k, err)
+		return u, damaged(fmt.Errorf("upload %q: %w", k, err))
 	}
 	u.Key, u.ID, _ = strings.Cut(string(k), "\x00")
 	return u, nil

@@ -1,0 +1,132 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/archiverd/archiverd/state"
+	"go.etcd.io/bbolt"
+)
+
+// Recount holds the entries of every inbox against its counters: there are as many, each
+// is found under its key, and none belongs to an unknown inbox; no event is missing between
+// others. It is far cheaper than
+// Check, since it decodes no entry, and holds nobody up. What is otherwise is ErrDamaged:
+// a page that lost a part makes entries disappear without another sign.
+func (l *Ledger) Recount(ctx context.Context) error {
+	err := l.read(func(tx *bbolt.Tx) error {
+		inboxes := tx.Bucket([]byte("inboxes"))
+		_, err := countKeys(inboxes)
+		for _, top := range []string{"live", "past"} {
+			b := tx.Bucket([]byte(top))
+			_, failed := countKeys(b)
+			err = errors.Join(err, failed, b.ForEach(func(k, _ []byte) error {
+				if inboxes.Get(k) == nil {
+					return fmt.Errorf("it has entries of inbox %q, and not the inbox", k)
+				}
+				return nil
+			}))
+		}
+		if err != nil {
+			return damaged(err)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("recount ledger: %w", err)
+	}
+	keys, err := l.inboxKeys(ctx, "", "")
+	if err != nil {
+		return fmt.Errorf("recount ledger: %w", err)
+	}
+	for _, key := range keys {
+		if err := l.recount(key); err != nil {
+			return fmt.Errorf("recount ledger: %w", err)
+		}
+	}
+	return nil
+}
+
+// recount looks at one inbox.
+func (l *Ledger) recount(key string) error {
+	return l.read(func(tx *bbolt.Tx) error {
+		in, err := getInbox(tx, key)
+		if err != nil || in == nil {
+			return err
+		}
+		for _, top := range []string{"live", "past"} {
+			var have int64
+			if b := tx.Bucket([]byte(top)).Bucket([]byte(key)); b != nil {
+				have, err = countKeys(b)
+			}
+			if want := counted(in, top); err == nil && have != want {
+				err = fmt.Errorf("it counts %d recordings and has %d", want, have)
+			}
+			if err != nil {
+				return damaged(fmt.Errorf("inbox %s: %w", key, err))
+			}
+		}
+		if err := countEvents(tx.Bucket([]byte("events")).Bucket([]byte(key))); err != nil {
+			return damaged(fmt.Errorf("inbox %s: %w", key, err))
+		}
+		return nil
+	})
+}
+
+// countEvents wants every number from the first event's to the last one given. b may be nil.
+func countEvents(b *bbolt.Bucket) error {
+	if b == nil {
+		return nil
+	}
+	n, err := countKeys(b)
+	first, _ := b.Cursor().First()
+	if err == nil && n > 0 && (len(first) != 8 || binary.BigEndian.Uint64(first)+uint64(n)-1 != b.Sequence()) {
+		err = fmt.Errorf("%d events from number %x to number %d", n, first, b.Sequence())
+	}
+	return err
+}
+
+// saw looks closer where a scan saw another number of entries than the inbox counts: they
+// came and went meanwhile, or the file is damaged.
+func (l *Ledger) saw(key string, seen int64, tops ...string) error {
+	var in *state.Inbox
+	err := l.read(func(tx *bbolt.Tx) (err error) {
+		in, err = getInbox(tx, key)
+		return err
+	})
+	if err != nil || in == nil || counted(in, tops...) == seen {
+		return err
+	}
+	return l.recount(key)
+}
+
+// counted is how many entries there are in some of the buckets, by the counters.
+func counted(in *state.Inbox, tops ...string) (n int64) {
+	for s, count := range in.Counts {
+		if slices.Contains(tops, bucketOf(s)) {
+			n += count
+		}
+	}
+	return n
+}
+
+// countKeys walks the keys of b, each of which is to come after the one before and to be
+// found where it is looked up.
+func countKeys(b *bbolt.Bucket) (n int64, err error) {
+	var last []byte
+	looked := b.Cursor()
+	c := b.Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		found, _ := looked.Seek(k)
+		if n > 0 && bytes.Compare(last, k) >= 0 || !bytes.Equal(found, k) {
+			return n, fmt.Errorf("key %q stands in the wrong place", k)
+		}
+		last = k
+		n++
+	}
+	return n, nil
+}
