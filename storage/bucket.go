@@ -15,8 +15,8 @@
 //   - A write's own reply proves nothing about what is stored. [Bucket.Head]
 //     and [Bucket.Get] do.
 //   - A failed request is repeated by the SDK's standard retryer, three
-//     attempts in all, and nowhere else in this package. A create whose first
-//     reply was lost therefore fails with [ErrExists] (a completed upload
+//     attempts in all, and nowhere else in this package; a conflict with
+//     another write is repeated too. A create whose first reply was lost therefore fails with [ErrExists] (a completed upload
 //     perhaps with [ErrNoUpload]) although the object is ours: the caller
 //     compares what is there.
 //   - Nothing here has a timeout of its own: the context bounds every call,
@@ -90,7 +90,13 @@ type Bucket struct {
 // Open checks the options and builds the client. It sends no request to the
 // store; the AWS default chain may read files and the environment.
 func Open(ctx context.Context, o Options) (*Bucket, error) {
-	return open(ctx, o, retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = attempts }))
+	return open(ctx, o, retry.NewStandard(repeat))
+}
+
+// repeat adds to what the SDK repeats the conflicts that S3 asks to try again.
+func repeat(o *retry.StandardOptions) {
+	o.MaxAttempts = attempts
+	o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{codeConflict: {}, codeAborted: {}}})
 }
 
 func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) {

@@ -21,6 +21,13 @@ var (
 	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
 	ErrAccess   = errors.New("access refused")                               // 401, 403, or no credentials
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
+	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; of an upload: begin a new one
+)
+
+// The codes of S3's conflicts that pass.
+const (
+	codeConflict = "ConditionalRequestConflict"
+	codeAborted  = "OperationAborted"
 )
 
 // The operations, as Error.Op names them.
@@ -92,7 +99,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Temporary() bool {
 	switch e.Code {
 	case "SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
-		"ConditionalRequestConflict", "OperationAborted", "InternalError", "ServiceUnavailable", "TemporaryRedirect":
+		codeConflict, codeAborted, "InternalError", "ServiceUnavailable", "TemporaryRedirect":
 		return true
 	}
 	switch e.Status {
@@ -211,6 +218,8 @@ func sentinel(e *Error) error {
 		return ErrNotFound
 	case "NoSuchUpload":
 		return ErrNoUpload
+	case codeConflict:
+		return ErrConflict
 	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch":
 		return ErrChecksum
 	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",

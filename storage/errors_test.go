@@ -23,7 +23,7 @@ func TestErrorReplies(t *testing.T) {
 		{404, "XAdminUserNotFound", ErrAccess, false, "storage.access_key_id"},
 		{404, "Whatever", nil, false, "Whatever"},
 		{412, "PreconditionFailed", ErrExists, false, ""},
-		{409, "ConditionalRequestConflict", nil, true, ""},
+		{409, "ConditionalRequestConflict", ErrConflict, true, ""},
 		{409, "OperationAborted", nil, true, ""},
 		{409, "InvalidBucketState", nil, false, ""},
 		{400, "BadDigest", ErrChecksum, false, ""},
@@ -66,7 +66,7 @@ func TestErrorReplies(t *testing.T) {
 			t.Errorf("%s: %v", tc.code, err)
 			continue
 		}
-		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum} {
+		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum, ErrConflict} {
 			if errors.Is(err, sentinel) != (sentinel == tc.is) {
 				t.Errorf("%d %s is %v: %v", tc.status, tc.code, sentinel, errors.Is(err, sentinel))
 			}
@@ -82,6 +82,24 @@ func TestErrorReplies(t *testing.T) {
 		}
 		if strings.Contains(text, "AKIATEST") || strings.Contains(text, "the-secret") || strings.Contains(text, "http") {
 			t.Errorf("says too much: %s", text)
+		}
+	}
+}
+
+// TestConflictRepeated meets another write twice, and then not any more.
+func TestConflictRepeated(t *testing.T) {
+	for _, code := range []string{"ConditionalRequestConflict", "OperationAborted"} {
+		requests := 0
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if requests++; requests < attempts {
+				w.WriteHeader(http.StatusConflict)
+				_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+				return
+			}
+			w.Header().Set("ETag", `"e"`)
+		})
+		if err := operations(t.Context(), b)[opPut](); err != nil || requests != attempts {
+			t.Errorf("%s: %v after %d requests", code, err, requests)
 		}
 	}
 }

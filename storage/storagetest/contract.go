@@ -151,13 +151,12 @@ func race(t *testing.T, n int, create func(body []byte) error) []byte {
 	wg.Wait()
 	winner := -1
 	for i, err := range errs {
-		var e *storage.Error
 		switch {
 		case err == nil && winner >= 0:
 			t.Fatal("two creates of one key succeeded")
 		case err == nil:
 			winner = i
-		case errors.Is(err, storage.ErrExists), errors.As(err, &e) && e.Code == "ConditionalRequestConflict" && e.Temporary():
+		case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrConflict):
 		default:
 			t.Error(err)
 		}
