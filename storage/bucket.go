@@ -49,7 +49,8 @@ type Options struct {
 	Endpoint  string // scheme://host[:port]; empty: AWS
 	Region    string // empty: that of the AWS default chain, or us-east-1 where Endpoint is set
 	Bucket    string
-	PathStyle bool // the bucket is in the path, not in the host name
+	Prefix    string // of the archive's keys, without a slash at its end: Check lists below it alone
+	PathStyle bool   // the bucket is in the path, not in the host name
 
 	// AccessKeyID and SecretAccessKey are given together. Where both are empty
 	// the AWS default chain is asked: environment, shared files, web identity,
@@ -131,20 +132,20 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 	return b, nil
 }
 
-// Check asks whether the bucket is there and may be used: nil, [ErrNoBucket],
-// [ErrAccess], or a temporary [*Error].
+// Check asks whether the bucket is there and may be listed below Options.Prefix: nil,
+// [ErrNoBucket], [ErrAccess], or a temporary [*Error]. It is a listing and no HEAD of
+// the bucket: that takes the right to list all of it, and its reply does not say why it
+// fails; versitygw even answers an unknown access key with 404.
 func (b *Bucket) Check(ctx context.Context) error {
-	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.opts.Bucket})
-	if err = b.fail(opCheck, "", err); err == nil || err.(*Error).Temporary() {
-		return err
+	in := &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)}
+	if b.opts.Prefix != "" {
+		in.Prefix = aws.String(b.opts.Prefix + "/")
 	}
-	// The reply to a HEAD has no body to tell why; versitygw even answers an
-	// unknown access key with 404. A listing needs the same rights and tells.
-	_, why := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)})
-	if why != nil {
-		return b.fail(opCheck, "", why)
+	out, err := b.client.ListObjectsV2(ctx, in)
+	if err == nil && out.IsTruncated == nil {
+		return unreadable(opCheck, "", "IsTruncated")
 	}
-	return err
+	return b.fail(opCheck, "", err)
 }
 
 // Skew is the store's clock minus the local one, as of the last reply with a

@@ -72,6 +72,8 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 	}
 }
 
+const emptyList = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
+
 func TestErrorNamesOperation(t *testing.T) {
 	b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Amz-Request-Id", "REQ1")
@@ -106,7 +108,7 @@ func TestHTML(t *testing.T) {
 		}
 	}
 	for op, call := range operations(t.Context(), serve(t, page(200))) {
-		if op == opCheck || op == opHead || op == opGet || op == opAbort {
+		if op == opHead || op == opGet || op == opAbort {
 			continue // have nothing that must be there
 		}
 		var e *Error
@@ -175,7 +177,10 @@ func TestDefaultChain(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1") // only credentials and region are taken
 	var authorization string
-	h := func(_ http.ResponseWriter, r *http.Request) { authorization = r.Header.Get("Authorization") }
+	h := func(w http.ResponseWriter, r *http.Request) {
+		authorization = r.Header.Get("Authorization")
+		_, _ = io.WriteString(w, emptyList)
+	}
 	keyless := func(o *Options) { o.AccessKeyID, o.SecretAccessKey = "", "" }
 
 	for op, call := range operations(t.Context(), serve(t, h, keyless)) {
@@ -258,5 +263,20 @@ func TestObserve(t *testing.T) {
 	}
 	if want := []string{"HeadObject 503", "HeadObject 200"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+// TestCheckListsBelowPrefix wants no request for more of the bucket than the archive has.
+func TestCheckListsBelowPrefix(t *testing.T) {
+	var asked []string
+	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, fmt.Sprintf("%s %s %s", r.Method, r.URL.Path, r.URL.Query().Get("prefix")))
+		_, _ = io.WriteString(w, emptyList)
+	}, func(o *Options) { o.Prefix = "archive/genesys" })
+	if err := b.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"GET /bucket archive/genesys/"}; !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

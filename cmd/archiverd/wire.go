@@ -48,6 +48,7 @@ func newBucket(ctx context.Context, c *config.Config, observe func(op string, st
 		Endpoint:        c.Storage.Endpoint,
 		Region:          c.Storage.Region,
 		Bucket:          c.Storage.Bucket,
+		Prefix:          c.Storage.Prefix,
 		PathStyle:       c.Storage.PathStyle,
 		AccessKeyID:     c.Storage.AccessKeyID,
 		SecretAccessKey: c.Storage.SecretAccessKey.Reveal(),

@@ -138,7 +138,7 @@ func Actions() []Action {
 		{Name: "download media", Op: "media_link", On: MediaHost, Forms: [][]Form{link}},
 		{Name: "download media, transcoded anew for each link", Op: "media_link", On: MediaHost, World: World{Fresh: true}, Forms: [][]Form{fresh}},
 
-		{Name: "see whether the bucket is there", Op: "head bucket", On: Storage, Forms: [][]Form{s3}},
+		{Name: "see whether the bucket is there", Op: "check bucket", On: Storage, Forms: [][]Form{s3, listObjects}},
 		{Name: "read whose the inbox is", Op: "get owners", On: Storage, Forms: [][]Form{s3, get}},
 		{Name: "claim the inbox", Op: "put owners", On: Storage, Forms: [][]Form{s3, put}},
 		{Name: "prove the claim", Op: "head owners", On: Storage, Forms: [][]Form{s3, head}},
