@@ -246,6 +246,8 @@ func storeRemedy(err error, action string) string {
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
 	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
+	case errors.Is(err, storage.ErrHeader):
+		return "have the store, or the proxy before it, write this header as S3 does, or use another store: no stored object can be proved on this one"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case errors.As(err, &e) && e.Temporary():

@@ -22,6 +22,7 @@ var (
 	ErrAccess   = errors.New("access refused")                               // 401, 403, or no credentials
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
 	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; of an upload: begin a new one
+	ErrHeader   = errors.New("a header of the reply can't be read")          // dates and numbers in another form than S3's
 )
 
 // The codes of S3's conflicts that pass.
@@ -92,6 +93,17 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// SetUp tells an error that every request to the store would meet until a person changes
+// the configuration, the credentials' rights or the store.
+func SetUp(err error) bool {
+	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrHeader} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // Temporary reports whether the same call may succeed later with nothing
 // changed: no reply (a cancelled context included: look at the context first),
 // 408, 429, 5xx but 501, a good status with a reply that is not S3's, and what
@@ -144,6 +156,12 @@ func (b *Bucket) fail(op, key string, err error) error {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		e.Code = api.ErrorCode()
+	}
+	var garbled *smithy.DeserializationError
+	if reply != nil && e.Status < 300 && errors.As(err, &garbled) {
+		if odd := oddHeader(reply.Response.Header); odd != nil {
+			e.Code, err = codeHeader, odd
+		}
 	}
 	var cred *credentialsError
 	if errors.As(err, &cred) && !cancelled(err) && (e.Status == 0 || !e.Temporary()) {
@@ -220,6 +238,8 @@ func sentinel(e *Error) error {
 		return ErrNoUpload
 	case codeConflict:
 		return ErrConflict
+	case codeHeader:
+		return ErrHeader
 	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch":
 		return ErrChecksum
 	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -274,6 +294,8 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		return "the object was moved to a storage class that must be restored before reading"
 	case "QuotaExceeded":
 		return "raise the store's quota"
+	case codeHeader:
+		return "have the store, or the proxy before it, write this header as S3 does, or use another store"
 	}
 	var cert *tls.CertificateVerificationError
 	switch kind := sentinel(e); {

@@ -103,3 +103,35 @@ func TestConflictRepeated(t *testing.T) {
 		}
 	}
 }
+
+// TestOddHeader wants the header named for which a reply can't be read, and nothing called
+// odd that S3 or a server like it sends.
+func TestOddHeader(t *testing.T) {
+	for _, h := range []string{
+		"Last-Modified: 2026-11-28T00:00:00Z", "Last-Modified: Sat, 28 Nov 2026 00:00:00 +0000", "Last-Modified: ",
+		"X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T00:00:00+0000", "X-Amz-Object-Lock-Retain-Until-Date: Mon, 28 Nov 2033 00:00:00 GMT",
+		"X-Amz-Delete-Marker: no", "X-Amz-Mp-Parts-Count: two", "X-Amz-Missing-Meta: -", "X-Amz-Tagging-Count: x",
+		"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled: on",
+	} {
+		name, value, _ := strings.Cut(h, ": ")
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(name, value) })
+		all := operations(t.Context(), b)
+		for _, op := range []string{opHead, opGet} {
+			var e *Error
+			if err := all[op](); !errors.Is(err, ErrHeader) || !errors.As(err, &e) || e.Temporary() ||
+				!strings.Contains(strings.ToLower(err.Error()), strings.ToLower(fmt.Sprintf("%s: %q", name, value))) {
+				t.Errorf("%s with %s: %v", op, h, err)
+			}
+		}
+	}
+	for _, h := range []string{
+		"Last-Modified: Sat, 28 Nov 2026 00:00:00 GMT", "Expires: soon", "X-Amz-Expiration: soon", "X-Amz-Missing-Meta: 0",
+		"X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T00:00:00.000Z", "X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T01:00:00+01:00",
+	} {
+		name, value, _ := strings.Cut(h, ": ")
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(name, value) })
+		if err := operations(t.Context(), b)[opHead](); err != nil {
+			t.Errorf("%s: %v", h, err)
+		}
+	}
+}

@@ -69,7 +69,7 @@ func storageFailure(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, storage.ErrNoBucket), errors.Is(err, storage.ErrAccess):
+	case storage.SetUp(err):
 		return fail(exitUsage, err)
 	case errors.As(err, &s) && s.Temporary():
 		return fail(exitTemporary, err)
