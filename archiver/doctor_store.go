@@ -244,6 +244,8 @@ func storeRemedy(err error, action string) string {
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
+	case errors.Is(err, storage.ErrRegion):
+		return "set storage.region to the one named, or storage.endpoint to where the bucket is"
 	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrHeader):

@@ -19,6 +19,8 @@
 //     another write is repeated too. A create whose first reply was lost therefore fails with [ErrExists] (a completed upload
 //     perhaps with [ErrNoUpload]) although the object is ours: the caller
 //     compares what is there.
+//   - A temporary redirect (307) to the store's own domain is followed, by the same
+//     scheme and with a new signature; one to another region is [ErrRegion].
 //   - Nothing here has a timeout of its own: the context bounds every call,
 //     and Options.Transport is expected to cut connections that stall.
 //   - Every failure of an operation is an [*Error]; no error holds credentials.
@@ -128,7 +130,7 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 	if o.Endpoint != "" {
 		so.BaseEndpoint = &o.Endpoint
 	}
-	b.client = s3.New(so)
+	b.client = s3.New(so, follow(region))
 	return b, nil
 }
 

@@ -146,20 +146,6 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-func TestNoRedirect(t *testing.T) {
-	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/other") {
-			t.Error("followed")
-		}
-		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
-	})
-	for op, call := range operations(t.Context(), b) {
-		if err := call(); err == nil {
-			t.Errorf("%s succeeded", op)
-		}
-	}
-}
-
 func TestDefaultChain(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
 		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {

@@ -109,8 +109,7 @@ type credentialsError struct{ err error }
 func (e *credentialsError) Error() string { return e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
 
-// httpClient follows no redirect: a signature is good for one host only, and
-// none of S3's is needed when the region is right.
+// httpClient follows no redirect: a signature is good for one host only. See follow.
 func httpClient(rt http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     rt,

@@ -22,6 +22,7 @@ var (
 	ErrAccess   = errors.New("access refused")                               // 401, 403, or no credentials
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
 	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; of an upload: begin a new one
+	ErrRegion   = errors.New("the bucket is not where it was looked for")    // 301, or 307 and 400 that name another region
 	ErrHeader   = errors.New("a header of the reply can't be read")          // dates and numbers in another form than S3's
 )
 
@@ -64,6 +65,8 @@ type Error struct {
 	Status    int    // of the HTTP reply; 0: none came
 	RequestID string // to quote to the store's support
 	Err       error  // one of the sentinels where there is one, with the cause and a remedy; never nil
+
+	region string // in which the bucket is, where that is another than ours; "" where not known
 }
 
 // Error says what failed and, where known, what to do about it. It never
@@ -96,7 +99,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // SetUp tells an error that every request to the store would meet until a person changes
 // the configuration, the credentials' rights or the store.
 func SetUp(err error) bool {
-	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrHeader} {
+	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrRegion, ErrHeader} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -109,6 +112,9 @@ func SetUp(err error) bool {
 // 408, 429, 5xx but 501, a good status with a reply that is not S3's, and what
 // S3 documents as passing.
 func (e *Error) Temporary() bool {
+	if e.region != "" {
+		return false
+	}
 	switch e.Code {
 	case "SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
 		codeConflict, codeAborted, "InternalError", "ServiceUnavailable", "TemporaryRedirect":
@@ -148,14 +154,15 @@ func (b *Bucket) fail(op, key string, err error) error {
 		e.Status = status.HTTPStatusCode()
 	}
 	var reply *awshttp.ResponseError
-	region := ""
 	if errors.As(err, &reply) && reply.Response != nil {
 		e.RequestID = reply.ServiceRequestID()
-		region = reply.Response.Header.Get("X-Amz-Bucket-Region")
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		e.Code = api.ErrorCode()
+	}
+	if reply != nil && (e.Status/100 == 3 || e.Code == "AuthorizationHeaderMalformed" || e.Code == "BadRequest") { // the last: a HEAD's
+		e.region = elsewhere(reply.Response.Header, err, b.client.Options().Region)
 	}
 	var garbled *smithy.DeserializationError
 	if reply != nil && e.Status < 300 && errors.As(err, &garbled) {
@@ -167,7 +174,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 	if errors.As(err, &cred) && !cancelled(err) && (e.Status == 0 || !e.Temporary()) {
 		e.Code = "NoCredentials"
 	}
-	r := &reason{remedy: b.remedy(e, region, err)}
+	r := &reason{remedy: b.remedy(e, err)}
 	for _, err := range []error{sentinel(e), cause(err)} {
 		if err != nil {
 			r.errs = append(r.errs, err)
@@ -229,6 +236,9 @@ func cancelled(err error) bool {
 // sentinel is what callers branch on; nil where there is none. A HEAD's reply
 // has no body, hence no code but the status' own text.
 func sentinel(e *Error) error {
+	if e.region != "" {
+		return ErrRegion
+	}
 	switch e.Code {
 	case "NoSuchBucket":
 		return ErrNoBucket
@@ -238,6 +248,8 @@ func sentinel(e *Error) error {
 		return ErrNoUpload
 	case codeConflict:
 		return ErrConflict
+	case "AuthorizationHeaderMalformed":
+		return ErrRegion
 	case codeHeader:
 		return ErrHeader
 	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch":
@@ -256,6 +268,8 @@ func sentinel(e *Error) error {
 		case opHead:
 			return ErrNotFound
 		}
+	case http.StatusMovedPermanently, http.StatusPermanentRedirect:
+		return ErrRegion
 	case http.StatusPreconditionFailed:
 		return ErrExists
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -270,9 +284,9 @@ func (e *Error) writes() bool {
 }
 
 // remedy tells an operator what to do; "" where there is nothing to say.
-func (b *Bucket) remedy(e *Error, region string, err error) string {
-	if region != "" && region != b.client.Options().Region {
-		return fmt.Sprintf("the bucket is in region %s: set storage.region", region)
+func (b *Bucket) remedy(e *Error, err error) string {
+	if e.region != "" {
+		return fmt.Sprintf("the bucket is in %s: set storage.region", e.region)
 	}
 	switch e.Code {
 	case "NoCredentials":
@@ -281,8 +295,6 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		return "check storage.access_key_id"
 	case "SignatureDoesNotMatch":
 		return "check storage.secret_access_key_file and storage.region"
-	case "AuthorizationHeaderMalformed", "PermanentRedirect", "MovedPermanently":
-		return "check storage.region and storage.endpoint"
 	case "RequestTimeTooSkewed", "ExpiredToken", "RequestExpired":
 		return "check the local clock, and that the credentials have not expired"
 	case "NotImplemented":
@@ -301,6 +313,8 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 	switch kind := sentinel(e); {
 	case kind == ErrNoBucket:
 		return fmt.Sprintf("create bucket %q or correct storage.bucket", b.opts.Bucket)
+	case kind == ErrRegion:
+		return "check storage.region and storage.endpoint"
 	case kind == ErrAccess:
 		return "allow the credentials' owner this operation on the bucket"
 	case errors.As(err, &cert):

@@ -31,8 +31,8 @@ func TestErrorReplies(t *testing.T) {
 		{400, "XAmzContentChecksumMismatch", ErrChecksum, false, ""},
 		{400, "XAmzContentSHA256Mismatch", ErrChecksum, false, ""},
 		{400, "RequestTimeout", nil, true, ""},
-		{400, "AuthorizationHeaderMalformed", nil, false, "set storage.region"},
-		{301, "PermanentRedirect", nil, false, "region us-west-2"},
+		{400, "AuthorizationHeaderMalformed", ErrRegion, false, "the bucket is in us-west-2: set storage.region"},
+		{301, "PermanentRedirect", ErrRegion, false, "the bucket is in us-west-2: set storage.region"},
 		{307, "TemporaryRedirect", nil, true, ""},
 		{401, "", ErrAccess, false, "allow"},
 		{403, "AccessDenied", ErrAccess, false, "allow"},
@@ -66,7 +66,7 @@ func TestErrorReplies(t *testing.T) {
 			t.Errorf("%s: %v", tc.code, err)
 			continue
 		}
-		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum, ErrConflict} {
+		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum, ErrConflict, ErrRegion, ErrHeader} {
 			if errors.Is(err, sentinel) != (sentinel == tc.is) {
 				t.Errorf("%d %s is %v: %v", tc.status, tc.code, sentinel, errors.Is(err, sentinel))
 			}
