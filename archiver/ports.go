@@ -56,8 +56,9 @@ type reader interface {
 	Check(ctx context.Context) error
 }
 
-// shelf shows what stands below a prefix, after a key.
+// shelf shows what stands below a prefix, after a key, and what is being uploaded there.
 type shelf interface {
+	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
 	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
 }
 

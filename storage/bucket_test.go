@@ -55,7 +55,13 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 			return err
 		},
 		opAbort: func() error { return b.AbortUpload(ctx, "k", "id") },
-		opHead:  func() error { _, err := b.Head(ctx, "k", ""); return err },
+		opUploads: func() error {
+			for _, err := range b.Uploads(ctx, "k") {
+				return err
+			}
+			return nil
+		},
+		opHead: func() error { _, err := b.Head(ctx, "k", ""); return err },
 		opGet: func() error {
 			r, _, err := b.Get(ctx, "k", "")
 			if err == nil {

@@ -40,6 +40,7 @@ const (
 	opPart     = "upload part"
 	opComplete = "complete upload"
 	opAbort    = "abort upload"
+	opUploads  = "list uploads"
 	opHead     = "head"
 	opGet      = "get"
 	opRead     = "read"

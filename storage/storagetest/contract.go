@@ -42,6 +42,7 @@ func Run(t *testing.T, s *Server) {
 		"upload is invisible": c.uploadInvisible,
 		"upload aborted":      c.uploadAborted,
 		"upload on taken key": c.uploadTaken,
+		"uploads listed":      c.uploadsListed,
 		"upload cancelled":    c.uploadCancelled,
 		"upload small parts":  c.uploadSmallParts,
 		"upload checksum":     c.uploadCorrupt,
