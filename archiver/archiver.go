@@ -134,6 +134,8 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	defer stopAll(nil)
 	if err := a.abortUploads(ctx, "", ""); err != nil {
 		stopAll(err)
+	} else if err := a.abortStrays(ctx, inboxes); err != nil {
+		stopAll(err)
 	}
 	type orgRun struct {
 		ctx    context.Context

@@ -39,9 +39,9 @@ type Doctor struct {
 }
 
 type examinedBucket interface {
-	Check(ctx context.Context) error
 	creator
 	reader
+	shelf
 }
 
 // probe is what the archive itself never does to a bucket.

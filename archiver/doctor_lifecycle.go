@@ -2,6 +2,7 @@ package archiver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -12,11 +13,11 @@ import (
 // lifecycle wants no rule that would expire the archive before its retention ends, or
 // freeze it, and one that clears away the parts of broken uploads.
 func (v *visit) lifecycle(ctx context.Context) {
-	const name, parts = "store.lifecycle", "store.unfinished_uploads"
+	const name = "store.lifecycle"
 	rules, err := v.Probe.Lifecycle(ctx)
 	if err != nil {
 		v.unseen(name, "s3:GetLifecycleConfiguration", err)
-		v.unseen(parts, "s3:GetLifecycleConfiguration", err)
+		v.unfinished(ctx, fmt.Sprintf("whether a rule does could not be looked at: %v", err))
 		return
 	}
 	var expire, lose, freeze []string
@@ -53,10 +54,46 @@ func (v *visit) lifecycle(ctx context.Context) {
 		v.pass(name, "none of the bucket's rules would expire or freeze the archive")
 	}
 	if aborts == "" {
-		v.warn(parts, "add a rule with AbortIncompleteMultipartUpload after 7 days for the prefix: the parts of an upload that was never finished cost money and don't show", "no rule clears away uploads that were never finished")
+		v.unfinished(ctx, "no rule does")
 	} else {
-		v.pass(parts, "%s", aborts)
+		v.pass(unfinishedUploads, "%s", aborts)
 	}
+}
+
+const unfinishedUploads = "store.unfinished_uploads"
+
+// unfinished wants the uploads shown that are under way where, as noRule tells, no rule
+// is known to clear them away: then a run ends those that nobody knows of any more.
+func (v *visit) unfinished(ctx context.Context, noRule string) {
+	const add = "add a rule with AbortIncompleteMultipartUpload after 7 days for the prefix: the parts of an upload that was never finished cost money and don't show"
+	switch shown, err := v.showsUpload(ctx); {
+	case errors.Is(err, storage.ErrAccess):
+		v.warn(unfinishedUploads, "allow s3:ListBucketMultipartUploads, or "+add, "only a lifecycle rule ends an upload whose creation was never answered, since these credentials may not list uploads; %s", noRule)
+	case err != nil:
+		v.warn(unfinishedUploads, add, "only a lifecycle rule ends an upload whose creation was never answered, since uploads could not be listed: %v; %s", err, noRule)
+	case !shown:
+		v.warn(unfinishedUploads, add, "only a lifecycle rule ends an upload whose creation was never answered, since the store does not list it; %s", noRule)
+	default:
+		v.pass(unfinishedUploads, "the store lists uploads under way, so that runs end those which are older than a day")
+	}
+}
+
+// showsUpload begins an upload and looks for it as a run would.
+func (v *visit) showsUpload(ctx context.Context) (shown bool, err error) {
+	u, err := v.Bucket.Create(ctx, storage.New{Key: v.dir + "-unfinished", ContentType: "text/plain"})
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, u.Abort(ctx)) }()
+	for b, err := range v.Bucket.Uploads(ctx, v.Prefix+"/doctor/") {
+		if err != nil {
+			return false, err
+		}
+		if b.ID == u.ID {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // touches tells whether a rule for a prefix concerns what is archived. The doctor's

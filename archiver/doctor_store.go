@@ -7,9 +7,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"hash/crc32"
+	"io"
 	"strings"
 	"time"
 
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -21,11 +23,12 @@ const canaryText = "archiverd doctor tried this store with this object; it holds
 func (d *Doctor) Store(ctx context.Context) []Check {
 	v := visit{Doctor: d, dir: d.Prefix + "/doctor/" + time.Now().UTC().Format("20060102T150405Z-") + rand.Text()[:8]}
 	if err := d.Bucket.Check(ctx); err != nil {
-		v.fail("store.bucket", failKind(err), storeRemedy(err, "s3:ListBucket"), "%v", err)
+		v.fail("store.bucket", failKind(err), storeRemedy(err, "s3:ListBucket below the prefix"), "%v", err)
 		return v.list
 	}
-	v.pass("store.bucket", "there, and open to these credentials")
+	v.pass("store.bucket", "there, and its prefix can be listed")
 	v.clock("store.clock", "the store", d.Bucket.Skew)
+	v.reads(ctx)
 	if free, ok := v.createOnly(ctx); ok {
 		v.checksum(ctx, free)
 		v.encryption(free)
@@ -44,6 +47,41 @@ type visit struct {
 	*Doctor
 	findings
 	dir string // keys begin with it
+}
+
+// reads wants one object of each kind that is read again listed and read.
+func (v *visit) reads(ctx context.Context) {
+	const name = "store.read"
+	var read []string
+	for _, kind := range []string{"manifests", "journal", "owners"} {
+		for o, err := range v.Bucket.ListAfter(ctx, v.Prefix+"/"+kind+"/", "") {
+			if err != nil {
+				v.fail(name, failKind(err), storeRemedy(err, "s3:ListBucket below the prefix"), "the archive can't be listed: %v", err)
+				return
+			}
+			if err := v.readOne(ctx, o); err != nil {
+				v.fail(name, failKind(err), storeRemedy(err, "s3:GetObject"), "the archive can't be read: %v", err)
+				return
+			}
+			read = append(read, kind)
+			break
+		}
+	}
+	if read == nil {
+		v.pass(name, "the archive can be listed; it holds nothing to read yet")
+		return
+	}
+	v.pass(name, "the archive can be listed, and of its %s one object each be read", strings.Join(read, ", "))
+}
+
+func (v *visit) readOne(ctx context.Context, o storage.Object) error {
+	r, _, err := v.Bucket.Get(ctx, o.Key, "")
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	_, err = io.Copy(io.Discard, io.LimitReader(r, record.MaxManifest))
+	return err
 }
 
 // createOnly wants the second create of a key refused, in one request and in parts.
@@ -207,8 +245,12 @@ func storeRemedy(err error, action string) string {
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
+	case errors.Is(err, storage.ErrRegion):
+		return "set storage.region to the one named, or storage.endpoint to where the bucket is"
 	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
+	case errors.Is(err, storage.ErrHeader):
+		return "have the store, or the proxy before it, write this header as S3 does, or use another store: no stored object can be proved on this one"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case errors.As(err, &e) && e.Code == "CredentialsPending":

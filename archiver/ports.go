@@ -12,7 +12,7 @@ import (
 )
 
 // What a pass needs of the others, by purpose. *genesys.Client, *genesys.Links,
-// *genesys.Tokens, *storage.Bucket and *state.Ledger have it.
+// *genesys.Tokens, *storage.Bucket and *bolt.Ledger have it.
 
 type lister interface {
 	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
@@ -56,8 +56,9 @@ type reader interface {
 	Check(ctx context.Context) error
 }
 
-// shelf shows what stands below a prefix, after a key.
+// shelf shows what stands below a prefix, after a key, and what is being uploaded there.
 type shelf interface {
+	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
 	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
 }
 

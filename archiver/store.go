@@ -176,12 +176,15 @@ func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	}
 }
 
-// placeTaken turns a create-only refusal, or an upload that is gone when it is to be
-// completed, into another look at the place: what stands there may be one's own, from
-// a write whose reply was lost.
+// placeTaken turns a create-only refusal, a conflict with another write, or an upload
+// that is gone when it is to be completed, into another look at the place: what stands
+// there may be one's own, from a write whose reply was lost.
 func placeTaken(err error) error {
-	if errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrNoUpload) {
+	switch {
+	case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNoUpload):
 		return fmt.Errorf("the place was taken meanwhile, %w: %w", errAgain, err)
+	case errors.Is(err, storage.ErrConflict):
+		return fmt.Errorf("the place was being taken, %w: %w", errAgain, err)
 	}
 	return err
 }

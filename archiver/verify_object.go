@@ -95,7 +95,7 @@ func (a *Archiver) down(ctx context.Context, err error, streak *atomic.Int64) er
 	}
 	var e *storage.Error
 	switch {
-	case errors.Is(err, storage.ErrAccess):
+	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrHeader):
 		return err
 	case errors.Is(err, storage.ErrNotFound), errors.As(err, &e) && e.Code == "InvalidObjectState":
 		return nil // a store that works says so, the latter of what is in cold storage

@@ -344,7 +344,7 @@ func TestDoctorBesideService(t *testing.T) {
 	w.daily()
 	fill(w.cloud.ClientInbox(), 1)
 	p := w.serve()
-	want := healthy(map[string]string{"store.lock": "unchecked", "store.lifecycle": "warn", "genesys.delete": "unchecked"})
+	want := healthy(map[string]string{"store.lock": "unchecked", "store.lifecycle": "warn", "store.unfinished_uploads": "pass", "genesys.delete": "unchecked"})
 	w.wantFound(w.doctor(0), want)
 	w.ends(p)
 	w.wantFound(w.doctor(0, "--org", "acme"), want)

@@ -46,6 +46,10 @@ func TestFaultsOfTheBinary(t *testing.T) {
 		{"complete a multipart upload", "connection reset after the effect", 1, 0},
 		{"complete a multipart upload", "200 with an error in the body", genesyssim.Always, 3},
 		{"put a manifest", "503 SlowDown", genesyssim.Always, 3},
+		{"put media", "409 ConditionalRequestConflict", 1, 0},
+		{"put a manifest", "409 ConditionalRequestConflict", 4, 0},
+		{"complete a multipart upload", "409 ConditionalRequestConflict", 1, 0},
+		{"complete a multipart upload", "409 ConditionalRequestConflict", 3, 0}, // as often as the upload lives
 	} {
 		cell, ok := cells[[2]string{c.action, c.form}]
 		if !ok {

@@ -171,7 +171,7 @@ func TestMetrics(t *testing.T) {
 		"archiverd_integrity_findings_total{org=acme}": 0,
 		"archiverd_inboxes{condition=ok,org=acme}":     1, "archiverd_inboxes{condition=needs_login,org=acme}": 0,
 		"archiverd_pass_duration_seconds{org=acme}":                                                 1,
-		"archiverd_storage_requests_total{operation=HeadBucket,status=200}":                         1,
+		"archiverd_storage_requests_total{operation=GetObject,status=404}":                          1,
 		"archiverd_api_requests_total{operation=oauth_token,org=acme,status=200}":                   1,
 		"archiverd_api_requests_total{operation=get_userrecordings_summary,org=acme,status=200}":    1,
 		"archiverd_api_requests_total{operation=get_userrecording_transcoding,org=acme,status=400}": 2,

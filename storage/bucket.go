@@ -15,10 +15,12 @@
 //   - A write's own reply proves nothing about what is stored. [Bucket.Head]
 //     and [Bucket.Get] do.
 //   - A failed request is repeated by the SDK's standard retryer, three
-//     attempts in all, and nowhere else in this package. A create whose first
-//     reply was lost therefore fails with [ErrExists] (a completed upload
+//     attempts in all, and nowhere else in this package; a conflict with
+//     another write is repeated too. A create whose first reply was lost therefore fails with [ErrExists] (a completed upload
 //     perhaps with [ErrNoUpload]) although the object is ours: the caller
 //     compares what is there.
+//   - A temporary redirect (307) to the store's own domain is followed, by the same
+//     scheme and with a new signature; one to another region is [ErrRegion].
 //   - Nothing here has a timeout of its own: the context bounds every call,
 //     and Options.Transport is expected to cut connections that stall.
 //   - Every failure of an operation is an [*Error]; no error holds credentials.
@@ -49,7 +51,8 @@ type Options struct {
 	Endpoint  string // scheme://host[:port]; empty: AWS
 	Region    string // empty: that of the AWS default chain, or us-east-1 where Endpoint is set
 	Bucket    string
-	PathStyle bool // the bucket is in the path, not in the host name
+	Prefix    string // of the archive's keys, without a slash at its end: Check lists below it alone
+	PathStyle bool   // the bucket is in the path, not in the host name
 
 	// AccessKeyID and SecretAccessKey are given together. Where both are empty
 	// the AWS default chain is asked: environment, shared files, web identity,
@@ -90,7 +93,13 @@ type Bucket struct {
 // Open checks the options and builds the client. It sends no request to the
 // store; the AWS default chain may read files and the environment.
 func Open(ctx context.Context, o Options) (*Bucket, error) {
-	return open(ctx, o, retry.NewStandard(func(so *retry.StandardOptions) { so.MaxAttempts = attempts }))
+	return open(ctx, o, retry.NewStandard(repeat))
+}
+
+// repeat adds to what the SDK repeats the conflicts that S3 asks to try again.
+func repeat(o *retry.StandardOptions) {
+	o.MaxAttempts = attempts
+	o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{codeConflict: {}, codeAborted: {}}})
 }
 
 func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) {
@@ -121,24 +130,24 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 	if o.Endpoint != "" {
 		so.BaseEndpoint = &o.Endpoint
 	}
-	b.client = s3.New(so)
+	b.client = s3.New(so, follow(region))
 	return b, nil
 }
 
-// Check asks whether the bucket is there and may be used: nil, [ErrNoBucket],
-// [ErrAccess], or a temporary [*Error].
+// Check asks whether the bucket is there and may be listed below Options.Prefix: nil,
+// [ErrNoBucket], [ErrAccess], or a temporary [*Error]. It is a listing and no HEAD of
+// the bucket: that takes the right to list all of it, and its reply does not say why it
+// fails; versitygw even answers an unknown access key with 404.
 func (b *Bucket) Check(ctx context.Context) error {
-	_, err := b.client.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: &b.opts.Bucket})
-	if err = b.fail(opCheck, "", err); err == nil || err.(*Error).Temporary() {
-		return err
+	in := &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)}
+	if b.opts.Prefix != "" {
+		in.Prefix = aws.String(b.opts.Prefix + "/")
 	}
-	// The reply to a HEAD has no body to tell why; versitygw even answers an
-	// unknown access key with 404. A listing needs the same rights and tells.
-	_, why := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)})
-	if why != nil {
-		return b.fail(opCheck, "", why)
+	out, err := b.client.ListObjectsV2(ctx, in)
+	if err == nil && out.IsTruncated == nil {
+		return unreadable(opCheck, "", "IsTruncated")
 	}
-	return err
+	return b.fail(opCheck, "", err)
 }
 
 // Skew is the store's clock minus the local one, as of the last reply with a

@@ -55,7 +55,13 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 			return err
 		},
 		opAbort: func() error { return b.AbortUpload(ctx, "k", "id") },
-		opHead:  func() error { _, err := b.Head(ctx, "k", ""); return err },
+		opUploads: func() error {
+			for _, err := range b.Uploads(ctx, "k") {
+				return err
+			}
+			return nil
+		},
+		opHead: func() error { _, err := b.Head(ctx, "k", ""); return err },
 		opGet: func() error {
 			r, _, err := b.Get(ctx, "k", "")
 			if err == nil {
@@ -71,6 +77,8 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 		},
 	}
 }
+
+const emptyList = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>"
 
 func TestErrorNamesOperation(t *testing.T) {
 	b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -106,7 +114,7 @@ func TestHTML(t *testing.T) {
 		}
 	}
 	for op, call := range operations(t.Context(), serve(t, page(200))) {
-		if op == opCheck || op == opHead || op == opGet || op == opAbort {
+		if op == opHead || op == opGet || op == opAbort {
 			continue // have nothing that must be there
 		}
 		var e *Error
@@ -144,20 +152,6 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-func TestNoRedirect(t *testing.T) {
-	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, "/other") {
-			t.Error("followed")
-		}
-		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
-	})
-	for op, call := range operations(t.Context(), b) {
-		if err := call(); err == nil {
-			t.Errorf("%s succeeded", op)
-		}
-	}
-}
-
 func TestDefaultChain(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION",
 		"AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
@@ -175,7 +169,10 @@ func TestDefaultChain(t *testing.T) {
 	t.Setenv("AWS_CA_BUNDLE", bundle)
 	t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1") // only credentials and region are taken
 	var authorization string
-	h := func(_ http.ResponseWriter, r *http.Request) { authorization = r.Header.Get("Authorization") }
+	h := func(w http.ResponseWriter, r *http.Request) {
+		authorization = r.Header.Get("Authorization")
+		_, _ = io.WriteString(w, emptyList)
+	}
 	keyless := func(o *Options) { o.AccessKeyID, o.SecretAccessKey = "", "" }
 
 	for op, call := range operations(t.Context(), serve(t, h, keyless)) {
@@ -258,5 +255,20 @@ func TestObserve(t *testing.T) {
 	}
 	if want := []string{"HeadObject 503", "HeadObject 200"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
+	}
+}
+
+// TestCheckListsBelowPrefix wants no request for more of the bucket than the archive has.
+func TestCheckListsBelowPrefix(t *testing.T) {
+	var asked []string
+	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, fmt.Sprintf("%s %s %s", r.Method, r.URL.Path, r.URL.Query().Get("prefix")))
+		_, _ = io.WriteString(w, emptyList)
+	}, func(o *Options) { o.Prefix = "archive/genesys" })
+	if err := b.Check(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"GET /bucket archive/genesys/"}; !slices.Equal(asked, want) {
+		t.Errorf("asked %q, want %q", asked, want)
 	}
 }

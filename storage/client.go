@@ -94,8 +94,7 @@ func chainClient(rt http.RoundTripper) config.HTTPClient {
 	})
 }
 
-// httpClient follows no redirect: a signature is good for one host only, and
-// none of S3's is needed when the region is right.
+// httpClient follows no redirect: a signature is good for one host only. See follow.
 func httpClient(rt http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     rt,

@@ -21,6 +21,15 @@ var (
 	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
 	ErrAccess   = errors.New("access refused")                               // 401, 403, or credentials that nobody gives
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
+	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; of an upload: begin a new one
+	ErrRegion   = errors.New("the bucket is not where it was looked for")    // 301, or 307 and 400 that name another region
+	ErrHeader   = errors.New("a header of the reply can't be read")          // dates and numbers in another form than S3's
+)
+
+// The codes of S3's conflicts that pass.
+const (
+	codeConflict = "ConditionalRequestConflict"
+	codeAborted  = "OperationAborted"
 )
 
 // The operations, as Error.Op names them.
@@ -31,6 +40,7 @@ const (
 	opPart     = "upload part"
 	opComplete = "complete upload"
 	opAbort    = "abort upload"
+	opUploads  = "list uploads"
 	opHead     = "head"
 	opGet      = "get"
 	opRead     = "read"
@@ -59,6 +69,8 @@ type Error struct {
 	Status    int    // of the HTTP reply; 0: none came
 	RequestID string // to quote to the store's support
 	Err       error  // one of the sentinels where there is one, with the cause and a remedy; never nil
+
+	region string // in which the bucket is, where that is another than ours; "" where not known
 }
 
 // Error says what failed and, where known, what to do about it. It never
@@ -88,14 +100,28 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// SetUp tells an error that every request to the store would meet until a person changes
+// the configuration, the credentials' rights or the store.
+func SetUp(err error) bool {
+	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrRegion, ErrHeader} {
+		if errors.Is(err, kind) {
+			return true
+		}
+	}
+	return false
+}
+
 // Temporary reports whether the same call may succeed later with nothing
 // changed: no reply (a cancelled context included: look at the context first),
 // 408, 429, 5xx but 501, a good status with a reply that is not S3's, what
 // S3 documents as passing, and credentials that may come by themselves.
 func (e *Error) Temporary() bool {
+	if e.region != "" {
+		return false
+	}
 	switch e.Code {
 	case "SlowDown", "RequestTimeout", "RequestTimeoutException", "Throttling", "ThrottlingException",
-		"ConditionalRequestConflict", "OperationAborted", "InternalError", "ServiceUnavailable", "TemporaryRedirect", codePending:
+		codeConflict, codeAborted, "InternalError", "ServiceUnavailable", "TemporaryRedirect", codePending:
 		return true
 	}
 	switch e.Status {
@@ -132,14 +158,21 @@ func (b *Bucket) fail(op, key string, err error) error {
 		e.Status = status.HTTPStatusCode()
 	}
 	var reply *awshttp.ResponseError
-	region := ""
 	if errors.As(err, &reply) && reply.Response != nil {
 		e.RequestID = reply.ServiceRequestID()
-		region = reply.Response.Header.Get("X-Amz-Bucket-Region")
 	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		e.Code = api.ErrorCode()
+	}
+	if reply != nil && (e.Status/100 == 3 || e.Code == "AuthorizationHeaderMalformed" || e.Code == "BadRequest") { // the last: a HEAD's
+		e.region = elsewhere(reply.Response.Header, err, b.client.Options().Region)
+	}
+	var garbled *smithy.DeserializationError
+	if reply != nil && e.Status < 300 && errors.As(err, &garbled) {
+		if odd := oddHeader(reply.Response.Header); odd != nil {
+			e.Code, err = codeHeader, odd
+		}
 	}
 	var cred *credentialsError
 	if errors.As(err, &cred) && !cancelled(err) {
@@ -147,7 +180,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 			e.Code = "NoCredentials"
 		}
 	}
-	r := &reason{remedy: b.remedy(e, region, err)}
+	r := &reason{remedy: b.remedy(e, err)}
 	for _, err := range []error{sentinel(e), cause(err)} {
 		if err != nil {
 			r.errs = append(r.errs, err)
@@ -209,6 +242,9 @@ func cancelled(err error) bool {
 // sentinel is what callers branch on; nil where there is none. A HEAD's reply
 // has no body, hence no code but the status' own text.
 func sentinel(e *Error) error {
+	if e.region != "" {
+		return ErrRegion
+	}
 	switch e.Code {
 	case "NoSuchBucket":
 		return ErrNoBucket
@@ -216,6 +252,12 @@ func sentinel(e *Error) error {
 		return ErrNotFound
 	case "NoSuchUpload":
 		return ErrNoUpload
+	case codeConflict:
+		return ErrConflict
+	case "AuthorizationHeaderMalformed":
+		return ErrRegion
+	case codeHeader:
+		return ErrHeader
 	case "BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch":
 		return ErrChecksum
 	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",
@@ -232,6 +274,8 @@ func sentinel(e *Error) error {
 		case opHead:
 			return ErrNotFound
 		}
+	case http.StatusMovedPermanently, http.StatusPermanentRedirect:
+		return ErrRegion
 	case http.StatusPreconditionFailed:
 		return ErrExists
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -246,9 +290,9 @@ func (e *Error) writes() bool {
 }
 
 // remedy tells an operator what to do; "" where there is nothing to say.
-func (b *Bucket) remedy(e *Error, region string, err error) string {
-	if region != "" && region != b.client.Options().Region {
-		return fmt.Sprintf("the bucket is in region %s: set storage.region", region)
+func (b *Bucket) remedy(e *Error, err error) string {
+	if e.region != "" {
+		return fmt.Sprintf("the bucket is in %s: set storage.region", e.region)
 	}
 	switch e.Code {
 	case codePending:
@@ -259,8 +303,6 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		return "check storage.access_key_id"
 	case "SignatureDoesNotMatch":
 		return "check storage.secret_access_key_file and storage.region"
-	case "AuthorizationHeaderMalformed", "PermanentRedirect", "MovedPermanently":
-		return "check storage.region and storage.endpoint"
 	case "RequestTimeTooSkewed", "ExpiredToken", "RequestExpired":
 		return "check the local clock, and that the credentials have not expired"
 	case "NotImplemented":
@@ -272,11 +314,15 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		return "the object was moved to a storage class that must be restored before reading"
 	case "QuotaExceeded":
 		return "raise the store's quota"
+	case codeHeader:
+		return "have the store, or the proxy before it, write this header as S3 does, or use another store"
 	}
 	var cert *tls.CertificateVerificationError
 	switch kind := sentinel(e); {
 	case kind == ErrNoBucket:
 		return fmt.Sprintf("create bucket %q or correct storage.bucket", b.opts.Bucket)
+	case kind == ErrRegion:
+		return "check storage.region and storage.endpoint"
 	case kind == ErrAccess:
 		return "allow the credentials' owner this operation on the bucket"
 	case errors.As(err, &cert):

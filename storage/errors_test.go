@@ -23,7 +23,7 @@ func TestErrorReplies(t *testing.T) {
 		{404, "XAdminUserNotFound", ErrAccess, false, "storage.access_key_id"},
 		{404, "Whatever", nil, false, "Whatever"},
 		{412, "PreconditionFailed", ErrExists, false, ""},
-		{409, "ConditionalRequestConflict", nil, true, ""},
+		{409, "ConditionalRequestConflict", ErrConflict, true, ""},
 		{409, "OperationAborted", nil, true, ""},
 		{409, "InvalidBucketState", nil, false, ""},
 		{400, "BadDigest", ErrChecksum, false, ""},
@@ -31,8 +31,8 @@ func TestErrorReplies(t *testing.T) {
 		{400, "XAmzContentChecksumMismatch", ErrChecksum, false, ""},
 		{400, "XAmzContentSHA256Mismatch", ErrChecksum, false, ""},
 		{400, "RequestTimeout", nil, true, ""},
-		{400, "AuthorizationHeaderMalformed", nil, false, "set storage.region"},
-		{301, "PermanentRedirect", nil, false, "region us-west-2"},
+		{400, "AuthorizationHeaderMalformed", ErrRegion, false, "the bucket is in us-west-2: set storage.region"},
+		{301, "PermanentRedirect", ErrRegion, false, "the bucket is in us-west-2: set storage.region"},
 		{307, "TemporaryRedirect", nil, true, ""},
 		{401, "", ErrAccess, false, "allow"},
 		{403, "AccessDenied", ErrAccess, false, "allow"},
@@ -66,7 +66,7 @@ func TestErrorReplies(t *testing.T) {
 			t.Errorf("%s: %v", tc.code, err)
 			continue
 		}
-		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum} {
+		for _, sentinel := range []error{ErrNoBucket, ErrNotFound, ErrNoUpload, ErrAccess, ErrExists, ErrChecksum, ErrConflict, ErrRegion, ErrHeader} {
 			if errors.Is(err, sentinel) != (sentinel == tc.is) {
 				t.Errorf("%d %s is %v: %v", tc.status, tc.code, sentinel, errors.Is(err, sentinel))
 			}
@@ -82,6 +82,56 @@ func TestErrorReplies(t *testing.T) {
 		}
 		if strings.Contains(text, "AKIATEST") || strings.Contains(text, "the-secret") || strings.Contains(text, "http") {
 			t.Errorf("says too much: %s", text)
+		}
+	}
+}
+
+// TestConflictRepeated meets another write twice, and then not any more.
+func TestConflictRepeated(t *testing.T) {
+	for _, code := range []string{"ConditionalRequestConflict", "OperationAborted"} {
+		requests := 0
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			if requests++; requests < attempts {
+				w.WriteHeader(http.StatusConflict)
+				_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code></Error>", code)
+				return
+			}
+			w.Header().Set("ETag", `"e"`)
+		})
+		if err := operations(t.Context(), b)[opPut](); err != nil || requests != attempts {
+			t.Errorf("%s: %v after %d requests", code, err, requests)
+		}
+	}
+}
+
+// TestOddHeader wants the header named for which a reply can't be read, and nothing called
+// odd that S3 or a server like it sends.
+func TestOddHeader(t *testing.T) {
+	for _, h := range []string{
+		"Last-Modified: 2026-11-28T00:00:00Z", "Last-Modified: Sat, 28 Nov 2026 00:00:00 +0000", "Last-Modified: ",
+		"X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T00:00:00+0000", "X-Amz-Object-Lock-Retain-Until-Date: Mon, 28 Nov 2033 00:00:00 GMT",
+		"X-Amz-Delete-Marker: no", "X-Amz-Mp-Parts-Count: two", "X-Amz-Missing-Meta: -", "X-Amz-Tagging-Count: x",
+		"X-Amz-Server-Side-Encryption-Bucket-Key-Enabled: on",
+	} {
+		name, value, _ := strings.Cut(h, ": ")
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(name, value) })
+		all := operations(t.Context(), b)
+		for _, op := range []string{opHead, opGet} {
+			var e *Error
+			if err := all[op](); !errors.Is(err, ErrHeader) || !errors.As(err, &e) || e.Temporary() ||
+				!strings.Contains(strings.ToLower(err.Error()), strings.ToLower(fmt.Sprintf("%s: %q", name, value))) {
+				t.Errorf("%s with %s: %v", op, h, err)
+			}
+		}
+	}
+	for _, h := range []string{
+		"Last-Modified: Sat, 28 Nov 2026 00:00:00 GMT", "Expires: soon", "X-Amz-Expiration: soon", "X-Amz-Missing-Meta: 0",
+		"X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T00:00:00.000Z", "X-Amz-Object-Lock-Retain-Until-Date: 2033-11-28T01:00:00+01:00",
+	} {
+		name, value, _ := strings.Cut(h, ": ")
+		b := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(name, value) })
+		if err := operations(t.Context(), b)[opHead](); err != nil {
+			t.Errorf("%s: %v", h, err)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // OpenAtOnce is Open without pauses between the attempts.
 func OpenAtOnce(ctx context.Context, o Options) (*Bucket, error) {
 	return open(ctx, o, retry.NewStandard(func(so *retry.StandardOptions) {
-		so.MaxAttempts = attempts
+		repeat(so)
 		so.Backoff = retry.BackoffDelayerFunc(func(int, error) (time.Duration, error) { return 0, nil })
 	}))
 }

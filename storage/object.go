@@ -2,6 +2,8 @@ package storage
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -52,7 +54,7 @@ func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error
 		Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID), ChecksumMode: types.ChecksumModeEnabled,
 	})
 	if err != nil {
-		return Object{}, b.fail(opHead, key, err)
+		return Object{}, b.orMissing(ctx, key, versionID, b.fail(opHead, key, err))
 	}
 	etag := aws.ToString(out.ETag)
 	return Object{
@@ -76,7 +78,7 @@ func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error
 func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser, Object, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
 	if err != nil {
-		return nil, Object{}, b.fail(opGet, key, err)
+		return nil, Object{}, b.orMissing(ctx, key, versionID, b.fail(opGet, key, err))
 	}
 	return &body{out.Body, key}, Object{
 		Key:         key,
@@ -89,6 +91,22 @@ func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser,
 		Expires:     expiry(aws.ToString(out.Expiration)),
 		ETag:        aws.ToString(out.ETag),
 	}, nil
+}
+
+// orMissing turns a refusal into ErrNotFound where a listing shows that nothing stands
+// under the key. S3 tells a missing object from a forbidden one only to those who may
+// list the bucket, and may refuse those who may list only a part of it.
+func (b *Bucket) orMissing(ctx context.Context, key, versionID string, err error) error {
+	var e *Error
+	if versionID != "" || !errors.As(err, &e) || e.Status != http.StatusForbidden || e.Code != "AccessDenied" && e.Code != "Forbidden" {
+		return err
+	}
+	for o, failed := range b.List(ctx, key) {
+		if failed != nil || o.Key == key {
+			return err
+		}
+	}
+	return &Error{Op: e.Op, Key: key, Status: e.Status, RequestID: e.RequestID, Err: fmt.Errorf("%w: it was refused, and is not listed", ErrNotFound)}
 }
 
 type body struct {

@@ -138,3 +138,36 @@ func TestMetadataRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// TestMissingToWhoMayNotListAll refuses what is missing, as S3 may where only a part of the
+// bucket may be listed. Nothing else that is refused is missing.
+func TestMissingToWhoMayNotListAll(t *testing.T) {
+	const page = "<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>"
+	for name, tc := range map[string]struct {
+		listing string // "": refused too
+		version string
+		want    error
+	}{
+		"not listed":       {fmt.Sprintf(page, "<Contents><Key>k~2</Key></Contents>"), "", ErrNotFound},
+		"listed":           {fmt.Sprintf(page, "<Contents><Key>k</Key></Contents>"), "", ErrAccess},
+		"listing refused":  {"", "", ErrAccess},
+		"of one version":   {fmt.Sprintf(page, ""), "v", ErrAccess},
+		"listing a riddle": {"<html></html>", "", ErrAccess},
+	} {
+		b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Query().Get("prefix") != "k" || tc.listing == "" {
+				w.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(w, "<Error><Code>AccessDenied</Code></Error>")
+				return
+			}
+			_, _ = io.WriteString(w, tc.listing)
+		})
+		_, head := b.Head(t.Context(), "k", tc.version)
+		_, _, get := b.Get(t.Context(), "k", tc.version)
+		for _, err := range []error{head, get} {
+			if !errors.Is(err, tc.want) || errors.Is(err, ErrNotFound) && errors.Is(err, ErrAccess) {
+				t.Errorf("%s: %v, want %v", name, err, tc.want)
+			}
+		}
+	}
+}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -115,8 +116,9 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	if err != nil {
 		return Object{}, u.b.fail(opComplete, u.Key, err)
 	}
-	if aws.ToString(out.ETag) == "" {
-		return Object{}, unreadable(opComplete, u.Key, "ETag")
+	// Ceph RGW 16 names the object, but not its ETag. A page of HTML has nothing of this.
+	if cmp.Or(aws.ToString(out.ETag), aws.ToString(out.Key), aws.ToString(out.Bucket), aws.ToString(out.Location)) == "" {
+		return Object{}, unreadable(opComplete, u.Key, "ETag, Key, Bucket or Location")
 	}
 	return Object{
 		Key:       u.Key,
@@ -124,7 +126,7 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 		Size:      u.size,
 		Checksum:  whole,
 		Expires:   expiry(aws.ToString(out.Expiration)),
-		ETag:      *out.ETag,
+		ETag:      aws.ToString(out.ETag),
 	}, nil
 }
 

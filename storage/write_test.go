@@ -170,3 +170,27 @@ func TestRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestCompleteWithoutETag takes a reply that names the object in any way. Ceph RGW 16
+// leaves out the ETag.
+func TestCompleteWithoutETag(t *testing.T) {
+	for reply, good := range map[string]bool{
+		"<CompleteMultipartUploadResult><Location>http://s/bucket/k</Location><Bucket>bucket</Bucket><Key>k</Key><ETag></ETag></CompleteMultipartUploadResult>": true,
+		"<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>":                                                                           true,
+		"<CompleteMultipartUploadResult><Bucket>bucket</Bucket></CompleteMultipartUploadResult>":                                                                true,
+		"<CompleteMultipartUploadResult><Location>/bucket/k</Location></CompleteMultipartUploadResult>":                                                         true,
+		"<CompleteMultipartUploadResult></CompleteMultipartUploadResult>":                                                                                       false,
+		"<html><head><title>Sign in</title></head><body>Hello</body></html>":                                                                                    false,
+		"": false,
+	} {
+		b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-Amz-Version-Id", "v1")
+			_, _ = io.WriteString(w, reply)
+		})
+		u := &Upload{Key: "k", ID: "id", b: b, parts: make([]types.CompletedPart, 1), size: 4}
+		o, err := u.Complete(t.Context(), 0)
+		if (err == nil) != good || good && (o.Key != "k" || o.VersionID != "v1" || o.Size != 4) {
+			t.Errorf("%q: %+v, %v", reply, o, err)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func TestRebuildFromAFailingStore(t *testing.T) {
 		{[]string{"get journal"}, genesyssim.CutHalf(), genesyssim.Always, 1, exitOK},
 		{[]string{"get journal"}, status, genesyssim.Always, 1, exitOK},
 		{[]string{"get manifests"}, status, genesyssim.Always, 0, exitTemporary},
-		{[]string{"get journal", "head bucket"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
+		{[]string{"get journal", "check bucket"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
 		{[]string{"list objects"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
 	} {
 		t.Run(fmt.Sprint(c.ops, c.effect.Name), func(t *testing.T) {

@@ -101,7 +101,7 @@ func (r faultRow) texts() (once, lasting, repaired string) {
 		lasting, repaired = r.lasting.text(), r.lasting.repaired()
 	}
 	if r.Parts {
-		repaired += "; parts stay until the bucket's rule for incomplete uploads ends them"
+		repaired += "; parts stay until a run a day later ends them, or the bucket's rule for incomplete uploads"
 	}
 	return once, lasting, repaired
 }

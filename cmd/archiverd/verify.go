@@ -127,7 +127,7 @@ func storeCode(err error) int {
 		return exitIntegrity
 	case errors.Is(err, archiver.ErrStopped), errors.Is(err, context.Canceled):
 		return exitTemporary
-	case errors.Is(err, storage.ErrAccess):
+	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrHeader):
 		return exitUsage
 	case errors.As(err, &s): // it worked at first: even a bucket that is gone may only be out of reach
 		return exitTemporary

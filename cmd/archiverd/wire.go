@@ -50,6 +50,7 @@ func newBucket(ctx context.Context, c *config.Config, observe func(op string, st
 		Endpoint:        c.Storage.Endpoint,
 		Region:          c.Storage.Region,
 		Bucket:          c.Storage.Bucket,
+		Prefix:          c.Storage.Prefix,
 		PathStyle:       c.Storage.PathStyle,
 		AccessKeyID:     c.Storage.AccessKeyID,
 		SecretAccessKey: c.Storage.SecretAccessKey.Reveal(),
@@ -70,7 +71,7 @@ func storageFailure(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, storage.ErrNoBucket), errors.Is(err, storage.ErrAccess):
+	case storage.SetUp(err):
 		return fail(exitUsage, err)
 	case errors.As(err, &s) && s.Temporary():
 		return fail(exitTemporary, err)

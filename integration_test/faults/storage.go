@@ -176,6 +176,7 @@ var complete = []Form{
 	{Class: Cut, Name: "connection closed in the middle of the reply", Effect: same(genesyssim.CutAfter(20))},
 	{Class: Wrong, Name: "200 with an error in the body", Effect: replied(200, `<?xml version="1.0"?><Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>`, "Content-Type", "application/xml")},
 	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+	{Class: Refused, Name: "409 ConditionalRequestConflict", Effect: refuse(409, "ConditionalRequestConflict")},
 	{Class: Wrong, Name: "400 InvalidPart", Effect: refuse(400, "InvalidPart")},
 	{Class: Wrong, Name: "412 though nothing is there", Effect: refuse(412, "PreconditionFailed")},
 	{Class: Gone, Name: "404 NoSuchUpload", Effect: refuse(404, "NoSuchUpload")},

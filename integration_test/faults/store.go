@@ -98,8 +98,8 @@ func Operation(r *http.Request) string {
 	parts := strings.SplitN(strings.TrimPrefix(r.URL.Path, "/"), "/", 4) // bucket, prefix, kind, …
 	q := r.URL.Query()
 	switch {
-	case len(parts) < 3 && r.Method == http.MethodHead:
-		return "head bucket"
+	case len(parts) < 3 && q.Get("max-keys") == "1":
+		return "check bucket"
 	case len(parts) < 3 && q.Has("uploads"):
 		return "list uploads"
 	case len(parts) < 3:

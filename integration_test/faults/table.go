@@ -75,7 +75,7 @@ type Form struct {
 	Cloud func(*genesyssim.Options)
 	// Once: a lasting fault would be no other, or makes no sense.
 	Once bool
-	// Parts: what is left of an upload is known to nobody.
+	// Parts: what is left of an upload is known to nobody, and ended when it is a day old.
 	Parts bool
 	// Login: the tokens are gone, and only the user can bring new ones.
 	Login bool
@@ -138,7 +138,7 @@ func Actions() []Action {
 		{Name: "download media", Op: "media_link", On: MediaHost, Forms: [][]Form{link}},
 		{Name: "download media, transcoded anew for each link", Op: "media_link", On: MediaHost, World: World{Fresh: true}, Forms: [][]Form{fresh}},
 
-		{Name: "see whether the bucket is there", Op: "head bucket", On: Storage, Forms: [][]Form{s3}},
+		{Name: "see whether the bucket is there", Op: "check bucket", On: Storage, Forms: [][]Form{s3, listObjects}},
 		{Name: "read whose the inbox is", Op: "get owners", On: Storage, Forms: [][]Form{s3, get}},
 		{Name: "claim the inbox", Op: "put owners", On: Storage, Forms: [][]Form{s3, put}},
 		{Name: "prove the claim", Op: "head owners", On: Storage, Forms: [][]Form{s3, head}},
@@ -158,6 +158,7 @@ func Actions() []Action {
 		{Name: "upload a part", Op: "upload part", On: Storage, World: World{Large: true}, Forms: [][]Form{s3, part}},
 		{Name: "complete a multipart upload", Op: "complete upload", On: Storage, World: World{Large: true}, Forms: [][]Form{s3, complete}},
 		{Name: "abort a multipart upload left by a crash", Op: "abort upload", On: Storage, World: World{Left: true}, Forms: [][]Form{s3, abort}},
+		{Name: "look for uploads that nobody knows", Op: "list uploads", On: Storage, Forms: [][]Form{s3, listObjects}},
 
 		{Name: "ledger: take in a page of the listing", Op: "List", On: Ledger, Forms: [][]Form{commits}},
 		{Name: "ledger: archived", Op: "archived", On: Ledger, Forms: [][]Form{commits}},

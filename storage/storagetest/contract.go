@@ -42,6 +42,7 @@ func Run(t *testing.T, s *Server) {
 		"upload is invisible": c.uploadInvisible,
 		"upload aborted":      c.uploadAborted,
 		"upload on taken key": c.uploadTaken,
+		"uploads listed":      c.uploadsListed,
 		"upload cancelled":    c.uploadCancelled,
 		"upload small parts":  c.uploadSmallParts,
 		"upload checksum":     c.uploadCorrupt,
@@ -151,13 +152,12 @@ func race(t *testing.T, n int, create func(body []byte) error) []byte {
 	wg.Wait()
 	winner := -1
 	for i, err := range errs {
-		var e *storage.Error
 		switch {
 		case err == nil && winner >= 0:
 			t.Fatal("two creates of one key succeeded")
 		case err == nil:
 			winner = i
-		case errors.Is(err, storage.ErrExists), errors.As(err, &e) && e.Code == "ConditionalRequestConflict" && e.Temporary():
+		case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrConflict):
 		default:
 			t.Error(err)
 		}

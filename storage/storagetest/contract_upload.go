@@ -10,6 +10,8 @@ import (
 	"hash/crc32"
 	"io"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +125,39 @@ func (c contract) uploadAborted(t *testing.T) {
 	out, err := c.s.Client().ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &name})
 	if err != nil || len(out.Uploads) != 0 {
 		t.Errorf("uploads %v, %v", out.Uploads, err)
+	}
+}
+
+// uploadsListed lists uploads of several keys, of one key twice, and of another prefix.
+func (c contract) uploadsListed(t *testing.T) {
+	b, _ := c.bucket(t)
+	var want []string
+	for _, key := range []string{"p/a", "p/a", "p/b c+ü", "q/a"} {
+		u, err := b.Create(t.Context(), storage.New{Key: key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(key, "p/") {
+			want = append(want, key+" "+u.ID)
+		}
+	}
+	var got []string
+	for u, err := range b.Uploads(t.Context(), "p/") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if age := time.Since(u.At); age.Abs() > time.Minute {
+			t.Errorf("begun %v ago", age)
+		}
+		got = append(got, u.Key+" "+u.ID)
+	}
+	if !c.s.Capabilities.UploadsListed { // exempt, and really without
+		want = nil
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("listed %q, want %q", got, want)
 	}
 }
 

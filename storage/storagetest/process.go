@@ -31,7 +31,7 @@ func MinIO(t testing.TB) *Server { t.Helper(); return run(t, StartMinIO) }
 
 // StartVersitygw starts .tools/versitygw on directories of its own.
 func StartVersitygw() (*Server, error) {
-	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true}
+	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true, UploadsListed: true}
 	return start("versitygw", all, func(s *Server, address, dir string) (args, env []string, err error) {
 		meta, versions, data := filepath.Join(dir, "meta"), filepath.Join(dir, "versions"), filepath.Join(dir, "data")
 		for _, d := range []string{meta, versions, data} {

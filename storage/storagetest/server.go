@@ -32,6 +32,7 @@ type Capabilities struct {
 	ConditionalComplete bool // heeds If-None-Match on CompleteMultipartUpload
 	Locks               bool // keeps, shows and enforces retention
 	VersionedHead       bool // heeds the version id of a HEAD
+	UploadsListed       bool // shows the uploads under way below a prefix
 	Lifecycle           bool // keeps lifecycle rules and shows them
 	Echoes              bool // shows the x-amz headers of a write as they came, whether it heeds them or not
 }

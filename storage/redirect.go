@@ -1,0 +1,98 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/encoding/httpbinding"
+	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+)
+
+// maxHops bounds the redirects of one request.
+const maxHops = 3
+
+// follow resends a request where S3 redirects it to for a while, as it does for a bucket
+// that is new (Amazon S3 User Guide, "Request routing and redirection"). The SDK leaves
+// redirects to its HTTP client, which keeps the signature, and that is good for one host.
+// So this stands right before the signer, and nothing is remembered: the next request
+// goes to the endpoint again.
+func follow(region string) func(*s3.Options) {
+	m := middleware.FinalizeMiddlewareFunc("Follow", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
+		req, ok := in.Request.(*smithyhttp.Request)
+		if !ok {
+			return next.HandleFinalize(ctx, in)
+		}
+		for hop := 0; ; hop++ {
+			in.Request = req.Clone()
+			out, md, err = next.HandleFinalize(ctx, in)
+			to := redirected(err, req.URL, region)
+			if to == nil || hop == maxHops {
+				return out, md, err
+			}
+			if err := req.RewindStream(); err != nil {
+				return out, md, err
+			}
+			req.URL, req.Host = to, ""
+		}
+	})
+	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Finalize.Insert(m, "Signing", middleware.Before) })
+}
+
+// redirected is where a request is to be sent instead; nil: nowhere. Another region would
+// refuse the signature.
+func redirected(err error, from *url.URL, region string) *url.URL {
+	var reply *awshttp.ResponseError
+	if !errors.As(err, &reply) || reply.Response == nil || reply.Response.StatusCode != http.StatusTemporaryRedirect {
+		return nil
+	}
+	to, bad := from.Parse(reply.Response.Header.Get("Location"))
+	if bad != nil || to.String() == from.String() || to.Scheme != from.Scheme || to.User != nil || !sameDomain(from.Hostname(), to.Hostname()) ||
+		elsewhere(reply.Response.Header, err, region) != "" {
+		return nil
+	}
+	query := from.Query()
+	for name, values := range to.Query() {
+		query[name] = values
+	}
+	// As the signature wants them, however the store wrote them.
+	to.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	to.RawPath = httpbinding.EscapePath(to.Path, false)
+	return to
+}
+
+// sameDomain tells whether a host is S3's own as the other is, or below it.
+func sameDomain(from, to string) bool {
+	for _, aws := range []string{".amazonaws.com", ".amazonaws.com.cn"} {
+		if strings.HasSuffix(from, aws) {
+			return strings.HasSuffix(to, aws)
+		}
+	}
+	return to == from || strings.HasSuffix(to, "."+from)
+}
+
+// expected is how S3 and others name the region in the message of AuthorizationHeaderMalformed.
+var expected = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
+
+// elsewhere is the region that a refusal says the bucket is in, or "" where it names none
+// or the one given.
+func elsewhere(h http.Header, err error, region string) string {
+	is := h.Get("X-Amz-Bucket-Region")
+	var api smithy.APIError
+	if is == "" && errors.As(err, &api) && api.ErrorCode() == "AuthorizationHeaderMalformed" {
+		if m := expected.FindStringSubmatch(api.ErrorMessage()); m != nil {
+			is = m[1]
+		}
+	}
+	if is == region {
+		return ""
+	}
+	return is
+}
