@@ -115,7 +115,9 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	if err != nil {
 		return Object{}, u.b.fail(opComplete, u.Key, err)
 	}
-	if aws.ToString(out.ETag) == "" {
+	// Ceph RGW 16 leaves the ETag out. Whatever else a server names of the object shows
+	// that the reply is S3's.
+	if aws.ToString(out.ETag)+aws.ToString(out.Bucket)+aws.ToString(out.Key)+aws.ToString(out.Location) == "" {
 		return Object{}, unreadable(opComplete, u.Key, "ETag")
 	}
 	return Object{
@@ -124,7 +126,7 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 		Size:      u.size,
 		Checksum:  whole,
 		Expires:   expiry(aws.ToString(out.Expiration)),
-		ETag:      *out.ETag,
+		ETag:      aws.ToString(out.ETag),
 	}, nil
 }
 
