@@ -209,6 +209,8 @@ func storeRemedy(err error, action string) string {
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
 	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
+	case errors.Is(err, storage.ErrChecksumHeader):
+		return "set storage.checksum to md5: archiverd sends Content-MD5 then, and reads back what it wrote"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case errors.As(err, &e) && e.Temporary():

@@ -38,7 +38,7 @@ func KindOf(err error) Kind {
 		return KindLedger
 	case errors.Is(err, errCorrupt):
 		return KindIntegrity
-	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrNoBucket), errors.Is(err, errNotLocked):
+	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrNoBucket), errors.Is(err, storage.ErrChecksumHeader), errors.Is(err, errNotLocked):
 		return KindConfiguration
 	case errors.Is(err, genesys.ErrNeedsLogin):
 		return KindNeedsLogin
@@ -110,7 +110,7 @@ func failsRun(err error) bool {
 	var l *ledgerError
 	var down *downError
 	return errors.As(err, &l) || errors.Is(err, storage.ErrAccess) || errors.Is(err, storage.ErrNoBucket) ||
-		errors.Is(err, errNotLocked) || errors.As(err, &down) && isStorage(down.err)
+		errors.Is(err, storage.ErrChecksumHeader) || errors.Is(err, errNotLocked) || errors.As(err, &down) && isStorage(down.err)
 }
 
 // silent tells that Genesys gave no reply at all, for as long as it was tried.

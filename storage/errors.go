@@ -23,6 +23,11 @@ var (
 	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
 )
 
+// ErrChecksumHeader says that the store refuses the headers that carry checksums, or wants
+// Content-MD5, as stores do that are older than these headers. Options.Checksum "md5"
+// leaves them out.
+var ErrChecksumHeader = errors.New("the store does not know the checksums that S3 has since 2022: set storage.checksum to md5")
+
 // The operations, as Error.Op names them.
 const (
 	opCheck    = "check bucket"
@@ -143,7 +148,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 		e.Code = "NoCredentials"
 	}
 	r := &reason{remedy: b.remedy(e, region, err)}
-	for _, err := range []error{sentinel(e), cause(err)} {
+	for _, err := range []error{sentinel(e), b.checksumHeader(e, err), cause(err)} {
 		if err != nil {
 			r.errs = append(r.errs, err)
 		}
@@ -235,6 +240,20 @@ func sentinel(e *Error) error {
 	return nil
 }
 
+// checksumHeader is [ErrChecksumHeader] where a store names the header that it refuses or
+// misses: Backblaze B2 as InvalidArgument, others as InvalidRequest or NotImplemented.
+func (b *Bucket) checksumHeader(e *Error, err error) error {
+	var api smithy.APIError
+	if b.md5() || !e.writes() || e.Status != http.StatusBadRequest && e.Status != http.StatusNotImplemented || sentinel(e) != nil || !errors.As(err, &api) {
+		return nil
+	}
+	text := strings.ToLower(api.ErrorMessage())
+	if strings.Contains(text, "checksum") || strings.Contains(text, "content-md5") {
+		return ErrChecksumHeader
+	}
+	return nil
+}
+
 // writes tells an operation without which there is no archive.
 func (e *Error) writes() bool {
 	return e.Op == opPut || e.Op == opCreate || e.Op == opPart || e.Op == opComplete
@@ -260,7 +279,10 @@ func (b *Bucket) remedy(e *Error, region string, err error) string {
 		if !e.writes() {
 			return ""
 		}
-		return "the store lacks conditional writes, checksums or locks: it cannot be used so"
+		if b.md5() {
+			return "the store lacks conditional writes or locks: it cannot be used so"
+		}
+		return "the store lacks checksums, for which storage.checksum: md5 may do, or conditional writes or locks: without these it cannot be used so"
 	case "InvalidObjectState":
 		return "the object was moved to a storage class that must be restored before reading"
 	case "QuotaExceeded":
