@@ -62,9 +62,10 @@ const storesSettings = `
 |---|---|
 | all | For locks, create the bucket with Object Lock. The user's policy is in the README. A lifecycle rule should end unfinished uploads |
 | AWS S3 | ` + "`region`" + ` |
-| MinIO, SeaweedFS | ` + "`endpoint`, `path_style: true`" + ` |
+| MinIO | ` + "`endpoint`, `path_style: true`" + ` |
+| SeaweedFS | ` + "`endpoint`, `path_style: true`" + `. It announces no expiry: no rule may expire the archive |
 | versitygw | ` + "`endpoint`, `path_style: true`" + `; started with ` + "`--versioning-dir`" + `, without which there are neither versions nor locks. A hold ends with the lock: lock for long enough instead. It knows no lifecycle rules: clear unfinished uploads away yourself |
-| Ceph RGW 16 | ` + "`endpoint`, `path_style: true`, `checksum: md5`" + `: it compares Content-MD5, and takes no notice of other checksums. Let no two archiverds write to one bucket and prefix. Recordings that come in parts are locked a moment after they were stored |
+| Ceph RGW 16 | ` + "`endpoint`, `path_style: true`, `checksum: md5`" + `: it compares Content-MD5, and takes no notice of other checksums. Doctor fails for create_only, and archiverd works all the same: let no two of them write to one bucket and prefix. Recordings that come in parts are locked a moment after they were stored. Where versions are kept, each run leaves a few more below ` + "`{prefix}/doctor/`" + ` |
 | Cloudflare R2 * | ` + "`endpoint`, `region: auto`, `checksum: md5`, `object_lock: {mode: none}`" + `; set a bucket lock rule in R2 for media, manifests and journal |
 | Backblaze B2 * | not to be used while it refuses ` + "`If-None-Match`" + `: every write fails |
 | Wasabi * | ` + "`endpoint`, `region`" + `; run doctor first, and where it finds the checksum headers refused, set ` + "`checksum: md5`" + ` |
@@ -107,7 +108,7 @@ func storesText(tables map[string]rows) string {
 		writeRow(&b, name, tables[doTable][name])
 	}
 	b.WriteString(strings.Join(documented, "\n") + "\n")
-	fmt.Fprintf(&b, "\n## %s\n\nAn inbox of %d recordings, a few of bytes, most small, some in parts, with deletions on; then `verify --read` and `reconcile`.\n\n%s", triedTable, manyRecordings,
+	fmt.Fprintf(&b, "\n## %s\n\nAn inbox of %d recordings, a few of bytes, most small, some in parts, with the settings below and deletions on; then `verify --read` and `reconcile`. All locks are compliance.\n\n%s", triedTable, manyRecordings,
 		`| store | without locks | with locks | doctor, without locks | doctor, with locks |
 |---|---|---|---|---|
 `)

@@ -170,7 +170,7 @@ func tool(name string) (string, error) {
 	}
 	path := filepath.Join(dir, ".tools", name)
 	if !exists(path) {
-		return "", fmt.Errorf("%s is missing: run make tools", path)
+		return "", fmt.Errorf("%s is missing: run make .tools/%s", path, name)
 	}
 	return path, nil
 }
