@@ -45,7 +45,7 @@ func StartSeaweedFS() (*Server, error) {
 			return nil, nil, err
 		}
 		keys := filepath.Join(dir, "keys.json")
-		args = []string{"server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-dir=" + dir, "-filer", "-s3", "-s3.config=" + keys, "-s3.port=" + port,
+		args = []string{"-logdir=" + dir, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-dir=" + dir, "-filer", "-s3", "-s3.config=" + keys, "-s3.port=" + port,
 			"-s3.port.grpc=" + ports[0], "-filer.port=" + ports[1], "-filer.port.grpc=" + ports[2], "-master.port=" + ports[3], "-master.port.grpc=" + ports[4],
 			"-volume.port=" + ports[5], "-volume.port.grpc=" + ports[6], "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
 			"-filer.localSocket=" + filepath.Join(dir, "filer.sock"), "-s3.localSocket=" + filepath.Join(dir, "s3.sock"),
