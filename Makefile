@@ -1,6 +1,7 @@
 # What the tests and checks need is installed below .tools, at the versions named here.
 VERSITYGW   := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 MINIO       := github.com/minio/minio@v0.0.0-20260212201848-7aac2a2c5b7c
+SEAWEEDFS   := github.com/seaweedfs/seaweedfs@v0.0.0-20261109003541-7506e5f91cd6
 RCLONE      := github.com/rclone/rclone@v1.76.0
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
@@ -10,7 +11,7 @@ OPERATOR    := github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test bench bench-long reliability soak check packaging release tools clean
+.PHONY: build demo test bench bench-long reliability stores soak check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -30,6 +31,11 @@ bench-long: build tools .tools/rclone ## growth, and a ledger of 10,000,000; nee
 
 reliability: ## run the table of faults and write docs/reliability.md
 	go test -count=1 ./cmd/archiverd -run TestFaults -update
+
+stores: tools .tools/weed ## run against Ceph RGW and SeaweedFS too and write docs/stores.md; as root, some minutes
+	.ci/install ceph-mgr ceph-mon ceph-osd radosgw
+	go test -count=1 -timeout 30m ./storage -run TestServers -servers ceph-rgw,seaweedfs
+	go test -count=1 -timeout 30m ./integration_test -run TestStores -servers versitygw,minio,ceph-rgw,seaweedfs -update
 
 SEED ?= $(shell date +%s)
 soak: tools ## kill archiverd hundreds of times at random moments, for some minutes
@@ -53,6 +59,10 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 
 .tools/minio:
 	go install $(MINIO)
+
+.tools/weed: # its go.mod has a replace, with which go install refuses it
+	dir=$$(mktemp -d) && trap 'rm -r "$$dir"' EXIT && cd "$$dir" && go mod init tools && \
+	go get $(subst @,/weed@,$(SEAWEEDFS)) && go build -trimpath -o $(GOBIN)/ $(firstword $(subst @, ,$(SEAWEEDFS)))/weed
 
 .tools/rclone:
 	go install $(RCLONE)

@@ -251,6 +251,8 @@ func storeRemedy(err error, action string) string {
 		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrHeader):
 		return "have the store, or the proxy before it, write this header as S3 does, or use another store: no stored object can be proved on this one"
+	case errors.Is(err, storage.ErrChecksumHeader):
+		return "set storage.checksum to md5: archiverd sends Content-MD5 then, and reads back what it wrote"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case errors.As(err, &e) && e.Code == "CredentialsPending":

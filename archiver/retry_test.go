@@ -121,6 +121,7 @@ func TestKindOfWrappedErrors(t *testing.T) {
 		{errNotLocked, KindConfiguration},
 		{storage.ErrAccess, KindConfiguration},
 		{storage.ErrNoBucket, KindConfiguration},
+		{storage.ErrChecksumHeader, KindConfiguration},
 		{genesys.ErrNeedsLogin, KindNeedsLogin},
 		{genesys.ErrWrongUser, KindRefused},
 		{&genesys.Error{Op: "oauth_token", Status: 401}, KindClientRefused},

@@ -228,7 +228,8 @@ func (p *pass) prove(ctx context.Context, key, versionID string, d *digest, want
 	} else if !equal {
 		return obj, false, fmt.Errorf("%s shows another %s: %w", key, obj.Checksum.Algorithm, errCorrupt)
 	}
-	return obj, readBack, locked(obj, want)
+	obj, err = p.lock(ctx, obj, want) // Ceph RGW 16 leaves what was uploaded in parts unlocked
+	return obj, readBack, err
 }
 
 // compare reads a stored object and compares its SHA-256.

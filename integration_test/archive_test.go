@@ -89,6 +89,9 @@ func (w *world) listing() []object {
 			w.Errorf("%d objects were deleted from the archive", len(page.DeleteMarkers))
 		}
 		for _, v := range page.Versions {
+			if !w.s3.Capabilities.ConditionalVersions && strings.HasPrefix(*v.Key, "genesys/doctor/") {
+				continue // the canary of each run overwrites that of the last
+			}
 			o := object{aws.ToString(v.Key), aws.ToString(v.VersionId), aws.ToString(v.ETag),
 				aws.ToTime(v.LastModified).String(), aws.ToInt64(v.Size)}
 			if len(all) == 0 || all[len(all)-1] != o { // versitygw begins a page with the one before

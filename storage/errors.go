@@ -32,6 +32,11 @@ const (
 	codeAborted  = "OperationAborted"
 )
 
+// ErrChecksumHeader says that the store refuses the headers that carry checksums, or wants
+// Content-MD5, as stores do that are older than these headers. Options.Checksum "md5"
+// leaves them out.
+var ErrChecksumHeader = errors.New("the store does not know the checksums that S3 has since 2022: set storage.checksum to md5")
+
 // The operations, as Error.Op names them.
 const (
 	opCheck    = "check bucket"
@@ -103,7 +108,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // SetUp tells an error that every request to the store would meet until a person changes
 // the configuration, the credentials' rights or the store.
 func SetUp(err error) bool {
-	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrRegion, ErrHeader} {
+	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrRegion, ErrHeader, ErrChecksumHeader} {
 		if errors.Is(err, kind) {
 			return true
 		}
@@ -181,7 +186,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 		}
 	}
 	r := &reason{remedy: b.remedy(e, err)}
-	for _, err := range []error{sentinel(e), cause(err)} {
+	for _, err := range []error{sentinel(e), b.checksumHeader(e, err), cause(err)} {
 		if err != nil {
 			r.errs = append(r.errs, err)
 		}
@@ -284,6 +289,20 @@ func sentinel(e *Error) error {
 	return nil
 }
 
+// checksumHeader is [ErrChecksumHeader] where a store names the header that it refuses or
+// misses: Backblaze B2 as InvalidArgument, others as InvalidRequest or NotImplemented.
+func (b *Bucket) checksumHeader(e *Error, err error) error {
+	var api smithy.APIError
+	if b.md5() || !e.writes() || e.Status != http.StatusBadRequest && e.Status != http.StatusNotImplemented || sentinel(e) != nil || !errors.As(err, &api) {
+		return nil
+	}
+	text := strings.ToLower(api.ErrorMessage())
+	if strings.Contains(text, "checksum") || strings.Contains(text, "content-md5") {
+		return ErrChecksumHeader
+	}
+	return nil
+}
+
 // writes tells an operation without which there is no archive.
 func (e *Error) writes() bool {
 	return e.Op == opPut || e.Op == opCreate || e.Op == opPart || e.Op == opComplete
@@ -309,7 +328,10 @@ func (b *Bucket) remedy(e *Error, err error) string {
 		if !e.writes() {
 			return ""
 		}
-		return "the store lacks conditional writes, checksums or locks: it cannot be used so"
+		if b.md5() {
+			return "the store lacks conditional writes or locks: it cannot be used so"
+		}
+		return "the store lacks checksums, for which storage.checksum: md5 may do, or conditional writes or locks: without these it cannot be used so"
 	case "InvalidObjectState":
 		return "the object was moved to a storage class that must be restored before reading"
 	case "QuotaExceeded":

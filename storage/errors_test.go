@@ -135,3 +135,38 @@ func TestOddHeader(t *testing.T) {
 		}
 	}
 }
+
+// TestChecksumHeader wants a store that is older than checksum headers told from one that
+// found other bytes.
+func TestChecksumHeader(t *testing.T) {
+	for _, tc := range []struct {
+		status        int
+		code, message string
+		want          bool
+	}{
+		{400, "InvalidArgument", "Unsupported header 'x-amz-checksum-sha256' received for this API call.", true}, // Backblaze B2
+		{501, "NotImplemented", "Header 'x-amz-checksum-algorithm' with value 'CRC32' not implemented", true},
+		{400, "InvalidRequest", "Content-MD5 HTTP header is required for Put Object requests with Object Lock parameters", true},
+		{400, "InvalidArgument", "Invalid version id specified", false},
+		{400, "BadDigest", "The CRC32 checksum you specified did not match", false},
+		{403, "AccessDenied", "checksum", false},
+		{503, "SlowDown", "checksum", false},
+	} {
+		h := func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(tc.status)
+			_, _ = fmt.Fprintf(w, "<Error><Code>%s</Code><Message>%s</Message></Error>", tc.code, tc.message)
+		}
+		for _, op := range []string{opPut, opCreate, opPart, opComplete} {
+			if err := operations(t.Context(), serve(t, h))[op](); errors.Is(err, ErrChecksumHeader) != tc.want {
+				t.Errorf("%s, %s: %v", op, tc.message, err)
+			}
+			old := serve(t, h, func(o *Options) { o.Checksum = "md5" })
+			if err := operations(t.Context(), old)[op](); errors.Is(err, ErrChecksumHeader) {
+				t.Errorf("%s with md5, %s: %v", op, tc.message, err)
+			}
+		}
+		if err := operations(t.Context(), serve(t, h))[opGet](); errors.Is(err, ErrChecksumHeader) {
+			t.Errorf("get, %s: %v", tc.message, err)
+		}
+	}
+}

@@ -134,7 +134,7 @@ func rule(r types.LifecycleRule, prefix string) Rule {
 func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention, error) {
 	out, err := p.b.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
 	switch {
-	case hasCode(err, "NoSuchObjectLockConfiguration"):
+	case hasCode(err, "NoSuchObjectLockConfiguration"), hasCode(err, "ObjectLockConfigurationNotFoundError"): // the second is Ceph RGW's
 		return Retention{}, nil
 	case err != nil:
 		return Retention{}, p.b.fail(opGetRetention, key, err)

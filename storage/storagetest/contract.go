@@ -27,6 +27,7 @@ func Run(t *testing.T, s *Server) {
 		"put":                 c.put,
 		"put empty":           c.putEmpty,
 		"put is create-only":  c.putCreateOnly,
+		"put beside versions": c.putBesideVersions,
 		"put raced":           c.putRaced,
 		"put checksum":        c.putChecksum,
 		"md5":                 c.md5,

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -118,8 +119,11 @@ func (c contract) uploadAborted(t *testing.T) {
 			}
 		}
 		wantErr(t, u.Part(t.Context(), []byte("late")), storage.ErrNoUpload)
-		_, err = u.Complete(t.Context(), 0)
-		wantErr(t, err, storage.ErrNoUpload)
+		if _, err = u.Complete(t.Context(), 0); c.s.Capabilities.AbortedUploads {
+			wantErr(t, err, storage.ErrNoUpload)
+		} else if !temporary(err) {
+			t.Errorf("%v: does it say that the upload is not known now?", err)
+		}
 	}
 	wantAbsent(t, b, "k")
 	out, err := c.s.Client().ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &name})
@@ -295,6 +299,20 @@ func (c contract) version(t *testing.T) {
 	wantBytes(t, b, "k", first.VersionID, []byte("first"))
 }
 
+// putBesideVersions wants a second create refused where the bucket would keep both.
+func (c contract) putBesideVersions(t *testing.T) {
+	b := c.open(t, c.s.NewBucket(t, true))
+	first := create(t, b, storage.New{Key: "k"}, []byte("first"))
+	_, err := b.Put(t.Context(), storage.New{Key: "k"}, []byte("second"), sha256.Sum256([]byte("second")))
+	if c.s.Capabilities.ConditionalVersions {
+		wantErr(t, err, storage.ErrExists)
+		wantBytes(t, b, "k", "", []byte("first"))
+	} else if err != nil {
+		t.Errorf("%v: does it heed If-None-Match beside versions now?", err)
+	}
+	wantBytes(t, b, "k", first.VersionID, []byte("first"))
+}
+
 // locked puts and uploads objects with retention, with every kind of checksum.
 func (c contract) locked(t *testing.T, f func(b *storage.Bucket, name string, o storage.Object, r storage.Retention)) {
 	name := c.s.NewBucket(t, true)
@@ -308,6 +326,14 @@ func (c contract) locked(t *testing.T, f func(b *storage.Bucket, name string, o 
 				t.Fatal(err)
 			}
 			r.Until = until
+			if can := c.s.Capabilities; can.Locks && !can.LockedParts {
+				if got := head(t, b, up.Key, "").Retention; got.Mode != "" {
+					t.Errorf("%s is locked: does it lock what comes in parts now?", up.Key)
+				}
+				if err := c.open(t, name).Retain(t.Context(), up.Key, up.VersionID, r); err != nil {
+					t.Fatal(err)
+				}
+			}
 			f(b, name, put, r)
 			f(b, name, up, r)
 		}

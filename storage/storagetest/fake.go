@@ -36,7 +36,7 @@ func ServeFake(l net.Listener, dial func(ctx context.Context, network, address s
 	for _, w := range wrap {
 		handler = w(handler)
 	}
-	s := newServer("gofakes3", l.Addr().String(), Capabilities{UploadsListed: true, Echoes: true})
+	s := newServer("gofakes3", l.Addr().String(), Capabilities{ConditionalVersions: true, AbortedUploads: true, UploadsListed: true, Echoes: true})
 	s.transport.DialContext = dial
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	served := make(chan error, 1)

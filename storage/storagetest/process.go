@@ -29,10 +29,19 @@ func Versitygw(t testing.TB) *Server { t.Helper(); return run(t, StartVersitygw)
 // MinIO starts MinIO for a test: see [StartMinIO].
 func MinIO(t testing.TB) *Server { t.Helper(); return run(t, StartMinIO) }
 
+// everything is what a server can that does all that S3 does.
+func everything() Capabilities {
+	return Capabilities{
+		Authentication: true, Checksums: true, ConditionalComplete: true, ConditionalVersions: true, AbortedUploads: true,
+		Locks: true, LockedParts: true, VersionedHead: true, UploadsListed: true, Lifecycle: true,
+	}
+}
+
 // StartVersitygw starts .tools/versitygw on directories of its own.
 func StartVersitygw() (*Server, error) {
-	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true, UploadsListed: true}
-	return start("versitygw", all, func(s *Server, address, dir string) (args, env []string, err error) {
+	can := everything()
+	can.Lifecycle = false
+	return start("versitygw", can, func(s *Server, address, dir string) (args, env []string, err error) {
 		meta, versions, data := filepath.Join(dir, "meta"), filepath.Join(dir, "versions"), filepath.Join(dir, "data")
 		for _, d := range []string{meta, versions, data} {
 			if err := os.Mkdir(d, 0o700); err != nil {
@@ -46,8 +55,9 @@ func StartVersitygw() (*Server, error) {
 
 // StartMinIO starts .tools/minio on a directory of its own.
 func StartMinIO() (*Server, error) {
-	all := Capabilities{Authentication: true, Checksums: true, ConditionalComplete: true, Locks: true, VersionedHead: true, Lifecycle: true}
-	return start("minio", all, func(s *Server, address, dir string) (args, env []string, err error) {
+	can := everything()
+	can.UploadsListed = false // but those of one whole key
+	return start("minio", can, func(s *Server, address, dir string) (args, env []string, err error) {
 		args = []string{"server", "--quiet", "--address", address, "--certs-dir", filepath.Join(dir, "certs"), filepath.Join(dir, "data")}
 		return args, []string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey,
 			"MINIO_BROWSER=off", "MINIO_UPDATE=off", "HOME=" + dir}, nil
@@ -56,14 +66,18 @@ func StartMinIO() (*Server, error) {
 
 type command func(s *Server, address, dir string) (args, env []string, err error)
 
-// start runs a server until it answers, on another port if it does not.
+// start runs one of .tools until it answers.
 func start(name string, c Capabilities, cmd command) (*Server, error) {
 	path, err := tool(name)
 	if err != nil {
 		return nil, err
 	}
+	return startProgram(name, path, c, cmd)
+}
+
+// startProgram runs a server until it answers, on another port if it does not.
+func startProgram(name, path string, c Capabilities, cmd command) (s *Server, err error) {
 	for range startTries {
-		var s *Server
 		if s, err = startOnce(name, path, c, cmd); err == nil {
 			return s, nil
 		}
@@ -158,7 +172,7 @@ func tool(name string) (string, error) {
 	}
 	path := filepath.Join(dir, ".tools", name)
 	if !exists(path) {
-		return "", fmt.Errorf("%s is missing: run make tools", path)
+		return "", fmt.Errorf("%s is missing: run make .tools/%s", path, name)
 	}
 	return path, nil
 }

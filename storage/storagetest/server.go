@@ -4,8 +4,8 @@
 // server. What a server cannot do is said in its [Capabilities], and the suite
 // asserts that it really cannot, so that the list does not rot.
 //
-// [Fake], [Versitygw] and [MinIO] start a server for a test, StartFake and its
-// like for any other program: each on a free loopback port, with random
+// [Fake], [Versitygw], [MinIO], [CephRGW] and [SeaweedFS] start a server for a test,
+// StartFake and its like for any other program: each on a free loopback port, with random
 // credentials and fresh directories, ready when they return, gone when closed.
 package storagetest
 
@@ -30,7 +30,10 @@ type Capabilities struct {
 	Authentication      bool // refuses wrong credentials
 	Checksums           bool // compares, keeps and shows x-amz-checksum-*
 	ConditionalComplete bool // heeds If-None-Match on CompleteMultipartUpload
+	ConditionalVersions bool // heeds If-None-Match on PutObject also where the bucket keeps versions
+	AbortedUploads      bool // says NoSuchUpload to the completion of one
 	Locks               bool // keeps, shows and enforces retention
+	LockedParts         bool // also that which an upload began with
 	VersionedHead       bool // heeds the version id of a HEAD
 	UploadsListed       bool // shows the uploads under way below a prefix
 	Lifecycle           bool // keeps lifecycle rules and shows them
@@ -116,6 +119,16 @@ func (s *Server) NewBucket(t testing.TB, lock bool) string {
 		t.Fatal(err)
 	}
 	return name
+}
+
+// Named starts a server of its own process for a test.
+func Named(t testing.TB, name string) *Server {
+	t.Helper()
+	start := map[string]func(testing.TB) *Server{"versitygw": Versitygw, "minio": MinIO, "ceph-rgw": CephRGW, "seaweedfs": SeaweedFS}[name]
+	if start == nil {
+		t.Fatalf("no server is named %q", name)
+	}
+	return start(t)
 }
 
 // run starts a server for a test and stops it at its end.
