@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -248,6 +250,8 @@ func TestShort(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, c.cloud)
 			w.org["page_size"] = 4
+			metrics := filepath.Join(w.dir, "archiverd.prom")
+			w.config["metrics"] = map[string]any{"textfile": metrics}
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 21)
 			ids := inbox.IDs()
@@ -260,6 +264,9 @@ func TestShort(t *testing.T) {
 				t.Errorf("the table doesn't say %q: %s", c.says, r)
 			}
 			w.wantCondition(inbox, "short")
+			if text, err := os.ReadFile(metrics); err != nil || !strings.Contains(string(text), `archiverd_inboxes{condition="short",org="acme"} 1`) {
+				t.Errorf("the metrics don't tell of it: %v\n%s", err, text)
+			}
 			if r := w.expect(0, "status"); !strings.Contains(r.stdout, c.says) {
 				t.Errorf("status doesn't say %q: %s", c.says, r)
 			}

@@ -32,6 +32,8 @@ func TestNewForPerson(t *testing.T) {
 		"a login is needed, new":            {"ok", 0, archiver.InboxReport{Err: login}, failures{}, false},
 		"an inbox fails, known":             {archiver.ConditionFailing, 0, archiver.InboxReport{Err: broken}, failures{}, true},
 		"an inbox fails, new":               {"ok", 0, archiver.InboxReport{Err: broken}, failures{}, false},
+		"an inbox is short, known":          {archiver.ConditionShort, 0, archiver.InboxReport{Short: "few"}, failures{}, true},
+		"an inbox is short, new":            {"ok", 0, archiver.InboxReport{Short: "few"}, failures{}, false},
 		"Genesys is down":                   {archiver.ConditionFailing, 0, archiver.InboxReport{Err: down}, failures{}, false},
 		"it was stopped":                    {"ok", 0, archiver.InboxReport{Err: archiver.ErrStopped}, failures{}, false},
 	} {

@@ -98,6 +98,32 @@ func TestListingDrift(t *testing.T) {
 	w.noViolations()
 }
 
+// TestHeldBack lists less than there is.
+func TestHeldBack(t *testing.T) {
+	w := newWorld(t, Options{Depth: 4, SummaryOffset: 2})
+	w.fill(6)
+	if m, ids := w.page("pageSize=4"); len(ids) != 4 || m["total"] != 6.0 {
+		t.Errorf("within the depth: %v %v", ids, m)
+	}
+	if m, ids := w.page("pageSize=3&pageNumber=2"); len(ids) != 0 || m["total"] != 6.0 {
+		t.Errorf("beyond the depth: %v %v", ids, m)
+	}
+	if got := string(w.get("/api/v2/userrecordings/summary").body); got != `{"readCount":0,"totalCount":8,"unreadCount":6}` {
+		t.Error(got)
+	}
+	w.Configure(func(o *Options) { o.Depth, o.MaxEntities = 0, 2 })
+	if _, ids := w.page("pageSize=3&pageNumber=2"); len(ids) != 2 {
+		t.Errorf("of a page that holds back: %v", ids)
+	}
+	ids := w.inbox.IDs()
+	w.Configure(func(o *Options) { o.Broken = map[string]int{ids[4]: 504} })
+	w.refused(w.get("/api/v2/userrecordings?pageSize=3&pageNumber=2"), 504, "broken")
+	if _, ids := w.page("pageSize=3"); len(ids) != 2 {
+		t.Errorf("of another page than the broken one: %v", ids)
+	}
+	w.noViolations()
+}
+
 func TestExpand(t *testing.T) {
 	w := newWorld(t, Options{MaxExpanded: 5})
 	w.fill(1)
