@@ -115,6 +115,7 @@ func (d *daemon) run() error {
 	if err != nil {
 		return err
 	}
+	defer f.sending.Wait()
 	_, _, err = f.run(d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
 	return err
 }
@@ -238,6 +239,7 @@ func (a *app) retryInService(flags runFlags, prepare func(*archiver.Archiver) er
 		}
 		if err = prepare(f.archiver); err == nil {
 			report, code, err = f.run(a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+			f.sending.Wait()
 		}
 	}
 	if err := d.service.RunNow(a.stop, waiting, run); err != nil {

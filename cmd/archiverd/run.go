@@ -79,8 +79,10 @@ func (a *app) run(f runFlags) error {
 func (a *app) runOnce(c *config.Config, b *storage.Bucket, l *state.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	report, code, err := newFleet(c, b, l, m, log).run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	fl := newFleet(c, b, l, m, log)
+	report, code, err := fl.run(a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 	a.leaveMetrics(c, m, log)
+	fl.sending.Wait()
 	if err != nil {
 		return err
 	}
