@@ -36,6 +36,7 @@ type Config struct {
 	HTTP            HTTP
 	Metrics         Metrics
 	HeartbeatURL    Secret        // http or https; called after good runs; empty: none
+	ReportTimeout   time.Duration // for metrics pushed and the heartbeat, both at once; at least 1 s; default 10 s
 	ShutdownGrace   time.Duration // what transfers under way get after SIGTERM; default 30 s, 0: none
 	Log             Log
 }

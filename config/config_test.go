@@ -131,6 +131,7 @@ func TestDefaults(t *testing.T) {
 		Transfer:        Transfer{Workers: 8, Memory: 128 << 20, MinAge: 10 * time.Minute},
 		DeleteOriginals: DeleteOriginals{After: 7 * 24 * time.Hour, MaxPerPass: 1000},
 		HTTP:            HTTP{Listen: "127.0.0.1:9817", Page: true},
+		ReportTimeout:   10 * time.Second,
 		ShutdownGrace:   30 * time.Second,
 		Log:             Log{Level: slog.LevelInfo, Format: "auto"},
 	}
@@ -183,6 +184,7 @@ network:
 http: {listen: ":80", page: false, pprof: true}
 metrics: {textfile: metrics/archiverd.prom, push_url: "https://user:pass@push.example.com/base"}
 heartbeat_url_file: heartbeat
+report_timeout: 5s
 shutdown_grace: 1m30s
 log: {level: debug, format: json}
 ...
@@ -234,6 +236,7 @@ func TestFull(t *testing.T) {
 		HTTP:            HTTP{Listen: ":80", Pprof: true},
 		Metrics:         Metrics{Textfile: filepath.Join(dir, "metrics/archiverd.prom"), PushURL: NewSecret("https://user:pass@push.example.com/base")},
 		HeartbeatURL:    NewSecret("https://ping.example.com/0c1e"),
+		ReportTimeout:   5 * time.Second,
 		ShutdownGrace:   90 * time.Second,
 		Log:             Log{Level: slog.LevelDebug, Format: "json"},
 	}

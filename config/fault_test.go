@@ -54,7 +54,7 @@ func TestFaults(t *testing.T) {
 			"10:1: shutdown_grce: unknown key; did you mean shutdown_grace?",
 			"11:7: log.colour: unknown key; known here: level, format",
 			"11:21: log.Level: unknown key; did you mean level?",
-			"12:1: text that is long or has spaces: unknown key; known here: organizations, storage, state, schedule, transfer, delete_originals, network, http, metrics, heartbeat_url, heartbeat_url_file, shutdown_grace, log",
+			"12:1: text that is long or has spaces: unknown key; known here: organizations, storage, state, schedule, transfer, delete_originals, network, http, metrics, heartbeat_url, heartbeat_url_file, report_timeout, shutdown_grace, log",
 		}},
 		{"duplicate keys", added("log: {level: info}\nlog: {level: warn}\nstate: {path: /a, path: /b}"), []string{
 			"11:1: log: given a second time, first on line 10; keep one",
@@ -212,12 +212,13 @@ func TestFaults(t *testing.T) {
 			"5:25: organizations[0].client_secret_file: want a regular file"}},
 		{"no CA file", added("network: {ca_file: x}"), []string{
 			"10:20: network.ca_file: cannot read the file: no such file or directory; a relative path begins beside the configuration file"}},
-		{"watching", added("http: {listen: 9817, pprof: 1}\nmetrics: {textfile: a.txt, push_url: 'ftp://hunter2@x'}\nheartbeat_url: hunter2"), []string{
+		{"watching", added("http: {listen: 9817, pprof: 1}\nmetrics: {textfile: a.txt, push_url: 'ftp://hunter2@x'}\nheartbeat_url: hunter2\nreport_timeout: 0.9s"), []string{
 			`10:16: http.listen: want an address such as 127.0.0.1:9817 or :9817, or "" for none, got a number; put it in quotes`,
 			`10:29: http.pprof: want true or false, got "1"`,
 			`11:21: metrics.textfile: want the path of a file that ends in .prom, got "a.txt"`,
 			"11:38: metrics.push_url: want an http or https URL",
-			"12:16: heartbeat_url: want an http or https URL"}},
+			"12:16: heartbeat_url: want an http or https URL",
+			`13:17: report_timeout: want a duration such as 10s, 1m, of at least 1s, got "0.9s"`}},
 		{"listen nowhere", added("http: {listen: 'host:port'}"), []string{
 			`10:16: http.listen: want an address such as 127.0.0.1:9817 or :9817, or "" for none, got "host:port"`}},
 	} {

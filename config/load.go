@@ -56,6 +56,7 @@ func (c *Config) decode(s *section) {
 	c.HTTP.decode(s.get("http").section())
 	c.Metrics.decode(s.get("metrics").section())
 	c.HeartbeatURL = s.secretURL("heartbeat_url")
+	c.ReportTimeout = read(s.get("report_timeout"), 10*time.Second, durationOf(time.Second, "1s"))
 	c.ShutdownGrace = read(s.get("shutdown_grace"), 30*time.Second, duration())
 	c.Log.decode(s.get("log").section())
 }

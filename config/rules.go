@@ -149,6 +149,14 @@ func duration() rule[time.Duration] {
 	return rule[time.Duration]{"a duration such as 10m, 7d, of at least 0", text | number, false, parseDuration}
 }
 
+// durationOf accepts durations from a shortest one on.
+func durationOf(shortest time.Duration, atLeast string) rule[time.Duration] {
+	return rule[time.Duration]{"a duration such as 10s, 1m, of at least " + atLeast, text | number, false, func(s string) (time.Duration, bool) {
+		d, ok := parseDuration(s)
+		return d, ok && d >= shortest
+	}}
+}
+
 func period() rule[Period] {
 	return rule[Period]{"a period such as 7y, 90d, of more than 0 and at most 100y", text | number, false, func(s string) (Period, bool) {
 		p, ok := parsePeriod(s)

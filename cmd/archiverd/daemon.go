@@ -134,6 +134,7 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer f.sending.Wait()
 	_, _, err = f.run(ctx, d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
 	return err
 }
@@ -260,6 +261,7 @@ func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*
 		}
 		if err = prepare(f.archiver); err == nil {
 			report, code, err = f.run(ctx, a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+			f.sending.Wait()
 		}
 	}
 	if err := d.service.RunNow(a.stop, waiting, run); err != nil {

@@ -33,7 +33,8 @@ says what to do about each thing that is not as it should be. It archives and de
 nothing. In the bucket it leaves a few small objects below {prefix}/doctor/, one of
 them locked for a minute where a lock is configured; of Genesys it asks to delete a
 recording that does not exist, where originals are to be deleted. It renews no user's
-token.
+token. A Pushgateway and the heartbeat's host are asked whether they answer; neither
+metrics nor a heartbeat is sent.
 
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
 service can't be reached; 6 the store or the ledger breaks a promise.`,
@@ -76,7 +77,7 @@ func (a *app) doctor(ctx context.Context, org string) error {
 			checks = append(checks, w.organization(a, d, o)...)
 		}
 	}
-	return a.sayChecks(checks)
+	return a.sayChecks(append(checks, a.watchers(c)...))
 }
 
 // ward is what the doctor knows of the inboxes once the ledger is closed again: a run

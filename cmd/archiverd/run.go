@@ -80,8 +80,10 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	report, code, err := newFleet(c, b, l, m, log).run(ctx, a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	fl := newFleet(c, b, l, m, log)
+	report, code, err := fl.run(ctx, a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
 	a.leaveMetrics(c, m, log)
+	fl.sending.Wait()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -49,15 +50,17 @@ func (d *daemon) progress() *archiver.Progress {
 	return &d.fleet.archiver.Progress
 }
 
-// sendLimit bounds what is sent to other hosts at the end of a run.
-const sendLimit = 30 * time.Second
+// reporting bounds what is sent to other hosts at the end of a run, and asked of them.
+func reporting(ctx context.Context, c *config.Config) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, c.ReportTimeout, fmt.Errorf("no answer within %v (report_timeout)", c.ReportTimeout))
+}
 
 // leaveMetrics leaves the metrics of a single run where they are asked for. They never
 // change how the run ended.
 func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger) {
 	if c.Metrics.Textfile != "" {
 		if err := m.WriteTextfile(c.Metrics.Textfile); err != nil {
-			log.Error("no metrics are left", "error", err)
+			log.Error("could not write the metrics file", "error", err)
 		}
 	}
 	gateway := c.Metrics.PushURL.Reveal()
@@ -68,7 +71,7 @@ func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger)
 	instance = strings.TrimSuffix(instance, filepath.Ext(instance))
 	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
 	if err == nil {
-		ctx, cancel := context.WithTimeout(context.Background(), sendLimit) // also after a stop
+		ctx, cancel := reporting(context.Background(), c) // also after a stop
 		defer cancel()
 		err = m.Push(ctx, transport, gateway, instance)
 	}
@@ -77,8 +80,8 @@ func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger)
 	}
 }
 
-// heartbeat calls heartbeat_url after a run that leaves nothing new for a person to
-// do. before are the inboxes as they were when it began.
+// heartbeat begins to call heartbeat_url after a run that leaves nothing new for a
+// person to do; sending ends with it. before are the inboxes as they were when it began.
 func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) {
 	address := f.config.HeartbeatURL.Reveal()
 	if address == "" {
@@ -88,15 +91,17 @@ func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[
 		f.log.Warn("heartbeat_url is not called", "reason", why)
 		return
 	}
-	transport, err := network.NewTransport(network.Options{CAFile: f.config.Network.CAFile})
-	if err == nil {
-		ctx, cancel := context.WithTimeout(stop, sendLimit)
-		defer cancel()
-		err = watch.Heartbeat(ctx, transport, address, userAgent())
-	}
-	if err != nil {
-		f.log.Error("no heartbeat is sent", "error", err)
-	}
+	f.sending.Go(func() {
+		transport, err := network.NewTransport(network.Options{CAFile: f.config.Network.CAFile})
+		if err == nil {
+			ctx, cancel := reporting(stop, f.config)
+			defer cancel()
+			err = watch.Heartbeat(ctx, transport, address, userAgent())
+		}
+		if err != nil {
+			f.log.Error("no heartbeat is sent", "error", err)
+		}
+	})
 }
 
 // newForPerson says what a run brought up that waits for a person who can't know of it

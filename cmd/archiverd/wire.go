@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -164,7 +165,8 @@ type fleet struct {
 	known    map[[2]string]archiver.Inbox // by organization and id
 	moved    func()                       // told whenever bytes move; may be nil
 
-	noDeletions atomic.Bool // while a run is under way, deletions were switched off
+	sending     sync.WaitGroup // the heartbeat after a run: who makes the run waits for it
+	noDeletions atomic.Bool    // while a run is under way, deletions were switched off
 }
 
 func newFleet(c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {

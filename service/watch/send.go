@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/push"
 )
 
@@ -19,21 +18,12 @@ const (
 	sendPause   = time.Second      // before the second try, doubled before the third
 )
 
-// WriteTextfile replaces the file with the metrics, for node_exporter's textfile
-// collector, which runs as another user. It is there whole or not at all.
-func (m *Metrics) WriteTextfile(path string) error {
-	if err := prometheus.WriteToTextfile(path, m.Registry); err != nil {
-		return fmt.Errorf("write metrics to %s: %w", path, err)
-	}
-	return nil
-}
-
 // Push replaces at a Pushgateway what an earlier process of the same instance left
 // there. The URL may hold a user and a password; no error shows it.
 func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, instance string) error {
 	u, err := url.Parse(gateway)
 	if err != nil {
-		return errors.New("push metrics: metrics.push_url is no URL")
+		return errNoURL
 	}
 	user := u.User
 	u.User = nil
@@ -42,6 +32,46 @@ func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, insta
 		p = p.BasicAuth(user.Username(), password)
 	}
 	return send(ctx, "push metrics to "+u.Host, p.PushContext)
+}
+
+var errNoURL = errors.New("metrics.push_url is no URL")
+
+// TryGateway asks whether a Pushgateway is ready, and gives the status of its reply. It
+// changes nothing there.
+func TryGateway(ctx context.Context, rt http.RoundTripper, gateway string) (int, error) {
+	u, err := url.Parse(gateway)
+	if err != nil {
+		return 0, errNoURL
+	}
+	return try(ctx, rt, u.JoinPath("-/ready"))
+}
+
+// TryHeartbeat asks the host of a heartbeat's URL for its first page: a call of the URL
+// itself would tell that a run went well.
+func TryHeartbeat(ctx context.Context, rt http.RoundTripper, address string) (int, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return 0, errors.New("heartbeat_url is no URL")
+	}
+	return try(ctx, rt, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"})
+}
+
+func try(ctx context.Context, rt http.RoundTripper, u *url.URL) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return 0, withoutURL(err)
+	}
+	if password, ok := u.User.Password(); ok || u.User != nil {
+		req.SetBasicAuth(u.User.Username(), password)
+	}
+	resp, err := rt.RoundTrip(req)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return 0, context.Cause(ctx)
+	case err != nil:
+		return 0, withoutURL(err)
+	}
+	return resp.StatusCode, resp.Body.Close()
 }
 
 // Heartbeat calls the URL, which may itself be a secret: no error shows it.
@@ -75,6 +105,9 @@ func send(ctx context.Context, what string, once func(context.Context) error) er
 		cancel()
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
 		}
 		if n == sendTries || ctx.Err() != nil {
 			return fmt.Errorf("%s: %w", what, withoutURL(err))

@@ -1,0 +1,93 @@
+package watch
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// A TextfileError says why a metrics file can't be written, and what to do about that.
+type TextfileError struct{ Path, Cause, Remedy string }
+
+func (e *TextfileError) Error() string { return e.Path + ": " + e.Cause + ": " + e.Remedy }
+
+// WriteTextfile replaces the file with the metrics, for node_exporter's textfile
+// collector, which runs as another user. It is there whole or not at all. Every failure
+// is a *TextfileError.
+func (m *Metrics) WriteTextfile(path string) error {
+	return textfileError(path, prometheus.WriteToTextfile(path, m.Registry))
+}
+
+// textfileRoom is what TryTextfile writes: more than the metrics of most installations.
+const textfileRoom = 64 << 10
+
+// TryTextfile tells whether the file could be written. What stands there stays.
+func TryTextfile(path string) error {
+	err := writable(path)
+	if err == nil {
+		err = replaceable(path)
+	}
+	return textfileError(path, err)
+}
+
+// writable writes another file into the folder, as WriteTextfile does first.
+func writable(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path))
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(make([]byte, textfileRoom))
+	return errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
+
+// replaceable tells whether a rename could put another file in the place: not over a
+// folder, nor in a folder like /tmp over another user's file.
+func replaceable(path string) error {
+	file, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	folder, folderErr := os.Stat(filepath.Dir(path))
+	if err := errors.Join(err, folderErr); err != nil {
+		return err
+	}
+	if file.IsDir() {
+		return syscall.EISDIR
+	}
+	me := uint32(os.Geteuid())
+	if folder.Mode()&fs.ModeSticky != 0 && me != 0 && owner(file) != me && owner(folder) != me {
+		return syscall.EPERM
+	}
+	return nil
+}
+
+func owner(i fs.FileInfo) uint32 { return i.Sys().(*syscall.Stat_t).Uid }
+
+// textfileError says in words what an error of the file's folder means.
+func textfileError(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := &TextfileError{Path: path, Cause: err.Error(), Remedy: "mend that, or name another file in metrics.textfile"}
+	var is syscall.Errno
+	if !errors.As(err, &is) {
+		return e
+	}
+	switch e.Cause = is.Error(); is {
+	case syscall.ENOENT, syscall.ENOTDIR:
+		e.Cause, e.Remedy = "its folder is not there", "make it, or name another file in metrics.textfile"
+	case syscall.EACCES, syscall.EPERM:
+		e.Cause, e.Remedy = "its folder, or the file that is there, belongs to another user", "let the user that archiverd runs as write to it"
+	case syscall.EROFS:
+		e.Cause, e.Remedy = "its folder is read-only", "under systemd name the folder in ReadWritePaths of the unit; else name another file in metrics.textfile"
+	case syscall.ENOSPC, syscall.EDQUOT:
+		e.Cause, e.Remedy = "the disk is full", "make room there"
+	case syscall.EISDIR, syscall.EEXIST:
+		e.Cause, e.Remedy = "a folder stands there", "name a file in metrics.textfile"
+	}
+	return e
+}
