@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/archiverd/archiverd/storage"
 )
@@ -40,6 +41,7 @@ type Doctor struct {
 
 type examinedBucket interface {
 	Check(ctx context.Context) error
+	Credentials(ctx context.Context) (from string, ends time.Time, err error)
 	creator
 	reader
 }
