@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/archiverd/archiverd/storage"
 )
@@ -39,6 +40,7 @@ type Doctor struct {
 }
 
 type examinedBucket interface {
+	Credentials(ctx context.Context) (from string, ends time.Time, err error)
 	creator
 	reader
 	shelf

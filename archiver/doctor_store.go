@@ -27,6 +27,7 @@ func (d *Doctor) Store(ctx context.Context) []Check {
 		return v.list
 	}
 	v.pass("store.bucket", "there, and its prefix can be listed")
+	v.credentials(ctx)
 	v.clock("store.clock", "the store", d.Bucket.Skew)
 	v.reads(ctx)
 	if free, ok := v.createOnly(ctx); ok {
@@ -40,6 +41,20 @@ func (d *Doctor) Store(ctx context.Context) []Check {
 	v.unchecked("store.policy", "what the bucket's policy, its replication and others' credentials allow can't be seen from here: "+
 		"see that nobody may delete versions or change the lifecycle without your knowing")
 	return v.list
+}
+
+// credentials says what the store was asked with.
+func (v *visit) credentials(ctx context.Context) {
+	const name = "store.credentials"
+	from, ends, err := v.Bucket.Credentials(ctx)
+	switch {
+	case err != nil:
+		v.fail(name, failKind(err), storeRemedy(err, "nothing"), "they were there, and are no more: %v", err)
+	case ends.IsZero():
+		v.pass(name, "from %s; nobody says when they end, and they are read again when the store refuses them", from)
+	default:
+		v.pass(name, "from %s; they end at %s, and are renewed before", from, ends.UTC().Format(time.RFC3339))
+	}
 }
 
 // visit is one examination of the bucket.

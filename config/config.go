@@ -39,7 +39,12 @@ type Config struct {
 	ReportTimeout   time.Duration // for metrics pushed and the heartbeat, both at once; at least 1 s; default 10 s
 	ShutdownGrace   time.Duration // what transfers under way get after SIGTERM; default 30 s, 0: none
 	Log             Log
+
+	again func() (*Config, error)
 }
+
+// Again loads the same file again, for a secret that was replaced since.
+func (c *Config) Again() (*Config, error) { return c.again() }
 
 // Organization is one Genesys Cloud organization and its OAuth client.
 type Organization struct {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/robfig/cron/v3"
 )
 
@@ -34,6 +35,7 @@ storage:
 var equal = cmp.Options{
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
+	cmpopts.IgnoreUnexported(Config{}),
 }
 
 // folder writes files to a new directory and gives its path.

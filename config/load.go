@@ -18,6 +18,7 @@ import (
 func Load(path string, lookupEnv func(string) (string, bool)) (*Config, error) {
 	c, d := load(path, lookupEnv)
 	if len(d.faults) == 0 {
+		c.again = func() (*Config, error) { return Load(path, lookupEnv) }
 		return c, nil
 	}
 	sortFaults(d.faults)

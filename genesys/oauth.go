@@ -130,7 +130,7 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 	case t.code == "invalid_grant":
 		e.Err = ErrNeedsLogin
 	case t.code == "invalid_client":
-		e.Err = permanent("check client_id and client_secret; the service reads a replaced secret when it reloads or restarts")
+		e.Err = permanent("check client_id and client_secret; a secret that is replaced in its file is read again")
 	case e.Status/100 == 2 && t.code == "":
 		e.Err = errors.New("the reply holds no access token")
 	}

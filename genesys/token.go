@@ -52,6 +52,8 @@ type TokensOptions struct {
 	Command                          Command // with GrantCommand
 	Store                            TokenStore
 	Transport                        http.RoundTripper
+	// Again reads ClientSecret again when Genesys refuses the client; nil: it is not read again.
+	Again func() (clientSecret string, err error)
 }
 
 // Format prints o without the secret, whatever the verb.

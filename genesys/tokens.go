@@ -188,6 +188,18 @@ func (t *Tokens) obtain(ctx context.Context) (Token, error) {
 	if t.ofUser() && refresh == t.spent {
 		return Token{}, t.needed
 	}
+	n, err := t.exchange(ctx, refresh)
+	if clientRefused(err) && t.otherSecret() { // a refused client spends no refresh token
+		n, err = t.exchange(ctx, refresh)
+	}
+	if errors.Is(err, ErrNeedsLogin) {
+		t.spent, t.needed = refresh, err
+	}
+	return n, err
+}
+
+// exchange asks the login host for a new token. With client credentials there is no refresh token.
+func (t *Tokens) exchange(ctx context.Context, refresh string) (Token, error) {
 	if err := t.sender.budget.take(ctx, 0); err != nil {
 		return Token{}, &Error{Op: opToken, Err: err}
 	}
@@ -195,11 +207,26 @@ func (t *Tokens) obtain(ctx context.Context) (Token, error) {
 	if !t.ofUser() {
 		return host.exchange(ctx, host.withClient, t.secrets(Token{})...)
 	}
-	n, err := host.exchange(ctx, host.withRefresh(refresh), t.secrets(Token{})...)
-	if errors.Is(err, ErrNeedsLogin) {
-		t.spent, t.needed = refresh, err
+	return host.exchange(ctx, host.withRefresh(refresh), t.secrets(Token{})...)
+}
+
+// clientRefused tells that the login host does not take the client's id and secret.
+func clientRefused(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == "invalid_client" || e.Status == http.StatusUnauthorized && e.Code != codeIPNotAuthorized)
+}
+
+// otherSecret reads the client's secret again, and reports whether it was replaced.
+func (t *Tokens) otherSecret() bool {
+	if t.o.Again == nil {
+		return false
 	}
-	return n, err
+	secret, err := t.o.Again()
+	if err != nil || secret == t.o.ClientSecret {
+		return false
+	}
+	t.o.ClientSecret = secret
+	return true
 }
 
 // save makes n durable, whatever becomes of ctx. Where it fails, the token stays in memory, unused, and the next call saves

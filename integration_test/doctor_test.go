@@ -70,7 +70,7 @@ func (w *world) wantFound(found map[string]finding, want map[string]string) {
 func healthy(edit map[string]string) map[string]string {
 	want := map[string]string{
 		"configuration": "pass", "ledger.file": "pass", "ledger.content": "pass",
-		"store.bucket": "pass", "store.clock": "pass", "store.read": "pass", "store.create_only": "pass", "store.checksum": "pass",
+		"store.bucket": "pass", "store.credentials": "pass", "store.clock": "pass", "store.read": "pass", "store.create_only": "pass", "store.checksum": "pass",
 		"store.encryption": "pass", "store.versioning": "pass", "store.lock": "pass", "store.policy": "unchecked",
 		"store.delete_right":       "warn", // the servers' root may do anything
 		"store.lifecycle":          "pass",

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func noProxy(*http.Request) (*url.URL, error) { return nil, nil }
 
-func transport(t *testing.T, o Options, proxy proxyFunc) *http.Transport {
+func transport(t *testing.T, o Options, proxy proxyFunc) *Transport {
 	t.Helper()
 	tr, err := newTransport(o, proxy)
 	if err != nil {
@@ -300,6 +300,56 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestAuthorityReplaced wants the CA file read again where a certificate is refused, by every
+// request that can be sent again, and a file that says nothing new asked no second time.
+func TestAuthorityReplaced(t *testing.T) {
+	was, old := authority(t, tls.VersionTLS13)
+	is, replacement := authority(t, tls.VersionTLS13)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	replace := func(by string) {
+		pem, err := os.ReadFile(by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, pem, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replace(old)
+	tr := transport(t, Options{CAFile: file}, noProxy)
+	if _, err := get(t, tr, was.URL); err != nil {
+		t.Fatal(err)
+	}
+	before := tr.Current()
+	if _, err := get(t, tr, is.URL); err == nil || tr.Current() != before {
+		t.Errorf("a stranger's certificate: %v", err)
+	}
+	replace(replacement)
+	for _, body := range []io.Reader{strings.NewReader("x"), nil} { // the first can be had again
+		req, err := http.NewRequestWithContext(t.Context(), "PUT", is.URL, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if _, err := get(t, tr, was.URL); err == nil {
+		t.Error("the authority that was replaced is still believed")
+	}
+	if err := os.WriteFile(file, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(t, tr, was.URL); err == nil {
+		t.Error("without an authority")
+	}
+	if _, err := get(t, tr, is.URL); err != nil {
+		t.Errorf("a file that is being written takes the authority away: %v", err)
+	}
+}
+
 // A server that takes a request and then does nothing is given up; the error is a timeout.
 func TestIdleTimeoutIsWired(t *testing.T) {
 	release := make(chan struct{})
@@ -314,11 +364,11 @@ func TestIdleTimeoutIsWired(t *testing.T) {
 }
 
 func TestNewTransportUsesTheEnvironment(t *testing.T) {
-	tr, err := NewTransport(Options{})
+	renewing, err := NewTransport(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if tr.Proxy == nil || tr.ForceAttemptHTTP2 || tr.Protocols.HTTP2() || !tr.Protocols.HTTP1() || tr.MaxIdleConnsPerHost < 64 {
+	if tr := renewing.Current(); tr.Proxy == nil || tr.ForceAttemptHTTP2 || tr.Protocols.HTTP2() || !tr.Protocols.HTTP1() || tr.MaxIdleConnsPerHost < 64 {
 		t.Errorf("%+v", tr)
 	}
 }

@@ -35,7 +35,7 @@ const (
 
 // Options says how to dial. The zero value dials anything.
 type Options struct {
-	CAFile      string        // PEM; added to the system's roots
+	CAFile      string        // PEM; added to the system's roots, and read again where a certificate is refused
 	IdleTimeout time.Duration // a connection on which nothing moves, in either direction, for this long is cut; 0: 60 s
 	Moved       func()        // told whenever bytes move on a connection; may be nil
 	PublicOnly  bool          // refuse loopback, link-local, private, shared (CGNAT), multicast, reserved and unspecified addresses, also where IPv6 embeds them...
@@ -45,19 +45,14 @@ type Options struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// NewTransport returns a transport that keeps what the package promises. It is safe for concurrent use; its idle
-// connections are the caller's to close. The error is about CAFile or Allow.
-func NewTransport(o Options) (*http.Transport, error) {
+// NewTransport returns a transport. The error is about CAFile or Allow.
+func NewTransport(o Options) (*Transport, error) {
 	return newTransport(o, http.ProxyFromEnvironment)
 }
 
 type proxyFunc func(*http.Request) (*url.URL, error)
 
-func newTransport(o Options, proxy proxyFunc) (*http.Transport, error) {
-	roots, err := loadRoots(o.CAFile)
-	if err != nil {
-		return nil, err
-	}
+func newTransport(o Options, proxy proxyFunc) (*Transport, error) {
 	g, err := newGuard(o)
 	if err != nil {
 		return nil, err
@@ -66,36 +61,32 @@ func newTransport(o Options, proxy proxyFunc) (*http.Transport, error) {
 	r := &route{guard: g, proxy: proxy, proxies: proxyAddrs(proxy), idle: idle, moved: o.Moved, open: o.Dial}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  r.choose,
-		DialContext:            r.dial,
-		Protocols:              &protocols,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-		TLSHandshakeTimeout:    idle,
-		MaxIdleConns:           2 * idlePerHost,
-		MaxIdleConnsPerHost:    idlePerHost,
-		IdleConnTimeout:        idle / 2, // so that no request starts on a connection about to be cut
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: maxHeaderBytes,
-	}, nil
-}
-
-func loadRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
+	t := &Transport{caFile: o.CAFile, build: func(roots *x509.CertPool) *http.Transport { return r.transport(roots, &protocols) }}
+	if o.CAFile == "" {
+		t.current.Store(t.build(nil))
+		return t, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := os.ReadFile(o.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("read CA file: %w", err)
 	}
-	roots, err := x509.SystemCertPool()
-	if err != nil {
-		return nil, fmt.Errorf("load the system's roots: %w", err)
+	return t, t.read(pem)
+}
+
+// transport is net/http's, which takes the system's authorities where roots is nil.
+func (r *route) transport(roots *x509.CertPool, protocols *http.Protocols) *http.Transport {
+	return &http.Transport{
+		Proxy:                  r.choose,
+		DialContext:            r.dial,
+		Protocols:              protocols,
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    r.idle,
+		MaxIdleConns:           2 * idlePerHost,
+		MaxIdleConnsPerHost:    idlePerHost,
+		IdleConnTimeout:        r.idle / 2, // so that no request starts on a connection about to be cut
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: maxHeaderBytes,
 	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("read CA file: %s holds no certificate in PEM", file)
-	}
-	return roots, nil
 }
 
 // route decides for each request whether a proxy carries it, and dials. Every request's target is judged exactly where

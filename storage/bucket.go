@@ -15,8 +15,10 @@
 //   - A write's own reply proves nothing about what is stored. [Bucket.Head]
 //     and [Bucket.Get] do.
 //   - A failed request is repeated by the SDK's standard retryer, three
-//     attempts in all, and nowhere else in this package; a conflict with
-//     another write is repeated too. A create whose first reply was lost therefore fails with [ErrExists] (a completed upload
+//     attempts in all, and nowhere else in this package, but for one more with
+//     other credentials, read again, where the store refuses those it was sent.
+//     A conflict with another write is repeated too. A create whose first
+//     reply was lost therefore fails with [ErrExists] (a completed upload
 //     perhaps with [ErrNoUpload]) although the object is ours: the caller
 //     compares what is there.
 //   - A temporary redirect (307) to the store's own domain is followed, by the same
@@ -41,6 +43,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // attempts is how often a request is sent at most.
@@ -60,6 +63,9 @@ type Options struct {
 	// taken from it.
 	AccessKeyID     string
 	SecretAccessKey string `json:"-"`
+
+	// Again reads these two again when the store refuses them; nil: they are not read again.
+	Again func() (accessKeyID, secretAccessKey string, err error) `json:"-"`
 
 	Encryption   string // "none" or "", "AES256", "aws:kms"
 	KMSKeyID     string // with aws:kms; empty: the account's key for S3
@@ -114,10 +120,13 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 		return nil, fmt.Errorf("open bucket %q: %w", o.Bucket, err)
 	}
 	b := &Bucket{opts: o, skew: new(atomic.Pointer[time.Duration])}
-	b.opts.AccessKeyID, b.opts.SecretAccessKey = "", ""
+	b.opts.AccessKeyID, b.opts.SecretAccessKey, b.opts.Again = "", "", nil
+	renew := &renewal{source: creds}
 	so := s3.Options{
 		Region:       region,
-		Credentials:  creds,
+		Credentials:  renew,
+		HTTPSignerV4: new(signer),
+		APIOptions:   []func(*middleware.Stack) error{func(s *middleware.Stack) error { return s.Finalize.Add(renew, middleware.Before) }},
 		UsePathStyle: o.PathStyle,
 		Retryer:      retryer,
 		Logger:       logging.Nop{},

@@ -52,6 +52,14 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	return c.loaded, nil
 }
 
+// anew forgets what was read, so that it is read again.
+func (c *chain) anew(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.loaded = nil
+	return nil
+}
+
 // credentialsError says that there are no credentials. With lasting it takes a person who
 // changes the configuration or a role; otherwise they may come by themselves: a token or a
 // file that is not there yet, a metadata service that does not answer yet.

@@ -15,7 +15,6 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
@@ -49,7 +48,7 @@ func (o *Options) check() error {
 }
 
 // credentials gives the credentials and the region to sign for.
-func (o *Options) credentials(ctx context.Context) (aws.CredentialsProvider, string, error) {
+func (o *Options) credentials(ctx context.Context) (source, string, error) {
 	region := o.Region
 	if region == "" && o.Endpoint != "" {
 		region = "us-east-1"
@@ -69,7 +68,9 @@ func (o *Options) credentials(ctx context.Context) (aws.CredentialsProvider, str
 		}
 	}
 	if o.AccessKeyID != "" {
-		return credentials.NewStaticCredentialsProvider(o.AccessKeyID, o.SecretAccessKey, ""), region, nil
+		k := &keys{again: o.Again}
+		k.set(o.AccessKeyID, o.SecretAccessKey)
+		return k, region, nil
 	}
 	return &chain{load: load}, region, nil
 }
@@ -78,6 +79,9 @@ func (o *Options) credentials(ctx context.Context) (aws.CredentialsProvider, str
 // AWS_CA_BUNDLE is set it insists on the SDK's own type, so the means of our
 // transport are lent to one of those.
 func chainClient(rt http.RoundTripper) config.HTTPClient {
+	if renewing, ok := rt.(interface{ Current() *http.Transport }); ok {
+		rt = renewing.Current()
+	}
 	ours, ok := rt.(*http.Transport)
 	if !ok {
 		return httpClient(rt)

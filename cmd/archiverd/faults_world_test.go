@@ -204,7 +204,7 @@ type faultOutcome struct {
 }
 
 // reach is what a process has of the network and the bucket.
-func (w *faultWorld) reach() (*http.Transport, *storage.Bucket) {
+func (w *faultWorld) reach() (*network.Transport, *storage.Bucket) {
 	w.Helper()
 	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
 	if err != nil {
@@ -258,7 +258,7 @@ func (w *faultWorld) run() faultOutcome {
 func unseen(*archiver.Progress) (finish func()) { return func() {} }
 
 // fleet is wired as it always is, but for how it dials.
-func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet {
+func (w *faultWorld) fleet(transport *network.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet {
 	w.Helper()
 	c := w.config()
 	f := newFleet(c, b, l, watch.NewMetrics("test"), slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
@@ -266,7 +266,7 @@ func (w *faultWorld) fleet(transport *http.Transport, b *storage.Bucket, l *bolt
 	if w.ledger != nil {
 		f.archiver.Ledger = failingLedger{l, w.ledger}
 	}
-	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links, nil}
+	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links, nil, nil}
 	return f
 }
 

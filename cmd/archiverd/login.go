@@ -72,6 +72,9 @@ func (a *app) login(c *config.Config, l *bolt.Ledger, f loginFlags) error {
 	if err != nil {
 		return err
 	}
+	if secret, err := clientSecret(c, o)(); err == nil { // a service may have read another one long ago
+		o.ClientSecret = config.NewSecret(secret)
+	}
 	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
 	if err != nil {
 		return fail(exitUsage, err)

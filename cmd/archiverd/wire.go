@@ -55,6 +55,7 @@ func newBucket(ctx context.Context, c *config.Config, observe func(op string, st
 		PathStyle:       c.Storage.PathStyle,
 		AccessKeyID:     c.Storage.AccessKeyID,
 		SecretAccessKey: c.Storage.SecretAccessKey.Reveal(),
+		Again:           storageKeys(c),
 		Encryption:      c.Storage.Encryption.Mode,
 		KMSKeyID:        c.Storage.Encryption.KMSKeyID,
 		StorageClass:    c.Storage.StorageClass,
@@ -334,6 +335,7 @@ type hosts struct {
 	api     http.RoundTripper
 	links   *genesys.Links
 	observe genesys.Observer
+	again   func() (clientSecret string, err error)
 }
 
 func newHosts(c *config.Config, o config.Organization, observe genesys.Observer, moved func()) (*hosts, error) {
@@ -358,7 +360,7 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 		UserAgent: userAgent(),
 		Observe:   observe,
 	})
-	return &hosts{o, api, links, observe}, nil
+	return &hosts{o, api, links, observe, clientSecret(c, o)}, nil
 }
 
 // inbox makes the client of one inbox. Its rate budget was empty at the given start
@@ -383,6 +385,7 @@ func (h *hosts) client(known state.Inbox, store genesys.TokenStore, budget *gene
 		Command:      genesys.Command{Argv: h.org.TokenCommand},
 		Store:        store,
 		Transport:    h.api,
+		Again:        h.again,
 	})
 	client := genesys.NewClient(genesys.ClientOptions{
 		APIURL: h.org.APIURL, Transport: h.api, Tokens: tokens, Budget: budget, UserAgent: userAgent(), Observe: h.observe,
