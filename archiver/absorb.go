@@ -16,11 +16,10 @@ const listingLag = 24 * time.Hour
 
 // absorb writes what a page shows into the ledger, in one transaction; what is
 // archived and unchanged costs none.
-func (p *pass) absorb(ctx context.Context, page []genesys.Recording) error {
-	page, known, err := p.unsettled(ctx, page)
+func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int64, err error) {
+	page, known, err = p.unsettled(ctx, page)
 	if err != nil || len(page) == 0 {
-		p.known += known
-		return err
+		return known, err
 	}
 	now := time.Now().UTC()
 	settled := known
@@ -33,17 +32,13 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) error {
 			if edit != nil {
 				changes = append(changes, state.Change{Recording: r.ID, From: e.State, To: to, Edit: edit})
 			}
-			if waitsOrKept(to) {
+			if to.Expected() {
 				known++
 			}
 		}
 		return changes
 	})
-	if err != nil {
-		return ledgerFailed(err)
-	}
-	p.known += known
-	return nil
+	return known, ledgerFailed(err)
 }
 
 // unsettled leaves out of a page the recordings that are archived as they are
@@ -71,7 +66,7 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) { p.fill(e, r, now) }
 	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
-	switch changed := differs(archivedDate(e), archivedFingerprint(e), r); e.State {
+	switch changed := differs(e.Newest().DateModified, e.Newest().Fingerprint, r); e.State {
 	case "", state.StateVanished:
 		return state.StateListed, relist
 	case state.StateListed, state.StateFailed:
@@ -147,24 +142,8 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	}
 	e.Name, e.ConversationID = r.Name, r.ConversationID
 	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint
-	e.Raw, e.Expanded = r.Raw, p.expanded
+	e.Raw, e.Expanded = r.Raw, p.listing.expanded
 	e.MissingSince = time.Time{}
-}
-
-// archivedDate is the dateModified of the newest archived version.
-func archivedDate(e state.Entry) string {
-	if len(e.Versions) == 0 {
-		return ""
-	}
-	return e.Versions[len(e.Versions)-1].DateModified
-}
-
-// archivedFingerprint is that of the newest archived version.
-func archivedFingerprint(e state.Entry) string {
-	if len(e.Versions) == 0 {
-		return ""
-	}
-	return e.Versions[len(e.Versions)-1].Fingerprint
 }
 
 // differs is whether the recording that is shown now is another version than the one
@@ -172,11 +151,6 @@ func archivedFingerprint(e state.Entry) string {
 // prove no change.
 func differs(date, fingerprint string, now genesys.Recording) bool {
 	return changedSince(date, now.DateModified) || fingerprint != "" && now.Fingerprint != "" && fingerprint != now.Fingerprint
-}
-
-// waitsOrKept tells the states whose recordings should be listed.
-func waitsOrKept(s state.State) bool {
-	return s == state.StateListed || s == state.StateFailed || s == state.StateArchived
 }
 
 // live counts an inbox's entries in those states.

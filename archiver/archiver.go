@@ -160,7 +160,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 				switch {
 				case failsRun(err), temporary(err) && isStorage(err):
 					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
-				case clientRefused(err), silent(err):
+				case genesys.AsError(err).OfClient(), genesys.AsError(err).Silent():
 					org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
 				}
 			})

@@ -17,8 +17,8 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// maxSkew is how far this machine's clock may be from Genesys' and the store's.
-const maxSkew = 5 * time.Minute
+// MaxSkew is how far this machine's clock may be from Genesys' and the store's.
+const MaxSkew = 5 * time.Minute
 
 // deleteAll asks Genesys to delete originals, after everything else in the pass. The
 // conditions of an original's deletion stand in their order: those of the whole
@@ -83,7 +83,7 @@ var errCapped = errors.New("as many deletions as a pass may ask for")
 func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error) error {
 	left := false
 	each := func(askedBefore bool) error {
-		return p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
+		return p.eachLive(ctx, p.in, nil, func(e state.KeyedEntry) error {
 			switch {
 			case !p.deletable(e) || e.Entry.NextAttempt.After(p.record.Start): // the latter: perhaps asked for in this very pass
 				return nil
@@ -102,7 +102,7 @@ func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error
 
 // deletable applies the conditions that the ledger and this pass's walk answer.
 func (p *pass) deletable(e state.KeyedEntry) bool {
-	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.saw(e.Key.Recording) {
+	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.listing.saw(e.Key.Recording) {
 		return false
 	}
 	return p.ripe(e.Entry, time.Now())
@@ -145,7 +145,7 @@ func (p *pass) clocksAgree() error {
 		if !known {
 			return fmt.Errorf("%s has shown no clock to compare with", of.name)
 		}
-		if d.Abs() > maxSkew {
+		if d.Abs() > MaxSkew {
 			return fmt.Errorf("the clock of this machine and that of %s differ by %s: set it right", of.name, d.Round(time.Second))
 		}
 	}
@@ -345,7 +345,7 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 	}
 	err = p.in.API.DeleteRecording(ctx, e.Key.Recording)
 	switch {
-	case err == nil || absent(err):
+	case err == nil || genesys.AsError(err).NotFound():
 		p.Progress.Deleted.Add(1)
 		p.count(func(r *state.Pass) { r.DeleteRequested++ })
 		p.log.Info("deletion requested", "recording", e.Key.Recording)

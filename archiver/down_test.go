@@ -29,7 +29,7 @@ type downAPI struct {
 
 func (a downAPI) Recording(context.Context, string, ...string) (*genesys.Recording, error) {
 	*a.asked++
-	return nil, &genesys.Error{Op: mediaLink, Status: http.StatusServiceUnavailable, RetryAfter: 2 * maxMediaHold}
+	return nil, &genesys.Error{Op: "media_link", Status: http.StatusServiceUnavailable, RetryAfter: 2 * maxMediaHold}
 }
 
 // Promise 7: a service that fails one original after the other ends the pass soon, and

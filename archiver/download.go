@@ -137,7 +137,7 @@ func (s *source) ask(ctx context.Context) error {
 // name the operation.
 func (s *source) notServed(ctx context.Context, notFound error) error {
 	_, err := s.fetch(ctx, s.id)
-	if absent(err) {
+	if genesys.AsError(err).NotFound() {
 		return errMoved
 	}
 	if err != nil {
@@ -174,11 +174,8 @@ func (s *source) openLink(ctx context.Context, at genesys.Position) (m *genesys.
 // expired tells that a link is not valid any more. Object stores answer 403; 404
 // and 410 are possible once the transcode behind it is gone.
 func expired(err error) bool {
-	var e *genesys.Error
-	if !errors.As(err, &e) || e.Op != mediaLink {
-		return false
-	}
-	return e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone
+	e := genesys.AsError(err)
+	return e.OfMedia() && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
 // body is one recording's media, read to a proved end. When the connection breaks

@@ -95,7 +95,7 @@ func (d *drifting) pass(rt *rapid.T, plan []drift) (p *pass, throughout []string
 	d.plan, d.walks, d.pages = plan, 0, 0
 	p = d.archiver().newPass(context.Background(), d.in)
 	defer p.halt(nil)
-	err := p.walk(context.Background(), p.absorb)
+	err := p.walk(context.Background())
 	if err == nil && p.record.Complete {
 		err = p.settle(context.Background())
 	}
@@ -172,7 +172,7 @@ func knownRecordings(base *rig, rt *rapid.T) {
 
 func (d *drifting) wantSeen(rt *rapid.T, p *pass, ids []string) {
 	for _, id := range ids {
-		if !p.saw(id) {
+		if !p.listing.saw(id) {
 			rt.Errorf("%s was there throughout a pass of %d walks and was not seen", id, p.record.Walks)
 		}
 	}
@@ -185,8 +185,8 @@ func severalPasses(base *rig, rt *rapid.T) {
 		if p.record.Walks > 1+maxRepeats {
 			rt.Errorf("%d walks", p.record.Walks)
 		}
-		if inbox, err := d.ledger.Inbox(rt.Context(), org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.known < live(inbox) {
-			rt.Errorf("complete after one walk that saw %d of %d known: %v", p.known, live(inbox), err)
+		if inbox, err := d.ledger.Inbox(rt.Context(), org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.listing.known < live(inbox) {
+			rt.Errorf("complete after one walk that saw %d of %d known: %v", p.listing.known, live(inbox), err)
 		}
 		d.wantNothingLost(rt)
 	}

@@ -47,7 +47,7 @@ func breaksPage(err error) bool {
 // passOver leaves a broken page out for now. After several in a row it gives the error
 // of the first: the service is down, or it refuses what lies beyond a depth, of which
 // smaller pages may show some more.
-func (w *walker) passOver(ctx context.Context, page int, err error) error {
+func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	w.broken = append(w.broken, brokenPage{page, err})
 	if w.inRow++; w.inRow < maxBroken {
 		return nil
@@ -64,7 +64,7 @@ func (w *walker) passOver(ctx context.Context, page int, err error) error {
 
 // split asks for the broken pages in ever smaller parts, until what breaks each stands
 // alone. A part is a page of half the size; it may reach beyond what it is a part of.
-func (w *walker) split(ctx context.Context) error {
+func (w *Walk) split(ctx context.Context) error {
 	var todo []gap
 	for _, b := range w.broken {
 		todo = append(todo, gap{(b.page - 1) * w.size, w.size, w.size, b.err})
@@ -94,8 +94,8 @@ func (w *walker) split(ctx context.Context) error {
 
 // takePart takes the nth page of a size, from 0. What breaks a larger part is looked for in
 // smaller ones and need not be tried again.
-func (w *walker) takePart(ctx context.Context, n, size int) error {
-	if err := w.stopped(); err != nil {
+func (w *Walk) takePart(ctx context.Context, n, size int) error {
+	if err := stopped(w.stop); err != nil {
 		return err
 	}
 	l, err := w.ask(ctx, size, n+1, size > 1)
@@ -111,7 +111,7 @@ func (w *walker) takePart(ctx context.Context, n, size int) error {
 }
 
 // gapsError describes the gaps by their places in the listing and their neighbours.
-func (w *walker) gapsError(ctx context.Context) error {
+func (w *Walk) gapsError(ctx context.Context) error {
 	var places []string
 	gaps := joined(w.gaps)
 	for _, g := range gaps[:min(len(gaps), maxNamed)] {
@@ -147,7 +147,7 @@ func joined(gaps []gap) (all []gap) {
 }
 
 // neighbour is the id of the recording at a place of the listing, or "".
-func (w *walker) neighbour(ctx context.Context, at int) string {
+func (w *Walk) neighbour(ctx context.Context, at int) string {
 	if at < 0 {
 		return ""
 	}

@@ -42,10 +42,10 @@ func TestWalkPastBrokenPages(t *testing.T) {
 			r.cloud.Configure(func(o *genesyssim.Options) { o.Broken = broken })
 			p := r.archiver().newPass(context.Background(), r.in)
 			defer p.halt(nil)
-			err := p.walk(context.Background(), p.absorb)
+			err := p.walk(context.Background())
 			wantErr(t, err, KindFailed, c.says)
 			for at, id := range ids {
-				if saw := p.saw(id); saw == slices.Contains(c.broken, at) {
+				if saw := p.listing.saw(id); saw == slices.Contains(c.broken, at) {
 					t.Errorf("recording %d seen: %v", at, saw)
 				}
 			}
@@ -73,7 +73,7 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 	r.cloud.Configure(func(o *genesyssim.Options) { o.Broken = broken })
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background(), p.absorb), KindFailed, "numbers 101 to 200, after")
+	wantErr(t, p.walk(context.Background()), KindFailed, "numbers 101 to 200, after")
 	if p.record.Listed != 150 {
 		t.Errorf("%d listed", p.record.Listed)
 	}
@@ -90,7 +90,7 @@ func TestBrokenPagesInARowEndTheWalk(t *testing.T) {
 	r.cloud.Inject(genesyssim.Fault{Op: opList, Skip: 1, Times: genesyssim.Always, Effect: genesyssim.Status(500, "internal.server.error")})
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background(), p.absorb), KindTemporary, "page 2 of the listing")
+	wantErr(t, p.walk(context.Background()), KindTemporary, "page 2 of the listing")
 	if n := len(r.requests(opList)); n != 1+tries+maxBroken-1 {
 		t.Errorf("%d requests", n)
 	}

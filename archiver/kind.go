@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/http"
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/storage"
@@ -44,9 +43,9 @@ func KindOf(err error) Kind {
 		return KindNeedsLogin
 	case errors.Is(err, genesys.ErrWrongUser):
 		return KindRefused
-	case clientRefused(err):
+	case genesys.AsError(err).OfClient():
 		return KindClientRefused
-	case unauthorized(err), forbidden(err) && !halfway(err): // a token that lists one page is good for the others
+	case genesys.AsError(err).Unauthorized(), genesys.AsError(err).Forbidden() && !halfway(err): // a token that lists one page is good for the others
 		return KindRefused
 	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
 		return KindStopped
@@ -108,7 +107,7 @@ func (e *downError) Unwrap() error { return e.err }
 func failsPass(err error) bool {
 	var api *wrongDownloadAPIError
 	var limited *genesys.LimitedError
-	return failsRun(err) || clientRefused(err) || unauthorized(err) ||
+	return failsRun(err) || genesys.AsError(err).OfClient() || genesys.AsError(err).Unauthorized() ||
 		errors.Is(err, ErrStopped) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
 		errors.Is(err, genesys.ErrTokenCommand) ||
 		errors.As(err, &limited) || errors.As(err, &api)
@@ -121,40 +120,7 @@ func failsRun(err error) bool {
 	return errors.As(err, &l) || storage.SetUp(err) || errors.Is(err, errNotLocked) || errors.As(err, &down) && isStorage(down.err)
 }
 
-// silent tells that Genesys gave no reply at all, for as long as it was tried.
-func silent(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) && e.Op != mediaLink && e.Status == 0 && temporary(err)
-}
-
-// clientRefused tells that Genesys refuses the client itself: wrong credentials, a
-// scope that it lacks, or a network that it may not come from.
-func clientRefused(err error) bool {
-	var e *genesys.Error
-	if !errors.As(err, &e) || errors.Is(err, genesys.ErrNeedsLogin) {
-		return false
-	}
-	return e.Op == "oauth_token" && e.Status >= 400 && e.Status < 500 && !e.Temporary() ||
-		e.Code == "app.not.authorized.for.scope" || e.Code == "ip.not.authorized"
-}
-
-// unauthorized tells that the token is not accepted, not even a renewed one.
-func unauthorized(err error) bool { return apiStatus(err) == http.StatusUnauthorized }
-
-// forbidden tells that the token is not good for what was asked. Of one recording it
-// says nothing of the others.
-func forbidden(err error) bool { return apiStatus(err) == http.StatusForbidden }
-
-// apiStatus is the status of an error that Genesys' API gave, or 0.
-func apiStatus(err error) int {
-	var e *genesys.Error
-	if errors.As(err, &e) && e.Op != mediaLink {
-		return e.Status
-	}
-	return 0
-}
-
 func isStorage(err error) bool {
-	var s *storage.Error
-	return errors.As(err, &s)
+	_, ok := errors.AsType[*storage.Error](err)
+	return ok
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -58,25 +57,18 @@ type pass struct {
 	*Archiver
 	in Inbox
 	limits
-	keys  record.Keys
-	stop  context.Context         // once it ends nothing new begins
-	halt  context.CancelCauseFunc // ends it, with the error that ends the pass
-	log   *slog.Logger
-	inbox state.Inbox // as it was when the pass began
-	seed  maphash.Seed
-	seen  map[uint64]uint8 // hash of every recording listed → the last walk that saw it
-	known int64            // of those, how many the ledger holds as listed, failed or archived
+	keys    record.Keys
+	stop    context.Context         // once it ends nothing new begins
+	halt    context.CancelCauseFunc // ends it, with the error that ends the pass
+	log     *slog.Logger
+	inbox   state.Inbox // as it was when the pass began
+	listing *Walk
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
-	next       chan struct{} // held by the recording whose turn is next
-	unreadable int           // recordings without an id, in the last walk
-	expanded   bool          // the walk listed with expand=conversation
-	believed   bool          // the walk showed all that the listing shows
-	claimed    bool          // the inbox could be listed, and its owner is known
-	summarized *int64        // recordings by the inbox's summary, if it said
-	total      *int64        // recordings by the last walk's last page, if it said
-	asked      atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
+	next    chan struct{} // held by the recording whose turn is next
+	claimed bool          // the inbox could be listed, and its owner is known
+	asked   atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -99,12 +91,11 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 		in:       in,
 		keys:     record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID},
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
-		seed:     maphash.MakeSeed(),
-		seen:     map[uint64]uint8{},
 		next:     make(chan struct{}, 1),
 		record:   state.Pass{Start: time.Now().UTC()},
 	}
 	p.stop, p.halt = context.WithCancelCause(stop)
+	p.listing = a.NewWalk(p.stop, in)
 	return p
 }
 
@@ -162,9 +153,9 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return fmt.Errorf("archived only what the listing showed, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
-	case p.unreadable > 0:
-		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.unreadable)
-	case !p.believed:
+	case p.listing.Unreadable > 0:
+		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.listing.Unreadable)
+	case !p.listing.believed:
 		p.log.Warn("the listing kept changing: archived what was seen, deleted nothing", "walks", p.record.Walks)
 		return nil
 	}
@@ -190,7 +181,7 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.stopped(); err != nil {
 		return false, nil, err
 	}
-	broken = p.walk(ctx, p.absorb)
+	broken = p.walk(ctx)
 	if broken != nil && (failsPass(broken) || p.record.Listed == 0 && !temporary(broken)) {
 		return false, nil, broken
 	}
@@ -199,9 +190,20 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	return owned, broken, err
 }
 
-// stopped tells why nothing new may begin, if so.
-func (p *pass) stopped() error {
-	cause := context.Cause(p.stop)
+// walk lists the inbox into the ledger, and into the pass's record.
+func (p *pass) walk(ctx context.Context) error {
+	err := p.listing.List(ctx, p.absorb)
+	p.count(func(r *state.Pass) {
+		r.Listed, r.Walks, r.Complete, r.Missing = p.listing.Listed, p.listing.Walks, p.listing.Complete, p.listing.Missing
+	})
+	return err
+}
+
+func (p *pass) stopped() error { return stopped(p.stop) }
+
+// stopped returns why nothing new may begin, or nil.
+func stopped(stop context.Context) error {
+	cause := context.Cause(stop)
 	if errors.Is(cause, context.Canceled) {
 		return ErrStopped
 	}

@@ -26,31 +26,34 @@ type Planned struct {
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
 	p := a.newPass(stop, in)
 	defer p.halt(nil)
-	return p.walk(ctx, func(_ context.Context, page []genesys.Recording) error {
+	return p.listing.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
 		for _, r := range page {
 			e, err := p.Ledger.Entry(ctx, p.key(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {
-				return ledgerFailed(err)
+				return known, ledgerFailed(err)
 			}
-			if err := p.plan(e, r, emit); err != nil {
-				return err
+			listed, err := p.plan(e, r, emit)
+			if listed {
+				known++
+			}
+			if err != nil {
+				return known, err
 			}
 		}
-		return nil
+		return known, nil
 	})
 }
 
-// plan works out the sighting on a copy of the entry.
-func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) error {
+// plan works out the sighting on a copy of the entry. It reports whether the ledger would
+// hold the recording as one that should be listed.
+func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) (known bool, err error) {
 	now := time.Now().UTC()
 	to, edit := p.sighted(e, r, now)
 	if edit != nil {
 		edit(&e)
 	}
 	e.State = to
-	if waitsOrKept(to) {
-		p.known++
-	}
+	known = to.Expected()
 	out := Planned{Org: p.in.Org, Inbox: p.in.ID, Recording: r.ID, Name: r.Name, Key: e.MediaKey}
 	switch {
 	case p.due(e):
@@ -67,7 +70,7 @@ func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error
 	case to == state.StateArchived && p.Delete.Enabled && now.Before(e.NextAttempt):
 		out.Action, out.Reason = "wait", "its deletion was refused and is asked for again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
 	default:
-		return nil
+		return known, nil
 	}
-	return emit(out)
+	return known, emit(out)
 }

@@ -33,10 +33,10 @@ const (
 // bytes in all.
 type reconciler struct {
 	*verifier
-	pass *pass
-	span Span
-	to   Listener
-	seed maphash.Seed
+	listing *Walk
+	span    Span
+	to      Listener
+	seed    maphash.Seed
 
 	// Guarded by the verifier's mutex.
 	sides   map[uint64]side
@@ -55,11 +55,10 @@ type reconciler struct {
 // inbox may be under way. An error is the store's or the ledger's.
 func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
 	r := &reconciler{
-		verifier: a.newVerifier(Depth{}), pass: a.newPass(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
+		verifier: a.newVerifier(Depth{}), listing: a.NewWalk(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
 		sides: map[uint64]side{}, bad: map[string]bool{},
 		classes: map[Class]*ClassTotal{}, kinds: map[ObjectKind]int64{}, out: Reconciliation{Org: in.Org, Inbox: in.ID},
 	}
-	defer r.pass.halt(nil)
 	for _, c := range Classes {
 		r.classes[c] = &ClassTotal{Class: c}
 	}
@@ -129,7 +128,7 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 func (r *reconciler) readGenesys(ctx context.Context) error {
 	g := &r.out.Genesys
 	if g.Err == nil {
-		g.Err = r.pass.walk(ctx, r.sighted)
+		g.Err = r.listing.List(ctx, r.sighted)
 	}
 	if ctx.Err() != nil {
 		return ErrStopped
@@ -137,20 +136,24 @@ func (r *reconciler) readGenesys(ctx context.Context) error {
 	if g.Err != nil {
 		g.NotAsked = g.Err.Error()
 	}
-	g.Missing, g.Complete, g.Summary, g.Unreadable = r.pass.record.Missing, r.pass.record.Complete, r.pass.summarized, r.pass.unreadable
+	g.Missing, g.Complete, g.Summary, g.Unreadable = r.listing.Missing, r.listing.Complete, r.listing.Summary, r.listing.Unreadable
 	return nil
 }
 
+func (r *reconciler) key(id string) state.Key {
+	return state.Key{Org: r.out.Org, Inbox: r.out.Inbox, Recording: id}
+}
+
 // sighted takes a page of the listing.
-func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) error {
+func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) (expected int64, err error) {
 	for _, rec := range page {
-		e, err := r.Ledger.Entry(ctx, r.pass.key(rec.ID))
+		e, err := r.Ledger.Entry(ctx, r.key(rec.ID))
 		known := err == nil
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return ledgerFailed(err)
+			return expected, ledgerFailed(err)
 		}
-		if known && waitsOrKept(e.State) {
-			r.pass.known++
+		if known && e.State.Expected() {
+			expected++
 		}
 		day := filingDay(rec.DateCreated)
 		if known {
@@ -164,12 +167,12 @@ func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) erro
 		if r.sides[h]&(inLedger|inBucket) == 0 {
 			err := r.to.Recording(Reconciled{ClassWaiting, r.out.Org, r.out.Inbox, rec.ID, "not in the ledger yet"})
 			if err != nil {
-				return err
+				return expected, err
 			}
 		}
 		r.sides[h] |= inGenesys
 	}
-	return nil
+	return expected, nil
 }
 
 // classify looks at the stored objects of every entry and gives each its class.
@@ -268,7 +271,7 @@ func byState(e *state.Entry) (Class, string) {
 
 // readOwner tells whose claim on the inbox the archive holds.
 func (r *reconciler) readOwner(ctx context.Context) error {
-	o, err := r.pass.readOwner(ctx, r.pass.keys.Owner())
+	o, err := record.ReadOwner(ctx, r.Bucket, record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}.Owner())
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		r.out.Owner = "nobody yet"

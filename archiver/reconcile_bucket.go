@@ -218,12 +218,12 @@ func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (Object
 // before the next pass; what is newer than the ledger's versions should be named.
 func (r *reconciler) superseded(ctx context.Context, k record.Key, dateModified string) bool {
 	id, _ := record.UnescapeID(k.Recording)
-	e, err := r.Ledger.Entry(ctx, r.pass.key(id))
+	e, err := r.Ledger.Entry(ctx, r.key(id))
 	if err != nil {
 		return false
 	}
 	have, ok := genesys.ParseTime(dateModified)
-	newest, known := genesys.ParseTime(archivedDate(e))
+	newest, known := genesys.ParseTime(e.Newest().DateModified)
 	return ok && known && !have.After(newest)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
@@ -32,7 +31,7 @@ func (a *Archiver) retry(ctx context.Context, f func() error) error {
 		if err == nil || !temporary(err) || errors.Is(err, genesys.ErrChanged) {
 			return err
 		}
-		if tooMany(err) && holds < maxHolds {
+		if genesys.AsError(err).TooMany() && holds < maxHolds {
 			holds++ // the rate budget waits before the next request
 			n--
 			a.retried()
@@ -70,18 +69,9 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func tooMany(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) && e.Status == http.StatusTooManyRequests && e.Op != mediaLink
-}
-
-// mediaLink is the Op of errors of a link's host, which is not Genesys' API.
-const mediaLink = "media_link"
-
 // mediaHold is how long the media host asks to be left alone.
 func mediaHold(err error) time.Duration {
-	var e *genesys.Error
-	if errors.As(err, &e) && e.Op == mediaLink {
+	if e := genesys.AsError(err); e.OfMedia() {
 		return e.RetryAfter
 	}
 	return 0

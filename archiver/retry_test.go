@@ -32,7 +32,7 @@ func TestJitterIsAQuarterEitherWay(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	reply := func(status int) error { return &genesys.Error{Op: opGet, Status: status} }
-	held := func(d time.Duration) error { return &genesys.Error{Op: mediaLink, Status: 503, RetryAfter: d} }
+	held := func(d time.Duration) error { return &genesys.Error{Op: "media_link", Status: 503, RetryAfter: d} }
 	for _, c := range []struct {
 		name     string
 		errs     []error // by try; after them nil
@@ -50,7 +50,7 @@ func TestRetry(t *testing.T) {
 		{"limited for long", []error{&genesys.Error{Op: opGet, Err: &genesys.LimitedError{}}}, 1, 0, 0},
 		{"the media host asks to wait", []error{held(7 * time.Second)}, 2, 7 * time.Second, 7 * time.Second},
 		{"the media host asks to wait for long", []error{held(time.Hour)}, 1, 0, 0},
-		{"media that changed", []error{&genesys.Error{Op: mediaLink, Status: 200, Err: genesys.ErrChanged}}, 1, 0, 0},
+		{"media that changed", []error{&genesys.Error{Op: "media_link", Status: 200, Err: genesys.ErrChanged}}, 1, 0, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

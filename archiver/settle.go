@@ -21,7 +21,7 @@ func (p *pass) settle(ctx context.Context) error {
 		return nil
 	}
 	var twice []state.KeyedEntry
-	err := p.eachLive(ctx, p.saw, func(e state.KeyedEntry) error {
+	err := p.eachLive(ctx, p.in, p.listing.saw, func(e state.KeyedEntry) error {
 		switch {
 		case e.Entry.State == state.StateDeleteRequested:
 			p.count(func(r *state.Pass) { r.Deleted++ })
@@ -47,7 +47,7 @@ func (p *pass) settleShort(ctx context.Context) error {
 	if !p.confirmed() {
 		return nil
 	}
-	return p.eachLive(ctx, p.saw, func(e state.KeyedEntry) error {
+	return p.eachLive(ctx, p.in, p.listing.saw, func(e state.KeyedEntry) error {
 		if e.Entry.State != state.StateDeleteRequested {
 			return nil
 		}
@@ -55,7 +55,7 @@ func (p *pass) settleShort(ctx context.Context) error {
 			return err
 		}
 		_, err := p.fetch(ctx, e.Key.Recording)
-		if !absent(err) {
+		if !genesys.AsError(err).NotFound() {
 			return p.goOn(err)
 		}
 		p.count(func(r *state.Pass) { r.Deleted++ })
@@ -104,7 +104,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		log.Warn("the listing misses a recording that exists")
 		_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
 		return err
-	case !absent(err):
+	case !genesys.AsError(err).NotFound():
 		log.Warn("not known whether the recording still exists", ErrorAttr(err))
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -64,9 +63,9 @@ func (p *pass) transferAll(ctx context.Context) error {
 
 // eachLive calls f for every live entry of the inbox but those that skip, where it
 // is not nil, leaves out; eachWaiting for those that are listed or failed.
-func (p *pass) eachLive(ctx context.Context, skip func(recording string) bool, f func(state.KeyedEntry) error) error {
+func (a *Archiver) eachLive(ctx context.Context, in Inbox, skip func(recording string) bool, f func(state.KeyedEntry) error) error {
 	return each(func(after string) ([]state.KeyedEntry, error) {
-		return p.Ledger.Live(ctx, p.in.Org, p.in.ID, after, ledgerChunk, skip)
+		return a.Ledger.Live(ctx, in.Org, in.ID, after, ledgerChunk, skip)
 	}, f)
 }
 
@@ -118,11 +117,11 @@ func (p *pass) young(e state.Entry, now time.Time) bool {
 		lasted = time.Duration(min(*rec.DurationMilliseconds, int64(longest/time.Millisecond))) * time.Millisecond
 	}
 	created, ok := genesys.ParseTime(e.DateCreated)
-	if ok && !created.After(now.Add(maxSkew)) && now.Sub(created.Add(lasted)) < p.MinAge {
+	if ok && !created.After(now.Add(MaxSkew)) && now.Sub(created.Add(lasted)) < p.MinAge {
 		return true
 	}
 	modified, ok := genesys.ParseTime(e.DateModified)
-	return ok && !modified.After(now.Add(maxSkew)) && now.Sub(modified) < p.MinAge
+	return ok && !modified.After(now.Add(MaxSkew)) && now.Sub(modified) < p.MinAge
 }
 
 // longest is the duration up to which a recording's metadata are believed when they
@@ -143,7 +142,7 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	if errors.As(err, &twin) {
 		return p.setAside(ctx, k, e.State, twin.sha256)
 	}
-	missed := p.record.Complete && !p.saw(k.Recording) // settle deals with it
+	missed := p.record.Complete && !p.listing.saw(k.Recording) // settle deals with it
 	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
 		_, err := p.move(ctx, k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
@@ -251,7 +250,7 @@ func (p *pass) recording(ctx context.Context, k state.Key, e state.Entry) (genes
 		return genesys.ParseRecording(e.Raw)
 	}
 	r, err := p.fetch(ctx, k.Recording)
-	if absent(err) {
+	if genesys.AsError(err).NotFound() {
 		return genesys.Recording{}, errMoved
 	}
 	if err != nil {
@@ -275,12 +274,6 @@ func (p *pass) fetch(ctx context.Context, id string) (r *genesys.Recording, err 
 // errMoved says that a recording is not any more what the listing showed: normal
 // once, since listing and transfer take time; a failure if the next pass meets it again.
 var errMoved = errors.New("changed or deleted in Genesys since it was listed")
-
-// absent tells a 404 that Genesys' API itself gave.
-func absent(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound && e.Parsed && e.Op != mediaLink
-}
 
 // A wrongDownloadAPIError says that the configured download operation does not exist.
 type wrongDownloadAPIError struct{ api genesys.DownloadAPI }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
@@ -25,12 +27,30 @@ var (
 	errSmaller = errors.New("the listing is too large as it was asked for")
 )
 
-// walker walks an inbox's pages. Pages shift while recordings arrive and vanish,
-// so a walk proves nothing by its end alone: see believed.
-type walker struct {
-	*pass
-	sink     func(ctx context.Context, page []genesys.Recording) error
-	pageSize int // asked for
+// A Walk lists one inbox until the listing proves itself complete. Pages shift while
+// recordings arrive and vanish, so a walk proves nothing by its end alone: see believed.
+// The exported fields say what List has found; they are valid once List has returned.
+type Walk struct {
+	Listed     int64  // recordings shown
+	Walks      int    // through the listing, made to its end
+	Complete   bool   // the listing showed all recordings that Genesys counts
+	Missing    int64  // recordings that Genesys counts and did not show
+	Summary    *int64 // recordings by the inbox's summary, if it said
+	Total      *int64 // recordings by the last walk's last page, if it said
+	Unreadable int    // recordings without an id, in the last walk
+
+	a        *Archiver
+	in       Inbox
+	stop     context.Context // once it ends no page is asked for
+	log      *slog.Logger
+	start    time.Time
+	sink     sink
+	seed     maphash.Seed
+	seen     map[uint64]uint8 // hash of every recording listed → the last walk that saw it
+	known    int64            // of those, how many should be listed by the ledger
+	believed bool             // the walk showed all that the listing shows
+	expanded bool             // the listing is asked for with expand=conversation
+	pageSize int              // asked for
 	number   uint8
 
 	// of the present walk
@@ -41,20 +61,31 @@ type walker struct {
 	broken      []brokenPage
 	inRow       int   // broken pages since the last good one
 	gaps        []gap // that the broken pages leave
-	newOld      int   // recordings no walk of this pass saw before, older than the pass
+	newOld      int   // recordings no walk saw before, older than start
 }
 
-// walk lists the inbox, handing each recording to sink once, until a walk is
-// believed or three repeats were not. Pages that show fewer recordings than Genesys
-// counts are asked for in halves: some listings hold back what is beyond a depth, or
-// beyond a size. It fails with what stopped a walk; what was seen before has reached sink.
-func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Recording) error) error {
-	if err := p.summary(ctx); err != nil {
+// A sink takes the recordings of a page that the Walk has not shown before, and says how
+// many of them the ledger holds as listed, failed or archived.
+type sink func(ctx context.Context, page []genesys.Recording) (known int64, err error)
+
+// NewWalk prepares a walk through an inbox.
+func (a *Archiver) NewWalk(stop context.Context, in Inbox) *Walk {
+	return &Walk{
+		a: a, in: in, stop: stop, log: a.Log.With("org", in.Org, "inbox", in.ID), start: time.Now().UTC(),
+		seed: maphash.MakeSeed(), seen: map[uint64]uint8{}, expanded: true, pageSize: in.PageSize,
+	}
+}
+
+// List lists the inbox, handing each recording to sink once, until a walk is believed or
+// three repeats were not. Pages that show fewer recordings than Genesys counts are asked
+// for in halves: some listings hold back what is beyond a depth, or beyond a size. List
+// fails with what stopped a walk; what was seen before has reached sink.
+func (w *Walk) List(ctx context.Context, sink func(ctx context.Context, page []genesys.Recording) (known int64, err error)) error {
+	if err := w.summary(ctx); err != nil {
 		return err
 	}
-	w := &walker{pass: p, sink: sink, pageSize: p.in.PageSize}
-	p.expanded = true
-	for restarts := 0; p.record.Walks <= maxRepeats; {
+	w.sink = sink
+	for restarts := 0; w.Walks <= maxRepeats; {
 		err := w.once(ctx)
 		if errors.Is(err, errSmaller) {
 			continue
@@ -68,18 +99,18 @@ func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Re
 		if err != nil {
 			return err
 		}
-		p.record.Walks++
+		w.Walks++
 		if len(w.gaps) > 0 {
 			return w.gapsError(ctx)
 		}
-		if p.record.Missing, err = w.missing(ctx); err != nil {
+		if w.Missing, err = w.missing(ctx); err != nil {
 			return err
 		}
-		if w.believed(ctx) {
-			p.believed, p.record.Complete = true, p.record.Missing == 0
+		if w.believe(ctx) {
+			w.believed, w.Complete = true, w.Missing == 0
 			return nil
 		}
-		if p.record.Missing > 0 {
+		if w.Missing > 0 {
 			w.pageSize = max(1, w.size/2)
 		}
 	}
@@ -88,30 +119,30 @@ func (p *pass) walk(ctx context.Context, sink func(context.Context, []genesys.Re
 
 // summary asks for the inbox's own count: a cross-check for the reader of the
 // log, since neither it nor the listing's total is documented to be exact.
-func (p *pass) summary(ctx context.Context) error {
+func (w *Walk) summary(ctx context.Context) error {
 	var s *genesys.Summary
-	err := p.retry(ctx, func() (err error) { s, err = p.in.API.Summary(ctx); return err })
+	err := w.a.retry(ctx, func() (err error) { s, err = w.in.API.Summary(ctx); return err })
 	if err != nil {
 		if failsPass(err) || temporary(err) {
 			return err
 		}
-		p.log.Warn("no summary of the inbox", ErrorAttr(err))
+		w.log.Warn("no summary of the inbox", ErrorAttr(err))
 		return nil
 	}
-	if p.summarized = s.TotalCount; s.TotalCount != nil {
-		p.log.Debug("summary", "total", *s.TotalCount)
+	if w.Summary = s.TotalCount; s.TotalCount != nil {
+		w.log.Debug("summary", "total", *s.TotalCount)
 	}
 	return nil
 }
 
 // once walks all pages.
-func (w *walker) once(ctx context.Context) error {
+func (w *Walk) once(ctx context.Context) error {
 	w.number++
 	w.size, w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, 0, nil, nil
 	w.broken, w.inRow, w.gaps = nil, 0, nil
 	barren := 0
 	for page := 1; ; page++ {
-		if err := w.stopped(); err != nil {
+		if err := stopped(w.stop); err != nil {
 			return err
 		}
 		l, err := w.page(ctx, page)
@@ -191,8 +222,8 @@ func more(l *genesys.Listing, page, size int) bool {
 }
 
 // page gets one page. Where the reply would be too large it turns to smaller means
-// for the rest of the pass and asks for the walk to begin again.
-func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error) {
+// from then on and asks for the walk to begin again.
+func (w *Walk) page(ctx context.Context, number int) (*genesys.Listing, error) {
 	l, err := w.ask(ctx, w.pageSize, number, w.inRow > 0)
 	if err == nil || !tooLarge(err) {
 		return l, err
@@ -211,13 +242,13 @@ func (w *walker) page(ctx context.Context, number int) (*genesys.Listing, error)
 
 // ask gets one page of a size. A hasty one is not tried again where the page may be
 // what breaks it.
-func (w *walker) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
+func (w *Walk) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
 	params := genesys.ListParams{PageSize: size, PageNumber: number}
 	if w.expanded {
 		params.Expand = []string{"conversation"}
 	}
 	var broken error
-	err = w.retry(ctx, func() (err error) {
+	err = w.a.retry(ctx, func() (err error) {
 		l, err = w.in.API.Recordings(ctx, params)
 		if hasty && breaksPage(err) {
 			broken = err
@@ -234,9 +265,9 @@ func tooLarge(err error) bool {
 		(e.Code == "response.entity.too.large" || e.Status == http.StatusRequestEntityTooLarge || errors.Is(err, genesys.ErrTooLarge))
 }
 
-// take marks a page's recordings as seen, hands those that are new in this pass to
+// take marks a page's recordings as seen, hands those that are new to
 // the sink and counts those that are new in this walk.
-func (w *walker) take(ctx context.Context, page []genesys.Recording) (fresh int, err error) {
+func (w *Walk) take(ctx context.Context, page []genesys.Recording) (fresh int, err error) {
 	var unseen []genesys.Recording
 	for _, r := range page {
 		h := maphash.String(w.seed, r.ID)
@@ -249,44 +280,46 @@ func (w *walker) take(ctx context.Context, page []genesys.Recording) (fresh int,
 		fresh++
 		if !before {
 			unseen = append(unseen, r)
-			if !w.youngerThanPass(r) {
+			if !w.younger(r) {
 				w.newOld++
 			}
 		}
 	}
-	w.count(func(r *state.Pass) { r.Listed += int64(len(unseen)) })
+	w.Listed += int64(len(unseen))
 	if len(unseen) == 0 {
 		return fresh, nil
 	}
-	return fresh, w.sink(ctx, unseen)
+	known, err := w.sink(ctx, unseen)
+	w.known += known
+	return fresh, err
 }
 
-func (w *walker) youngerThanPass(r genesys.Recording) bool {
+func (w *Walk) younger(r genesys.Recording) bool {
 	t, ok := genesys.ParseTime(r.DateCreated)
-	return ok && t.After(w.record.Start)
+	return ok && t.After(w.start)
 }
 
-// missing is how many recordings Genesys counts beyond those that the pass was shown,
+// missing is how many recordings Genesys counts beyond those that were shown,
 // by the listing or by the summary. Neither count is documented to be exact; each is
 // taken at its lowest, and deletions under way may still be counted.
-func (w *walker) missing(ctx context.Context) (int64, error) {
-	w.pass.unreadable, w.pass.total = w.unreadable, w.last
-	shown, counted := w.record.Listed+int64(w.unreadable), int64(0)
+func (w *Walk) missing(ctx context.Context) (int64, error) {
+	w.Unreadable, w.Total = w.unreadable, w.last
+	shown, counted := w.Listed+int64(w.unreadable), int64(0)
 	if w.first != nil && w.last != nil {
 		counted = min(*w.first, *w.last)
 	}
-	if before := w.summarized; before != nil && *before > shown {
+	if before := w.Summary; before != nil && *before > shown {
 		if err := w.summary(ctx); err != nil {
 			return 0, err
 		}
-		if now := w.summarized; now != nil {
+		if now := w.Summary; now != nil {
 			counted = max(counted, min(*before, *now))
 		}
 	}
 	if counted <= shown {
 		return 0, nil
 	}
-	err := w.eachLive(ctx, w.saw, func(e state.KeyedEntry) error {
+	err := w.a.eachLive(ctx, w.in, w.saw, func(e state.KeyedEntry) error {
 		if e.Entry.State == state.StateDeleteRequested {
 			counted--
 		}
@@ -295,24 +328,24 @@ func (w *walker) missing(ctx context.Context) (int64, error) {
 	return max(0, counted-shown), err
 }
 
-// believed judges the walk that just reached its end. The first is believed where
+// believe judges the walk that just reached its end. The first is believed where
 // nothing contradicts it: the total stood still, as many distinct recordings came,
 // and none that Genesys counts or the ledger knows is missing. A repeat is believed
 // where it found nothing that should have been there before.
-func (w *walker) believed(ctx context.Context) bool {
-	if w.record.Walks > 1 && w.newOld == 0 {
+func (w *Walk) believe(ctx context.Context) bool {
+	if w.Walks > 1 && w.newOld == 0 {
 		return true
 	}
 	steady := w.first != nil && w.last != nil && *w.first == *w.last
-	if !steady || w.distinct < *w.last || w.record.Missing > 0 {
+	if !steady || w.distinct < *w.last || w.Missing > 0 {
 		return false
 	}
-	inbox, err := w.Ledger.Inbox(ctx, w.in.Org, w.in.ID)
+	inbox, err := w.a.Ledger.Inbox(ctx, w.in.Org, w.in.ID)
 	return err == nil && w.known >= live(inbox)
 }
 
-// saw tells whether any walk of this pass listed the recording.
-func (p *pass) saw(id string) bool {
-	_, ok := p.seen[maphash.String(p.seed, id)]
+// saw reports whether the recording was listed.
+func (w *Walk) saw(id string) bool {
+	_, ok := w.seen[maphash.String(w.seed, id)]
 	return ok
 }

@@ -26,7 +26,7 @@ func (r *rig) walk() *pass {
 	r.t.Helper()
 	p := r.archiver().newPass(context.Background(), r.in)
 	r.t.Cleanup(func() { p.halt(nil) })
-	if err := p.walk(context.Background(), p.absorb); err != nil {
+	if err := p.walk(context.Background()); err != nil {
 		r.t.Fatal(err)
 	}
 	return p
@@ -51,7 +51,7 @@ func wantSeen(t *testing.T, p *pass, walks int, ids []string) {
 		t.Errorf("complete %v after %d walks, want %d", p.record.Complete, p.record.Walks, walks)
 	}
 	for _, id := range ids {
-		if !p.saw(id) {
+		if !p.listing.saw(id) {
 			t.Errorf("%s was not seen", id)
 		}
 	}
@@ -349,8 +349,8 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 			}
 		})
 		p := r.settled()
-		if !p.record.Complete || p.saw("c") {
-			t.Fatalf("pass %d: complete %v, saw c %v: this drift no longer hides c, so promise 4 became stronger", pass, p.record.Complete, p.saw("c"))
+		if !p.record.Complete || p.listing.saw("c") {
+			t.Fatalf("pass %d: complete %v, saw c %v: this drift no longer hides c, so promise 4 became stronger", pass, p.record.Complete, p.listing.saw("c"))
 		}
 		r.wantState("c", state.StateListed)
 		head = fmt.Sprintf("old-%d", pass)

@@ -89,6 +89,46 @@ func (e *Error) Temporary() bool {
 	return e.Status/100 == 2
 }
 
+// AsError returns the *Error in the tree of err, or nil. All predicates of a nil *Error are false.
+func AsError(err error) *Error {
+	e, _ := errors.AsType[*Error](err)
+	return e
+}
+
+// OfMedia reports whether the host of a media link failed, which is not Genesys' API.
+func (e *Error) OfMedia() bool { return e != nil && e.Op == opLink }
+
+// answered reports whether Genesys' API answered with this status.
+func (e *Error) answered(status int) bool { return e != nil && !e.OfMedia() && e.Status == status }
+
+// Unauthorized reports whether the API does not accept the token, not even a renewed one.
+func (e *Error) Unauthorized() bool { return e.answered(http.StatusUnauthorized) }
+
+// Forbidden reports whether the token does not suffice for what was asked. A refusal of one recording says nothing of others.
+func (e *Error) Forbidden() bool { return e.answered(http.StatusForbidden) }
+
+// TooMany reports whether the API limits the rate of requests.
+func (e *Error) TooMany() bool { return e.answered(http.StatusTooManyRequests) }
+
+// NotFound reports whether the API says, in a body of its own, that the recording does not exist.
+func (e *Error) NotFound() bool { return e.answered(http.StatusNotFound) && e.Parsed }
+
+// Silent reports whether the API gave no reply at all, and may give one later.
+func (e *Error) Silent() bool { return e.answered(0) && e.Temporary() }
+
+// OfClient reports whether Genesys refuses the organization's client: wrong credentials, a scope that the client lacks, or a
+// network from which the client may not come.
+func (e *Error) OfClient() bool {
+	if e == nil || errors.Is(e.Err, ErrNeedsLogin) {
+		return false
+	}
+	return e.Op == opToken && e.Status >= 400 && e.Status < 500 && !e.Temporary() ||
+		e.Code == "app.not.authorized.for.scope" || e.Code == codeIPNotAuthorized
+}
+
+// OfToken reports whether the request for a token failed.
+func (e *Error) OfToken() bool { return e != nil && e.Op == opToken }
+
 // replyError is the *Error of a reply that is no success. An ErrorBody's fields are read one by one, as are all of the API's.
 func replyError(op string, status int, h http.Header, body []byte) *Error {
 	e := &Error{Op: op, Status: status, CorrelationID: correlationID(h)}

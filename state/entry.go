@@ -35,6 +35,11 @@ func (s State) Stored() bool {
 	return s == StateArchived || s == StateDeleteRequested || s == StateDeleted || s == StateGone
 }
 
+// Expected reports whether a recording in this state should be in its inbox's listing.
+func (s State) Expected() bool {
+	return s == StateListed || s == StateFailed || s == StateArchived
+}
+
 // Key names a recording: the organization as configured, the inbox by its
 // user's id, the recording by its id.
 type Key struct{ Org, Inbox, Recording string }
@@ -124,6 +129,14 @@ func (e *Entry) Clone() Entry {
 	c.Versions = slices.Clone(e.Versions)
 	c.BadKeys = slices.Clone(e.BadKeys)
 	return c
+}
+
+// Newest returns the newest version; the zero Version where there is none.
+func (e *Entry) Newest() Version {
+	if len(e.Versions) == 0 {
+		return Version{}
+	}
+	return e.Versions[len(e.Versions)-1]
 }
 
 // bytes is the size of all versions' media. Media that two versions share count

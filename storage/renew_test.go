@@ -33,6 +33,9 @@ func (p *picky) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.Contains(r.Header.Get("Authorization"), "Credential="+p.takes+"/") {
 		p.bodies = append(p.bodies, string(body))
 		w.Header().Set("ETag", `"e"`)
+		if r.URL.Query().Has("list-type") {
+			fmt.Fprint(w, emptyList)
+		}
 		return
 	}
 	p.denied++
@@ -171,7 +174,7 @@ func TestRenewedAgent(t *testing.T) {
 		t.Errorf("the agent was asked %d times", asked)
 	}
 	lives = -time.Minute
-	b = serve(t, func(http.ResponseWriter, *http.Request) {}, func(o *Options) { o.AccessKeyID, o.SecretAccessKey = "", "" })
+	b = serve(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, emptyList) }, func(o *Options) { o.AccessKeyID, o.SecretAccessKey = "", "" })
 	check()
 	check() // they have ended
 	if asked != 4 {

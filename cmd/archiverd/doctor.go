@@ -14,6 +14,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/doctor"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -60,14 +61,14 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
 		return err // the service did it, or could not be talked to
 	}
-	checks := []archiver.Check{{Name: "configuration", Result: archiver.Pass, Found: a.configPath + " is complete"}}
-	checks = append(checks, archiver.LedgerPlace(bolt.Examine(c.State.Path))...)
-	checks = append(checks, archiver.LedgerContent(err)...)
+	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
+	checks = append(checks, doctor.LedgerPlace(bolt.Examine(c.State.Path))...)
+	checks = append(checks, doctor.LedgerContent(err)...)
 	b, err := newBucket(a.stop, c, nil, nil)
 	if err != nil {
 		return a.sayChecks(append(checks, configFaults(err)...))
 	}
-	d := &archiver.Doctor{
+	d := &doctor.Doctor{
 		Bucket: b, Probe: storage.NewProbe(b), Prefix: c.Storage.Prefix, Retention: retention(c),
 		Encryption: c.Storage.Encryption.Mode, Deleting: c.DeleteOriginals.Enabled,
 	}
@@ -110,14 +111,14 @@ func (w ward) admit(ctx context.Context, l *bolt.Ledger) error {
 }
 
 // organization tries an organization's inboxes, side by side.
-func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []archiver.Check {
+func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
 	patients := w.patients[o.Name]
 	if o.Grant == genesys.GrantClientCredentials && len(patients) == 0 {
 		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: clientInbox}}} // as the first run will enter it
 	}
 	if len(patients) == 0 {
-		return []archiver.Check{{
-			Name: "genesys.token", About: o.Name, Result: archiver.Warn,
+		return []doctor.Check{{
+			Name: "genesys.token", About: o.Name, Result: doctor.Warn,
 			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
 		}}
 	}
@@ -125,7 +126,7 @@ func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []
 	if err != nil {
 		return configFaults(err)
 	}
-	found := make([][]archiver.Check, len(patients))
+	found := make([][]doctor.Check, len(patients))
 	var g errgroup.Group
 	g.SetLimit(doctorWidth)
 	for i, p := range patients {
@@ -140,9 +141,9 @@ func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []
 
 // patient makes a client for the doctor alone. It has a user's access token, but not
 // the refresh token: two clients that spend that would log the user out.
-func (h *hosts) patient(p patient) archiver.Patient {
+func (h *hosts) patient(p patient) doctor.Inbox {
 	token := genesys.Token{Access: p.token.Access, Expiry: p.token.Expiry, Confirmed: p.token.Confirmed}
-	out := archiver.Patient{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.org.RequestsPerMinute}
+	out := doctor.Inbox{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.org.RequestsPerMinute}
 	if h.org.Grant == genesys.GrantAuthorizationCode {
 		out.NoToken, out.Remedy = noToken(p)
 	} else {
@@ -177,16 +178,16 @@ func (s *memoryStore) LoadToken(context.Context) (genesys.Token, error)   { retu
 func (s *memoryStore) SaveToken(_ context.Context, t genesys.Token) error { s.token = t; return nil }
 
 // configFaults is a check for each fault of the configuration.
-func configFaults(err error) []archiver.Check {
-	check := archiver.Check{
-		Name: "configuration", Result: archiver.Fail, Found: err.Error(), Kind: archiver.KindConfiguration,
+func configFaults(err error) []doctor.Check {
+	check := doctor.Check{
+		Name: "configuration", Result: doctor.Fail, Found: err.Error(), Kind: archiver.KindConfiguration,
 		Remedy: "correct the configuration, and run archiverd doctor again",
 	}
 	var faults *config.Error
 	if !errors.As(err, &faults) {
-		return []archiver.Check{check}
+		return []doctor.Check{check}
 	}
-	var all []archiver.Check
+	var all []doctor.Check
 	for _, f := range faults.Faults {
 		check.About, check.Found = f.Path, faults.File+f.String()
 		all = append(all, check)
@@ -195,10 +196,10 @@ func configFaults(err error) []archiver.Check {
 }
 
 // sayChecks prints what the doctor found, and gives the exit code.
-func (a *app) sayChecks(checks []archiver.Check) error {
+func (a *app) sayChecks(checks []doctor.Check) error {
 	var codes []int
 	for _, c := range checks {
-		if c.Result == archiver.Fail {
+		if c.Result == doctor.Fail {
 			codes = append(codes, doctorCode(c.Kind))
 		}
 	}
@@ -226,11 +227,11 @@ func doctorCode(k archiver.Kind) int {
 	return exitUnexpected
 }
 
-func (a *app) printChecks(checks []archiver.Check, code int) error {
+func (a *app) printChecks(checks []doctor.Check, code int) error {
 	if a.json {
 		return a.printJSON(struct {
-			Checks   []archiver.Check `json:"checks"`
-			ExitCode int              `json:"exit_code"`
+			Checks   []doctor.Check `json:"checks"`
+			ExitCode int            `json:"exit_code"`
 		}{checks, code})
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)

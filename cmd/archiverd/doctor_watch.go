@@ -6,16 +6,16 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/doctor"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
 )
 
 // watchers tries who is to hear of runs. None of them keeps a run from archiving, so
 // that nothing here is a failure.
-func (a *app) watchers(c *config.Config) []archiver.Check {
-	var all []archiver.Check
+func (a *app) watchers(c *config.Config) []doctor.Check {
+	var all []doctor.Check
 	if path := c.Metrics.Textfile; path != "" {
 		all = append(all, textfileCheck(path, watch.TryTextfile(path)))
 	}
@@ -36,39 +36,39 @@ func (a *app) watchers(c *config.Config) []archiver.Check {
 		ctx, cancel := reporting(a.stop, c)
 		status, err := host.ask(ctx, transport, host.address)
 		cancel()
-		all = append(all, hostCheck(archiver.Check{Name: host.name}, host.key, status, err))
+		all = append(all, hostCheck(doctor.Check{Name: host.name}, host.key, status, err))
 	}
 	return all
 }
 
-func textfileCheck(path string, err error) archiver.Check {
-	check := archiver.Check{Name: "metrics.textfile", Result: archiver.Pass, Found: path + " can be written"}
+func textfileCheck(path string, err error) doctor.Check {
+	check := doctor.Check{Name: "metrics.textfile", Result: doctor.Pass, Found: path + " can be written"}
 	if e, ok := errors.AsType[*watch.TextfileError](err); ok {
-		check.Result, check.Found, check.Remedy = archiver.Warn, "could not write the metrics file "+path+": "+e.Cause, e.Remedy
+		check.Result, check.Found, check.Remedy = doctor.Warn, "could not write the metrics file "+path+": "+e.Cause, e.Remedy
 	}
 	return check
 }
 
 // hostCheck judges the answer to a question that changes nothing there. What a
 // heartbeat's host says to a stranger tells only that it is there.
-func hostCheck(check archiver.Check, key string, status int, err error) archiver.Check {
+func hostCheck(check doctor.Check, key string, status int, err error) doctor.Check {
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
 	switch {
 	case err != nil:
-		check.Result, check.Found = archiver.Warn, "the host can't be reached: "+err.Error()
+		check.Result, check.Found = doctor.Warn, "the host can't be reached: "+err.Error()
 		check.Remedy = "see that the host of " + key + " can be reached from here: each run waits for it, report_timeout at most, and goes on without it"
 	case key == "heartbeat_url":
-		check.Result, check.Found = archiver.Pass, "the host answers; whether it knows the address only a run shows, since each call counts"
+		check.Result, check.Found = doctor.Pass, "the host answers; whether it knows the address only a run shows, since each call counts"
 	case refused:
-		check.Result, check.Found = archiver.Warn, fmt.Sprintf("the reply is %d: it refuses the user and the password", status)
+		check.Result, check.Found = doctor.Warn, fmt.Sprintf("the reply is %d: it refuses the user and the password", status)
 		check.Remedy = "mend the user and the password in " + key
 	case status/100 == 2:
-		check.Result, check.Found = archiver.Pass, "the gateway is ready"
+		check.Result, check.Found = doctor.Pass, "the gateway is ready"
 	case status >= 500:
-		check.Result, check.Found = archiver.Warn, fmt.Sprintf("the gateway is not ready, its reply is %d", status)
+		check.Result, check.Found = doctor.Warn, fmt.Sprintf("the gateway is not ready, its reply is %d", status)
 		check.Remedy = "see why at the gateway: until it is ready it takes no metrics"
 	default: // some that take metrics know no such question
-		check.Result, check.Found = archiver.Unchecked, fmt.Sprintf("asked whether it is ready, the gateway answers %d: whether it takes metrics only a run shows", status)
+		check.Result, check.Found = doctor.Unchecked, fmt.Sprintf("asked whether it is ready, the gateway answers %d: whether it takes metrics only a run shows", status)
 	}
 	return check
 }

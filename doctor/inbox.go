@@ -1,4 +1,4 @@
-package archiver
+package doctor
 
 import (
 	"context"
@@ -8,35 +8,38 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/genesys"
 )
 
 // Patient is an inbox and the means to try it out. Its tokens must not be renewed for
 // the doctor's sake where a renewal spends the refresh token.
-type Patient struct {
+type Inbox struct {
 	Org, ID   string
 	API       examinedAPI
-	Identity  identity // nil for the client's own inbox
-	NoToken   string   // why there is no token to try, or ""
-	Remedy    string   // of NoToken
-	PerMinute int      // requests configured for the token
-	Trouble   string   // why the last pass left the inbox failing or short, or ""
+	Identity  whose  // nil for the client's own inbox
+	NoToken   string // why there is no token to try, or ""
+	Remedy    string // of NoToken
+	PerMinute int    // requests configured for the token
+	Trouble   string // why the last pass left the inbox failing or short, or ""
+}
+
+// whose names the user of a token.
+type whose interface {
+	Me(ctx context.Context, expand ...string) (*genesys.User, error)
 }
 
 type examinedAPI interface {
-	lister
+	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
+	Summary(ctx context.Context) (*genesys.Summary, error)
 	DeleteRecording(ctx context.Context, id string) error
-	clock
-}
-
-type clock interface {
 	Skew() (time.Duration, bool)
 	Allowed() int // requests a minute, as Genesys says; 0: it does not
 }
 
 // Inbox tries one inbox's token. It reads, and asks to delete a recording that
 // can't be there.
-func (d *Doctor) Inbox(ctx context.Context, p Patient) []Check {
+func (d *Doctor) Inbox(ctx context.Context, p Inbox) []Check {
 	f := &findings{about: p.Org + "/" + p.ID}
 	if p.NoToken != "" {
 		f.warn("genesys.token", p.Remedy, "%s", p.NoToken)
@@ -53,7 +56,7 @@ func (d *Doctor) Inbox(ctx context.Context, p Patient) []Check {
 	}
 	var e *genesys.Error
 	if err != nil && (!errors.As(err, &e) || e.Status == 0) {
-		f.fail("genesys.token", KindTemporary, genesysRemedy(err), "not to be told: %v", err)
+		f.fail("genesys.token", archiver.KindTemporary, genesysRemedy(err), "not to be told: %v", err)
 		return f.list
 	}
 	f.pass("genesys.token", "accepted")
@@ -72,7 +75,7 @@ func (d *Doctor) Inbox(ctx context.Context, p Patient) []Check {
 	return f.list
 }
 
-func (d *Doctor) reads(ctx context.Context, p Patient) error {
+func (d *Doctor) reads(ctx context.Context, p Inbox) error {
 	if _, err := p.API.Summary(ctx); err != nil {
 		return err
 	}
@@ -82,12 +85,11 @@ func (d *Doctor) reads(ctx context.Context, p Patient) error {
 
 // tokenFailed tells an error of the token from one of what it was used for.
 func tokenFailed(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) && e.Op == "oauth_token" || unauthorized(err) || errors.Is(err, genesys.ErrWrongUser)
+	return genesys.AsError(err).OfToken() || genesys.AsError(err).Unauthorized() || errors.Is(err, genesys.ErrWrongUser)
 }
 
 // user asks whose token it is. Where Genesys won't say, nothing is ever deleted.
-func (d *Doctor) user(ctx context.Context, f *findings, p Patient) {
+func (d *Doctor) user(ctx context.Context, f *findings, p Inbox) {
 	const name = "genesys.user"
 	if p.Identity == nil {
 		f.unchecked(name, "client credentials stand for no user: this inbox is the client's own")
@@ -97,8 +99,8 @@ func (d *Doctor) user(ctx context.Context, f *findings, p Patient) {
 	case err == nil && u.ID == p.ID:
 		f.pass(name, "the token is this user's")
 	case err == nil:
-		f.fail(name, KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
-	case forbidden(err):
+		f.fail(name, archiver.KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
+	case genesys.AsError(err).Forbidden():
 		f.warn(name, "give the OAuth client the scope users:readonly: without it recordings are archived, but none is deleted or called vanished", "Genesys does not tell whose token it is: %v", err)
 	default:
 		f.fail(name, failKind(err), genesysRemedy(err), "could not be asked: %v", err)
@@ -107,7 +109,7 @@ func (d *Doctor) user(ctx context.Context, f *findings, p Patient) {
 
 // deletes tells by the answer about a recording that can't exist whether a deletion
 // would be heard.
-func (d *Doctor) deletes(ctx context.Context, f *findings, p Patient) {
+func (d *Doctor) deletes(ctx context.Context, f *findings, p Inbox) {
 	const name = "genesys.delete"
 	if !d.Deleting {
 		f.unchecked(name, "originals are not to be deleted, so the scope user-recordings:readonly is enough")
@@ -118,8 +120,8 @@ func (d *Doctor) deletes(ctx context.Context, f *findings, p Patient) {
 	switch {
 	case err == nil || errors.As(err, &e) && (e.Status == http.StatusNotFound && e.Parsed || e.Status == http.StatusBadRequest):
 		f.pass(name, "a deletion would be heard")
-	case forbidden(err):
-		f.fail(name, KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
+	case genesys.AsError(err).Forbidden():
+		f.fail(name, archiver.KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
 	default:
 		f.fail(name, failKind(err), genesysRemedy(err), "not to be told: %v", err)
 	}
@@ -133,7 +135,7 @@ func randomID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func (f *findings) rateLimit(p Patient) {
+func (f *findings) rateLimit(p Inbox) {
 	const name = "genesys.rate_limit"
 	switch allowed := p.API.Allowed(); {
 	case allowed == 0:
@@ -158,13 +160,13 @@ func genesysRemedy(err error) string {
 		return "have the user log in: archiverd login"
 	case errors.As(err, &e) && e.Code == "ip.not.authorized":
 		return "allow this machine's address in the organization's network settings"
-	case clientRefused(err):
+	case genesys.AsError(err).OfClient():
 		return "check client_id, its secret, its grant and its scopes: user-recordings, or user-recordings:readonly where nothing is deleted, and users:readonly"
-	case unauthorized(err):
+	case genesys.AsError(err).Unauthorized():
 		return "have the user log in: archiverd login; of client credentials, check the client's roles"
-	case forbidden(err):
+	case genesys.AsError(err).Forbidden():
 		return "a user recording is open to its user alone: use grant authorization_code, or check the client's scopes and roles"
-	case temporary(err):
+	case errors.As(err, &e) && e.Temporary():
 		return "see that api_url and login_url can be reached from here, then run archiverd doctor again"
 	}
 	return "compare domain, api_url and login_url with the organization; if they are right, give Genesys' support the correlation id"

@@ -1,10 +1,17 @@
-package archiver
+// Package doctor tries out, on the services that are configured, what archiverd's promises
+// depend on: the store's create-only writes, checksums and locks, the rights of its
+// credentials, the ledger's place and content, and the token of each inbox. It writes
+// below {prefix}/doctor/ alone.
+package doctor
 
 import (
 	"context"
 	"fmt"
+	"io"
+	"iter"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -21,12 +28,12 @@ const (
 
 // Check is one thing that the doctor looked at.
 type Check struct {
-	Name   string `json:"name"`            // stable, such as "store.lock"
-	About  string `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
-	Result Result `json:"result"`
-	Found  string `json:"found"`
-	Remedy string `json:"remedy,omitempty"` // of every Warn and Fail
-	Kind   Kind   `json:"-"`                // of a Fail: who has to act
+	Name   string        `json:"name"`            // stable, such as "store.lock"
+	About  string        `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
+	Result Result        `json:"result"`
+	Found  string        `json:"found"`
+	Remedy string        `json:"remedy,omitempty"` // of every Warn and Fail
+	Kind   archiver.Kind `json:"-"`                // of a Fail: who has to act
 }
 
 // Doctor tries out, on the services that are configured, what the promises lean on.
@@ -34,32 +41,30 @@ type Doctor struct {
 	Bucket     examinedBucket
 	Probe      probe
 	Prefix     string // of every key
-	Retention  Retention
+	Retention  archiver.Retention
 	Encryption string // asked of the store: "none", "AES256" or "aws:kms"
 	Deleting   bool   // originals are to be deleted
 }
 
 type examinedBucket interface {
+	Check(ctx context.Context) error
 	Credentials(ctx context.Context) (from string, ends time.Time, err error)
-	creator
-	reader
-	shelf
+	Skew() (time.Duration, bool)
+	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
+	Head(ctx context.Context, key, versionID string) (storage.Object, error)
+	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
+	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
+	PutCorrupt(ctx context.Context, key string) error
+	Create(ctx context.Context, n storage.New) (*storage.Upload, error)
+	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
 }
 
 // probe is what the archive itself never does to a bucket.
 type probe interface {
-	settings
-	breaker
-}
-
-type settings interface {
 	Versioning(ctx context.Context) (string, error)
 	LockEnabled(ctx context.Context) (bool, error)
 	Lifecycle(ctx context.Context) ([]storage.Rule, error)
 	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
-}
-
-type breaker interface {
 	SetRetention(ctx context.Context, key, versionID string, r storage.Retention) error
 	Overwrite(ctx context.Context, key string, body []byte) error
 	Delete(ctx context.Context, key, versionID string, bypass bool) error
@@ -79,7 +84,7 @@ func (f *findings) warn(name, remedy, found string, args ...any) {
 	f.list = append(f.list, Check{Name: name, About: f.about, Result: Warn, Found: fmt.Sprintf(found, args...), Remedy: remedy})
 }
 
-func (f *findings) fail(name string, kind Kind, remedy, found string, args ...any) {
+func (f *findings) fail(name string, kind archiver.Kind, remedy, found string, args ...any) {
 	f.list = append(f.list, Check{Name: name, About: f.about, Result: Fail, Found: fmt.Sprintf(found, args...), Remedy: remedy, Kind: kind})
 }
 
