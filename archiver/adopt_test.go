@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -19,7 +19,7 @@ import (
 func rigOn(t *testing.T, on *sharedServer) (*rig, string) {
 	t.Parallel()
 	r := newRig(t, on, false)
-	r.user.Add(genesyssim.Recording{ID: "rec-01", Duration: 100 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "rec-01", Duration: 100 * time.Millisecond})
 	return r, orderCase{}.mediaKey(r)
 }
 
@@ -164,7 +164,7 @@ func TestHostileIDs(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, on, false)
 			for _, id := range ids {
-				r.user.Add(genesyssim.Recording{ID: id, Duration: 50 * time.Millisecond})
+				r.user.Add(genesystest.Recording{ID: id, Duration: 50 * time.Millisecond})
 			}
 			report := r.passed()
 			if report.Pass.Archived != int64(len(ids)) || len(report.Foreign) != 0 {
@@ -189,7 +189,7 @@ func TestBucketWithoutLocks(t *testing.T) {
 		r := newRig(t, &checking, false)
 		r.options.Retention.Mode = "COMPLIANCE"
 		r.options.Workers = 1
-		r.add(8, func(rec *genesyssim.Recording) { rec.Duration, rec.Size = 0, size })
+		r.add(8, func(rec *genesystest.Recording) { rec.Duration, rec.Size = 0, size })
 		wantErr(t, r.pass().Err, KindConfiguration, "create the bucket with Object Lock", "object_lock.mode")
 		if e := r.wantState("rec-08", state.StateListed); e.Attempts != 0 {
 			t.Errorf("counted as %d attempts of a recording", e.Attempts)

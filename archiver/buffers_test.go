@@ -5,7 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 func TestBuffersAreAsManyAsTheMemoryHolds(t *testing.T) {
@@ -49,9 +49,9 @@ func TestBuffersAreAsManyAsTheMemoryHolds(t *testing.T) {
 func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)
-	ids := r.add(6, func(rec *genesyssim.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
-	r.user.Add(genesyssim.Recording{ID: "rec-06", Size: PartSize + 1})
-	r.user.Add(genesyssim.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
+	ids := r.add(6, func(rec *genesystest.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
+	r.user.Add(genesystest.Recording{ID: "rec-06", Size: PartSize + 1})
+	r.user.Add(genesystest.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
 	var a *Archiver
 	made := map[*byte]bool{}
 	a = r.archiver(func(o *Options) {

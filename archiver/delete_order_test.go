@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -109,7 +109,7 @@ func TestDeletionChecksInOrder(t *testing.T) {
 		{"the manifest is missing", 2, false, func(r *rig) { r.wire.use(absentFor("HEAD manifests")) }},
 		{"the media are missing", 1, false, func(r *rig) { r.wire.use(absentFor("HEAD media")) }},
 		{"the clocks differ", -1, true, func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) { o.DateSkew = -6 * time.Minute })
+			r.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = -6 * time.Minute })
 		}},
 		{"it is not time yet", -1, false, func(r *rig) { r.options.Delete.After = time.Hour }},
 		{"another ledger's inbox", -1, false, (*rig).otherClaim},
@@ -196,7 +196,7 @@ func TestDeletionCapCountsRequests(t *testing.T) {
 	r := newRig(t, &checking, false)
 	ids := r.add(9)
 	for _, id := range ids[:4] {
-		r.cloud.Inject(genesyssim.Fault{Op: opGet, Recording: id, Times: genesyssim.Always, Effect: genesyssim.Status(403, "not.authorized")})
+		r.cloud.Inject(genesystest.Fault{Op: opGet, Recording: id, Times: genesystest.Always, Effect: genesystest.Status(403, "not.authorized")})
 	}
 	report := r.passed(deleting, func(o *Options) { o.Workers, o.Memory, o.Delete.MaxPerPass = 9, 9*PartSize, 2 })
 	sent := r.requests(opDelete)
@@ -210,7 +210,7 @@ func TestDeletionCapCountsRequests(t *testing.T) {
 func TestDeleteRequestedIsNoReasonToSend(t *testing.T) {
 	r := deleteRig(t, true)
 	seen := state.State("")
-	r.cloud.Configure(func(o *genesyssim.Options) {
+	r.cloud.Configure(func(o *genesystest.Options) {
 		o.OnDelete = func(string, string) error { seen = r.entry("rec-01").State; return nil }
 	})
 	crash, end := context.WithCancel(context.Background())
@@ -246,18 +246,18 @@ func (a endingAPI) DeleteRecording(context.Context, string) error {
 // How the wire shows what became of a deletion.
 func TestDeletionOverTheWire(t *testing.T) {
 	for name, c := range map[string]struct {
-		effect genesyssim.Effect
+		effect genesystest.Effect
 		want   state.State
 	}{
-		"refused":                    {genesyssim.Status(409, "conflict"), state.StateArchived},
-		"never arrived":              {genesyssim.Reset(), state.StateDeleteRequested},
-		"the reply got lost":         {genesyssim.LoseReply(), state.StateDeleteRequested},
-		"a gateway's 404, unread":    {genesyssim.HTML(404), state.StateDeleteRequested},
-		"gone already: that is done": {genesyssim.Status(404, "not.found"), state.StateDeleteRequested},
+		"refused":                    {genesystest.Status(409, "conflict"), state.StateArchived},
+		"never arrived":              {genesystest.Reset(), state.StateDeleteRequested},
+		"the reply got lost":         {genesystest.LoseReply(), state.StateDeleteRequested},
+		"a gateway's 404, unread":    {genesystest.HTML(404), state.StateDeleteRequested},
+		"gone already: that is done": {genesystest.Status(404, "not.found"), state.StateDeleteRequested},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := deleteRig(t, false)
-			r.cloud.Inject(genesyssim.Fault{Op: opDelete, Effect: c.effect})
+			r.cloud.Inject(genesystest.Fault{Op: opDelete, Effect: c.effect})
 			r.passed(deleting)
 			if e := r.wantState("rec-01", c.want); e.DeleteAttempts != 1 {
 				t.Errorf("%d attempts", e.DeleteAttempts)
@@ -275,7 +275,7 @@ func TestRefusedDeletionWaits(t *testing.T) {
 	r := deleteRig(t, false)
 	refuse := func(status int, code string) {
 		r.cloud.ClearFaults()
-		r.cloud.Inject(genesyssim.Fault{Op: opDelete, Times: genesyssim.Always, Effect: genesyssim.Status(status, code)})
+		r.cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(status, code)})
 	}
 	asked := 0
 	pass := func(want int) state.Entry {

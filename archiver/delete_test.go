@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -56,19 +56,19 @@ func TestKeepsOriginal(t *testing.T) {
 		{name: "it was archived too lately", rig: func(*rig) {}, pass: func(o *Options) { o.Delete.After = time.Hour }},
 		{name: "another ledger owns the inbox", rig: (*rig).otherOwner},
 		{name: "the walk is not complete", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) {
-				o.OnPage = func(i *genesyssim.Inbox, _ int) { // a new old one for each page
-					i.Add(genesyssim.Recording{ID: "late-" + time.Now().Format("150405.000000000"), Duration: 100 * time.Millisecond, DateCreated: time.Now().Add(-time.Hour)})
+			r.cloud.Configure(func(o *genesystest.Options) {
+				o.OnPage = func(i *genesystest.Inbox, _ int) { // a new old one for each page
+					i.Add(genesystest.Recording{ID: "late-" + time.Now().Format("150405.000000000"), Duration: 100 * time.Millisecond, DateCreated: time.Now().Add(-time.Hour)})
 				}
 				o.TotalOffset = 1
 			})
 		}},
 		{name: "users/me refuses to answer", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) { o.RefuseMe = true })
+			r.cloud.Configure(func(o *genesystest.Options) { o.RefuseMe = true })
 			r.in = r.inboxOf(r.user)
 		}},
 		{name: "Genesys' clock differs", err: "clock", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) { o.DateSkew = 6 * time.Minute })
+			r.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = 6 * time.Minute })
 		}},
 		{name: "the store's clock differs", err: "clock", rig: func(r *rig) {
 			r.wire.use(header("", "Date", time.Now().Add(-6*time.Minute).UTC().Format(http.TimeFormat)))
@@ -98,24 +98,24 @@ func TestKeepsOriginal(t *testing.T) {
 			r.wire.altered("HEAD media", "X-Amz-Expiration", `expiry-date="Fri, 01 Jan 2027 00:00:00 GMT", rule-id="x"`)
 		}},
 		{name: "it can't be looked at", rig: func(r *rig) {
-			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.Status(500, "internal.server.error")})
+			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
 		}},
 		{name: "it is not there any more", rig: func(r *rig) {
-			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.Status(404, "not.found")})
+			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(404, "not.found")})
 		}},
 		{name: "it changed after the walk", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) {
-				o.OnPage = func(i *genesyssim.Inbox, _ int) { i.Change("rec-01") }
+			r.cloud.Configure(func(o *genesystest.Options) {
+				o.OnPage = func(i *genesystest.Inbox, _ int) { i.Change("rec-01") }
 			})
 		}},
 		{name: "the media are suspect", rig: func(*rig) {}, first: nil, pass: nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := newRig(t, &checking, c.lock)
-			edit := []func(*genesyssim.Recording){func(*genesyssim.Recording) {}}
+			edit := []func(*genesystest.Recording){func(*genesystest.Recording) {}}
 			passes := 1
 			if strings.Contains(c.name, "suspect") {
-				edit[0] = func(rec *genesyssim.Recording) { rec.MediaDuration = 5 * time.Second }
+				edit[0] = func(rec *genesystest.Recording) { rec.MediaDuration = 5 * time.Second }
 				passes = suspectPass
 			}
 			r.add(1, edit...)
@@ -249,7 +249,7 @@ func TestDeletionIsDurableBeforeItIsSent(t *testing.T) {
 func TestDeletionThatDidNotHappen(t *testing.T) {
 	r := newRig(t, &checking, false)
 	r.add(1)
-	r.cloud.Configure(func(o *genesyssim.Options) { o.DeletedListings = -1 })
+	r.cloud.Configure(func(o *genesystest.Options) { o.DeletedListings = -1 })
 	r.passed(deleting)
 	r.passed(deleting)
 	r.wantState("rec-01", state.StateDeleteRequested) // it may only be slow

@@ -7,19 +7,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
 // missingRig lists n recordings, removes some, and makes the first pass that misses them.
 func missingRig(t *testing.T, n, removed int) (*rig, []string) {
 	t.Parallel()
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	r.in.PageSize = 100
 	var ids []string
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("rec-%03d", i))
-		r.user.Add(genesyssim.Recording{ID: ids[i], Duration: 50 * time.Millisecond})
+		r.user.Add(genesystest.Recording{ID: ids[i], Duration: 50 * time.Millisecond})
 	}
 	r.settled()
 	for _, id := range ids[:removed] {
@@ -66,7 +66,7 @@ func TestTwoCompleteWalksInARow(t *testing.T) {
 		t.Error("the first complete walk marked nothing")
 	}
 	flap := 0
-	r.cloud.Configure(func(o *genesyssim.Options) {
+	r.cloud.Configure(func(o *genesystest.Options) {
 		o.PageSize = func(int, int) int { flap++; return 1 + flap%2 }
 	})
 	for range 3 {
@@ -75,7 +75,7 @@ func TestTwoCompleteWalksInARow(t *testing.T) {
 		}
 	}
 	r.wantState(id, state.StateListed)
-	r.cloud.Configure(func(o *genesyssim.Options) { o.PageSize = nil })
+	r.cloud.Configure(func(o *genesystest.Options) { o.PageSize = nil })
 	r.user.Restore(id)
 	r.settled()
 	if e := r.wantState(id, state.StateListed); !e.MissingSince.IsZero() {
@@ -90,16 +90,16 @@ func TestTwoCompleteWalksInARow(t *testing.T) {
 
 // While Genesys has the recording, or says nothing that is its own, it isn't gone.
 func TestOnlyGenesysOwn404IsProof(t *testing.T) {
-	for name, effect := range map[string]genesyssim.Effect{
-		"a page":              genesyssim.HTML(http.StatusNotFound),
-		"a body without code": genesyssim.Body(http.StatusNotFound, "application/json", "{}"),
-		"no body":             genesyssim.Body(http.StatusNotFound, "", ""),
-		"410":                 genesyssim.Status(http.StatusGone, "gone"),
-		"403":                 genesyssim.Status(http.StatusForbidden, "not.authorized"),
+	for name, effect := range map[string]genesystest.Effect{
+		"a page":              genesystest.HTML(http.StatusNotFound),
+		"a body without code": genesystest.Body(http.StatusNotFound, "application/json", "{}"),
+		"no body":             genesystest.Body(http.StatusNotFound, "", ""),
+		"410":                 genesystest.Status(http.StatusGone, "gone"),
+		"403":                 genesystest.Status(http.StatusForbidden, "not.authorized"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ids := missingRig(t, 3, 1)
-			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: effect})
+			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: effect})
 			for range 3 {
 				r.settled()
 			}
@@ -141,8 +141,8 @@ func TestRemovedBeforeTransfer(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &echoing, false)
 	r.add(2)
-	r.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(inbox *genesyssim.Inbox, _ int) { inbox.Remove("rec-01") }
+	r.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(inbox *genesystest.Inbox, _ int) { inbox.Remove("rec-01") }
 	})
 	for range 3 {
 		if report := r.passed(); report.Pass.Failed != 0 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -47,7 +47,7 @@ func TestServiceDownEndsDeleting(t *testing.T) {
 			return func() int { return asked }, 1
 		},
 		"Genesys, asked to delete it": func(r *rig) (func() int, int) {
-			r.cloud.Inject(genesyssim.Fault{Op: opDelete, Times: genesyssim.Always, Effect: genesyssim.Status(503, "service.unavailable")})
+			r.cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
 			return func() int { return len(r.requests(opDelete)) }, 1
 		},
 	} {
@@ -82,7 +82,7 @@ func TestSomeFailuresEndNoDeleting(t *testing.T) {
 	r.options.Workers = 1
 	for i, id := range r.add(3 * downStreak) {
 		if (i+1)%downStreak != 0 {
-			r.cloud.Inject(genesyssim.Fault{Op: opDelete, Recording: id, Effect: genesyssim.Status(503, "service.unavailable")})
+			r.cloud.Inject(genesystest.Fault{Op: opDelete, Recording: id, Effect: genesystest.Status(503, "service.unavailable")})
 		}
 	}
 	if report := r.passed(deleting); report.Pass.DeleteRequested != 3 || len(r.requests(opDelete)) != 3*downStreak {

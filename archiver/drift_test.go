@@ -11,7 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -51,8 +51,8 @@ func newDrifting(base *rig, rt *rapid.T) *drifting {
 	r.in = r.inboxOf(r.user)
 	r.login(r.user)
 	r.in.PageSize = rapid.IntRange(1, 4).Draw(rt, "page size")
-	order := rapid.SampledFrom([]genesyssim.Order{genesyssim.NewestFirst, genesyssim.OldestFirst, genesyssim.Shuffled}).Draw(rt, "order")
-	r.cloud.Configure(func(o *genesyssim.Options) { o.Order, o.OnPage = order, d.onPage })
+	order := rapid.SampledFrom([]genesystest.Order{genesystest.NewestFirst, genesystest.OldestFirst, genesystest.Shuffled}).Draw(rt, "order")
+	r.cloud.Configure(func(o *genesystest.Options) { o.Order, o.OnPage = order, d.onPage })
 	for range rapid.IntRange(0, 12).Draw(rt, "recordings") {
 		d.arrive(true)
 	}
@@ -65,10 +65,10 @@ func (d *drifting) arrive(old bool) {
 	if !old {
 		made = time.Now().Add(time.Duration(d.added) * time.Second)
 	}
-	d.user.Add(genesyssim.Recording{ID: fmt.Sprintf("r%03d", d.added), DateCreated: made})
+	d.user.Add(genesystest.Recording{ID: fmt.Sprintf("r%03d", d.added), DateCreated: made})
 }
 
-func (d *drifting) onPage(i *genesyssim.Inbox, page int) {
+func (d *drifting) onPage(i *genesystest.Inbox, page int) {
 	if i != d.user {
 		return
 	}

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -31,7 +31,7 @@ func TestWalkPastBrokenPages(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v of %d by %d", c.broken, c.n, c.size), func(t *testing.T) {
 			t.Parallel()
-			r := walkRig(t, func(o *genesyssim.Options) { o.MaxPageSize = 500 })
+			r := walkRig(t, func(o *genesystest.Options) { o.MaxPageSize = 500 })
 			r.in.PageSize = c.size
 			r.add(c.n)
 			ids := r.user.IDs()
@@ -39,7 +39,7 @@ func TestWalkPastBrokenPages(t *testing.T) {
 			for _, at := range c.broken {
 				broken[ids[at]] = 400
 			}
-			r.cloud.Configure(func(o *genesyssim.Options) { o.Broken = broken })
+			r.cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
 			p := r.archiver().newPass(context.Background(), r.in)
 			defer p.halt(nil)
 			err := p.walk(context.Background())
@@ -63,14 +63,14 @@ func TestWalkPastBrokenPages(t *testing.T) {
 // A listing whose every part is refused costs a bounded number of requests.
 func TestBrokenPartsAreBounded(t *testing.T) {
 	t.Parallel()
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	r.in.PageSize = 100
 	r.add(250)
 	broken := map[string]int{}
 	for _, id := range r.user.IDs()[100:200] {
 		broken[id] = 400
 	}
-	r.cloud.Configure(func(o *genesyssim.Options) { o.Broken = broken })
+	r.cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
 	wantErr(t, p.walk(context.Background()), KindFailed, "numbers 101 to 200, after")
@@ -85,9 +85,9 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 // Several broken pages in a row are a service that is down: it is left alone soon.
 func TestBrokenPagesInARowEndTheWalk(t *testing.T) {
 	t.Parallel()
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	r.add(20)
-	r.cloud.Inject(genesyssim.Fault{Op: opList, Skip: 1, Times: genesyssim.Always, Effect: genesyssim.Status(500, "internal.server.error")})
+	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
 	wantErr(t, p.walk(context.Background()), KindTemporary, "page 2 of the listing")

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
@@ -23,11 +23,11 @@ func TestManifestsOfPassesFollowTheSchema(t *testing.T) {
 		"n":1e400, "n":-0.0, "big":12345678901234567890.10, "html":"<&>", "escaped":"\u0041\ud800", "line":"` + "\u2028" + `", "conversation":{"id":null,"deep":[[[{}]]]} }`
 	for _, lock := range []bool{false, true} {
 		r := newRig(t, &checking, lock)
-		r.user.Add(genesyssim.Recording{ID: "plain", Duration: 50 * time.Millisecond})
-		r.user.Add(genesyssim.Recording{ID: "bare", Omit: []string{"name", "dateCreated", "dateModified", "conversation", "contentLength", "durationMilliseconds"}})
-		r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond}) // its retention has ended
-		r.user.Add(genesyssim.Recording{ID: "empty", Empty: true})
-		r.user.Add(genesyssim.Recording{ID: "raw", RawJSON: json.RawMessage(raw)})
+		r.user.Add(genesystest.Recording{ID: "plain", Duration: 50 * time.Millisecond})
+		r.user.Add(genesystest.Recording{ID: "bare", Omit: []string{"name", "dateCreated", "dateModified", "conversation", "contentLength", "durationMilliseconds"}})
+		r.user.Add(genesystest.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond}) // its retention has ended
+		r.user.Add(genesystest.Recording{ID: "empty", Empty: true})
+		r.user.Add(genesystest.Recording{ID: "raw", RawJSON: json.RawMessage(raw)})
 		r.passed(func(o *Options) { o.MinAge = 0 })
 		for _, id := range []string{"plain", "bare", "old", "empty", "raw"} {
 			r.wantSchema(schema, id)
@@ -62,7 +62,7 @@ func TestManifestTellsTheLock(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, true)
 	r.add(1)
-	r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: 50 * time.Millisecond})
 	r.passed()
 	created, _ := genesys.ParseTime(r.entry("rec-01").DateCreated)
 	until := created.AddDate(7, 0, 0)

@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -86,7 +86,7 @@ func TestJournalTellsTheHistory(t *testing.T) {
 	r := newRig(t, &checking, true)
 	r.options.Configuration = strings.Repeat("ab", 32)
 	r.add(3)
-	r.user.Add(genesyssim.Recording{ID: "lost", Name: "<lost>", Duration: 10 * time.Second, MediaDuration: 100 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "lost", Name: "<lost>", Duration: 10 * time.Second, MediaDuration: 100 * time.Millisecond})
 	r.pass(func(o *Options) { o.MinAge = 0 })
 	r.pass()
 	r.user.Remove("lost")
@@ -265,7 +265,7 @@ func TestJournalAfterAnOldBackup(t *testing.T) {
 	if err := r.ledger.Copy(&backup); err != nil {
 		t.Fatal(err)
 	}
-	r.user.Add(genesyssim.Recording{ID: "rec-02", Duration: 100 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "rec-02", Duration: 100 * time.Millisecond})
 	r.passed()
 	r.closeLedger()
 	if err := os.WriteFile(r.path, backup.Bytes(), 0o600); err != nil {
@@ -358,7 +358,7 @@ func TestBrokenJournals(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, &checking, false)
 			for n := range 3 {
-				r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
+				r.user.Add(genesystest.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
 				r.passed()
 			}
 			keys := r.objects("journal")
@@ -393,7 +393,7 @@ func (r *rig) wantAcceptance(key string) {
 		}
 		wantSame(r.t, "accepted", faultKeys(faults), want)
 	}
-	r.user.Add(genesyssim.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
 	if report := r.passed(); len(report.Foreign)+len(report.Corrupt) > 0 {
 		r.t.Errorf("a pass reports what was accepted: %q, %q", report.Foreign, report.Corrupt)
 	}
@@ -460,7 +460,7 @@ func TestAcceptedFaultThatChangesIsOneAgain(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, &checking, false)
 			for n := range 3 {
-				r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
+				r.user.Add(genesystest.Recording{ID: fmt.Sprintf("rec-%02d", n+1), Duration: 100 * time.Millisecond})
 				r.passed()
 			}
 			key := r.objects("journal")[1]
@@ -498,7 +498,7 @@ func TestJournalLocksAreAsRecorded(t *testing.T) {
 	}
 	unlocked := func(o *Options) { o.Retention.Mode = "" }
 	for n, retention := range []func(*Options){unlocked, year(1), year(7), unlocked, year(7)} {
-		r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
+		r.user.Add(genesystest.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
 		r.passed(retention)
 	}
 	r.options.Retention.Mode = ""
@@ -535,7 +535,7 @@ func TestLockOfAcceptedHead(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, true)
 	for n := range 3 {
-		r.user.Add(genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
+		r.user.Add(genesystest.Recording{ID: fmt.Sprintf("rec-%02d", n), Duration: 100 * time.Millisecond})
 		r.passed()
 	}
 	keys := r.objects("journal")

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -35,12 +35,12 @@ func TestPassTellsWhatIsLeft(t *testing.T) {
 	r := newRig(t, &checking, false)
 	made := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 	for i, id := range []string{"a-late", "b-oldest", "c-later", "d-done"} {
-		r.user.Add(genesyssim.Recording{ID: id, Duration: 100 * time.Millisecond, DateCreated: made.AddDate(0, 0, []int{2, 0, 1, -9}[i])})
+		r.user.Add(genesystest.Recording{ID: id, Duration: 100 * time.Millisecond, DateCreated: made.AddDate(0, 0, []int{2, 0, 1, -9}[i])})
 	}
 	for _, id := range []string{"a-late", "b-oldest", "c-later"} {
-		r.cloud.Inject(genesyssim.Fault{Op: opDownload, Recording: id, Effect: genesyssim.Status(400, "bad.request")})
+		r.cloud.Inject(genesystest.Fault{Op: opDownload, Recording: id, Effect: genesystest.Status(400, "bad.request")})
 	}
-	r.cloud.Inject(genesyssim.Fault{Op: opList, Effect: genesyssim.Status(503, "service.unavailable")})
+	r.cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.Status(503, "service.unavailable")})
 	w := &watcher{}
 	r.pass(func(o *Options) { o.Observer = w; o.Workers = 1 })
 	in, err := r.ledger.Inbox(t.Context(), org, r.in.ID)

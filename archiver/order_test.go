@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -19,8 +19,8 @@ import (
 // pass, and there is exactly one media object and one manifest, both right, and
 // no second download where the first was stored.
 func TestWriteOrder(t *testing.T) {
-	short := genesyssim.Recording{ID: "rec-01", Duration: 100 * time.Millisecond}
-	long := genesyssim.Recording{ID: "rec-01", Size: PartSize + 1000}
+	short := genesystest.Recording{ID: "rec-01", Duration: 100 * time.Millisecond}
+	long := genesystest.Recording{ID: "rec-01", Size: PartSize + 1000}
 	for name, c := range map[string]orderCase{
 		"put, checking store":       {&checking, true, short},
 		"put, echoing store":        {&echoing, false, short},
@@ -60,7 +60,7 @@ func stepName(n int, name string, after, crash bool) string {
 type orderCase struct {
 	on        *sharedServer
 	lock      bool
-	recording genesyssim.Recording
+	recording genesystest.Recording
 }
 
 func (c orderCase) rig(t *testing.T) *rig {
@@ -195,7 +195,7 @@ func TestLostReplies(t *testing.T) {
 		t.Run(c.request, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, &checking, true)
-			r.user.Add(genesyssim.Recording{ID: "rec-01", Size: c.size})
+			r.user.Add(genesystest.Recording{ID: "rec-01", Size: c.size})
 			r.wire.use(loseOnce(c.request))
 			r.pass()
 			r.wire.use(nil)

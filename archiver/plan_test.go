@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -55,16 +55,16 @@ func planRig(t *testing.T) *rig {
 	r := newRig(t, &checking, false)
 	r.options.MinAge = time.Minute
 	for _, id := range []string{"archived", "changed", "suspect", "failing"} {
-		r.user.Add(genesyssim.Recording{ID: id, Duration: 50 * time.Millisecond})
+		r.user.Add(genesystest.Recording{ID: id, Duration: 50 * time.Millisecond})
 	}
-	r.user.Add(genesyssim.Recording{ID: "suspect", Duration: time.Minute, MediaDuration: time.Second})
-	r.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: "failing", Times: genesyssim.Always, Effect: genesyssim.HTML(200)})
+	r.user.Add(genesystest.Recording{ID: "suspect", Duration: time.Minute, MediaDuration: time.Second})
+	r.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "failing", Times: genesystest.Always, Effect: genesystest.HTML(200)})
 	for range max(suspectPass, eagerTries) {
 		r.passed()
 	}
 	r.user.Change("changed")
-	r.user.Add(genesyssim.Recording{ID: "new", Duration: 50 * time.Millisecond})
-	r.user.Add(genesyssim.Recording{ID: "young", Duration: 50 * time.Millisecond, DateCreated: time.Now()})
+	r.user.Add(genesystest.Recording{ID: "new", Duration: 50 * time.Millisecond})
+	r.user.Add(genesystest.Recording{ID: "young", Duration: 50 * time.Millisecond, DateCreated: time.Now()})
 	return r
 }
 
@@ -105,9 +105,9 @@ func TestPlanOfYoungRecordings(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &echoing, false)
 	r.options.MinAge = time.Minute
-	r.user.Add(genesyssim.Recording{ID: "young", DateCreated: time.Now()})
-	r.user.Add(genesyssim.Recording{ID: "changed now", DateCreated: time.Now().Add(-time.Hour), DateModified: time.Now()})
-	r.user.Add(genesyssim.Recording{ID: "from a wrong clock", DateCreated: time.Now().Add(time.Hour)})
+	r.user.Add(genesystest.Recording{ID: "young", DateCreated: time.Now()})
+	r.user.Add(genesystest.Recording{ID: "changed now", DateCreated: time.Now().Add(-time.Hour), DateModified: time.Now()})
+	r.user.Add(genesystest.Recording{ID: "from a wrong clock", DateCreated: time.Now().Add(time.Hour)})
 	want := map[string]string{
 		"young": "wait younger than transfer.min_age", "changed now": "wait younger than transfer.min_age", "from a wrong clock": "archive",
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -123,14 +123,14 @@ func TestStoreDownStopsThePass(t *testing.T) {
 func TestOneFailureStopsNoOther(t *testing.T) {
 	r := newRig(t, &echoing, false)
 	ids := r.add(12)
-	for i, effect := range []genesyssim.Effect{
-		genesyssim.HTML(200), genesyssim.Status(403, "authz.policy.denied"), genesyssim.Body(200, "audio/wav", "{}"), genesyssim.Expired(),
+	for i, effect := range []genesystest.Effect{
+		genesystest.HTML(200), genesystest.Status(403, "authz.policy.denied"), genesystest.Body(200, "audio/wav", "{}"), genesystest.Expired(),
 	} {
 		op := opLink
 		if i == 1 {
 			op = opDownload
 		}
-		r.cloud.Inject(genesyssim.Fault{Op: op, Recording: ids[i], Times: genesyssim.Always, Effect: effect})
+		r.cloud.Inject(genesystest.Fault{Op: op, Recording: ids[i], Times: genesystest.Always, Effect: effect})
 	}
 	report := r.passed()
 	if report.Pass.Archived != 8 || report.Pass.Failed != 4 {
@@ -209,7 +209,7 @@ func TestWrongDownloadAPI(t *testing.T) {
 		r := newRig(t, &echoing, false)
 		r.add(n)
 		r.in.DownloadAPI = genesys.DownloadMedia
-		r.cloud.Configure(func(o *genesyssim.Options) { o.Media = genesyssim.AbsentUncoded })
+		r.cloud.Configure(func(o *genesystest.Options) { o.Media = genesystest.AbsentUncoded })
 		err := r.pass().Err
 		if n < 3 && err != nil {
 			t.Errorf("%d recordings are too few to end the pass: %v", n, err)

@@ -19,7 +19,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -68,18 +68,18 @@ func (r *rig) history() {
 	r.t.Helper()
 	short := 100 * time.Millisecond
 	r.options.MinAge = 0
-	r.user.Add(genesyssim.Recording{ID: "kept", Name: "<kept>", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "changed", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "changing", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "away", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "undated", Duration: short, Omit: []string{"dateCreated", "dateModified", "name"}})
-	r.user.Add(genesyssim.Recording{ID: "odd/~2 %é", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: strings.Repeat("long ", 60), Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "suspect", Duration: 10 * time.Second, MediaDuration: short})
-	r.user.Add(genesyssim.Recording{ID: "lost", Name: "lost", Duration: 10 * time.Second, MediaDuration: short})
-	r.user.Add(genesyssim.Recording{ID: "empty", Empty: true})
-	r.user.Add(genesyssim.Recording{ID: "corrupt", Duration: short})
-	r.user.Add(genesyssim.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: short})
+	r.user.Add(genesystest.Recording{ID: "kept", Name: "<kept>", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "changed", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "changing", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "away", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "undated", Duration: short, Omit: []string{"dateCreated", "dateModified", "name"}})
+	r.user.Add(genesystest.Recording{ID: "odd/~2 %é", Duration: short})
+	r.user.Add(genesystest.Recording{ID: strings.Repeat("long ", 60), Duration: short})
+	r.user.Add(genesystest.Recording{ID: "suspect", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesystest.Recording{ID: "lost", Name: "lost", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesystest.Recording{ID: "empty", Empty: true})
+	r.user.Add(genesystest.Recording{ID: "corrupt", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "old", DateCreated: time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC), Duration: short})
 	r.wire.use(showingOther("corrupt"))
 	r.passed()
 	r.wire.use(nil)
@@ -91,8 +91,8 @@ func (r *rig) history() {
 	r.passed()                                                                       // lost is vanished, away gone, suspect archived, changed has three versions
 	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 2} }) // asked for
 	r.passed()                                                                       // deleted
-	r.user.Add(genesyssim.Recording{ID: "failing", Duration: 10 * time.Second, MediaDuration: short})
-	r.user.Add(genesyssim.Recording{ID: "spoiled", Name: "spoiled", Duration: short})
+	r.user.Add(genesystest.Recording{ID: "failing", Duration: 10 * time.Second, MediaDuration: short})
+	r.user.Add(genesystest.Recording{ID: "spoiled", Name: "spoiled", Duration: short})
 	r.wire.use(showingOther("spoiled"))
 	defer r.wire.use(nil)
 	r.passed(func(o *Options) { o.Delete = Deletion{Enabled: true, MaxPerPass: 1} })
@@ -320,7 +320,7 @@ func TestRebuildFinds(t *testing.T) {
 			r := newRig(t, &checking, false)
 			r.add(2)
 			r.passed()
-			r.user.Add(genesyssim.Recording{ID: "rec-03", Duration: 100 * time.Millisecond})
+			r.user.Add(genesystest.Recording{ID: "rec-03", Duration: 100 * time.Millisecond})
 			r.passed()
 			c.breakIt(r, r.entry("rec-01").Versions[0])
 			sum, found := r.rebuilt()
@@ -373,7 +373,7 @@ func TestRebuildFindsTheUnreadable(t *testing.T) {
 			r := newRig(t, &checking, false)
 			r.add(3)
 			r.passed()
-			r.user.Add(genesyssim.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
+			r.user.Add(genesystest.Recording{ID: "rec-04", Duration: 100 * time.Millisecond})
 			r.passed()
 			r.user.Remove("rec-01")
 			r.passed()

@@ -20,7 +20,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -40,8 +40,8 @@ const (
 // inbox, a bucket of a real server, a ledger in a file, and the real clients.
 type rig struct {
 	t       *testing.T
-	cloud   *genesyssim.Cloud
-	user    *genesyssim.Inbox
+	cloud   *genesystest.Cloud
+	user    *genesystest.Inbox
 	server  *storagetest.Server
 	bucket  string
 	path    string       // of the ledger
@@ -57,7 +57,7 @@ func newRig(t *testing.T, on *sharedServer, lock bool) *rig {
 	t.Helper()
 	r := &rig{t: t, server: on.get(t), path: filepath.Join(t.TempDir(), "ledger.db")}
 	var err error
-	if r.cloud, err = genesyssim.New(genesyssim.Options{}); err != nil {
+	if r.cloud, err = genesystest.New(genesystest.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -85,7 +85,7 @@ func newRig(t *testing.T, on *sharedServer, lock bool) *rig {
 }
 
 // login makes a user's inbox known to the ledger, as archiverd login does.
-func (r *rig) login(u *genesyssim.Inbox) {
+func (r *rig) login(u *genesystest.Inbox) {
 	r.t.Helper()
 	err := r.ledger.EditInbox(context.Background(), org, u.ID, func(i *state.Inbox) { i.Name, i.Email = u.Name, u.Email })
 	if err != nil {
@@ -111,7 +111,7 @@ func (r *rig) closeLedger() {
 }
 
 // inboxOf makes the clients of one user's inbox, as the service does.
-func (r *rig) inboxOf(u *genesyssim.Inbox) Inbox {
+func (r *rig) inboxOf(u *genesystest.Inbox) Inbox {
 	transport := &http.Transport{MaxIdleConnsPerHost: 16}
 	r.t.Cleanup(transport.CloseIdleConnections)
 	store := &tokenStore{token: genesys.Token{
@@ -200,9 +200,9 @@ func (r *rig) passed(edit ...func(*Options)) InboxReport {
 func deleting(o *Options) { o.Delete.Enabled = true }
 
 // add puts n recordings, rec-01 and so on, into the inbox and returns their ids.
-func (r *rig) add(n int, edit ...func(*genesyssim.Recording)) (ids []string) {
+func (r *rig) add(n int, edit ...func(*genesystest.Recording)) (ids []string) {
 	for i := range n {
-		rec := genesyssim.Recording{ID: fmt.Sprintf("rec-%02d", i+1), Duration: 100 * time.Millisecond}
+		rec := genesystest.Recording{ID: fmt.Sprintf("rec-%02d", i+1), Duration: 100 * time.Millisecond}
 		for _, f := range edit {
 			f(&rec)
 		}

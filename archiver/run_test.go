@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -17,7 +17,7 @@ import (
 func (r *rig) many(n int) (all []Inbox) {
 	for i := range n {
 		u := r.cloud.AddUser(fmt.Sprintf("user-%02d", i), "U", "")
-		u.Add(genesyssim.Recording{ID: "rec-01", Duration: 50 * time.Millisecond})
+		u.Add(genesystest.Recording{ID: "rec-01", Duration: 50 * time.Millisecond})
 		r.login(u)
 		all = append(all, r.inboxOf(u))
 	}
@@ -109,7 +109,7 @@ func TestStopFinishesTransfersUnderWay(t *testing.T) {
 	r.add(40)
 	stop, end := context.WithCancel(t.Context())
 	defer end()
-	r.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: r.cloud.Stall()})
+	r.cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.cloud.Stall()})
 	report := make(chan *Report)
 	go func() {
 		report <- r.archiver(func(o *Options) { o.Workers = 1 }).Run(context.Background(), stop, []Inbox{r.in})
@@ -134,10 +134,10 @@ func TestStopFinishesTransfersUnderWay(t *testing.T) {
 func TestAbandonedTransferLeavesNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, false)
-	r.user.Add(genesyssim.Recording{ID: "rec-01", Size: PartSize + PartSize/2})
+	r.user.Add(genesystest.Recording{ID: "rec-01", Size: PartSize + PartSize/2})
 	ctx, abandon := context.WithCancel(t.Context())
 	defer abandon()
-	r.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: r.cloud.StallAfter(PartSize + 1000)})
+	r.cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.cloud.StallAfter(PartSize + 1000)})
 	report := make(chan *Report)
 	parts := make(chan struct{})
 	r.wire.use(signalling("PUT media part", parts))
@@ -162,13 +162,13 @@ func TestAbandonedTransferLeavesNothing(t *testing.T) {
 // Three recordings that exist name the operation; one served before clears it, and
 // 404s with an ErrorBody or without are the same.
 func TestDownloadAPIThatIsNotServed(t *testing.T) {
-	for name, absence := range map[string]genesyssim.Absence{"coded": genesyssim.AbsentCoded, "uncoded": genesyssim.AbsentUncoded} {
+	for name, absence := range map[string]genesystest.Absence{"coded": genesystest.AbsentCoded, "uncoded": genesystest.AbsentUncoded} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, &echoing, false)
 			r.options.Workers = 1
 			r.add(30)
-			r.cloud.Configure(func(o *genesyssim.Options) { o.Transcoding = absence })
+			r.cloud.Configure(func(o *genesystest.Options) { o.Transcoding = absence })
 			wantErr(t, r.pass().Err, KindFailed, "download_api: transcoding is not served", "try download_api: media")
 			if n := len(r.requests(opDownload)); n > 5 {
 				t.Errorf("%d requests to find out", n)
@@ -192,7 +192,7 @@ func TestBusyInboxesHoldUpNoOther(t *testing.T) {
 	limited := make(chan struct{})
 	for i := range all[:maxWalks+2] {
 		for n := range 5 {
-			r.cloud.AddUser(all[i].ID, "U", "").Add(genesyssim.Recording{ID: fmt.Sprintf("more-%d", n), Duration: 50 * time.Millisecond})
+			r.cloud.AddUser(all[i].ID, "U", "").Add(genesystest.Recording{ID: fmt.Sprintf("more-%d", n), Duration: 50 * time.Millisecond})
 		}
 		all[i].API = limitedAPI{all[i].API, limited}
 	}
@@ -238,7 +238,7 @@ func TestBacklogsDoNotStarveOthers(t *testing.T) {
 	for _, in := range all[:len(all)-1] {
 		u := r.cloud.AddUser(in.ID, "", "")
 		for k := range 10 {
-			u.Add(genesyssim.Recording{ID: fmt.Sprintf("more-%02d", k), Duration: 50 * time.Millisecond})
+			u.Add(genesystest.Recording{ID: fmt.Sprintf("more-%02d", k), Duration: 50 * time.Millisecond})
 		}
 	}
 	for _, in := range r.archiver().Run(t.Context(), t.Context(), all).Inboxes {

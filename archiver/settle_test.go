@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -13,7 +13,7 @@ import (
 func goneRig(t *testing.T) *rig {
 	r := newRig(t, &echoing, false)
 	r.add(1)
-	r.user.Add(genesyssim.Recording{ID: "young", Duration: 100 * time.Millisecond, DateCreated: time.Now()})
+	r.user.Add(genesystest.Recording{ID: "young", Duration: 100 * time.Millisecond, DateCreated: time.Now()})
 	r.options.MinAge = time.Minute
 	r.passed()
 	r.wantState("rec-01", state.StateArchived)
@@ -44,13 +44,13 @@ func TestGoneAfterTwoCompleteWalks(t *testing.T) {
 func TestNotGone(t *testing.T) {
 	for name, disturb := range map[string]func(*rig){
 		"the 404 is not Genesys' own": func(r *rig) {
-			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.HTML(http.StatusNotFound)})
+			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.HTML(http.StatusNotFound)})
 		},
 		"it can't be looked at": func(r *rig) {
-			r.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.Status(403, "not.authorized")})
+			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(403, "not.authorized")})
 		},
 		"users/me refuses to answer": func(r *rig) {
-			r.cloud.Configure(func(o *genesyssim.Options) { o.RefuseMe = true })
+			r.cloud.Configure(func(o *genesystest.Options) { o.RefuseMe = true })
 			r.in = r.inboxOf(r.user)
 		},
 		"users/me names another user now": func(r *rig) { r.user.AnswerMe("somebody-else") },

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
 // walkRig has no store: a walk and what settles it need none.
-func walkRig(t *testing.T, edit func(*genesyssim.Options)) *rig {
+func walkRig(t *testing.T, edit func(*genesystest.Options)) *rig {
 	r := newRig(t, &echoing, false)
 	r.cloud.Configure(edit)
 	r.in.PageSize = 2
@@ -61,17 +61,17 @@ func wantSeen(t *testing.T, p *pass, walks int, ids []string) {
 // recording reaches the ledger, and nothing more.
 func TestWalkOfAStillInbox(t *testing.T) {
 	for name, c := range map[string]struct {
-		edit  func(*genesyssim.Options)
+		edit  func(*genesystest.Options)
 		walks int
 	}{
-		"newest first":           {func(*genesyssim.Options) {}, 1},
-		"oldest first":           {func(o *genesyssim.Options) { o.Order = genesyssim.OldestFirst }, 1},
-		"shuffled":               {func(o *genesyssim.Options) { o.Order = genesyssim.Shuffled }, 1},
-		"small pages":            {func(o *genesyssim.Options) { o.MaxPageSize = 1 }, 1},
-		"overlapping pages":      {func(o *genesyssim.Options) { o.RepeatAcross = true }, 1},
-		"pages that are not":     {func(o *genesyssim.Options) { o.PhantomPages = 7 }, 1},
-		"a total too small":      {func(o *genesyssim.Options) { o.TotalOffset = -1 }, 1},
-		"refuses to expand more": {func(o *genesyssim.Options) { o.MaxExpanded = 1 }, 1},
+		"newest first":           {func(*genesystest.Options) {}, 1},
+		"oldest first":           {func(o *genesystest.Options) { o.Order = genesystest.OldestFirst }, 1},
+		"shuffled":               {func(o *genesystest.Options) { o.Order = genesystest.Shuffled }, 1},
+		"small pages":            {func(o *genesystest.Options) { o.MaxPageSize = 1 }, 1},
+		"overlapping pages":      {func(o *genesystest.Options) { o.RepeatAcross = true }, 1},
+		"pages that are not":     {func(o *genesystest.Options) { o.PhantomPages = 7 }, 1},
+		"a total too small":      {func(o *genesystest.Options) { o.TotalOffset = -1 }, 1},
+		"refuses to expand more": {func(o *genesystest.Options) { o.MaxExpanded = 1 }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -95,9 +95,9 @@ func TestWalkOfAStillInbox(t *testing.T) {
 // not complete.
 func TestWalkOfAListingThatCountsMore(t *testing.T) {
 	t.Parallel()
-	for name, edit := range map[string]func(*genesyssim.Options){
-		"by the total":   func(o *genesyssim.Options) { o.TotalOffset = 3 },
-		"by the summary": func(o *genesyssim.Options) { o.SummaryOffset = 3 },
+	for name, edit := range map[string]func(*genesystest.Options){
+		"by the total":   func(o *genesystest.Options) { o.TotalOffset = 3 },
+		"by the summary": func(o *genesystest.Options) { o.SummaryOffset = 3 },
 	} {
 		r := walkRig(t, edit)
 		r.add(5)
@@ -112,13 +112,13 @@ func TestWalkOfADriftingListingIsNotShort(t *testing.T) {
 	t.Parallel()
 	for name, drift := range map[string]func(*rig){
 		"removed": func(r *rig) { r.user.Remove("rec-05") },
-		"arrived": func(r *rig) { r.user.Add(genesyssim.Recording{ID: "new"}) },
+		"arrived": func(r *rig) { r.user.Add(genesystest.Recording{ID: "new"}) },
 		"both": func(r *rig) {
 			r.user.Remove("rec-05")
-			r.user.Add(genesyssim.Recording{ID: "new"})
+			r.user.Add(genesystest.Recording{ID: "new"})
 		},
 	} {
-		r := walkRig(t, func(*genesyssim.Options) {})
+		r := walkRig(t, func(*genesystest.Options) {})
 		r.add(5)
 		r.onPages(func(n, _ int) {
 			if n == 2 {
@@ -132,16 +132,16 @@ func TestWalkOfADriftingListingIsNotShort(t *testing.T) {
 }
 
 func TestWalkOfAnEmptyInbox(t *testing.T) {
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	wantSeen(t, r.walk(), 1, nil)
 }
 
 // A removal shifts the rest by one, so that the first of the next page is passed
 // over. A walk in which that happened is repeated.
 func TestRemovalBetweenPagesIsNotMissed(t *testing.T) {
-	for name, order := range map[string]genesyssim.Order{"newest": genesyssim.NewestFirst, "oldest": genesyssim.OldestFirst, "shuffled": genesyssim.Shuffled} {
+	for name, order := range map[string]genesystest.Order{"newest": genesystest.NewestFirst, "oldest": genesystest.OldestFirst, "shuffled": genesystest.Shuffled} {
 		t.Run(name, func(t *testing.T) {
-			r := walkRig(t, func(o *genesyssim.Options) { o.Order = order })
+			r := walkRig(t, func(o *genesystest.Options) { o.Order = order })
 			r.add(6)
 			ids := r.user.IDs()
 			r.onPages(func(n, page int) {
@@ -157,8 +157,8 @@ func TestRemovalBetweenPagesIsNotMissed(t *testing.T) {
 // onPages runs f after the n-th listing request (from 1), for a page.
 func (r *rig) onPages(f func(n, page int)) {
 	n := 0
-	r.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(i *genesyssim.Inbox, page int) {
+	r.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(i *genesystest.Inbox, page int) {
 			if i == r.user {
 				n++
 				f(n, page)
@@ -170,7 +170,7 @@ func (r *rig) onPages(f func(n, page int)) {
 // The page size that counts is the reply's; pages of different sizes don't fit together.
 func TestPageSizeThatChangesRestartsTheWalk(t *testing.T) {
 	requests := 0
-	r := walkRig(t, func(o *genesyssim.Options) {
+	r := walkRig(t, func(o *genesystest.Options) {
 		o.PageSize = func(int, int) int {
 			if requests++; requests > 1 {
 				return 3
@@ -185,7 +185,7 @@ func TestPageSizeThatChangesRestartsTheWalk(t *testing.T) {
 // A listing that is too large at every size but one must still be read: asking for
 // less is progress, not a page size that flaps.
 func TestListingTooLargeIsReadInTheEnd(t *testing.T) {
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	r.in.PageSize = 100
 	ids := r.add(3)
 	r.in.API = &shapedAPI{recordingsAPI: r.in.API, refuse: func(p genesys.ListParams) error {
@@ -205,7 +205,7 @@ func TestListingTooLargeIsReadInTheEnd(t *testing.T) {
 func TestConversationIsFetchedSinglyWhereListingsCantHoldIt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &echoing, false)
-	r.cloud.Configure(func(o *genesyssim.Options) { o.MaxExpanded = 1 })
+	r.cloud.Configure(func(o *genesystest.Options) { o.MaxExpanded = 1 })
 	r.add(2)
 	r.passed()
 	m := r.manifest(r.wantArchived("rec-01").ManifestKey)
@@ -266,7 +266,7 @@ func TestHostileListingsEnd(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := walkRig(t, func(*genesyssim.Options) {})
+			r := walkRig(t, func(*genesystest.Options) {})
 			ids := r.add(5)
 			r.settled()
 			real := r.in.API
@@ -291,7 +291,7 @@ func TestRecordingWithoutAnIDFailsThePass(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &echoing, false)
 	r.add(1)
-	r.user.Add(genesyssim.Recording{ID: "nameless", RawJSON: []byte(`{"name":"no id"}`)})
+	r.user.Add(genesystest.Recording{ID: "nameless", RawJSON: []byte(`{"name":"no id"}`)})
 	r.options.Delete.Enabled = true
 	wantErr(t, r.pass().Err, KindFailed, "1 recordings are listed without an id")
 	r.wantArchived("rec-01")
@@ -308,7 +308,7 @@ func TestListingThatBreaksOffStillArchives(t *testing.T) {
 	r.in.PageSize = 2
 	r.add(4)
 	ids := r.user.IDs()
-	r.cloud.Inject(genesyssim.Fault{Op: opList, Skip: 1, Times: genesyssim.Always, Effect: genesyssim.Status(503, "service.unavailable")})
+	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
 	wantErr(t, r.pass(deleting).Err, KindTemporary)
 	r.wantArchived(ids[0])
 	r.wantArchived(ids[1])
@@ -328,10 +328,10 @@ func TestListingThatBreaksOffStillArchives(t *testing.T) {
 // that nothing follows from it: two passes have to miss it, and Genesys itself
 // has to answer 404 for it.
 func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
-	r := walkRig(t, func(*genesyssim.Options) {})
+	r := walkRig(t, func(*genesystest.Options) {})
 	begun := time.Now().Add(-time.Hour)
 	for i, id := range []string{"f", "e", "d", "c", "b", "a"} { // a is the newest
-		r.user.Add(genesyssim.Recording{ID: id, DateCreated: begun.Add(time.Duration(i) * time.Second)})
+		r.user.Add(genesystest.Recording{ID: id, DateCreated: begun.Add(time.Duration(i) * time.Second)})
 	}
 	wantSeen(t, r.settled(), 1, []string{"a", "b", "c", "d", "e", "f"})
 	head, tail := "a", "f"
@@ -343,7 +343,7 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 				r.user.Remove(head)
 			case 3: // and back again before the repeat, by one that no walk has to have seen; the count is right
 				r.user.Remove(tail)
-				r.user.Add(genesyssim.Recording{ID: newest, DateCreated: time.Now().Add(time.Minute)})
+				r.user.Add(genesystest.Recording{ID: newest, DateCreated: time.Now().Add(time.Minute)})
 			case 4:
 				r.user.Remove(newest)
 			}
@@ -354,9 +354,9 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 		}
 		r.wantState("c", state.StateListed)
 		head = fmt.Sprintf("old-%d", pass)
-		r.user.Add(genesyssim.Recording{ID: head, DateCreated: begun.Add(time.Minute)})
+		r.user.Add(genesystest.Recording{ID: head, DateCreated: begun.Add(time.Minute)})
 		tail = fmt.Sprintf("oldest-%d", pass)
-		r.user.Add(genesyssim.Recording{ID: tail, DateCreated: begun.Add(-time.Minute)})
+		r.user.Add(genesystest.Recording{ID: tail, DateCreated: begun.Add(-time.Minute)})
 	}
 	if !slices.Contains(r.requests(opGet), "c") {
 		t.Error("Genesys was never asked about c")

@@ -14,7 +14,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 const (
@@ -142,11 +142,11 @@ func checkExpressions(t *testing.T, all []string) {
 // exportedMetrics are the names of a service that has done and left something.
 func exportedMetrics(t *testing.T) map[string]bool {
 	t.Helper()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.listening()
 	fill(w.cloud.ClientInbox(), 3)
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Times: 1, Effect: genesyssim.Status(400, "bad.request")})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Times: 1, Effect: genesystest.Status(400, "bad.request")})
 	p := w.start("run")
 	site := w.site(p)
 	w.awaitMetric(site, "archiverd_runs_total", 1)

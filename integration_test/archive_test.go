@@ -19,7 +19,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // manifest is what these tests read of one, by its published form.
@@ -204,13 +204,13 @@ func parseManifest(key string, body []byte) (m manifest, err error) {
 
 // recordings are those of an inbox that an archive should hold.
 type recordings struct {
-	inbox *genesyssim.Inbox
+	inbox *genesystest.Inbox
 	ids   []string
 }
 
-func all(inbox *genesyssim.Inbox) recordings { return recordings{inbox, inbox.IDs()} }
+func all(inbox *genesystest.Inbox) recordings { return recordings{inbox, inbox.IDs()} }
 
-func some(inbox *genesyssim.Inbox, ids ...string) recordings { return recordings{inbox, ids} }
+func some(inbox *genesystest.Inbox, ids ...string) recordings { return recordings{inbox, ids} }
 
 // wantArchived insists that the bucket holds exactly these recordings: the bytes that
 // Genesys served, once, each with the one manifest that describes it.
@@ -230,7 +230,7 @@ func (w *world) wantArchived(want ...recordings) archive {
 	return a
 }
 
-func (w *world) wantRecording(a archive, inbox *genesyssim.Inbox, id string) {
+func (w *world) wantRecording(a archive, inbox *genesystest.Inbox, id string) {
 	w.Helper()
 	found := a.of(inbox, id)
 	if len(found) != 1 {
@@ -255,7 +255,7 @@ func (w *world) wantRecording(a archive, inbox *genesyssim.Inbox, id string) {
 }
 
 // of gives the manifests of a recording.
-func (a archive) of(inbox *genesyssim.Inbox, id string) (found []manifest) {
+func (a archive) of(inbox *genesystest.Inbox, id string) (found []manifest) {
 	for _, m := range a.manifests {
 		if m.RecordingID == id && m.User.ID == inbox.ID {
 			found = append(found, m)

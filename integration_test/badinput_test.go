@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -66,7 +66,7 @@ var refused = []badInput{
 var begun = []badInput{
 	{"wrong client secret", func(w *world) { w.org["client_secret"] = "wrong" }, nil, 4, []string{"invalid_client"}},
 	{"scope missing", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.Scopes = []string{"users:readonly"} })
+		w.cloud.Configure(func(o *genesystest.Options) { o.Scopes = []string{"users:readonly"} })
 	}, nil, 4, []string{"scope"}},
 	{"Genesys unreachable", func(w *world) { w.cloud.Close() }, nil, 5, []string{"refused"}},
 	{"unknown organization", func(*world) {}, []string{"run", "--once", "--org", "other"}, 2, []string{"other"}},
@@ -79,7 +79,7 @@ func TestBadInput(t *testing.T) {
 	for _, c := range refused {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, s3, genesyssim.Options{})
+			w := newWorldOn(t, s3, genesystest.Options{})
 			bucket := w.bucket
 			c.edit(w)
 			ledger, before := os.ReadFile(w.ledgerPath())
@@ -103,7 +103,7 @@ func TestBadInput(t *testing.T) {
 	for _, c := range begun {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, s3, genesyssim.Options{})
+			w := newWorldOn(t, s3, genesystest.Options{})
 			fill(w.cloud.ClientInbox(), 2)
 			c.edit(w)
 			w.refuses(c)
@@ -166,7 +166,7 @@ func unreachable(t *testing.T) string {
 // TestConfigCheck wants every fault at once, each with its place.
 func TestConfigCheck(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	r := w.expect(0, "config", "check")
 	if !strings.Contains(r.stdout, "ok") {
 		t.Errorf("a good configuration: %s", r)
@@ -187,7 +187,7 @@ func TestConfigCheck(t *testing.T) {
 // TestHeldLedger runs beside another process that has the ledger.
 func TestHeldLedger(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 2)
 	w.withLedger(func(*bolt.Ledger) error {
 		for _, args := range [][]string{{"run", "--once"}, {"run"}, {"retry"}, {"ls"}, {"status"}} {
@@ -204,7 +204,7 @@ func TestHeldLedger(t *testing.T) {
 // as archived.
 func TestForeignLedger(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	w.once(0)
@@ -242,7 +242,7 @@ func TestForeignLedger(t *testing.T) {
 // TestReadOnlyDirectory runs as somebody who may not write where the ledger goes.
 func TestReadOnlyDirectory(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 2)
 	ledgers := filepath.Join(w.dir, "state")
 	w.config["state"] = map[string]any{"path": filepath.Join(ledgers, "archiverd.db")}

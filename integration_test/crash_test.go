@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -28,7 +28,7 @@ func TestCrashes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			t.Logf("%d kills with seed %d", *kills, *seed)
-			w := newWorldOn(t, store(t), genesyssim.Options{DeletedListings: 2})
+			w := newWorldOn(t, store(t), genesystest.Options{DeletedListings: 2})
 			w.deleting()
 			c := &crashes{world: w, inbox: w.cloud.ClientInbox(), tap: w.tapped(), r: rand.New(rand.NewPCG(*seed, 1)), known: map[string]bool{}}
 			for runs := 0; c.killed < *kills; runs++ {
@@ -46,7 +46,7 @@ func TestCrashes(t *testing.T) {
 // crashes is an inbox in use and an archiverd that dies.
 type crashes struct {
 	*world
-	inbox   *genesyssim.Inbox
+	inbox   *genesystest.Inbox
 	tap     *tap
 	r       *rand.Rand
 	added   int
@@ -74,8 +74,8 @@ func (c *crashes) live() {
 	}
 	change()
 	during := c.r.IntN(3) == 0
-	c.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(*genesyssim.Inbox, int) {
+	c.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(*genesystest.Inbox, int) {
 			if during {
 				during = false
 				change()
@@ -86,7 +86,7 @@ func (c *crashes) live() {
 
 func (c *crashes) add() {
 	c.added++
-	r := genesyssim.Recording{ID: fmt.Sprintf("rec-%05d", c.added), Size: 16 + c.r.Int64N(100<<10)}
+	r := genesystest.Recording{ID: fmt.Sprintf("rec-%05d", c.added), Size: 16 + c.r.Int64N(100<<10)}
 	if c.r.IntN(8) == 0 {
 		r.Size = 9<<20 + c.r.Int64N(9<<20)
 	}
@@ -121,7 +121,7 @@ func (c *crashes) killOnce() {
 	}
 	n, after := 1+c.r.IntN(18), c.r.IntN(2) == 0
 	if c.r.IntN(3) == 0 {
-		c.cloud.Inject(genesyssim.Fault{Skip: n - 1, Effect: killing(kill, after)})
+		c.cloud.Inject(genesystest.Fault{Skip: n - 1, Effect: killing(kill, after)})
 	} else {
 		c.tap.watch(func(at int, _ *http.Request, done bool) {
 			if at == n && done == after {
@@ -146,14 +146,14 @@ func (c *crashes) killOnce() {
 }
 
 // killing kills before a request of Genesys has an effect, or after.
-func killing(kill func(), after bool) genesyssim.Effect {
+func killing(kill func(), after bool) genesystest.Effect {
 	if !after {
-		return genesyssim.Effect{Name: "kill", Before: func(http.ResponseWriter, *http.Request) bool {
+		return genesystest.Effect{Name: "kill", Before: func(http.ResponseWriter, *http.Request) bool {
 			kill()
 			return false
 		}}
 	}
-	return genesyssim.Effect{Name: "kill", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+	return genesystest.Effect{Name: "kill", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
 		return &lastWords{w, kill}
 	}}
 }
@@ -174,7 +174,7 @@ func (l *lastWords) WriteHeader(status int) {
 // finish lets archiverd run in peace, and looks at everything.
 func (c *crashes) finish() {
 	c.Helper()
-	c.cloud.Configure(func(o *genesyssim.Options) { o.OnPage = nil })
+	c.cloud.Configure(func(o *genesystest.Options) { o.OnPage = nil })
 	for range 5 {
 		c.once(0)
 		c.cloud.Settle()

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -85,7 +85,7 @@ func TestDamagedLedger(t *testing.T) {
 	for name, with := range map[string]func([]byte){"zeroed tail": zeroTail, "garbage": noPage} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.daily()
 			w.cloud.ClientInbox()
 			w.manyEntries(401)
@@ -116,7 +116,7 @@ func (w *world) restore(good []byte) {
 // page, its metrics and its socket is an error, and never its end.
 func TestDamagedInService(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.listening()
 	w.cloud.ClientInbox()

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -185,23 +185,23 @@ var genesysAilments = []ailment{
 	{"Genesys away", func(w *world) { w.org["api_url"] = "http://127.0.0.1:1" }, 5, map[string]string{"genesys.token": "fail"}},
 	{"client's secret wrong", func(w *world) { w.org["client_secret"] = "another" }, 4, map[string]string{"genesys.token": "fail"}},
 	{"clock off", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.DateSkew = 10 * time.Minute })
+		w.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = 10 * time.Minute })
 	}, 2, map[string]string{"genesys.clock": "fail"}},
 	{"scope read-only", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.Scopes = []string{"user-recordings:readonly"} })
+		w.cloud.Configure(func(o *genesystest.Options) { o.Scopes = []string{"user-recordings:readonly"} })
 	}, 4, map[string]string{"genesys.delete": "fail"}},
 	{"scope read-only suffices", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.Scopes = []string{"user-recordings:readonly"} })
+		w.cloud.Configure(func(o *genesystest.Options) { o.Scopes = []string{"user-recordings:readonly"} })
 		delete(w.config, "delete_originals")
 	}, 0, map[string]string{"genesys.delete": "unchecked"}},
 	{"no scope", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.Scopes = []string{"users:readonly"} })
+		w.cloud.Configure(func(o *genesystest.Options) { o.Scopes = []string{"users:readonly"} })
 	}, 4, map[string]string{"genesys.read": "fail", "genesys.delete": without}},
 	{"client sees nothing", func(w *world) {
-		w.cloud.Configure(func(o *genesyssim.Options) { o.RefuseClient = true })
+		w.cloud.Configure(func(o *genesystest.Options) { o.RefuseClient = true })
 	}, 4, map[string]string{"genesys.read": "fail", "genesys.delete": without}},
 	{"limited for long", func(w *world) {
-		w.cloud.Inject(genesyssim.Fault{Op: "get_userrecordings_summary", Effect: genesyssim.RetryAfter(429, 3600)})
+		w.cloud.Inject(genesystest.Fault{Op: "get_userrecordings_summary", Effect: genesystest.RetryAfter(429, 3600)})
 	}, 5, map[string]string{"genesys.read": "fail", "genesys.delete": without}},
 	{"limit unknown", func(*world) {}, 0, nil},
 }
@@ -253,7 +253,7 @@ func TestDoctorFinds(t *testing.T) {
 		for _, a := range ailments {
 			t.Run(a.name, func(t *testing.T) {
 				t.Parallel()
-				w := newWorldOn(t, server, genesyssim.Options{})
+				w := newWorldOn(t, server, genesystest.Options{})
 				w.deleting()
 				w.spared(w.cloud.ClientInbox())
 				a.cause(w)
@@ -295,7 +295,7 @@ func failures(found map[string]finding) (bad []finding) {
 // checksums and locks, and heeds neither.
 func TestDoctorFailsFake(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.lockedAs("governance")
 	found := w.doctor(6)
 	for name, want := range map[string]string{"store.create_only": "fail", "store.checksum": "warn", "store.lock": "fail", "store.lifecycle": "warn"} {
@@ -308,7 +308,7 @@ func TestDoctorFailsFake(t *testing.T) {
 // TestDoctorUsers wants each user's token told apart, and none spent.
 func TestDoctorUsers(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 1, "anna", "ben", "cleo", "dora")
+	w, inboxes := newUsers(t, genesystest.Options{}, 1, "anna", "ben", "cleo", "dora")
 	anna, ben, cleo, dora := inboxes[0], inboxes[1], inboxes[2], inboxes[3]
 	w.once(0)
 	w.login(state.Token{Access: "old", Refresh: "r", Expiry: time.Now().Add(-time.Hour)}, ben)
@@ -340,7 +340,7 @@ func TestDoctorUsers(t *testing.T) {
 // and while a single run does.
 func TestDoctorBesideService(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.daily()
 	fill(w.cloud.ClientInbox(), 1)
 	p := w.serve()

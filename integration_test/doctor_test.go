@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -83,9 +83,9 @@ func healthy(edit map[string]string) map[string]string {
 }
 
 // spared fails the test if a recording that exists is asked to be deleted.
-func (w *world) spared(inbox *genesyssim.Inbox) {
+func (w *world) spared(inbox *genesystest.Inbox) {
 	known := inbox.IDs()
-	w.cloud.Configure(func(o *genesyssim.Options) {
+	w.cloud.Configure(func(o *genesystest.Options) {
 		o.OnDelete = func(_, id string) error {
 			if slices.Contains(known, id) {
 				return errors.New("the doctor deletes a recording")
@@ -118,7 +118,7 @@ func TestDoctor(t *testing.T) {
 			for mode, lock := range map[string]string{"compliance": "pass", "governance": "warn", "none": "unchecked"} {
 				t.Run(mode, func(t *testing.T) {
 					t.Parallel()
-					w := newWorldOn(t, server, genesyssim.Options{RateLimit: 1000})
+					w := newWorldOn(t, server, genesystest.Options{RateLimit: 1000})
 					w.deleting()
 					w.lockedAs(mode)
 					fill(w.cloud.ClientInbox(), 2)

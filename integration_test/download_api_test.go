@@ -5,13 +5,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // fill adds n small recordings, r000 and on.
-func fill(inbox *genesyssim.Inbox, n int) {
+func fill(inbox *genesystest.Inbox, n int) {
 	for i := range n {
-		inbox.Add(genesyssim.Recording{ID: recordingID(i)})
+		inbox.Add(genesystest.Recording{ID: recordingID(i)})
 	}
 }
 
@@ -21,13 +21,13 @@ func recordingID(n int) string { return fmt.Sprintf("r%03d", n) }
 var downloadAPIs = []struct {
 	name, other string
 	op, absent  string
-	cloud       func(genesyssim.Absence) genesyssim.Options
+	cloud       func(genesystest.Absence) genesystest.Options
 }{
-	{"transcoding", "media", opTranscoding, opMedia, func(a genesyssim.Absence) genesyssim.Options {
-		return genesyssim.Options{Media: a, Queued: 1, Running: 1}
+	{"transcoding", "media", opTranscoding, opMedia, func(a genesystest.Absence) genesystest.Options {
+		return genesystest.Options{Media: a, Queued: 1, Running: 1}
 	}},
-	{"media", "transcoding", opMedia, opTranscoding, func(a genesyssim.Absence) genesyssim.Options {
-		return genesyssim.Options{Transcoding: a, Queued: 1, Running: 1}
+	{"media", "transcoding", opMedia, opTranscoding, func(a genesystest.Absence) genesystest.Options {
+		return genesystest.Options{Transcoding: a, Queued: 1, Running: 1}
 	}},
 }
 
@@ -36,7 +36,7 @@ func TestDownloadAPI(t *testing.T) {
 	for _, api := range downloadAPIs {
 		t.Run(api.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, api.cloud(genesyssim.AbsentCoded))
+			w := newWorld(t, api.cloud(genesystest.AbsentCoded))
 			w.org["download_api"] = api.name
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 5)
@@ -53,7 +53,7 @@ func TestDownloadAPI(t *testing.T) {
 func TestWrongDownloadAPI(t *testing.T) {
 	t.Parallel()
 	for _, api := range downloadAPIs {
-		for _, absence := range []genesyssim.Absence{genesyssim.AbsentCoded, genesyssim.AbsentUncoded} {
+		for _, absence := range []genesystest.Absence{genesystest.AbsentCoded, genesystest.AbsentUncoded} {
 			t.Run(fmt.Sprintf("%s %d", api.other, absence), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, api.cloud(absence))

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // dryRun gives what a dry run would do, as "action recording", and insists that it
@@ -53,11 +53,11 @@ func (w *world) dryRun() []string {
 
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{DeletedListings: -1})
+	w := newWorld(t, genesystest.Options{DeletedListings: -1})
 	w.config["transfer"] = map[string]any{"min_age": "1h"}
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
-	inbox.Add(genesyssim.Recording{ID: "young", DateCreated: time.Now().Add(-time.Minute).Truncate(time.Millisecond)})
+	inbox.Add(genesystest.Recording{ID: "young", DateCreated: time.Now().Add(-time.Minute).Truncate(time.Millisecond)})
 	w.wantPlan("archive r000", "archive r001", "archive r002", "wait young")
 	w.once(0)
 	w.wantArchived(some(inbox, "r000", "r001", "r002"))

@@ -21,7 +21,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.etcd.io/bbolt"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -39,17 +39,17 @@ type storedObject struct {
 // TestEarlierArchive takes up a ledger and a bucket that an earlier archiverd wrote
 // (ledger schema 1): they are read, verified, rebuilt, gone on with, and deleted from.
 func TestEarlierArchive(t *testing.T) {
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.bucket = w.s3.NewBucket(t, false) // version ids would not be the ledger's
 	inbox := w.cloud.ClientInbox()
 	for n := range 8 {
-		inbox.Add(genesyssim.Recording{
+		inbox.Add(genesystest.Recording{
 			ID: recordingID(n), Duration: 200 * time.Millisecond, Empty: n == 7,
 			DateCreated: time.Date(2026, 3, 1+n, 8, 0, 0, 0, time.UTC),
 		})
 	}
 	meanwhile := func() {
-		inbox.Edit(recordingID(0), func(r *genesyssim.Recording) {
+		inbox.Edit(recordingID(0), func(r *genesystest.Recording) {
 			r.Duration, r.MediaDuration, r.DateModified = 300*time.Millisecond, 300*time.Millisecond, r.DateModified.Add(time.Hour)
 		})
 		inbox.Remove(recordingID(1))
@@ -87,7 +87,7 @@ func TestEarlierArchive(t *testing.T) {
 	}
 
 	w.expect(0, "reconcile")
-	inbox.Add(genesyssim.Recording{ID: "new"})
+	inbox.Add(genesystest.Recording{ID: "new"})
 	inbox.Change(recordingID(2))
 	w.deleting()
 	for range 2 {

@@ -19,23 +19,23 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // newOrg is an organization of users who have not logged in, with two recordings each.
-func newOrg(t *testing.T, o genesyssim.Options, ids ...string) (*world, []*genesyssim.Inbox) {
+func newOrg(t *testing.T, o genesystest.Options, ids ...string) (*world, []*genesystest.Inbox) {
 	t.Helper()
 	o.RedirectURI = "http://" + freeAddress(t) + "/callback"
 	w := newWorld(t, o)
 	w.org["grant"] = "authorization_code"
 	w.org["redirect_url"] = o.RedirectURI
-	var inboxes []*genesyssim.Inbox
+	var inboxes []*genesystest.Inbox
 	for _, id := range ids {
 		inbox := w.cloud.AddUser(id, "User "+id, id+"@example.com")
 		for k := range 2 {
-			inbox.Add(genesyssim.Recording{ID: id + "-" + recordingID(k)})
+			inbox.Add(genesystest.Recording{ID: id + "-" + recordingID(k)})
 		}
 		inboxes = append(inboxes, inbox)
 	}
@@ -92,7 +92,7 @@ func (w *world) startLogin(args ...string) *loginUnderWay {
 }
 
 // browse goes to an address as the browser of a user, and tells where it ends and what it shows.
-func (w *world) browse(address string, user *genesyssim.Inbox, follow bool) (end *url.URL, status int, page string) {
+func (w *world) browse(address string, user *genesystest.Inbox, follow bool) (end *url.URL, status int, page string) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), commandTimeout)
 	defer cancel()
@@ -100,7 +100,7 @@ func (w *world) browse(address string, user *genesyssim.Inbox, follow bool) (end
 	if err != nil {
 		w.Fatal(err)
 	}
-	r.AddCookie(&http.Cookie{Name: genesyssim.UserCookie, Value: user.ID})
+	r.AddCookie(&http.Cookie{Name: genesystest.UserCookie, Value: user.ID})
 	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error {
 		if follow {
 			return nil
@@ -143,7 +143,7 @@ func (l *loginUnderWay) wantEnd(code int, says ...string) {
 }
 
 // wantLedgerInbox insists on the ledger knowing a user as Genesys does.
-func (w *world) wantLedgerInbox(user *genesyssim.Inbox) {
+func (w *world) wantLedgerInbox(user *genesystest.Inbox) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
 		i, err := l.Inbox(w.Context(), "acme", user.ID)
@@ -170,7 +170,7 @@ func (w *world) wantNothingStored() {
 // TestLogin goes the whole way: redirect, token, inbox, archive, a second login, logout.
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	anna, ben := users[0], users[1]
 
 	l := w.startLogin("--org", "acme")
@@ -219,7 +219,7 @@ func TestLogin(t *testing.T) {
 	if w.token(anna).Refresh == first.Refresh {
 		t.Error("the second login stored nothing")
 	}
-	anna.Add(genesyssim.Recording{ID: "later"})
+	anna.Add(genesystest.Recording{ID: "later"})
 	w.once(0)
 	w.wantArchived(all(anna), all(ben))
 	w.noneSpent()
@@ -228,7 +228,7 @@ func TestLogin(t *testing.T) {
 // TestLogout wants an inbox left alone until its user logs in again.
 func TestLogout(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	anna, ben := users[0], users[1]
 	w.login(state.Token{}, anna, ben)
 	w.once(0)
@@ -241,8 +241,8 @@ func TestLogout(t *testing.T) {
 	if w.token(anna) != (state.Token{}) {
 		t.Error("the token is still there")
 	}
-	anna.Add(genesyssim.Recording{ID: "not-any-more"})
-	ben.Add(genesyssim.Recording{ID: "still"})
+	anna.Add(genesystest.Recording{ID: "not-any-more"})
+	ben.Add(genesystest.Recording{ID: "still"})
 	before := w.asked(anna, "")
 	w.expect(0, "run", "--once", "--strict")
 	if w.asked(anna, "") != before {
@@ -262,7 +262,7 @@ func TestLogout(t *testing.T) {
 // TestPaste logs in on another machine.
 func TestPaste(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	w, users := newOrg(t, genesystest.Options{}, "anna")
 	anna := users[0]
 	for _, tt := range []struct {
 		name, paste string
@@ -294,20 +294,20 @@ func TestPaste(t *testing.T) {
 func TestLoginRefused(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		edit func(*genesyssim.Options)
+		edit func(*genesystest.Options)
 		args []string
 		code int
 		says []string
 	}{
-		"no refresh token": {func(o *genesyssim.Options) { o.NoRefreshTokens = true }, nil, 4, []string{"no refresh token", "inactivity timeout", "confidential client"}},
-		"not agreed":       {func(o *genesyssim.Options) { o.RefuseLogin = true }, nil, 4, []string{"access_denied", "The user did not agree."}},
-		"nobody named":     {func(o *genesyssim.Options) { o.RefuseMe = true }, nil, 4, []string{"users:readonly", "--inbox"}},
-		"wrong client": {func(o *genesyssim.Options) { o.ClientSecret = "another" }, nil, 4,
+		"no refresh token": {func(o *genesystest.Options) { o.NoRefreshTokens = true }, nil, 4, []string{"no refresh token", "inactivity timeout", "confidential client"}},
+		"not agreed":       {func(o *genesystest.Options) { o.RefuseLogin = true }, nil, 4, []string{"access_denied", "The user did not agree."}},
+		"nobody named":     {func(o *genesystest.Options) { o.RefuseMe = true }, nil, 4, []string{"users:readonly", "--inbox"}},
+		"wrong client": {func(o *genesystest.Options) { o.ClientSecret = "another" }, nil, 4,
 			[]string{"invalid_client", "check client_id and client_secret"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w, users := newOrg(t, genesyssim.Options{}, "anna")
+			w, users := newOrg(t, genesystest.Options{}, "anna")
 			w.cloud.Configure(tt.edit)
 			l := w.startLogin(tt.args...)
 			w.browse(l.address, users[0], true)
@@ -320,7 +320,7 @@ func TestLoginRefused(t *testing.T) {
 // TestLoginUnconfirmed archives where users/me is refused and a person said whose inbox it is.
 func TestLoginUnconfirmed(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{RefuseMe: true}, "anna")
+	w, users := newOrg(t, genesystest.Options{RefuseMe: true}, "anna")
 	l := w.startLogin("--inbox", "anna")
 	w.browse(l.address, users[0], true)
 	l.wantEnd(0, "did not confirm whose inbox it is")
@@ -332,7 +332,7 @@ func TestLoginUnconfirmed(t *testing.T) {
 // TestLoginEnds wants the waiting to end: by time, by a signal, and not to begin where nobody can come.
 func TestLoginEnds(t *testing.T) {
 	t.Parallel()
-	w, _ := newOrg(t, genesyssim.Options{}, "anna")
+	w, _ := newOrg(t, genesystest.Options{}, "anna")
 	l := w.startLogin("--timeout", "50ms")
 	l.wantEnd(5, "nobody logged in within 50ms")
 	l = w.startLogin("--timeout", "50ms", "--no-browser")
@@ -369,7 +369,7 @@ func TestLoginEnds(t *testing.T) {
 // TestImport takes refresh tokens that were got elsewhere.
 func TestImport(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	anna, ben := users[0], users[1]
 	file := filepath.Join(w.dir, "token")
 	refresh := anna.IssueRefreshToken()
@@ -453,14 +453,14 @@ func (w *world) writeRoster(text string) {
 // TestRevoked wants one of three inboxes to fail alone, with the remedy, until its user has logged in again.
 func TestRevoked(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben", "cleo")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben", "cleo")
 	anna, ben, cleo := users[0], users[1], users[2]
 	w.writeRoster("anna,anna@example.com\nben,ben@example.com\ndora,dora@example.com\n")
 	w.login(state.Token{}, users...)
 	w.once(0)
 	ben.RevokeTokens()
 	for _, user := range users {
-		user.Add(genesyssim.Recording{ID: user.ID + "-new"})
+		user.Add(genesystest.Recording{ID: user.ID + "-new"})
 	}
 	const remedy = "archiverd login --org acme --inbox ben"
 	if r := w.once(0); !strings.Contains(r.stdout, remedy) {
@@ -484,7 +484,7 @@ func TestRevoked(t *testing.T) {
 
 // command makes the organization take its tokens from a shell script, which finds the user's id in $1 and each user's
 // token in a file of that name.
-func (w *world) command(script string, users ...*genesyssim.Inbox) {
+func (w *world) command(script string, users ...*genesystest.Inbox) {
 	w.Helper()
 	w.org["grant"] = "command"
 	w.org["token_command"] = []string{"/bin/sh", filepath.Join(w.dir, "broker")}
@@ -502,7 +502,7 @@ func (w *world) command(script string, users ...*genesyssim.Inbox) {
 // TestTokenCommand archives the roster's inboxes; who fails, fails alone; who leaves is not touched any more.
 func TestTokenCommand(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben", "cleo", "dora", "emil")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben", "cleo", "dora", "emil")
 	anna, ben, cleo, dora, emil := users[0], users[1], users[2], users[3], users[4]
 	w.writeRoster("anna,anna@example.com\nben,ben@example.com\ncleo,cleo@example.com\ndora,dora@example.com\nnobody,n@example.com\n")
 	w.command(`case $1 in
@@ -540,7 +540,7 @@ esac`, users...)
 	dora.AnswerMe("")
 	w.writeRoster("ben,ben@example.com\ncleo,cleo@example.com\ndora,dora@example.com\nemil,emil@example.com\n")
 	before := w.asked(anna, "")
-	anna.Add(genesyssim.Recording{ID: "after-leaving"})
+	anna.Add(genesystest.Recording{ID: "after-leaving"})
 	w.once(0)
 	if w.asked(anna, "") != before {
 		t.Error("the inbox of who left was asked for")
@@ -566,7 +566,7 @@ func (w *world) askedFor() string {
 // TestTokenCommandHangs wants a stop not to wait for a command, nor the command to outlive it.
 func TestTokenCommandHangs(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	w, users := newOrg(t, genesystest.Options{}, "anna")
 	w.writeRoster("anna,anna@example.com\n")
 	w.config["shutdown_grace"] = "0s"
 	pipe := filepath.Join(w.dir, "pipe")
@@ -592,7 +592,7 @@ func TestTokenCommandHangs(t *testing.T) {
 // TestRosterFaults wants a faulty roster refused before anything is started.
 func TestRosterFaults(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna")
+	w, users := newOrg(t, genesystest.Options{}, "anna")
 	w.writeRoster("anna,anna@example.com\nanna,again@example.com\n--all,x@example.com\n")
 	w.command("", users...)
 	for _, args := range [][]string{{"run", "--once"}, {"config", "check"}, {"inboxes"}} {
@@ -609,9 +609,9 @@ func TestRosterFaults(t *testing.T) {
 // TestClientSecretReplaced wants the whole organization to wait for its new secret, and no refresh token to be lost over it.
 func TestClientSecretReplaced(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	w.login(state.Token{}, users...)
-	w.cloud.Configure(func(o *genesyssim.Options) { o.ClientSecret = "replaced" })
+	w.cloud.Configure(func(o *genesystest.Options) { o.ClientSecret = "replaced" })
 	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; a secret that is replaced in its file is read again") {
 		t.Errorf("the run does not tell the remedy: %s", r)
 	}
@@ -624,7 +624,7 @@ func TestClientSecretReplaced(t *testing.T) {
 // TestLoginWhileServing logs in through the service that holds the ledger.
 func TestLoginWhileServing(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	anna, ben := users[0], users[1]
 	w.login(state.Token{}, ben)
 	w.config["schedule"] = map[string]any{"cron": "@every 1s", "timezone": "UTC"}

@@ -7,8 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -26,26 +26,26 @@ func TestFaultsOfTheBinary(t *testing.T) {
 		times        int // how many requests meet it
 		code         int
 	}{
-		{"list the inbox", "400 bad.request", genesyssim.Always, 3},
-		{"list the inbox", "connection reset", genesyssim.Always, 5},
-		{"list the inbox", "connection closed in the middle of the reply", genesyssim.Always, 5},
-		{"list the inbox", "200 with truncated JSON", genesyssim.Always, 5},
+		{"list the inbox", "400 bad.request", genesystest.Always, 3},
+		{"list the inbox", "connection reset", genesystest.Always, 5},
+		{"list the inbox", "connection closed in the middle of the reply", genesystest.Always, 5},
+		{"list the inbox", "200 with truncated JSON", genesystest.Always, 5},
 		{"list the inbox", "429 without Retry-After", 1, 0},
-		{"list the inbox", "403 not.authorized", genesyssim.Always, 4},
+		{"list the inbox", "403 not.authorized", genesystest.Always, 4},
 		{"list the inbox", "401 bad.credentials", 1, 0},
-		{"list the inbox", "503 service.unavailable", genesyssim.Always, 5},
-		{"look at a recording", "404 not.found", genesyssim.Always, 0},
+		{"list the inbox", "503 service.unavailable", genesystest.Always, 5},
+		{"look at a recording", "404 not.found", genesystest.Always, 0},
 		{"renew a token", "no reply", 1, 0},
 		{"renew a token", "connection reset after the effect", 1, 4},
-		{"download media", "200 with a page of HTML", genesyssim.Always, 3},
+		{"download media", "200 with a page of HTML", genesystest.Always, 3},
 		{"put media", "connection reset after the effect", 1, 0},
-		{"put media", "200, and nothing is stored", genesyssim.Always, 3},
-		{"put media", "403 AccessDenied", genesyssim.Always, 2},
-		{"find a free key, and prove media", "another size", genesyssim.Always, 6},
+		{"put media", "200, and nothing is stored", genesystest.Always, 3},
+		{"put media", "403 AccessDenied", genesystest.Always, 2},
+		{"find a free key, and prove media", "another size", genesystest.Always, 6},
 		{"upload a part", "500 InternalError", 1, 0},
 		{"complete a multipart upload", "connection reset after the effect", 1, 0},
-		{"complete a multipart upload", "200 with an error in the body", genesyssim.Always, 3},
-		{"put a manifest", "503 SlowDown", genesyssim.Always, 3},
+		{"complete a multipart upload", "200 with an error in the body", genesystest.Always, 3},
+		{"put a manifest", "503 SlowDown", genesystest.Always, 3},
 		{"put media", "409 ConditionalRequestConflict", 1, 0},
 		{"put a manifest", "409 ConditionalRequestConflict", 4, 0},
 		{"complete a multipart upload", "409 ConditionalRequestConflict", 1, 0},
@@ -62,7 +62,7 @@ func TestFaultsOfTheBinary(t *testing.T) {
 			if cell.On == faults.Storage {
 				f.store.Inject(faults.StoreFault{Op: cell.Op, Times: c.times, Effect: cell.Effect(f.cloud)})
 			} else {
-				f.cloud.Inject(genesyssim.Fault{Op: cell.Op, Times: c.times, Effect: cell.Effect(f.cloud)})
+				f.cloud.Inject(genesystest.Fault{Op: cell.Op, Times: c.times, Effect: cell.Effect(f.cloud)})
 			}
 			f.once(c.code)
 			f.cloud.ClearFaults()
@@ -78,14 +78,14 @@ func TestFaultsOfTheBinary(t *testing.T) {
 // faulty is a world with one user's inbox and a store that can be made to fail.
 type faulty struct {
 	*world
-	inbox *genesyssim.Inbox
+	inbox *genesystest.Inbox
 	store *faults.Store
 	ids   []string
 }
 
 func newFaulty(t *testing.T, of faults.World) *faulty {
 	t.Helper()
-	f := &faulty{world: newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})}
+	f := &faulty{world: newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})}
 	f.org["grant"] = "authorization_code"
 	f.deleting()
 	f.between(func(next http.Handler) http.Handler {
@@ -93,8 +93,8 @@ func newFaulty(t *testing.T, of faults.World) *faulty {
 		return f.store
 	})
 	f.inbox = f.cloud.AddUser("ada", "Ada", "ada@example.com")
-	f.inbox.Add(genesyssim.Recording{ID: "small", Size: 1000})
-	f.inbox.Add(genesyssim.Recording{ID: "large", Size: 9 << 20})
+	f.inbox.Add(genesystest.Recording{ID: "small", Size: 1000})
+	f.inbox.Add(genesystest.Recording{ID: "large", Size: 9 << 20})
 	f.ids = f.inbox.IDs()
 	token := state.Token{Access: f.inbox.IssueAccessToken(time.Hour), Refresh: f.inbox.IssueRefreshToken(), Expiry: time.Now().Add(time.Hour)}
 	if of.Renew {
@@ -136,7 +136,7 @@ func TestDiskFull(t *testing.T) {
 			t.Parallel()
 			f := newFaulty(t, faults.World{})
 			started := make(chan *process, 1)
-			f.store.Inject(faults.StoreFault{Op: at, Times: 1, Effect: genesyssim.Effect{Before: func(http.ResponseWriter, *http.Request) bool {
+			f.store.Inject(faults.StoreFault{Op: at, Times: 1, Effect: genesystest.Effect{Before: func(http.ResponseWriter, *http.Request) bool {
 				p := <-started
 				started <- p
 				if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 0, Max: unix.RLIM_INFINITY}, nil); err != nil {

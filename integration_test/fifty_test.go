@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // TestFiftyInboxes runs the service over fifty inboxes through a revoked token, a
@@ -19,13 +19,13 @@ func TestFiftyInboxes(t *testing.T) {
 	for i := range users {
 		ids = append(ids, fmt.Sprintf("user%02d", i))
 	}
-	w, inboxes := newUsers(t, genesyssim.Options{}, each, ids...)
+	w, inboxes := newUsers(t, genesystest.Options{}, each, ids...)
 	w.daily()
 	w.listening()
 	revoked := inboxes[7]
 	revoked.RevokeTokens()
 	const before = 60 // recordings that are let through before the downloads stand still
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Skip: before, Times: genesyssim.Always, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Skip: before, Times: genesystest.Always, Effect: w.cloud.Stall()})
 
 	p := w.start("run")
 	site := w.site(p)

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // TestFilesAsToolsWriteThem archives by a roster, a secret and a token broker as
 // spreadsheets, editors and scripts write them.
 func TestFilesAsToolsWriteThem(t *testing.T) {
 	t.Parallel()
-	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
+	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	w.command(`echo "warning: the cache is cold"
 printf '{"access_token": "Bearer %s", "token_type": "bearer"}' $(cat $1)
 exit`, users...)
@@ -29,7 +29,7 @@ exit`, users...)
 // TestSecretFileAsEditorsWriteIt has the client's secret with what an editor leaves around it.
 func TestSecretFileAsEditorsWriteIt(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 1)
 	delete(w.org, "client_secret")
 	w.org["client_secret_file"] = "acme.secret"

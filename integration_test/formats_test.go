@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 // beginnings are the containers' own, by their specifications.
@@ -22,16 +22,16 @@ var beginnings = map[string][]string{
 
 func TestFormats(t *testing.T) {
 	t.Parallel()
-	for _, format := range mediagen.Formats() {
+	for _, format := range mediatest.Formats() {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{Queued: 1})
+			w := newWorld(t, genesystest.Options{Queued: 1})
 			w.org["format"] = format
 			inbox := w.cloud.ClientInbox()
 			for n := range 4 { // of NONE, originals of both kinds
-				inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("r%d", n), Duration: time.Duration(n+1) * 700 * time.Millisecond})
+				inbox.Add(genesystest.Recording{ID: fmt.Sprintf("r%d", n), Duration: time.Duration(n+1) * 700 * time.Millisecond})
 			}
-			inbox.Add(genesyssim.Recording{ID: "long", Duration: 20 * time.Minute}) // several parts in most formats
+			inbox.Add(genesystest.Recording{ID: "long", Duration: 20 * time.Minute}) // several parts in most formats
 			w.once(0)
 			a := w.wantArchived(all(inbox))
 			for _, m := range a.manifests {
@@ -41,7 +41,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-func (w *world) wantFormat(inbox *genesyssim.Inbox, m manifest) {
+func (w *world) wantFormat(inbox *genesystest.Inbox, m manifest) {
 	w.Helper()
 	expected, err := inbox.Media(m.RecordingID, w.format())
 	if err != nil {

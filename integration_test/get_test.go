@@ -8,7 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -23,10 +23,10 @@ func (w *world) put(key string, body []byte) {
 
 func TestGet(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "r000", Size: 9 << 20})
-	inbox.Add(genesyssim.Recording{ID: "empty", Empty: true})
+	inbox.Add(genesystest.Recording{ID: "r000", Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "empty", Empty: true})
 	w.once(0)
 	w.expect(0, "get", "r000")
 	w.wantFile(filepath.Join(w.dir, "r000.wav"), inbox, "r000")
@@ -49,7 +49,7 @@ func TestGet(t *testing.T) {
 // the archived bytes would survive.
 func TestGetAltered(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.bucket = w.s3.NewBucket(t, false)
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
@@ -86,7 +86,7 @@ func TestGetAltered(t *testing.T) {
 	}
 }
 
-func deletedIDs(c *genesyssim.Cloud) (ids []string) {
+func deletedIDs(c *genesystest.Cloud) (ids []string) {
 	for _, e := range c.Events() {
 		if e.Op == opDelete {
 			ids = append(ids, e.Recording)
@@ -98,7 +98,7 @@ func deletedIDs(c *genesyssim.Cloud) (ids []string) {
 // TestForeign finds objects of nobody knows whom where recordings should go.
 func TestForeign(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	w.once(0)
@@ -110,7 +110,7 @@ func TestForeign(t *testing.T) {
 	for _, id := range ids {
 		inbox.Remove(id)
 	}
-	inbox.Add(genesyssim.Recording{ID: "first"}) // a ledger that knows nothing would refuse the bucket
+	inbox.Add(genesystest.Recording{ID: "first"}) // a ledger that knows nothing would refuse the bucket
 	w.once(0)
 	for _, id := range ids {
 		inbox.Restore(id)

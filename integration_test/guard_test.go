@@ -1,8 +1,8 @@
 package integration_test
 
 import (
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 )
 
 // guardDeletions lets nothing be deleted that the bucket does not hold.
@@ -14,5 +14,5 @@ func (w *world) guardDeletions() {
 		}
 		return keys, err
 	}}
-	w.cloud.Configure(func(o *genesyssim.Options) { o.OnDelete = g.Check })
+	w.cloud.Configure(func(o *genesystest.Options) { o.OnDelete = g.Check })
 }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -100,7 +100,7 @@ func (w *world) wantTold(to string, ids []string) {
 // TestJournal reads what runs left in the journal, and when its configuration changed.
 func TestJournal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	w.once(0)
@@ -140,10 +140,10 @@ func TestAlteredJournal(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w := newWorldOn(t, store(t), genesystest.Options{})
 			inbox := w.cloud.ClientInbox()
 			for n := range 3 {
-				inbox.Add(genesyssim.Recording{ID: recordingID(n)})
+				inbox.Add(genesystest.Recording{ID: recordingID(n)})
 				w.once(0)
 			}
 			key := w.journals()[1].key
@@ -173,11 +173,11 @@ func TestAcceptedJournal(t *testing.T) {
 	for name, served := range map[string]bool{"by itself": false, "in the service": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.daily()
 			inbox := w.cloud.ClientInbox()
 			for n := range 3 {
-				inbox.Add(genesyssim.Recording{ID: recordingID(n)})
+				inbox.Add(genesystest.Recording{ID: recordingID(n)})
 				w.once(0)
 			}
 			all := w.journals()

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -26,13 +26,13 @@ func TestRetryAfter(t *testing.T) {
 	}{{opToken, 429, 0}, {opSummary, 429, 0}, {opList, 503, 1}, {opTranscoding, 429, 3}, {opDelete, 429, 2}} {
 		t.Run(c.op, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.org["page_size"] = 10
 			w.deleting()
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 15)
 			ids := inbox.IDs()
-			w.cloud.Inject(genesyssim.Fault{Op: c.op, Skip: c.skip, Effect: genesyssim.RetryAfter(c.status, 2)})
+			w.cloud.Inject(genesystest.Fault{Op: c.op, Skip: c.skip, Effect: genesystest.RetryAfter(c.status, 2)})
 			w.once(0)
 			w.wantArchived(some(inbox, ids...))
 			for range 2 {
@@ -51,11 +51,11 @@ func TestLongRetryAfter(t *testing.T) {
 	for _, op := range []string{opToken, opList, opTranscoding} {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.org["page_size"] = 10
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 30)
-			w.cloud.Inject(genesyssim.Fault{Op: op, Skip: map[string]int{opList: 1, opTranscoding: 5}[op], Effect: genesyssim.RetryAfter(429, 3600)})
+			w.cloud.Inject(genesystest.Fault{Op: op, Skip: map[string]int{opList: 1, opTranscoding: 5}[op], Effect: genesystest.RetryAfter(429, 3600)})
 			r := w.once(5)
 			if !strings.Contains(r.stdout, "limited by Genesys until") {
 				t.Errorf("the limit is not named: %s", r)
@@ -89,11 +89,11 @@ func TestImpossibleRetryAfter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 3)
 			text := c.text()
-			w.cloud.Inject(genesyssim.Fault{Op: opList, Effect: genesyssim.RetryAfterText(429, text)})
+			w.cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.RetryAfterText(429, text)})
 			r := w.once(c.code)
 			warned := strings.Contains(r.stderr, "taken as one hour") && strings.Contains(r.stderr, `"retry_after":`+strconv.Quote(text))
 			if warned != (c.held > 0) {
@@ -120,10 +120,10 @@ func TestAskAnyway(t *testing.T) {
 	for _, service := range []bool{false, true} {
 		t.Run(fmt.Sprintf("service %v", service), func(t *testing.T) {
 			t.Parallel()
-			w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
+			w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben")
 			w.daily()
-			w.cloud.Inject(genesyssim.Fault{Op: opList, Inbox: "anna", Effect: genesyssim.RetryAfter(429, 3600)})
-			w.cloud.Inject(genesyssim.Fault{Op: opList, Inbox: "ben", Effect: genesyssim.RetryAfter(429, 3600)})
+			w.cloud.Inject(genesystest.Fault{Op: opList, Inbox: "anna", Effect: genesystest.RetryAfter(429, 3600)})
+			w.cloud.Inject(genesystest.Fault{Op: opList, Inbox: "ben", Effect: genesystest.RetryAfter(429, 3600)})
 			if service {
 				p := w.serve()
 				defer w.ends(p)
@@ -156,9 +156,9 @@ func TestAskAnyway(t *testing.T) {
 // TestHoldSurvivesKill kills a process that was told to wait for an hour.
 func TestHoldSurvivesKill(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
-	w.cloud.Inject(genesyssim.Fault{Op: opList, Inbox: "anna", Effect: genesyssim.RetryAfter(429, 3600)})
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Inbox: "ben", Times: genesyssim.Always, Effect: w.cloud.Stall()})
+	w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben")
+	w.cloud.Inject(genesystest.Fault{Op: opList, Inbox: "anna", Effect: genesystest.RetryAfter(429, 3600)})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Inbox: "ben", Times: genesystest.Always, Effect: w.cloud.Stall()})
 	p := w.start("run", "--once")
 	w.await(opLink, 1) // so the process lives on
 	w.awaitInLedger("not_before")

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -27,23 +27,23 @@ func TestListings(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		cloud genesyssim.Options
-		fault genesyssim.Fault
+		cloud genesystest.Options
+		fault genesystest.Fault
 	}{
-		{"phantom pages", genesyssim.Options{PhantomPages: 7}, genesyssim.Fault{}},
-		{"repeated across pages", genesyssim.Options{RepeatAcross: true}, genesyssim.Fault{}},
-		{"smaller pages than asked for", genesyssim.Options{MaxPageSize: 4}, genesyssim.Fault{}},
-		{"pages that change their size", genesyssim.Options{PageSize: sizes(func(call int64, asked int) int {
+		{"phantom pages", genesystest.Options{PhantomPages: 7}, genesystest.Fault{}},
+		{"repeated across pages", genesystest.Options{RepeatAcross: true}, genesystest.Fault{}},
+		{"smaller pages than asked for", genesystest.Options{MaxPageSize: 4}, genesystest.Fault{}},
+		{"pages that change their size", genesystest.Options{PageSize: sizes(func(call int64, asked int) int {
 			return max(asked-int(call), 4)
-		})}, genesyssim.Fault{}},
-		{"too large when expanded", genesyssim.Options{MaxExpanded: 2}, genesyssim.Fault{}},
-		{"a total too high", genesyssim.Options{TotalOffset: 5}, genesyssim.Fault{}},
-		{"a total too low", genesyssim.Options{TotalOffset: -5}, genesyssim.Fault{}},
-		{"no total", genesyssim.Options{}, genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: withoutTotal()}},
-		{"a page cut short", genesyssim.Options{}, genesyssim.Fault{Op: opList, Skip: 1, Effect: genesyssim.Shorten()}},
-		{"a page count that lags behind", genesyssim.Options{PhantomPages: -2}, genesyssim.Fault{}},
-		{"pages that hold back what they can't show", genesyssim.Options{MaxEntities: 4}, genesyssim.Fault{}},
-		{"oldest first", genesyssim.Options{Order: genesyssim.OldestFirst}, genesyssim.Fault{}},
+		})}, genesystest.Fault{}},
+		{"too large when expanded", genesystest.Options{MaxExpanded: 2}, genesystest.Fault{}},
+		{"a total too high", genesystest.Options{TotalOffset: 5}, genesystest.Fault{}},
+		{"a total too low", genesystest.Options{TotalOffset: -5}, genesystest.Fault{}},
+		{"no total", genesystest.Options{}, genesystest.Fault{Op: opList, Times: genesystest.Always, Effect: withoutTotal()}},
+		{"a page cut short", genesystest.Options{}, genesystest.Fault{Op: opList, Skip: 1, Effect: genesystest.Shorten()}},
+		{"a page count that lags behind", genesystest.Options{PhantomPages: -2}, genesystest.Fault{}},
+		{"pages that hold back what they can't show", genesystest.Options{MaxEntities: 4}, genesystest.Fault{}},
+		{"oldest first", genesystest.Options{Order: genesystest.OldestFirst}, genesystest.Fault{}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -62,8 +62,8 @@ func TestListings(t *testing.T) {
 }
 
 // withoutTotal renames the total, so that nobody finds it.
-func withoutTotal() genesyssim.Effect {
-	return genesyssim.Effect{Name: "no total", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+func withoutTotal() genesystest.Effect {
+	return genesystest.Effect{Name: "no total", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
 		return renamer{w}
 	}}
 }
@@ -80,18 +80,18 @@ func (r renamer) Write(p []byte) (int, error) {
 // pushes a recording onto the page after, a removal pulls one onto the page before.
 func TestDrift(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{MaxPageSize: 10})
+	w := newWorld(t, genesystest.Options{MaxPageSize: 10})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 45)
 	removed := []string{"r044", "r043"}
 	var page atomic.Int64
-	w.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(inbox *genesyssim.Inbox, _ int) {
+	w.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(inbox *genesystest.Inbox, _ int) {
 			switch n := page.Add(1); {
 			case n <= 2:
 				inbox.Remove(removed[n-1])
 			case n <= 7:
-				inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Minute)})
+				inbox.Add(genesystest.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Minute)})
 			}
 		}
 	})
@@ -106,7 +106,7 @@ func TestDrift(t *testing.T) {
 	w.wantArchived(held)
 }
 
-func archivedID(a archive, inbox *genesyssim.Inbox, id string) []string {
+func archivedID(a archive, inbox *genesystest.Inbox, id string) []string {
 	if len(a.of(inbox, id)) > 0 {
 		return []string{id}
 	}
@@ -117,15 +117,15 @@ func archivedID(a archive, inbox *genesyssim.Inbox, id string) []string {
 // never proves itself complete.
 func TestNeverSteady(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{MaxPageSize: 10})
+	w := newWorld(t, genesystest.Options{MaxPageSize: 10})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 30)
 	var page atomic.Int64
-	w.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(inbox *genesyssim.Inbox, _ int) {
+	w.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(inbox *genesystest.Inbox, _ int) {
 			n := page.Add(1)
-			inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Hour)})
+			inbox.Add(genesystest.Recording{ID: fmt.Sprintf("new%d", n), DateCreated: time.Now().Add(-time.Hour)})
 		}
 	})
 	r := w.once(0)
@@ -135,7 +135,7 @@ func TestNeverSteady(t *testing.T) {
 	if n := w.cloud.Requests(opDelete); n != 0 {
 		t.Errorf("%d deletions after an incomplete listing", n)
 	}
-	w.cloud.Configure(func(o *genesyssim.Options) { o.OnPage = nil })
+	w.cloud.Configure(func(o *genesystest.Options) { o.OnPage = nil })
 	ids := inbox.IDs()
 	w.once(0)
 	w.wantArchived(some(inbox, ids...))
@@ -144,12 +144,12 @@ func TestNeverSteady(t *testing.T) {
 // TestUnreadable lists recordings that can't be named.
 func TestUnreadable(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	for n, raw := range []string{`{"name":"no id"}`, `{"id":null}`, `{"id":["x"]}`, `"text"`, `null`, `17`} {
-		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("odd%d", n), RawJSON: []byte(raw)})
+		inbox.Add(genesystest.Recording{ID: fmt.Sprintf("odd%d", n), RawJSON: []byte(raw)})
 	}
 	r := w.once(3)
 	if !strings.Contains(r.stdout, "6 recordings are listed without an id") {
@@ -163,7 +163,7 @@ func TestUnreadable(t *testing.T) {
 
 func TestChanged(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	w.once(0)
@@ -199,12 +199,12 @@ func TestListingRefusedHalfway(t *testing.T) {
 	for _, status := range []int{400, 403, 404, 422} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.deleting()
 			w.org["page_size"] = 4
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 20)
-			w.cloud.Inject(genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: beyond(3, status)})
+			w.cloud.Inject(genesystest.Fault{Op: opList, Times: genesystest.Always, Effect: beyond(3, status)})
 			ids := inbox.IDs()
 			for range 3 {
 				r := w.once(3)
@@ -225,9 +225,9 @@ func TestListingRefusedHalfway(t *testing.T) {
 }
 
 // beyond refuses the pages after one.
-func beyond(page, status int) genesyssim.Effect {
-	refuse := genesyssim.Status(status, "bad.request")
-	return genesyssim.Effect{Name: "beyond", Before: func(w http.ResponseWriter, r *http.Request) bool {
+func beyond(page, status int) genesystest.Effect {
+	refuse := genesystest.Status(status, "bad.request")
+	return genesystest.Effect{Name: "beyond", Before: func(w http.ResponseWriter, r *http.Request) bool {
 		n, _ := strconv.Atoi(r.URL.Query().Get("pageNumber"))
 		return n > page && refuse.Before(w, r)
 	}}
@@ -239,12 +239,12 @@ func TestShort(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		cloud genesyssim.Options
+		cloud genesystest.Options
 		lists int
 		says  string
 	}{
-		{"beyond a depth", genesyssim.Options{Depth: 14}, 14, "counts 21 recordings and lists 14 of them"},
-		{"by the summary", genesyssim.Options{SummaryOffset: 5}, 21, "counts 26 recordings and lists 21 of them"},
+		{"beyond a depth", genesystest.Options{Depth: 14}, 14, "counts 21 recordings and lists 14 of them"},
+		{"by the summary", genesystest.Options{SummaryOffset: 5}, 21, "counts 26 recordings and lists 21 of them"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -282,7 +282,7 @@ func TestShort(t *testing.T) {
 				w.once(3)
 				w.wantState(state.StateArchived, inbox, ids[:c.lists]...)
 			}
-			w.cloud.Configure(func(o *genesyssim.Options) { o.Depth, o.SummaryOffset = 0, 0 })
+			w.cloud.Configure(func(o *genesystest.Options) { o.Depth, o.SummaryOffset = 0, 0 })
 			w.once(0)
 			w.wantCondition(inbox, "ok")
 			w.once(0)
@@ -296,7 +296,7 @@ func TestShort(t *testing.T) {
 // brings up the rest.
 func TestShortEmpties(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{Depth: 5})
+	w := newWorld(t, genesystest.Options{Depth: 5})
 	w.deleting()
 	w.org["page_size"] = 5
 	inbox := w.cloud.ClientInbox()
@@ -318,13 +318,13 @@ func TestBrokenPage(t *testing.T) {
 	for _, status := range []int{400, 500, 504} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.deleting()
 			w.org["page_size"] = 10
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 34)
 			ids := inbox.IDs()
-			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = map[string]int{ids[13]: status} })
+			w.cloud.Configure(func(o *genesystest.Options) { o.Broken = map[string]int{ids[13]: status} })
 			r := w.once(3)
 			for _, says := range []string{"number 14,", "after recording " + ids[12], "before recording " + ids[14], "deleted nothing"} {
 				if !strings.Contains(r.stdout, says) {
@@ -341,7 +341,7 @@ func TestBrokenPage(t *testing.T) {
 			if r := w.expect(3, "reconcile"); !strings.Contains(r.stdout, "number 14,") {
 				t.Errorf("reconcile doesn't name the recording: %s", r)
 			}
-			w.cloud.Configure(func(o *genesyssim.Options) { o.Broken = nil })
+			w.cloud.Configure(func(o *genesystest.Options) { o.Broken = nil })
 			w.once(0)
 			w.wantArchived(some(inbox, ids...))
 		})

@@ -7,21 +7,21 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // newUsers makes an organization of users, each logged in and with n recordings.
-func newUsers(t *testing.T, o genesyssim.Options, n int, ids ...string) (*world, []*genesyssim.Inbox) {
+func newUsers(t *testing.T, o genesystest.Options, n int, ids ...string) (*world, []*genesystest.Inbox) {
 	t.Helper()
 	w := newWorld(t, o)
 	w.org["grant"] = "authorization_code"
-	var inboxes []*genesyssim.Inbox
+	var inboxes []*genesystest.Inbox
 	for _, id := range ids {
 		inbox := w.cloud.AddUser(id, "User "+id, id+"@example.com")
 		for k := range n {
-			inbox.Add(genesyssim.Recording{ID: id + "-" + recordingID(k)})
+			inbox.Add(genesystest.Recording{ID: id + "-" + recordingID(k)})
 		}
 		inboxes = append(inboxes, inbox)
 	}
@@ -31,7 +31,7 @@ func newUsers(t *testing.T, o genesyssim.Options, n int, ids ...string) (*world,
 
 // login leaves in the ledger what a user's login does: the inbox, and the token, by
 // default a fresh refresh token alone.
-func (w *world) login(token state.Token, inboxes ...*genesyssim.Inbox) {
+func (w *world) login(token state.Token, inboxes ...*genesystest.Inbox) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
 		for _, in := range inboxes {
@@ -51,7 +51,7 @@ func (w *world) login(token state.Token, inboxes ...*genesyssim.Inbox) {
 	})
 }
 
-func (w *world) token(inbox *genesyssim.Inbox) (t state.Token) {
+func (w *world) token(inbox *genesystest.Inbox) (t state.Token) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) (err error) {
 		t, err = l.Token(w.Context(), "acme", inbox.ID)
@@ -62,7 +62,7 @@ func (w *world) token(inbox *genesyssim.Inbox) (t state.Token) {
 
 // asked counts the requests of an operation, "" for all that show or touch recordings,
 // with an inbox's token.
-func (w *world) asked(inbox *genesyssim.Inbox, op string) (n int) {
+func (w *world) asked(inbox *genesystest.Inbox, op string) (n int) {
 	for _, e := range w.cloud.Events() {
 		if e.Inbox == inbox.ID && (e.Op == op || op == "" && strings.Contains(e.Op, "userrecording")) {
 			n++
@@ -75,7 +75,7 @@ func (w *world) asked(inbox *genesyssim.Inbox, op string) (n int) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	// Access tokens too short-lived to be used twice: every request needs a renewal.
-	w, inboxes := newUsers(t, genesyssim.Options{AccessTokenLife: 30 * time.Second}, 3, "anna", "ben", "cleo")
+	w, inboxes := newUsers(t, genesystest.Options{AccessTokenLife: 30 * time.Second}, 3, "anna", "ben", "cleo")
 	w.once(0)
 	w.wantArchived(all(inboxes[0]), all(inboxes[1]), all(inboxes[2]))
 	first := w.token(inboxes[0])
@@ -107,9 +107,9 @@ func (w *world) noneSpent() {
 
 func TestRevokedMidRun(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 20, "anna", "ben")
+	w, inboxes := newUsers(t, genesystest.Options{}, 20, "anna", "ben")
 	anna := inboxes[0]
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Inbox: "anna", Skip: 5, Effect: genesyssim.Effect{
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Inbox: "anna", Skip: 5, Effect: genesystest.Effect{
 		Name: "revoke", Before: func(http.ResponseWriter, *http.Request) bool {
 			anna.RevokeAccess()
 			return false
@@ -133,12 +133,12 @@ func TestRevokedMidRun(t *testing.T) {
 // TestNeedsLogin restores a token from before the last renewal, as from a backup.
 func TestNeedsLogin(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
+	w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben")
 	anna, ben := inboxes[0], inboxes[1]
 	refused := state.Token{Refresh: "of another client"}
 	w.once(0)
-	anna.Add(genesyssim.Recording{ID: "missed"})
-	ben.Add(genesyssim.Recording{ID: "new"})
+	anna.Add(genesystest.Recording{ID: "missed"})
+	ben.Add(genesystest.Recording{ID: "new"})
 	w.login(refused, anna)
 	w.once(0)
 	w.wantArchived(some(anna, "anna-r000", "anna-r001"), all(ben))
@@ -157,7 +157,7 @@ func TestNeedsLogin(t *testing.T) {
 	w.wantArchived(all(anna), all(ben))
 }
 
-func (w *world) wantCondition(inbox *genesyssim.Inbox, want string) {
+func (w *world) wantCondition(inbox *genesystest.Inbox, want string) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
 		i, err := l.Inbox(w.Context(), "acme", inbox.ID)
@@ -171,7 +171,7 @@ func (w *world) wantCondition(inbox *genesyssim.Inbox, want string) {
 // TestWrongUser wants an inbox left alone whose token turns out to be another user's.
 func TestWrongUser(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
+	w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben")
 	anna, ben := inboxes[0], inboxes[1]
 	anna.AnswerMe("ben")
 	w.deleting()
@@ -192,7 +192,7 @@ func TestWrongUser(t *testing.T) {
 // TestUnknownUser wants no deletion where users/me does not say whose inbox it is.
 func TestUnknownUser(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{RefuseMe: true}, 3, "anna")
+	w, inboxes := newUsers(t, genesystest.Options{RefuseMe: true}, 3, "anna")
 	w.deleting()
 	w.once(0)
 	w.wantArchived(all(inboxes[0]))
@@ -204,7 +204,7 @@ func TestUnknownUser(t *testing.T) {
 	if n := w.cloud.Requests(opDelete); n != 0 {
 		t.Errorf("%d deletions were asked for", n)
 	}
-	w.cloud.Configure(func(o *genesyssim.Options) { o.RefuseMe = false })
+	w.cloud.Configure(func(o *genesystest.Options) { o.RefuseMe = false })
 	w.once(0)
 	w.wantState(state.StateDeleteRequested, inboxes[0], "anna-r001", "anna-r002")
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -50,11 +50,11 @@ func (w *world) manager() *manager {
 // disappearance without effect.
 func TestServiceManager(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	m := w.manager()
 	fill(w.cloud.ClientInbox(), 2)
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
 	p := w.start("run")
 	w.await(opLink, 1)
 	told := func(text string, n int) {
@@ -83,12 +83,12 @@ func TestServiceManager(t *testing.T) {
 // TestServiceManagerHearsStop wants it told before what is under way has ended.
 func TestServiceManagerHearsStop(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	m := w.manager()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 1)
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
 	p := w.start("run")
 	w.await(opLink, 1)
 	p.terminate(t)
@@ -108,7 +108,7 @@ func TestServiceManagerHearsStop(t *testing.T) {
 // not to look like a fault of the configuration.
 func TestAbort(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.cloud.ClientInbox()
 	p := w.serve()
@@ -133,13 +133,13 @@ func (p *process) room(t *testing.T, bytes string) {
 // once there is room.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.config["schedule"] = map[string]any{"cron": "@every 1s"}
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	p := w.serve()
 	p.room(t, "0")
-	inbox.Add(genesyssim.Recording{ID: "late"})
+	inbox.Add(genesystest.Recording{ID: "late"})
 	w.awaitLog(p, "the run failed", 1)
 	if r := w.expect(0, "status"); !strings.Contains(r.stdout, "the last run failed") || !strings.Contains(r.stdout, "file too large") {
 		t.Errorf("status does not say so: %s", r)
@@ -155,10 +155,10 @@ func TestFullDisk(t *testing.T) {
 // news to any run.
 func TestNeedsPerson(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "r001", Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "r001", Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
 	w.once(3)
 	age := func(by time.Duration) {
 		w.withLedger(func(l *bolt.Ledger) error {

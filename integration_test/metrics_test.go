@@ -19,7 +19,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -139,16 +139,16 @@ func (w *world) awaitMetric(site, name string, want float64) {
 // what status and the ledger say.
 func TestMetrics(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.listening()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 8)
 	for _, id := range inbox.IDs()[:2] {
-		w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: id, Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+		w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: id, Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
 	}
 	stalled := inbox.IDs()[2]
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: stalled, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: stalled, Effect: w.cloud.Stall()})
 	p := w.start("run")
 	site := w.site(p)
 	w.await(opLink, 6)
@@ -211,10 +211,10 @@ func TestMetrics(t *testing.T) {
 // TestHealth wants the service to answer whoever may ask, and nobody else.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.listening()
-	w.cloud.Inject(genesyssim.Fault{Times: genesyssim.Always, Effect: genesyssim.Status(503, "down")})
+	w.cloud.Inject(genesystest.Fault{Times: genesystest.Always, Effect: genesystest.Status(503, "down")})
 	p := w.start("run")
 	site := w.site(p)
 	for path, want := range map[string]int{
@@ -245,7 +245,7 @@ func TestHealth(t *testing.T) {
 // TestMetricsLeft wants the metrics of a single run in a file and at a Pushgateway.
 func TestMetricsLeft(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 3)
 	var mu sync.Mutex
 	var asked []string
@@ -287,7 +287,7 @@ func TestMetricsLeft(t *testing.T) {
 // and none after one that does.
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben")
+	w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben")
 	var mu sync.Mutex
 	calls := 0
 	monitor := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -314,14 +314,14 @@ func TestHeartbeat(t *testing.T) {
 	called(1, "a user has to log in")
 	w.once(0)
 	called(2, "that is known by now")
-	w.cloud.Inject(genesyssim.Fault{Op: opSummary, Times: genesyssim.Always, Effect: genesyssim.Status(503, "down")})
+	w.cloud.Inject(genesystest.Fault{Op: opSummary, Times: genesystest.Always, Effect: genesystest.Status(503, "down")})
 	w.once(5)
 	called(2, "Genesys is down")
 	w.cloud.ClearFaults()
 	w.once(0)
 	called(2, "the login may be new: during the outage nobody could tell")
-	inboxes[1].Add(genesyssim.Recording{ID: "stubborn"})
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "stubborn", Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+	inboxes[1].Add(genesystest.Recording{ID: "stubborn"})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "stubborn", Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
 	w.once(3)
 	called(3, "a recording that is tried again by itself")
 	monitor.Close()

@@ -4,17 +4,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
 // TestDisappeared wants two passes to agree before a recording counts as lost.
 func TestDisappeared(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 4)
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "r001", Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "r001", Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
 	w.once(3)
 	inbox.Remove("r001") // never archived
 	inbox.Remove("r002") // archived
@@ -38,12 +38,12 @@ func TestDisappeared(t *testing.T) {
 // TestUnprovedAbsence removes recordings behind a gateway that answers 404 by itself.
 func TestUnprovedAbsence(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	w.once(0)
 	inbox.Remove("r001")
-	w.cloud.Inject(genesyssim.Fault{Op: opGet, Times: genesyssim.Always, Effect: genesyssim.HTML(404)})
+	w.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.HTML(404)})
 	for range 3 {
 		w.once(0)
 		w.wantState(state.StateArchived, inbox)
@@ -56,7 +56,7 @@ func TestUnprovedAbsence(t *testing.T) {
 // TestMassDisappearance wants a person asked when much of an inbox goes at once.
 func TestMassDisappearance(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	w.config["delete_originals"].(map[string]any)["after"] = "24h" // of archiving: none yet
 	inbox := w.cloud.ClientInbox()
@@ -87,7 +87,7 @@ func TestMassDisappearance(t *testing.T) {
 // TestBackAgain wants a deleted original that stays listed not taken for a new one.
 func TestBackAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{DeletedListings: 2})
+	w := newWorld(t, genesystest.Options{DeletedListings: 2})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/media/mediatest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -18,14 +18,14 @@ import (
 // without a new dateModified, is archived again before it is deleted.
 func TestGrowingRecordings(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	for n := range 20 {
-		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("r%02d", n), Duration: time.Second})
+		inbox.Add(genesystest.Recording{ID: fmt.Sprintf("r%02d", n), Duration: time.Second})
 	}
 	w.once(0)
 	for _, id := range inbox.IDs() {
-		inbox.Edit(id, func(r *genesyssim.Recording) { r.Duration, r.MediaDuration = 2*time.Second, 2*time.Second })
+		inbox.Edit(id, func(r *genesystest.Recording) { r.Duration, r.MediaDuration = 2*time.Second, 2*time.Second })
 	}
 	ids := inbox.IDs()
 	w.deleting()
@@ -43,16 +43,16 @@ func TestGrowingRecordings(t *testing.T) {
 // A recording that grows between the listing and its deletion is archived again, too.
 func TestGrownBeforeDeletion(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "r", Duration: time.Second})
+	inbox.Add(genesystest.Recording{ID: "r", Duration: time.Second})
 	w.once(0)
 	w.deleting()
 	var grow sync.Once
-	w.cloud.Configure(func(o *genesyssim.Options) {
-		o.OnPage = func(inbox *genesyssim.Inbox, _ int) {
+	w.cloud.Configure(func(o *genesystest.Options) {
+		o.OnPage = func(inbox *genesystest.Inbox, _ int) {
 			grow.Do(func() {
-				inbox.Edit("r", func(r *genesyssim.Recording) { r.Duration, r.MediaDuration = 2*time.Second, 2*time.Second })
+				inbox.Edit("r", func(r *genesystest.Recording) { r.Duration, r.MediaDuration = 2*time.Second, 2*time.Second })
 			})
 		}
 	})
@@ -65,7 +65,7 @@ func TestGrownBeforeDeletion(t *testing.T) {
 }
 
 // wantDeletion insists that Genesys was asked to delete the originals.
-func (w *world) wantDeletion(inbox *genesyssim.Inbox, ids ...string) {
+func (w *world) wantDeletion(inbox *genesystest.Inbox, ids ...string) {
 	w.Helper()
 	all := w.entries(inbox)
 	for _, id := range ids {
@@ -89,12 +89,12 @@ func (w *world) mediaObjects() int {
 // downloaded has it stored once, and deleted in the end.
 func TestDownloadMovesDateModified(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{OnDownload: func(inbox *genesyssim.Inbox, id string) {
-		inbox.Edit(id, func(r *genesyssim.Recording) { r.Read, r.DateModified = true, time.Now().Truncate(time.Millisecond) })
+	w := newWorld(t, genesystest.Options{OnDownload: func(inbox *genesystest.Inbox, id string) {
+		inbox.Edit(id, func(r *genesystest.Recording) { r.Read, r.DateModified = true, time.Now().Truncate(time.Millisecond) })
 	}})
 	inbox := w.cloud.ClientInbox()
 	for n := range 20 {
-		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("r%02d", n)})
+		inbox.Add(genesystest.Recording{ID: fmt.Sprintf("r%02d", n)})
 	}
 	for range 5 {
 		w.once(0)
@@ -114,12 +114,12 @@ func TestDownloadMovesDateModified(t *testing.T) {
 // the end, and is left alone.
 func TestRestlessRecording(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "r"})
-	inbox.Add(genesyssim.Recording{ID: "quiet"})
+	inbox.Add(genesystest.Recording{ID: "r"})
+	inbox.Add(genesystest.Recording{ID: "quiet"})
 	for n := range 8 {
-		inbox.Edit("r", func(r *genesyssim.Recording) { r.Extra = map[string]any{"revision": n} })
+		inbox.Edit("r", func(r *genesystest.Recording) { r.Extra = map[string]any{"revision": n} })
 		w.run("run", "--once")
 	}
 	e := w.entries(inbox)["r"]
@@ -136,9 +136,9 @@ func TestRestlessRecording(t *testing.T) {
 }
 
 // mediaOf are a recording's own media.
-func (w *world) mediaOf(inbox *genesyssim.Inbox, id string) []byte {
+func (w *world) mediaOf(inbox *genesystest.Inbox, id string) []byte {
 	w.Helper()
-	m, err := mediagen.New(inbox.Spec(id, w.format()))
+	m, err := mediatest.New(inbox.Spec(id, w.format()))
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -153,15 +153,15 @@ func (w *world) mediaOf(inbox *genesyssim.Inbox, id string) []byte {
 // are asked for once more, and both are archived and deleted in the end.
 func TestMixedUpMedia(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	inbox, other := w.cloud.ClientInbox(), []byte(nil)
 	for _, id := range []string{"a", "b", "c"} {
-		inbox.Add(genesyssim.Recording{ID: id, Duration: 3 * time.Second})
+		inbox.Add(genesystest.Recording{ID: id, Duration: 3 * time.Second})
 	}
 	other = w.mediaOf(inbox, "b")
 	var once sync.Once
-	w.cloud.Configure(func(o *genesyssim.Options) {
+	w.cloud.Configure(func(o *genesystest.Options) {
 		o.Serve = func(_, id string) (body []byte) {
 			if id == "a" {
 				once.Do(func() { body = other })
@@ -179,14 +179,14 @@ func TestMixedUpMedia(t *testing.T) {
 // naming the other, and stay in Genesys.
 func TestSameMediaForTwo(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	for _, id := range []string{"a", "b", "c"} {
-		inbox.Add(genesyssim.Recording{ID: id, Duration: 3 * time.Second})
+		inbox.Add(genesystest.Recording{ID: id, Duration: 3 * time.Second})
 	}
 	same := w.mediaOf(inbox, "b")
-	w.cloud.Configure(func(o *genesyssim.Options) {
+	w.cloud.Configure(func(o *genesystest.Options) {
 		o.Serve = func(_, id string) []byte {
 			if id == "c" {
 				return nil

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -48,17 +48,17 @@ var oddRecordings = map[string]string{
 // whatever the API says of them.
 func TestOddRecordings(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{}) // whose keys are file names
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{}) // whose keys are file names
 	w.org["page_size"] = 20
 	inbox := w.cloud.ClientInbox()
 	for _, id := range oddIDs {
-		inbox.Add(genesyssim.Recording{ID: id})
+		inbox.Add(genesystest.Recording{ID: id})
 	}
 	for n, name := range oddNames {
-		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("name%d", n), Name: name})
+		inbox.Add(genesystest.Recording{ID: fmt.Sprintf("name%d", n), Name: name})
 	}
 	for id, fields := range oddRecordings {
-		inbox.Add(genesyssim.Recording{ID: id, RawJSON: json.RawMessage(fmt.Sprintf(`{"id":%q%s}`, id, fields))})
+		inbox.Add(genesystest.Recording{ID: id, RawJSON: json.RawMessage(fmt.Sprintf(`{"id":%q%s}`, id, fields))})
 	}
 	r := w.once(0)
 	a := w.wantArchived(all(inbox))
@@ -79,7 +79,7 @@ func TestOddRecordings(t *testing.T) {
 }
 
 // readsOdd asks the reading commands about recordings with odd ids and names.
-func (w *world) readsOdd(inbox *genesyssim.Inbox) {
+func (w *world) readsOdd(inbox *genesystest.Inbox) {
 	w.Helper()
 	for _, args := range [][]string{{"ls"}, {"status"}} {
 		w.printable(w.expect(0, args...).stdout)
@@ -103,7 +103,7 @@ func (w *world) readsOdd(inbox *genesyssim.Inbox) {
 }
 
 // wantFile compares a file with a recording's media.
-func (w *world) wantFile(file string, inbox *genesyssim.Inbox, id string) {
+func (w *world) wantFile(file string, inbox *genesystest.Inbox, id string) {
 	w.Helper()
 	body, err := os.ReadFile(file)
 	if err != nil {
@@ -112,7 +112,7 @@ func (w *world) wantFile(file string, inbox *genesyssim.Inbox, id string) {
 	w.wantBytes(body, inbox, id)
 }
 
-func (w *world) wantBytes(body []byte, inbox *genesyssim.Inbox, id string) {
+func (w *world) wantBytes(body []byte, inbox *genesystest.Inbox, id string) {
 	w.Helper()
 	want, err := inbox.Media(id, w.format())
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -22,12 +22,12 @@ func TestOldStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{DeletedListings: -1})
+			w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{DeletedListings: -1})
 			w.answers(refused, http.StatusBadRequest,
 				"<Error><Code>InvalidArgument</Code><Message>Unsupported header 'x-amz-checksum-type' received for this API call.</Message></Error>")
 			inbox := w.cloud.ClientInbox()
-			inbox.Add(genesyssim.Recording{ID: "small"})
-			inbox.Add(genesyssim.Recording{ID: "large", Size: 9 << 20})
+			inbox.Add(genesystest.Recording{ID: "small"})
+			inbox.Add(genesystest.Recording{ID: "large", Size: 9 << 20})
 			w.deleting()
 
 			const remedy = "set storage.checksum to md5"
@@ -49,7 +49,7 @@ func TestOldStore(t *testing.T) {
 // does, locked afterwards and only then counted as archived.
 func TestUnlockedParts(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.MinIO(t), genesyssim.Options{DeletedListings: -1})
+	w := newWorldOn(t, storagetest.MinIO(t), genesystest.Options{DeletedListings: -1})
 	var unlocked, locked sync.Map // by path
 	w.between(func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -68,8 +68,8 @@ func TestUnlockedParts(t *testing.T) {
 	})
 	w.lockedAs("compliance")
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "small"})
-	inbox.Add(genesyssim.Recording{ID: "large", Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "small"})
+	inbox.Add(genesystest.Recording{ID: "large", Size: 9 << 20})
 	w.once(0)
 	w.wantLocked(w.wantArchived(all(inbox)))
 	var paths []string

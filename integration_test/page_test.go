@@ -18,7 +18,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -72,13 +72,13 @@ func (w *world) wantText(dom string, want ...string) {
 // run is under way and after it, in the dark and in the light.
 func TestPage(t *testing.T) {
 	t.Parallel()
-	w, inboxes := newUsers(t, genesyssim.Options{}, 2, "anna", "ben", "cleo")
+	w, inboxes := newUsers(t, genesystest.Options{}, 2, "anna", "ben", "cleo")
 	w.daily()
 	w.listening()
 	w.config["delete_originals"] = map[string]any{"enabled": true}
 	inboxes[2].RevokeTokens()
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "ben-r000", Times: genesyssim.Always, Effect: genesyssim.Status(400, "<script>bad")})
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: "ben-r001", Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "ben-r000", Times: genesystest.Always, Effect: genesystest.Status(400, "<script>bad")})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "ben-r001", Effect: w.cloud.Stall()})
 	p := w.start("run")
 	site, err := url.Parse(w.site(p))
 	if err != nil {

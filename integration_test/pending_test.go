@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -55,7 +55,7 @@ func TestCredentialsPending(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.chained(tc.env...)
 			if r := w.once(tc.code); !strings.Contains(r.stderr, tc.says) {
 				t.Errorf("%q is not said: %s", tc.says, r)
@@ -74,7 +74,7 @@ func TestCredentialsPending(t *testing.T) {
 // archive by itself once they are there.
 func TestServiceWaits(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.daily()
 	w.listening()
 	inbox := w.cloud.ClientInbox()
@@ -105,7 +105,7 @@ func TestServiceWaits(t *testing.T) {
 // begin anew beside an archive.
 func TestServiceWaitsForStranger(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.daily()
 	fill(w.cloud.ClientInbox(), 1)
 	w.once(0)

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -156,13 +156,13 @@ func deny(rw http.ResponseWriter, r *http.Request) {
 // documentation tells to give it, and nothing else.
 func TestDocumentedPolicy(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	refused := w.under(documentedPolicy(t))
 	w.deleting()
 	w.lockedAs("governance")
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
-	inbox.Add(genesyssim.Recording{ID: "large", Size: 12 << 20})
+	inbox.Add(genesystest.Recording{ID: "large", Size: 12 << 20})
 	ids := recordings{inbox, inbox.IDs()}
 	w.once(0)
 	w.cloud.Settle()
@@ -194,7 +194,7 @@ func TestDocumentedPolicy(t *testing.T) {
 func TestDoctorMissesRights(t *testing.T) {
 	t.Parallel()
 	server := storagetest.Versitygw(t)
-	before := newWorldOn(t, server, genesyssim.Options{})
+	before := newWorldOn(t, server, genesystest.Options{})
 	fill(before.cloud.ClientInbox(), 1)
 	before.once(0)
 	for action, c := range map[string]struct {
@@ -207,7 +207,7 @@ func TestDoctorMissesRights(t *testing.T) {
 	} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{})
+			w := newWorldOn(t, server, genesystest.Options{})
 			w.bucket = before.bucket
 			p := documentedPolicy(t)
 			for i, s := range p.Statement {

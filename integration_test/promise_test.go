@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -39,11 +39,11 @@ func TestPromise(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		store func(testing.TB) *storagetest.Server
-		cloud genesyssim.Options
+		cloud genesystest.Options
 	}{
-		{"versitygw", storagetest.Versitygw, genesyssim.Options{Queued: 1, DeletedListings: -1}},
-		{"MinIO, unknown lengths", storagetest.MinIO, genesyssim.Options{
-			Order: genesyssim.Shuffled, DeletedListings: -1, Links: genesyssim.LinkMode{Length: genesyssim.Chunked}}},
+		{"versitygw", storagetest.Versitygw, genesystest.Options{Queued: 1, DeletedListings: -1}},
+		{"MinIO, unknown lengths", storagetest.MinIO, genesystest.Options{
+			Order: genesystest.Shuffled, DeletedListings: -1, Links: genesystest.LinkMode{Length: genesystest.Chunked}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -64,11 +64,11 @@ func TestPromise(t *testing.T) {
 
 // fillMany adds recordings without any media, of a few bytes, of some seconds, and of
 // more than a part of a multipart upload.
-func fillMany(inbox *genesyssim.Inbox) {
+func fillMany(inbox *genesystest.Inbox) {
 	day := time.Date(2026, 10, 1, 8, 0, 0, 0, time.UTC)
 	sizes := rand.New(rand.NewPCG(1, 2))
 	for n := range manyRecordings {
-		r := genesyssim.Recording{ID: fmt.Sprintf("5f9c1e2a-0000-4000-8000-%012d", n), DateCreated: day.Add(time.Duration(n) * time.Hour)}
+		r := genesystest.Recording{ID: fmt.Sprintf("5f9c1e2a-0000-4000-8000-%012d", n), DateCreated: day.Add(time.Duration(n) * time.Hour)}
 		switch {
 		case n%25 == 3:
 			r.Empty = true
@@ -84,7 +84,7 @@ func fillMany(inbox *genesyssim.Inbox) {
 }
 
 // archivesOnce makes one run, and a second that finds nothing to do.
-func (w *world) archivesOnce(inbox *genesyssim.Inbox) archive {
+func (w *world) archivesOnce(inbox *genesystest.Inbox) archive {
 	w.Helper()
 	w.once(0)
 	a := w.wantArchived(all(inbox))
@@ -114,7 +114,7 @@ type moment struct {
 	after bool
 }
 
-func (w *world) archivesThoughKilled(inbox *genesyssim.Inbox) archive {
+func (w *world) archivesThoughKilled(inbox *genesystest.Inbox) archive {
 	w.Helper()
 	t := w.tapped()
 	moments := rand.New(rand.NewPCG(3, 4))
@@ -144,7 +144,7 @@ func (w *world) killedAt(t *tap, m moment) {
 		started <- p
 	}
 	if m.link {
-		w.cloud.Inject(genesyssim.Fault{Op: opLink, Skip: m.n, Effect: genesyssim.Effect{Name: "kill", Before: func(http.ResponseWriter, *http.Request) bool {
+		w.cloud.Inject(genesystest.Fault{Op: opLink, Skip: m.n, Effect: genesystest.Effect{Name: "kill", Before: func(http.ResponseWriter, *http.Request) bool {
 			kill()
 			return false
 		}}})
@@ -201,7 +201,7 @@ func (w *world) unfinished(key string) (ids []string) {
 
 // deletesAll lets the originals be deleted. The world's guard looks into the bucket
 // before each.
-func (w *world) deletesAll(inbox *genesyssim.Inbox) {
+func (w *world) deletesAll(inbox *genesystest.Inbox) {
 	w.Helper()
 	ids, kept := slices.Sorted(slices.Values(inbox.IDs())), []string(nil)
 	ids = slices.DeleteFunc(ids, func(id string) bool {

@@ -10,19 +10,19 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // TestQueries selects from what a run with a failure left in the ledger.
 func TestQueries(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	for n, name := range []string{"Alpha call", "beta Call", "gamma"} {
-		inbox.Add(genesyssim.Recording{ID: recordingID(n), Name: name, ConversationID: "c" + name[:1],
+		inbox.Add(genesystest.Recording{ID: recordingID(n), Name: name, ConversationID: "c" + name[:1],
 			DateCreated: time.Date(2026, 10, 1+n, 12, 0, 0, 0, time.UTC)})
 	}
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: "r002", Times: genesyssim.Always, Effect: genesyssim.HTML(200)})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "r002", Times: genesystest.Always, Effect: genesystest.HTML(200)})
 	w.wantReport(w.expect(3, "run", "--once", "--json"))
 	for _, c := range []struct {
 		args []string

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -23,7 +23,7 @@ func TestLostLedger(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w := newWorldOn(t, store(t), genesystest.Options{})
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 6)
 			w.once(0)
@@ -79,20 +79,20 @@ func TestLostLedger(t *testing.T) {
 // deleted, and downloads nothing again; a rebuilt one knows it all.
 func TestOldBackup(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	w.once(0)
 	copied := filepath.Join(w.dir, "backup.db")
 	w.expect(0, "backup", copied)
-	inbox.Add(genesyssim.Recording{ID: "deleted"})
+	inbox.Add(genesystest.Recording{ID: "deleted"})
 	w.once(0)
 	w.deleting()
 	w.once(0)
 	w.once(0)
 	w.wantState(state.StateDeleted, inbox, "r000", "r001", "deleted")
 	delete(w.config, "delete_originals")
-	inbox.Add(genesyssim.Recording{ID: "kept"})
+	inbox.Add(genesystest.Recording{ID: "kept"})
 	w.once(0)
 	asked := w.transfers()
 
@@ -125,7 +125,7 @@ func TestOldBackup(t *testing.T) {
 // and only that.
 func TestStrangeLedger(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.put("genesys/media/org=acme/inbox=client/notes.txt", []byte("not by archiverd"))
 	w.once(0) // nothing in the inbox, nothing in the bucket but a stranger's file
 	w.once(0) // an owner and a journal are no recordings
@@ -162,7 +162,7 @@ func TestStrangeLedger(t *testing.T) {
 // TestBackup copies the ledger out of the service, and goes on from the old copy.
 func TestBackup(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
@@ -181,7 +181,7 @@ func TestBackup(t *testing.T) {
 	if r := w.expect(2, "backup", copied); !strings.Contains(r.stderr, "there already") {
 		t.Errorf("a second backup to the same place: %s", r)
 	}
-	inbox.Add(genesyssim.Recording{ID: "later", Size: 1000})
+	inbox.Add(genesystest.Recording{ID: "later", Size: 1000})
 	w.once(0)
 	asked := w.transfers()
 	if after, err := os.ReadFile(copied); err != nil || string(after) != string(before) {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -29,7 +29,7 @@ func (w *world) own(key, inbox, recording, modified string) {
 }
 
 // moved takes an entry through states.
-func (w *world) moved(inbox *genesyssim.Inbox, id string, states ...state.State) {
+func (w *world) moved(inbox *genesystest.Inbox, id string, states ...state.State) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
 		k := state.Key{Org: "acme", Inbox: inbox.ID, Recording: id}
@@ -52,7 +52,7 @@ func TestReconcile(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w := newWorldOn(t, store(t), genesystest.Options{})
 			w.locking()
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 14)
@@ -83,7 +83,7 @@ func TestReconcile(t *testing.T) {
 }
 
 // wreck gives the archive of 14 recordings one of each class and kind.
-func (w *world) wreck(inbox *genesyssim.Inbox) (recordings, objects map[string]string) {
+func (w *world) wreck(inbox *genesystest.Inbox) (recordings, objects map[string]string) {
 	w.Helper()
 	entries := w.entries(inbox)
 	at := func(id string) state.Version { return entries[id].Versions[0] }
@@ -108,8 +108,8 @@ func (w *world) wreck(inbox *genesyssim.Inbox) (recordings, objects map[string]s
 	for _, id := range []string{"r005", "r006", "r007"} {
 		inbox.Remove(id)
 	}
-	inbox.Add(genesyssim.Recording{ID: "failed"})
-	inbox.Add(genesyssim.Recording{ID: "new"})
+	inbox.Add(genesystest.Recording{ID: "failed"})
+	inbox.Add(genesystest.Recording{ID: "new"})
 	folder := "genesys/media/org=acme/inbox=client/"
 	objects = map[string]string{
 		folder + "undated/failed.wav":                                              "to adopt",
@@ -161,16 +161,16 @@ func TestReconcileWithoutGenesys(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		fault genesyssim.Fault
+		fault genesystest.Fault
 		code  int
 	}{
-		{"needs a login", genesyssim.Fault{Op: opToken, Times: genesyssim.Always, Effect: genesyssim.OAuthError(400, "invalid_grant")}, 4},
-		{"client refused", genesyssim.Fault{Op: opToken, Times: genesyssim.Always, Effect: genesyssim.OAuthError(401, "invalid_client")}, 4},
-		{"unreachable", genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: genesyssim.Status(503, "service.unavailable")}, 5},
+		{"needs a login", genesystest.Fault{Op: opToken, Times: genesystest.Always, Effect: genesystest.OAuthError(400, "invalid_grant")}, 4},
+		{"client refused", genesystest.Fault{Op: opToken, Times: genesystest.Always, Effect: genesystest.OAuthError(401, "invalid_client")}, 4},
+		{"unreachable", genesystest.Fault{Op: opList, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")}, 5},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w, inboxes := newUsers(t, genesyssim.Options{}, 3, "u1")
+			w, inboxes := newUsers(t, genesystest.Options{}, 3, "u1")
 			w.once(0)
 			w.withLedger(func(l *bolt.Ledger) error {
 				return l.Login(t.Context(), "acme", "u1", state.Token{Refresh: inboxes[0].IssueRefreshToken()}, nil)
@@ -189,7 +189,7 @@ func TestReconcileWithoutGenesys(t *testing.T) {
 	}
 }
 
-func (w *world) removeVersionOf(inbox *genesyssim.Inbox, id string) {
+func (w *world) removeVersionOf(inbox *genesystest.Inbox, id string) {
 	w.Helper()
 	v := w.entries(inbox)[id].Versions[0]
 	w.removeVersion(v.MediaKey, v.MediaVersionID)
@@ -198,16 +198,16 @@ func (w *world) removeVersionOf(inbox *genesyssim.Inbox, id string) {
 // TestReconcileSpan selects by days, on all sides alike.
 func TestReconcileSpan(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	for d := range 4 {
 		day := time.Date(2026, 3, 1+d, 23, 30, 0, 0, time.UTC)
-		inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("day%d", d+1), DateCreated: day})
+		inbox.Add(genesystest.Recording{ID: fmt.Sprintf("day%d", d+1), DateCreated: day})
 	}
 	w.once(0)
 	late := time.Date(2026, 3, 3, 12, 0, 0, 0, time.UTC)
-	inbox.Add(genesyssim.Recording{ID: "new", DateCreated: late})
-	inbox.Add(genesyssim.Recording{ID: "newer", DateCreated: late.AddDate(0, 0, 1)})
+	inbox.Add(genesystest.Recording{ID: "new", DateCreated: late})
+	inbox.Add(genesystest.Recording{ID: "newer", DateCreated: late.AddDate(0, 0, 1)})
 	for args, want := range map[string]map[string]string{
 		"--from 2026-03-02 --to 2026-03-04": {"day2": "archived", "day3": "archived", "new": "waiting"},
 		"--to 2026-03-02":                   {"day1": "archived"},
@@ -226,7 +226,7 @@ func TestReconcileSpan(t *testing.T) {
 // inboxes, and another ledger's claim.
 func TestReconcileStrangers(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	w.once(0)
@@ -254,10 +254,10 @@ func TestReconcileJournal(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w := newWorldOn(t, store(t), genesystest.Options{})
 			inbox := w.cloud.ClientInbox()
 			for i := range 3 {
-				inbox.Add(genesyssim.Recording{ID: recordingID(i)})
+				inbox.Add(genesystest.Recording{ID: recordingID(i)})
 				w.once(0)
 				w.locking()
 			}
@@ -296,7 +296,7 @@ func (w *world) wantBroken(fault, key string) {
 // whole.
 func TestReconcileTrustsAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	w.once(0)
@@ -316,7 +316,7 @@ func TestReconcileTrustsAgain(t *testing.T) {
 	w.hide(key, "")
 	w.reconciled(6)
 	w.unhide(key)
-	w.cloud.Inject(genesyssim.Fault{Op: opList, Effect: genesyssim.Status(403, "not.authorized")})
+	w.cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.Status(403, "not.authorized")})
 	w.reconciled(4)
 	if !rebuilt() {
 		t.Error("a part, an archive that was not clean, or one inbox without Genesys' side was enough")
@@ -340,7 +340,7 @@ func (w *world) unhide(key string) {
 // TestReconcileInService reaches a service, which writes the page where the caller is.
 func TestReconcileInService(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 3)
 	w.daily()
 	p := w.serve()

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -15,16 +15,16 @@ import (
 // from being deleted, even where more are refused, and due again, than a pass may ask for.
 func TestRefusedDeletions(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.config["delete_originals"] = map[string]any{"enabled": true, "after": "0s", "max_per_pass": 3}
 	w.config["transfer"] = map[string]any{"min_age": "0s", "workers": 1} // in the order of their ids
 	inbox := w.cloud.ClientInbox()
 	refused, others := []string{"a1", "a2", "a3", "a4", "a5"}, []string{"b1", "b2", "b3"}
 	for _, id := range append(refused, others...) {
-		inbox.Add(genesyssim.Recording{ID: id})
+		inbox.Add(genesystest.Recording{ID: id})
 	}
 	for _, id := range refused {
-		w.cloud.Inject(genesyssim.Fault{Op: opDelete, Recording: id, Times: genesyssim.Always, Effect: genesyssim.Status(409, "conflict")})
+		w.cloud.Inject(genesystest.Fault{Op: opDelete, Recording: id, Times: genesystest.Always, Effect: genesystest.Status(409, "conflict")})
 	}
 	pass := func(asked ...string) {
 		t.Helper()

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -28,7 +28,7 @@ func TestWrongRegion(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{})
+			w := newWorldOn(t, server, genesystest.Options{})
 			if c.status == 0 {
 				w.editStorage("region", "eu-west-1")
 			} else {
@@ -56,7 +56,7 @@ func TestWrongRegion(t *testing.T) {
 // is known everywhere.
 func TestNewBucket(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	var redirected atomic.Int64
 	first := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		redirected.Add(1)
@@ -68,7 +68,7 @@ func TestNewBucket(t *testing.T) {
 	w.endpoint = first.URL
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
-	inbox.Add(genesyssim.Recording{ID: "large", Size: 12 << 20})
+	inbox.Add(genesystest.Recording{ID: "large", Size: 12 << 20})
 	w.once(0)
 	w.wantArchived(all(inbox))
 	if redirected.Load() == 0 {

@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -47,10 +47,10 @@ func TestCompletedWithoutETag(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, c.start(t), genesyssim.Options{})
+			w := newWorldOn(t, c.start(t), genesystest.Options{})
 			w.withoutETag()
 			inbox := w.cloud.ClientInbox()
-			inbox.Add(genesyssim.Recording{ID: "large", Size: 12 << 20})
+			inbox.Add(genesystest.Recording{ID: "large", Size: 12 << 20})
 			w.once(0)
 			w.wantArchived(all(inbox))
 			if f := w.doctor(c.code)["store.create_only"]; !strings.Contains(f.Found, c.found) {
@@ -75,7 +75,7 @@ func TestOddHeader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{})
+			w := newWorldOn(t, server, genesystest.Options{})
 			var odd atomic.Bool
 			odd.Store(true)
 			w.changes(func(_ *http.Request, h http.Header) {
@@ -104,7 +104,7 @@ func TestOddHeader(t *testing.T) {
 }
 
 // entriesIn are the ids of the recordings in a state.
-func (w *world) entriesIn(inbox *genesyssim.Inbox, s state.State) (ids []string) {
+func (w *world) entriesIn(inbox *genesystest.Inbox, s state.State) (ids []string) {
 	w.Helper()
 	for id, e := range w.entries(inbox) {
 		if e.State == s {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -19,7 +19,7 @@ import (
 // asked.
 func TestReportsAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 1)
 	var both sync.WaitGroup
 	both.Add(2)
@@ -52,7 +52,7 @@ func (w *world) hung() string {
 // and the doctor to find them, without a secret in their addresses.
 func TestHungWatchers(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 1)
 	w.config["metrics"] = map[string]any{"push_url": strings.Replace(w.hung(), "//", "//user:hunter2@", 1)}
 	w.config["heartbeat_url"] = w.hung() + "/ping/hunter2"
@@ -81,7 +81,7 @@ func TestDoctorAsksWatchers(t *testing.T) {
 	t.Parallel()
 	server := storagetest.Versitygw(t)
 	for status, want := range map[int]string{200: "pass", 401: "warn", 404: "unchecked", 503: "warn"} {
-		w := newWorldOn(t, server, genesyssim.Options{})
+		w := newWorldOn(t, server, genesystest.Options{})
 		watcher := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			user, password, _ := r.BasicAuth()
 			switch asked := r.Method + " " + r.URL.Path + " " + user + ":" + password; asked {
@@ -141,7 +141,7 @@ func TestMetricsFileRefused(t *testing.T) {
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{})
+			w := newWorldOn(t, server, genesystest.Options{})
 			fill(w.cloud.ClientInbox(), 1)
 			file := c.file(w)
 			w.config["metrics"] = map[string]any{"textfile": file}

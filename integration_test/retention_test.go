@@ -11,7 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -73,7 +73,7 @@ func TestRetention(t *testing.T) {
 				for _, checksum := range []string{"auto", "md5"} {
 					t.Run(mode+" "+checksum, func(t *testing.T) {
 						t.Parallel()
-						newWorldOn(t, server, genesyssim.Options{}).retains(mode, checksum)
+						newWorldOn(t, server, genesystest.Options{}).retains(mode, checksum)
 					})
 				}
 			}
@@ -95,11 +95,11 @@ func (w *world) retains(mode, checksum string) {
 		"tomorrow":  {},
 		"long past": now.AddDate(-8, 0, 0).Truncate(time.Millisecond),
 	}
-	inbox.Add(genesyssim.Recording{ID: "small", DateCreated: created["small"]})
-	inbox.Add(genesyssim.Recording{ID: "large", DateCreated: created["large"], Size: 9 << 20})
-	inbox.Add(genesyssim.Recording{ID: "century", DateCreated: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)})
-	inbox.Add(genesyssim.Recording{ID: "tomorrow", DateCreated: now.Add(24 * time.Hour), DateModified: now.Add(-time.Hour).Truncate(time.Millisecond)})
-	inbox.Add(genesyssim.Recording{ID: "long past", DateCreated: created["long past"]})
+	inbox.Add(genesystest.Recording{ID: "small", DateCreated: created["small"]})
+	inbox.Add(genesystest.Recording{ID: "large", DateCreated: created["large"], Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "century", DateCreated: time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)})
+	inbox.Add(genesystest.Recording{ID: "tomorrow", DateCreated: now.Add(24 * time.Hour), DateModified: now.Add(-time.Hour).Truncate(time.Millisecond)})
+	inbox.Add(genesystest.Recording{ID: "long past", DateCreated: created["long past"]})
 	w.once(0)
 	a := w.wantArchived(all(inbox))
 	for id, from := range created {
@@ -203,7 +203,7 @@ func TestLockIgnored(t *testing.T) {
 			next.ServeHTTP(rw, r)
 		})
 	}
-	w := newWorldOn(t, storagetest.Fake(t, forgets), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Fake(t, forgets), genesystest.Options{})
 	w.deleting()
 	w.lockedAs("compliance")
 	inbox := w.cloud.ClientInbox()
@@ -237,7 +237,7 @@ func TestLockTakenAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{})
+			w := newWorldOn(t, server, genesystest.Options{})
 			w.lockedAs("governance")
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 2)
@@ -262,7 +262,7 @@ func TestClocksApart(t *testing.T) {
 	t.Parallel()
 	const apart = 6 * time.Minute
 	for name, skew := range map[string]func(*world){
-		"Genesys": func(w *world) { w.cloud.Configure(func(o *genesyssim.Options) { o.DateSkew = apart }) },
+		"Genesys": func(w *world) { w.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = apart }) },
 		"the store": func(w *world) {
 			w.changes(func(_ *http.Request, h http.Header) {
 				h.Set("Date", time.Now().Add(-apart).UTC().Format(http.TimeFormat))
@@ -271,7 +271,7 @@ func TestClocksApart(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			skew(w)
 			w.deleting()
 			inbox := w.cloud.ClientInbox()

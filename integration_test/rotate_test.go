@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -28,7 +28,7 @@ func TestRotatedClientSecret(t *testing.T) {
 	for _, grant := range []string{"client_credentials", "authorization_code"} {
 		t.Run(grant, func(t *testing.T) {
 			t.Parallel()
-			w, users := newUsers(t, genesyssim.Options{}, 1, "anna")
+			w, users := newUsers(t, genesystest.Options{}, 1, "anna")
 			w.daily()
 			inbox := users[0]
 			w.org["grant"] = grant
@@ -40,13 +40,13 @@ func TestRotatedClientSecret(t *testing.T) {
 			w.org["client_secret_file"] = "acme.secret"
 			w.secretFile("acme.secret", "secret\n")
 			p := w.serve()
-			w.cloud.Configure(func(o *genesyssim.Options) { o.ClientSecret = "replaced" })
+			w.cloud.Configure(func(o *genesystest.Options) { o.ClientSecret = "replaced" })
 			inbox.RevokeAccess()
 			if r := w.expect(4, "retry"); !strings.Contains(r.stdout, "invalid_client") {
 				t.Errorf("with the old secret: %s", r)
 			}
 			w.secretFile("acme.secret", "replaced\n")
-			inbox.Add(genesyssim.Recording{ID: "later", Size: 1000})
+			inbox.Add(genesystest.Recording{ID: "later", Size: 1000})
 			w.expect(0, "retry")
 			w.ends(p)
 			w.wantArchived(all(inbox))
@@ -58,7 +58,7 @@ func TestRotatedClientSecret(t *testing.T) {
 // a store that compares signatures.
 func TestRotatedStoreKey(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 1)
@@ -74,7 +74,7 @@ func TestRotatedStoreKey(t *testing.T) {
 		t.Errorf("with another secret: %s", r)
 	}
 	w.secretFile("store.secret", w.s3.SecretKey)
-	inbox.Add(genesyssim.Recording{ID: "later", Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "later", Size: 9 << 20})
 	w.expect(0, "retry")
 	w.expect(0, "verify")
 	if found := w.doctor(0)["store.credentials"]; !strings.Contains(found.Found, "from storage.access_key_id") {
@@ -87,10 +87,10 @@ func TestRotatedStoreKey(t *testing.T) {
 // TestRotatedMidRun has the store take another access key from the middle of a run on.
 func TestRotatedMidRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 6)
-	inbox.Add(genesyssim.Recording{ID: "large", Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "large", Size: 9 << 20})
 	section := w.storageSection()
 	section["access_key_id"] = "KEYOLD"
 	w.config["storage"] = section
@@ -128,7 +128,7 @@ func TestRotatedMidRun(t *testing.T) {
 // while the service runs.
 func TestRotatedAuthority(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{TLS: true})
+	w := newWorld(t, genesystest.Options{TLS: true})
 	w.daily()
 	store := w.overTLS(tls.VersionTLS13)
 	w.config["network"] = map[string]any{"ca_file": "authority.pem"}

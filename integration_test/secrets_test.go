@@ -22,7 +22,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -57,7 +57,7 @@ func newVault(t *testing.T, sealed bool) *vault {
 	t.Helper()
 	secret := func(name string) string { return name + "-" + rand.Text() }
 	client, push, beat := secret("client"), secret("push"), secret("beat")
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{ClientSecret: client, AccessTokenLife: time.Hour})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{ClientSecret: client, AccessTokenLife: time.Hour})
 	sink := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusBadRequest) }))
 	t.Cleanup(sink.Close)
 	v := &vault{w, secrets{
@@ -101,8 +101,8 @@ func (v *vault) hides(where, text string) {
 
 // troubled makes everything go wrong once that puts something secret near a message.
 func (v *vault) troubled() {
-	quote := func(status int) genesyssim.Effect { // as gateways do that mean well
-		return genesyssim.Effect{Name: "quote", Before: func(rw http.ResponseWriter, r *http.Request) bool {
+	quote := func(status int) genesystest.Effect { // as gateways do that mean well
+		return genesystest.Effect{Name: "quote", Before: func(rw http.ResponseWriter, r *http.Request) bool {
 			rw.Header().Set("Content-Type", "application/json")
 			rw.WriteHeader(status)
 			body, _ := io.ReadAll(r.Body)
@@ -112,15 +112,15 @@ func (v *vault) troubled() {
 			return true
 		}}
 	}
-	for _, f := range []genesyssim.Fault{
+	for _, f := range []genesystest.Fault{
 		{Op: opToken, Inbox: "ben", Effect: quote(http.StatusBadRequest)},
 		{Op: opSummary, Inbox: "cleo", Effect: quote(http.StatusInternalServerError)},
 		{Op: opList, Inbox: "cleo", Effect: quote(http.StatusBadRequest)},
 		{Op: opTranscoding, Inbox: "anna", Effect: quote(http.StatusInternalServerError)},
-		{Op: opLink, Inbox: "anna", Effect: genesyssim.Expired()},
-		{Op: opLink, Inbox: "anna", Skip: 1, Effect: genesyssim.HTML(200)},
-		{Op: opLink, Inbox: "anna", Skip: 2, Effect: genesyssim.Redirect("http://127.0.0.1:1/?Signature=x")},
-		{Op: opLink, Inbox: "anna", Skip: 3, Effect: genesyssim.LoseReply()},
+		{Op: opLink, Inbox: "anna", Effect: genesystest.Expired()},
+		{Op: opLink, Inbox: "anna", Skip: 1, Effect: genesystest.HTML(200)},
+		{Op: opLink, Inbox: "anna", Skip: 2, Effect: genesystest.Redirect("http://127.0.0.1:1/?Signature=x")},
+		{Op: opLink, Inbox: "anna", Skip: 3, Effect: genesystest.LoseReply()},
 	} {
 		v.cloud.Inject(f)
 	}
@@ -132,7 +132,7 @@ func (v *vault) troubled() {
 func TestSecretsStayHidden(t *testing.T) {
 	t.Parallel()
 	v := newVault(t, true)
-	var inboxes []*genesyssim.Inbox
+	var inboxes []*genesystest.Inbox
 	for _, id := range []string{"anna", "ben", "cleo"} {
 		in := v.cloud.AddUser(id, "User "+id, id+"@example.com")
 		fill(in, 4)
@@ -216,7 +216,7 @@ func (v *vault) crashes() {
 	v.ends(p)
 	v.hides("the service", p.stdout.String()+p.stderr.String())
 
-	v.cloud.Inject(genesyssim.Fault{Op: opList, Times: genesyssim.Always, Effect: v.cloud.Stall()})
+	v.cloud.Inject(genesystest.Fault{Op: opList, Times: genesystest.Always, Effect: v.cloud.Stall()})
 	before := v.cloud.Requests(opList)
 	p = v.start("run", "--once")
 	if err := v.cloud.Await(v.Context(), opList, before+1); err != nil {
@@ -312,7 +312,7 @@ func (v *vault) provesItself() {
 // alone, whatever the umask allows.
 func TestFilesArePrivate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	fill(w.cloud.ClientInbox(), 1)
 	w.writeConfig()

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -35,7 +35,7 @@ func TestPrivateAuthority(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, server, genesyssim.Options{TLS: true})
+			w := newWorldOn(t, server, genesystest.Options{TLS: true})
 			store := w.overTLS(tc.storeSpeaks)
 			if tc.trust {
 				file := filepath.Join(w.dir, "authority.pem")
@@ -46,7 +46,7 @@ func TestPrivateAuthority(t *testing.T) {
 			}
 			w.config["transfer"].(map[string]any)["bandwidth"] = "64MiB"
 			inbox := w.cloud.ClientInbox()
-			inbox.Add(genesyssim.Recording{ID: "large", Size: 9 << 20})
+			inbox.Add(genesystest.Recording{ID: "large", Size: 9 << 20})
 			if tc.archives {
 				w.once(0)
 				w.wantArchived(all(inbox))

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -53,10 +53,10 @@ func (w *world) daily() { w.config["schedule"] = map[string]any{"cron": "0 0 1 1
 // ledger, with its files at the caller's side.
 func TestCommandsReachService(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "r000", Size: 9 << 20})
+	inbox.Add(genesystest.Recording{ID: "r000", Size: 9 << 20})
 	fill(inbox, 3)
 	p := w.serve()
 	if info, err := os.Stat(w.socketPath()); err != nil || info.Mode() != fs.ModeSocket|0o600 {
@@ -116,16 +116,16 @@ func TestCommandsReachService(t *testing.T) {
 // TestRetryInService wants retry to follow the run under way, and no two runs at once.
 func TestRetryInService(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: w.cloud.Stall()})
 	p := w.start("run")
 	w.await(opLink, 1)
 	retry := w.start("retry", "--json")
 	w.awaitLog(retry, "a run is under way", 1)
-	inbox.Add(genesyssim.Recording{ID: "later"})
+	inbox.Add(genesystest.Recording{ID: "later"})
 	if n := w.cloud.Requests(opSummary); n != 1 {
 		t.Errorf("%d passes began, want the first alone", n)
 	}
@@ -141,14 +141,14 @@ func TestRetryInService(t *testing.T) {
 // TestCallerStops wants a signal to a caller to stop its command alone.
 func TestCallerStops(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	w.config["shutdown_grace"] = "0s"
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	p := w.serve()
 	for _, kill := range []bool{false, true} {
-		w.cloud.Inject(genesyssim.Fault{Op: opSummary, Times: genesyssim.Always, Effect: w.cloud.Stall()})
+		w.cloud.Inject(genesystest.Fault{Op: opSummary, Times: genesystest.Always, Effect: w.cloud.Stall()})
 		before := w.cloud.Requests(opSummary)
 		retry := w.start("retry")
 		w.await(opSummary, before+1)
@@ -170,7 +170,7 @@ func TestCallerStops(t *testing.T) {
 // TestKilledService wants a socket that a killed service left to be no hindrance.
 func TestKilledService(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	fill(w.cloud.ClientInbox(), 1)
 	w.serve().kill()
@@ -189,7 +189,7 @@ func TestKilledService(t *testing.T) {
 // TestMissedRun wants a start to run at once only where a run was missed.
 func TestMissedRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 1)
@@ -228,7 +228,7 @@ func (w *world) reload(p *process, says string, n int) {
 // refused with all its faults.
 func TestReload(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.daily()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
@@ -249,7 +249,7 @@ func TestReload(t *testing.T) {
 	w.org["format"] = "MP3"
 	w.org["client_secret"] = "another" // which the organization's client hasn't
 	w.reload(p, "takes effect with the next run", 1)
-	inbox.Add(genesyssim.Recording{ID: "r900"})
+	inbox.Add(genesystest.Recording{ID: "r900"})
 	inbox.RevokeAccess()
 	if r := w.expect(4, "retry"); !strings.Contains(r.stdout, "client_secret") {
 		t.Errorf("the remedy is not said: %s", r)
@@ -266,14 +266,14 @@ func TestReload(t *testing.T) {
 // TestDeletionsOff wants deletions that are switched off to end in the pass under way.
 func TestDeletionsOff(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.daily()
 	w.config["transfer"] = map[string]any{"min_age": "0s", "workers": 1}
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 20)
 	w.once(0)
 	w.deleting()
-	w.cloud.Inject(genesyssim.Fault{Op: opDelete, Times: 1, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opDelete, Times: 1, Effect: w.cloud.Stall()})
 	p := w.start("run")
 	w.awaitLog(p, "archiverd starts", 1)
 	retry := w.start("retry")

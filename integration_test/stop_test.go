@@ -11,7 +11,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -31,11 +31,11 @@ func (w *world) await(op string, n int) {
 // SIGTERM.
 func TestStopFinishes(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.config["transfer"] = map[string]any{"min_age": "0s", "workers": 2}
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 200)
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: 2, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 2, Effect: w.cloud.Stall()})
 	p := w.start("run", "--once")
 	w.await(opLink, 2)
 	p.terminate(t)
@@ -68,11 +68,11 @@ func TestStopFinishes(t *testing.T) {
 // TestStopAbandons wants nothing half left where a transfer outlasts shutdown_grace.
 func TestStopAbandons(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	w.config["shutdown_grace"] = "0s"
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "long", Size: 20 << 20})
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: w.cloud.StallAfter(9 << 20)})
+	inbox.Add(genesystest.Recording{ID: "long", Size: 20 << 20})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Effect: w.cloud.StallAfter(9 << 20)})
 	uploading := make(chan struct{})
 	begun := sync.OnceFunc(func() { close(uploading) })
 	w.tapped().watch(func(_ int, r *http.Request, done bool) {
@@ -102,7 +102,7 @@ func TestStopAbandons(t *testing.T) {
 // TestForgottenUpload wants an upload ended that a killed process left behind.
 func TestForgottenUpload(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
 	key := "genesys/media/org=acme/inbox=client/undated/left.wav"
@@ -129,11 +129,11 @@ func TestForgottenUpload(t *testing.T) {
 // TestSecondSignal ends at once what the first signal left to be finished.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.config["shutdown_grace"] = "1h"
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
-	w.cloud.Inject(genesyssim.Fault{Op: opLink, Times: genesyssim.Always, Effect: w.cloud.Stall()})
+	w.cloud.Inject(genesystest.Fault{Op: opLink, Times: genesystest.Always, Effect: w.cloud.Stall()})
 	p := w.start("run", "--once")
 	w.await(opLink, 1)
 	again := time.NewTicker(20 * time.Millisecond) // two at once can count as one
@@ -157,14 +157,14 @@ func TestSecondSignal(t *testing.T) {
 // TestScheduled wants runs on the schedule, and exit 0 for a stop, also amid a run.
 func TestScheduled(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.config["schedule"] = map[string]any{"cron": "@every 1s"}
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 3)
 	p := w.start("run")
 	w.await(opSummary, 2)
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Times: genesyssim.Always, Effect: w.cloud.Stall()})
-	inbox.Add(genesyssim.Recording{ID: "late"})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Times: genesystest.Always, Effect: w.cloud.Stall()})
+	inbox.Add(genesystest.Recording{ID: "late"})
 	w.await(opTranscoding, 4)
 	p.terminate(t)
 	w.cloud.Release()

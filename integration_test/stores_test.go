@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -44,7 +44,7 @@ func TestStores(t *testing.T) {
 					tried = append(tried, archivesAndDeletes(t, s, name, mode))
 				}
 				for _, mode := range []string{"none", "compliance"} {
-					tried = append(tried, newWorldOn(t, s, genesyssim.Options{}).setFor(name, mode).doctored())
+					tried = append(tried, newWorldOn(t, s, genesystest.Options{}).setFor(name, mode).doctored())
 				}
 				mu.Lock()
 				defer mu.Unlock()
@@ -94,7 +94,7 @@ func (w *world) doctored() string {
 // finds the archive sound.
 func archivesAndDeletes(t *testing.T, s *storagetest.Server, name, mode string) string {
 	sound := t.Run("lock "+mode, func(t *testing.T) {
-		w := newWorldOn(t, s, genesyssim.Options{Queued: 1, DeletedListings: -1}).setFor(name, mode)
+		w := newWorldOn(t, s, genesystest.Options{Queued: 1, DeletedListings: -1}).setFor(name, mode)
 		inbox := w.cloud.ClientInbox()
 		fillMany(inbox)
 		w.once(0)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -46,7 +46,7 @@ func (w *world) aging() (old *sync.Map) {
 // TestStrayUploads wants uploads ended that nobody knows, and no others.
 func TestStrayUploads(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	old := w.aging()
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 1)

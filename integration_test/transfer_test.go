@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -15,33 +15,33 @@ import (
 // archive. The statuses are those of the media host, in their order.
 func TestInterruptedDownload(t *testing.T) {
 	t.Parallel()
-	strong, weak := genesyssim.LinkMode{}, genesyssim.LinkMode{WeakETag: true}
+	strong, weak := genesystest.LinkMode{}, genesystest.LinkMode{WeakETag: true}
 	for _, c := range []struct {
 		name     string
-		cloud    genesyssim.Options
-		effects  []genesyssim.Effect // one for each request
+		cloud    genesystest.Options
+		effects  []genesystest.Effect // one for each request
 		statuses []int
 	}{
-		{"undisturbed", genesyssim.Options{Queued: 2, Running: 2, WithoutLocation: 1}, nil, []int{200}},
-		{"link expired", genesyssim.Options{}, effects(genesyssim.Expired()), []int{403, 200}},
-		{"cut, strong ETag", genesyssim.Options{Links: strong}, effects(genesyssim.CutAfter(300_000)), []int{200, 206}},
-		{"cut twice", genesyssim.Options{Links: strong}, effects(genesyssim.CutAfter(300_000), genesyssim.CutAfter(9_000_000)), []int{200, 206, 206}},
-		{"cut, then expired", genesyssim.Options{Links: strong}, effects(genesyssim.CutAfter(9_000_000), genesyssim.Expired()), []int{200, 403, 206}},
-		{"cut, weak ETag", genesyssim.Options{Links: weak}, effects(genesyssim.CutAfter(9_000_000)), []int{200, 200}},
-		{"cut, no ETag", genesyssim.Options{Links: genesyssim.LinkMode{NoETag: true}}, effects(genesyssim.CutAfter(300_000)), []int{200, 200}},
-		{"cut, no ranges", genesyssim.Options{Links: genesyssim.LinkMode{NoRanges: true}}, effects(genesyssim.CutAfter(300_000)), []int{200, 200, 200}},
-		{"cut, chunked", genesyssim.Options{Links: genesyssim.LinkMode{Length: genesyssim.Chunked}}, effects(genesyssim.CutAfter(300_000)), []int{200, 200}},
-		{"ends with the connection", genesyssim.Options{Links: genesyssim.LinkMode{Length: genesyssim.CloseDelimited}}, nil, []int{200, 206}},
-		{"encoded anew", genesyssim.Options{Reencode: true}, effects(genesyssim.CutAfter(9_000_000), genesyssim.Expired()), []int{200, 403, 200, 200}},
-		{"If-Range ignored", genesyssim.Options{Reencode: true}, effects(genesyssim.CutAfter(9_000_000), genesyssim.Expired(), ignoreIfRange()), []int{200, 403, 206, 200}},
+		{"undisturbed", genesystest.Options{Queued: 2, Running: 2, WithoutLocation: 1}, nil, []int{200}},
+		{"link expired", genesystest.Options{}, effects(genesystest.Expired()), []int{403, 200}},
+		{"cut, strong ETag", genesystest.Options{Links: strong}, effects(genesystest.CutAfter(300_000)), []int{200, 206}},
+		{"cut twice", genesystest.Options{Links: strong}, effects(genesystest.CutAfter(300_000), genesystest.CutAfter(9_000_000)), []int{200, 206, 206}},
+		{"cut, then expired", genesystest.Options{Links: strong}, effects(genesystest.CutAfter(9_000_000), genesystest.Expired()), []int{200, 403, 206}},
+		{"cut, weak ETag", genesystest.Options{Links: weak}, effects(genesystest.CutAfter(9_000_000)), []int{200, 200}},
+		{"cut, no ETag", genesystest.Options{Links: genesystest.LinkMode{NoETag: true}}, effects(genesystest.CutAfter(300_000)), []int{200, 200}},
+		{"cut, no ranges", genesystest.Options{Links: genesystest.LinkMode{NoRanges: true}}, effects(genesystest.CutAfter(300_000)), []int{200, 200, 200}},
+		{"cut, chunked", genesystest.Options{Links: genesystest.LinkMode{Length: genesystest.Chunked}}, effects(genesystest.CutAfter(300_000)), []int{200, 200}},
+		{"ends with the connection", genesystest.Options{Links: genesystest.LinkMode{Length: genesystest.CloseDelimited}}, nil, []int{200, 206}},
+		{"encoded anew", genesystest.Options{Reencode: true}, effects(genesystest.CutAfter(9_000_000), genesystest.Expired()), []int{200, 403, 200, 200}},
+		{"If-Range ignored", genesystest.Options{Reencode: true}, effects(genesystest.CutAfter(9_000_000), genesystest.Expired(), ignoreIfRange()), []int{200, 403, 206, 200}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, c.cloud)
 			inbox := w.cloud.ClientInbox()
-			inbox.Add(genesyssim.Recording{ID: "long", Size: 12 << 20})
+			inbox.Add(genesystest.Recording{ID: "long", Size: 12 << 20})
 			for _, e := range c.effects {
-				w.cloud.Inject(genesyssim.Fault{Op: opLink, Effect: e})
+				w.cloud.Inject(genesystest.Fault{Op: opLink, Effect: e})
 			}
 			w.once(0)
 			w.wantArchived(all(inbox))
@@ -59,41 +59,41 @@ func TestInterruptedDownload(t *testing.T) {
 }
 
 // ignoreIfRange sends the range asked for, of whatever the bytes are by now.
-func ignoreIfRange() genesyssim.Effect {
-	return genesyssim.Effect{Name: "If-Range ignored", Before: func(_ http.ResponseWriter, r *http.Request) bool {
+func ignoreIfRange() genesystest.Effect {
+	return genesystest.Effect{Name: "If-Range ignored", Before: func(_ http.ResponseWriter, r *http.Request) bool {
 		r.Header.Del("If-Range")
 		return false
 	}}
 }
 
-func effects(e ...genesyssim.Effect) []genesyssim.Effect { return e }
+func effects(e ...genesystest.Effect) []genesystest.Effect { return e }
 
 // brokenMedia are what a link may serve that must never be archived.
 var brokenMedia = []struct {
 	name, reason string
-	effect       genesyssim.Effect
+	effect       genesystest.Effect
 }{
-	{"page", "HTML", genesyssim.HTML(200)},
-	{"object", "JSON", genesyssim.Body(200, "audio/wav", `{"message":"try later"}`)},
-	{"list", "JSON", genesyssim.Body(200, "audio/wav", "\xEF\xBB\xBF [1]")},
-	{"error", "XML", genesyssim.Body(200, "audio/wav", `<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>`)},
-	{"empty", "empty", genesyssim.Body(200, "audio/wav", "")},
-	{"other", "want WAV", genesyssim.Body(200, "audio/wav", "OggS and so on, which is no WAV at all")},
-	{"altered", "want WAV", genesyssim.AlterByte(2)},
-	{"half", "disagree", genesyssim.Shorten()},
-	{"encoded", "404", genesyssim.Status(404, "not.found")},
-	{"refused", "400", genesyssim.Status(400, "bad.request")},
+	{"page", "HTML", genesystest.HTML(200)},
+	{"object", "JSON", genesystest.Body(200, "audio/wav", `{"message":"try later"}`)},
+	{"list", "JSON", genesystest.Body(200, "audio/wav", "\xEF\xBB\xBF [1]")},
+	{"error", "XML", genesystest.Body(200, "audio/wav", `<?xml version="1.0"?><Error><Code>SlowDown</Code></Error>`)},
+	{"empty", "empty", genesystest.Body(200, "audio/wav", "")},
+	{"other", "want WAV", genesystest.Body(200, "audio/wav", "OggS and so on, which is no WAV at all")},
+	{"altered", "want WAV", genesystest.AlterByte(2)},
+	{"half", "disagree", genesystest.Shorten()},
+	{"encoded", "404", genesystest.Status(404, "not.found")},
+	{"refused", "400", genesystest.Status(400, "bad.request")},
 }
 
 func TestBrokenMedia(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 5)
 	whole := some(inbox, inbox.IDs()...)
 	for _, b := range brokenMedia {
-		inbox.Add(genesyssim.Recording{ID: b.name, Duration: 5 * time.Second})
-		w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: b.name, Times: genesyssim.Always, Effect: b.effect})
+		inbox.Add(genesystest.Recording{ID: b.name, Duration: 5 * time.Second})
+		w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: b.name, Times: genesystest.Always, Effect: b.effect})
 	}
 	for range 2 {
 		w.once(3)
@@ -113,10 +113,10 @@ func TestBrokenMedia(t *testing.T) {
 // TestBackingOff leaves a recording alone that failed three times, until a person asks.
 func TestBackingOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	inbox := w.cloud.ClientInbox()
 	fill(inbox, 2)
-	w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "r001", Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "r001", Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
 	for range 3 {
 		w.once(3)
 	}
@@ -137,15 +137,15 @@ func TestBackingOff(t *testing.T) {
 // but never deleted.
 func TestSuspect(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	size := func(n uint32) *uint32 { return &n }
-	inbox.Add(genesyssim.Recording{ID: "streamed", WAVDataSize: size(0xFFFFFFFF)})
-	inbox.Add(genesyssim.Recording{ID: "open", WAVDataSize: size(0)})
-	inbox.Add(genesyssim.Recording{ID: "nearly", Duration: 100 * time.Second, MediaDuration: 101 * time.Second})
-	inbox.Add(genesyssim.Recording{ID: "short", Duration: 100 * time.Second, MediaDuration: 50 * time.Second})
-	inbox.Add(genesyssim.Recording{ID: "stated", WAVDataSize: size(1 << 20)})
+	inbox.Add(genesystest.Recording{ID: "streamed", WAVDataSize: size(0xFFFFFFFF)})
+	inbox.Add(genesystest.Recording{ID: "open", WAVDataSize: size(0)})
+	inbox.Add(genesystest.Recording{ID: "nearly", Duration: 100 * time.Second, MediaDuration: 101 * time.Second})
+	inbox.Add(genesystest.Recording{ID: "short", Duration: 100 * time.Second, MediaDuration: 50 * time.Second})
+	inbox.Add(genesystest.Recording{ID: "stated", WAVDataSize: size(1 << 20)})
 	sound, doubted := []string{"streamed", "open", "nearly"}, []string{"short", "stated"}
 	for range 2 {
 		w.once(3)
@@ -180,13 +180,13 @@ func TestPrivateLink(t *testing.T) {
 	for _, link := range []string{"http://169.254.169.254/latest/meta-data/", "http://10.1.2.3/media", "http://[::1]/media", "ftp://127.0.0.1/media", "file:///etc/passwd"} {
 		t.Run(link, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 2)
-			w.cloud.Inject(genesyssim.Fault{Op: opTranscoding, Recording: "r001", Times: genesyssim.Always, Effect: genesyssim.Body(200, "application/json",
+			w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "r001", Times: genesystest.Always, Effect: genesystest.Body(200, "application/json",
 				`{"id":"r001","state":"Completed","contentLocationUri":"`+link+`"}`)})
-			inbox.Add(genesyssim.Recording{ID: "redirected"})
-			w.cloud.Inject(genesyssim.Fault{Op: opLink, Recording: "redirected", Times: genesyssim.Always, Effect: genesyssim.Redirect(link)})
+			inbox.Add(genesystest.Recording{ID: "redirected"})
+			w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "redirected", Times: genesystest.Always, Effect: genesystest.Redirect(link)})
 			w.once(3)
 			w.wantArchived(some(inbox, "r000"))
 			for _, id := range []string{"r001", "redirected"} {

@@ -23,7 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -210,12 +210,12 @@ func TestVerify(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, c.store(t), genesyssim.Options{})
+			w := newWorldOn(t, c.store(t), genesystest.Options{})
 			w.locking()
 			inbox := w.cloud.ClientInbox()
 			damages := slices.Concat(onAnyStore, c.damages)
 			for i := range damages {
-				inbox.Add(genesyssim.Recording{ID: recordingID(i), Size: 200 << 10})
+				inbox.Add(genesystest.Recording{ID: recordingID(i), Size: 200 << 10})
 			}
 			w.once(0)
 			for _, args := range [][]string{nil, {"--read"}} {
@@ -261,7 +261,7 @@ func TestVerifyUnversioned(t *testing.T) {
 	for name, store := range map[string]func(testing.TB) *storagetest.Server{"versitygw": storagetest.Versitygw, "MinIO": storagetest.MinIO} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorldOn(t, store(t), genesyssim.Options{})
+			w := newWorldOn(t, store(t), genesystest.Options{})
 			w.bucket = w.s3.NewBucket(t, false)
 			inbox := w.cloud.ClientInbox()
 			fill(inbox, 7)
@@ -324,7 +324,7 @@ func (w *world) rewrite(key string, edit func([]byte) []byte) []byte {
 // TestVerifySample reads the same part again for the same seed.
 func TestVerifySample(t *testing.T) {
 	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 	fill(w.cloud.ClientInbox(), 60)
 	w.once(0)
 	_, first := w.verified(0, "--read", "--sample", "25%")
@@ -380,7 +380,7 @@ func TestVerifyStoreGoesAway(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(gone)) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			left := new(atomic.Int64)
 			left.Store(1e9)
 			w.goneAfter(left, gone[name])

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -67,7 +67,7 @@ func (w *world) holdsBytes(want []byte) bool {
 
 // guardBytes lets nothing be deleted whose whole media the bucket does not hold.
 func (w *world) guardBytes(whole map[string][]byte) {
-	w.cloud.Configure(func(o *genesyssim.Options) {
+	w.cloud.Configure(func(o *genesystest.Options) {
 		o.OnDelete = func(_, id string) error {
 			if !w.holdsBytes(whole[id]) {
 				return fmt.Errorf("%s is deleted, and the bucket does not hold all of its media", id)
@@ -83,14 +83,14 @@ func TestHalfTranscodes(t *testing.T) {
 	for _, format := range slices.Sorted(maps.Keys(encoders)) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t, genesyssim.Options{})
+			w := newWorld(t, genesystest.Options{})
 			w.org["format"] = format
 			w.deleting()
 			inbox, whole := w.cloud.ClientInbox(), map[string][]byte{}
 			var cut, good []string
 			for n := range 12 {
 				id, d := fmt.Sprintf("rec-%02d", n), 2500*time.Millisecond+time.Duration(n)*100*time.Millisecond
-				inbox.Add(genesyssim.Recording{ID: id, Duration: d})
+				inbox.Add(genesystest.Recording{ID: id, Duration: d})
 				whole[id] = encoded(t, format, n, d)
 				if n%2 == 1 {
 					cut = append(cut, id)
@@ -98,7 +98,7 @@ func TestHalfTranscodes(t *testing.T) {
 					good = append(good, id)
 				}
 			}
-			w.cloud.Configure(func(o *genesyssim.Options) {
+			w.cloud.Configure(func(o *genesystest.Options) {
 				o.Serve = func(_, id string) []byte {
 					if body := whole[id]; slices.Contains(cut, id) {
 						return body[:len(body)/2]
@@ -131,13 +131,13 @@ func TestHalfTranscodes(t *testing.T) {
 // where the configuration says otherwise.
 func TestUnprovedStays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.org["format"] = "NONE"
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
 	body := bytes.Repeat([]byte("unknown container"), 1000)
-	inbox.Add(genesyssim.Recording{ID: "r", Duration: 3 * time.Second})
-	w.cloud.Configure(func(o *genesyssim.Options) { o.Serve = func(_, _ string) []byte { return body } })
+	inbox.Add(genesystest.Recording{ID: "r", Duration: 3 * time.Second})
+	w.cloud.Configure(func(o *genesystest.Options) { o.Serve = func(_, _ string) []byte { return body } })
 	w.guardBytes(map[string][]byte{"r": body})
 	w.once(0)
 	w.once(0)
@@ -156,13 +156,13 @@ func TestUnprovedStays(t *testing.T) {
 // What Genesys says of the duration must be there for an original to be deleted.
 func TestNoDurationStays(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, genesyssim.Options{})
+	w := newWorld(t, genesystest.Options{})
 	w.deleting()
 	inbox := w.cloud.ClientInbox()
-	inbox.Add(genesyssim.Recording{ID: "absent", Omit: []string{"durationMilliseconds"}})
-	inbox.Add(genesyssim.Recording{ID: "null", Null: []string{"durationMilliseconds"}})
-	inbox.Add(genesyssim.Recording{ID: "zero", Extra: map[string]any{"durationMilliseconds": 0}})
-	inbox.Add(genesyssim.Recording{ID: "known"})
+	inbox.Add(genesystest.Recording{ID: "absent", Omit: []string{"durationMilliseconds"}})
+	inbox.Add(genesystest.Recording{ID: "null", Null: []string{"durationMilliseconds"}})
+	inbox.Add(genesystest.Recording{ID: "zero", Extra: map[string]any{"durationMilliseconds": 0}})
+	inbox.Add(genesystest.Recording{ID: "known"})
 	w.once(0)
 	w.once(0)
 	w.wantState(state.StateArchived, inbox, "absent", "null", "zero")
@@ -173,11 +173,11 @@ func TestNoDurationStays(t *testing.T) {
 func TestReadBack(t *testing.T) {
 	t.Parallel()
 	for readBack, want := range map[bool]int{false: 0, true: 5} {
-		w := newWorldOn(t, storagetest.Versitygw(t), genesyssim.Options{})
+		w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
 		tap := w.tapped()
 		inbox := w.cloud.ClientInbox()
 		for n := range 5 {
-			inbox.Add(genesyssim.Recording{ID: fmt.Sprintf("r%d", n)})
+			inbox.Add(genesystest.Recording{ID: fmt.Sprintf("r%d", n)})
 		}
 		w.once(0)
 		w.config["delete_originals"] = map[string]any{"enabled": true, "after": "0s", "read_back": readBack}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage/storagetest"
@@ -24,7 +24,7 @@ import (
 // world is an organization, a bucket, a configuration and a ledger, for one test.
 type world struct {
 	*testing.T
-	cloud    *genesyssim.Cloud
+	cloud    *genesystest.Cloud
 	s3       *storagetest.Server
 	endpoint string // where archiverd finds the store
 	bucket   string
@@ -38,15 +38,15 @@ type world struct {
 }
 
 // newWorld has a store in this process, which is fast and believes anything.
-func newWorld(t *testing.T, o genesyssim.Options) *world {
+func newWorld(t *testing.T, o genesystest.Options) *world {
 	t.Helper()
 	return newWorldOn(t, storagetest.Fake(t), o)
 }
 
 // newWorldOn ends with the questions that every test asks.
-func newWorldOn(t *testing.T, s3 *storagetest.Server, o genesyssim.Options) *world {
+func newWorldOn(t *testing.T, s3 *storagetest.Server, o genesystest.Options) *world {
 	t.Helper()
-	cloud, err := genesyssim.New(o)
+	cloud, err := genesystest.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func newWorldOn(t *testing.T, s3 *storagetest.Server, o genesyssim.Options) *wor
 
 // place makes a bucket, a configuration and a ledger for a cloud, which from now on
 // lets nothing be deleted that this bucket does not hold.
-func place(t *testing.T, cloud *genesyssim.Cloud, s3 *storagetest.Server) *world {
+func place(t *testing.T, cloud *genesystest.Cloud, s3 *storagetest.Server) *world {
 	t.Helper()
 	w := &world{T: t, cloud: cloud, s3: s3, endpoint: s3.Endpoint, bucket: s3.NewBucket(t, true), dir: t.TempDir()}
 	w.env = []string{"HOME=" + w.dir, "TZ=UTC"}
@@ -205,7 +205,7 @@ func (w *world) checkLedger() {
 }
 
 // entries is what the ledger knows of an inbox.
-func (w *world) entries(inbox *genesyssim.Inbox) map[string]state.Entry {
+func (w *world) entries(inbox *genesystest.Inbox) map[string]state.Entry {
 	w.Helper()
 	all := map[string]state.Entry{}
 	w.withLedger(func(l *bolt.Ledger) error {
@@ -218,7 +218,7 @@ func (w *world) entries(inbox *genesyssim.Inbox) map[string]state.Entry {
 }
 
 // wantState insists on the state of every named recording, and of all without names.
-func (w *world) wantState(want state.State, inbox *genesyssim.Inbox, ids ...string) {
+func (w *world) wantState(want state.State, inbox *genesystest.Inbox, ids ...string) {
 	w.Helper()
 	all := w.entries(inbox)
 	if len(ids) == 0 {

@@ -11,14 +11,14 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/integration_test/mediagen"
 	"github.com/archiverd/archiverd/media"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 // generated is a small good body in a format.
 func generated(t testing.TB, f genesys.Format, id string) []byte {
 	t.Helper()
-	m, err := mediagen.New(mediagen.Spec{ID: id, Format: string(f), Duration: 300 * time.Millisecond})
+	m, err := mediatest.New(mediatest.Spec{ID: id, Format: string(f), Duration: 300 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

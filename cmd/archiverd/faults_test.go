@@ -14,8 +14,8 @@ import (
 	"github.com/aws/smithy-go"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -33,7 +33,7 @@ func TestFaults(t *testing.T) {
 				t.Parallel()
 				synctest.Test(t, func(t *testing.T) { rows[i].once = runCell(t, c, 1) })
 				if !c.Once {
-					synctest.Test(t, func(t *testing.T) { rows[i].lasting = runCell(t, c, genesyssim.Always) })
+					synctest.Test(t, func(t *testing.T) { rows[i].lasting = runCell(t, c, genesystest.Always) })
 				}
 				rows[i].ran = true
 			})
@@ -125,8 +125,8 @@ func (r *cellResult) note(w *faultWorld, when string) {
 
 // order puts the fault in place. met tells whether archiverd came upon it, lift ends it.
 func (w *faultWorld) order(c faults.Cell, times int) (met func() bool, lift func()) {
-	var before genesyssim.Options
-	w.cloud.Configure(func(o *genesyssim.Options) {
+	var before genesystest.Options
+	w.cloud.Configure(func(o *genesystest.Options) {
 		before = *o
 		if c.Cloud != nil {
 			c.Cloud(o)
@@ -136,7 +136,7 @@ func (w *faultWorld) order(c faults.Cell, times int) (met func() bool, lift func
 	lift = func() {
 		w.cloud.ClearFaults()
 		w.store.ClearFaults()
-		w.cloud.Configure(func(o *genesyssim.Options) { *o = before })
+		w.cloud.Configure(func(o *genesystest.Options) { *o = before })
 		w.cloud.Settle()
 	}
 	switch {
@@ -152,7 +152,7 @@ func (w *faultWorld) order(c faults.Cell, times int) (met func() bool, lift func
 		w.store.Inject(faults.StoreFault{Op: c.Op, Times: times, Effect: c.Effect(w.cloud)})
 		return func() bool { return w.store.Requests(c.Op) > 0 }, lift
 	}
-	w.cloud.Inject(genesyssim.Fault{Op: c.Op, Times: times, Effect: c.Effect(w.cloud)})
+	w.cloud.Inject(genesystest.Fault{Op: c.Op, Times: times, Effect: c.Effect(w.cloud)})
 	return asked, lift
 }
 

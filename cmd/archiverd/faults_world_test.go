@@ -21,8 +21,8 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
@@ -44,8 +44,8 @@ type faultWorld struct {
 	*testing.T
 	of     faults.World
 	net    *faults.Network
-	cloud  *genesyssim.Cloud
-	user   *genesyssim.Inbox
+	cloud  *genesystest.Cloud
+	user   *genesystest.Inbox
 	store  *faults.Store
 	server *storagetest.Server
 	path   string       // of the ledger
@@ -59,7 +59,7 @@ func newFaultWorld(t *testing.T, of faults.World) *faultWorld {
 	time.Sleep(time.Until(time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC))) // bubbles begin in the year 2000
 	w := &faultWorld{T: t, of: of, net: faults.NewNetwork(), path: filepath.Join(fastDir(t), "ledger.db")}
 	var err error
-	if w.cloud, err = genesyssim.New(genesyssim.Options{Listen: w.net.Listen, Reencode: of.Fresh}); err != nil {
+	if w.cloud, err = genesystest.New(genesystest.Options{Listen: w.net.Listen, Reencode: of.Fresh}); err != nil {
 		t.Fatal(err)
 	}
 	l, err := w.net.Listen()
@@ -78,14 +78,14 @@ func newFaultWorld(t *testing.T, of faults.World) *faultWorld {
 		t.Fatal(err)
 	}
 	guard := &faults.Guard{Cloud: w.cloud, Format: func() string { return "WAV" }, Keys: w.keys, Read: w.read}
-	w.cloud.Configure(func(o *genesyssim.Options) { o.OnDelete = guard.Check })
+	w.cloud.Configure(func(o *genesystest.Options) { o.OnDelete = guard.Check })
 	w.user = w.cloud.AddUser(faultUser, "Ada", "ada@example.com")
 	w.ids = []string{"rec-1", "rec-2"}
-	w.user.Add(genesyssim.Recording{ID: "rec-1", Duration: 100 * time.Millisecond})
+	w.user.Add(genesystest.Recording{ID: "rec-1", Duration: 100 * time.Millisecond})
 	if of.Large {
-		w.user.Add(genesyssim.Recording{ID: "rec-1", Size: archiver.PartSize + 1000})
+		w.user.Add(genesystest.Recording{ID: "rec-1", Size: archiver.PartSize + 1000})
 	}
-	w.user.Add(genesyssim.Recording{ID: "rec-2", Duration: 100 * time.Millisecond})
+	w.user.Add(genesystest.Recording{ID: "rec-2", Duration: 100 * time.Millisecond})
 	life := 24 * time.Hour
 	if of.Renew {
 		life = time.Nanosecond

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -19,20 +19,20 @@ import (
 // TestRebuildFromAFailingStore: a store that fails now and then is asked again, one that
 // works without giving some object leaves a finding, and one that is down ends it.
 func TestRebuildFromAFailingStore(t *testing.T) {
-	status := genesyssim.Status(http.StatusInternalServerError, "internal")
+	status := genesystest.Status(http.StatusInternalServerError, "internal")
 	for _, c := range []struct {
 		ops    []string
-		effect genesyssim.Effect
+		effect genesystest.Effect
 		times  int
 		found  int64
 		code   int
 	}{
-		{[]string{"get manifests"}, genesyssim.CutHalf(), 3, 0, exitOK},
-		{[]string{"get journal"}, genesyssim.CutHalf(), genesyssim.Always, 1, exitOK},
-		{[]string{"get journal"}, status, genesyssim.Always, 1, exitOK},
-		{[]string{"get manifests"}, status, genesyssim.Always, 0, exitTemporary},
-		{[]string{"get journal", "check bucket"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
-		{[]string{"list objects"}, genesyssim.Reset(), genesyssim.Always, 0, exitTemporary},
+		{[]string{"get manifests"}, genesystest.CutHalf(), 3, 0, exitOK},
+		{[]string{"get journal"}, genesystest.CutHalf(), genesystest.Always, 1, exitOK},
+		{[]string{"get journal"}, status, genesystest.Always, 1, exitOK},
+		{[]string{"get manifests"}, status, genesystest.Always, 0, exitTemporary},
+		{[]string{"get journal", "check bucket"}, genesystest.Reset(), genesystest.Always, 0, exitTemporary},
+		{[]string{"list objects"}, genesystest.Reset(), genesystest.Always, 0, exitTemporary},
 	} {
 		t.Run(fmt.Sprint(c.ops, c.effect.Name), func(t *testing.T) {
 			t.Parallel()
@@ -40,7 +40,7 @@ func TestRebuildFromAFailingStore(t *testing.T) {
 				w := newFaultWorld(t, faults.World{})
 				defer w.close()
 				for i := len(w.ids); i < 12; i++ {
-					w.user.Add(genesyssim.Recording{ID: fmt.Sprint("more-", i)})
+					w.user.Add(genesystest.Recording{ID: fmt.Sprint("more-", i)})
 				}
 				if o := w.run(); o.code != exitOK {
 					t.Fatal(o)

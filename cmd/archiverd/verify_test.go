@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -18,13 +18,13 @@ import (
 func TestVerifyUnreadable(t *testing.T) {
 	for _, c := range []struct {
 		op         string
-		effect     genesyssim.Effect
+		effect     genesystest.Effect
 		unreadable int64
 		fails      bool
 	}{
-		{"get media", genesyssim.Status(http.StatusInternalServerError, "internal"), 12, false},
-		{"get media", genesyssim.Shorten(), 12, false},
-		{"get", genesyssim.Status(http.StatusInternalServerError, "internal"), 9, true},
+		{"get media", genesystest.Status(http.StatusInternalServerError, "internal"), 12, false},
+		{"get media", genesystest.Shorten(), 12, false},
+		{"get", genesystest.Status(http.StatusInternalServerError, "internal"), 9, true},
 	} {
 		t.Run(c.op+" "+c.effect.Name, func(t *testing.T) {
 			t.Parallel()
@@ -32,7 +32,7 @@ func TestVerifyUnreadable(t *testing.T) {
 				w := newFaultWorld(t, faults.World{})
 				defer w.close()
 				for i := len(w.ids); i < 12; i++ {
-					w.user.Add(genesyssim.Recording{ID: fmt.Sprint("more-", i)})
+					w.user.Add(genesystest.Recording{ID: fmt.Sprint("more-", i)})
 				}
 				if o := w.run(); o.code != exitOK {
 					t.Fatal(o)
@@ -40,7 +40,7 @@ func TestVerifyUnreadable(t *testing.T) {
 				if v, err := w.verify(); err != nil || v.Found() > 0 || !v.AddsUp() || v.Read != v.Objects {
 					t.Fatalf("%+v, %v", v, err)
 				}
-				w.store.Inject(faults.StoreFault{Op: c.op, Times: genesyssim.Always, Effect: c.effect})
+				w.store.Inject(faults.StoreFault{Op: c.op, Times: genesystest.Always, Effect: c.effect})
 				v, err := w.verify()
 				if (err != nil) != c.fails || v.Faulty[archiver.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
 					t.Errorf("%+v, %v", v, err)

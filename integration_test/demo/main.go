@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -44,13 +44,13 @@ func demo(binary, config string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	cloud, err := genesyssim.New(genesyssim.Options{Queued: 1})
+	cloud, err := genesystest.New(genesystest.Options{Queued: 1})
 	if err != nil {
 		return err
 	}
 	defer cloud.Close()
 	for n := range recordings {
-		cloud.ClientInbox().Add(genesyssim.Recording{
+		cloud.ClientInbox().Add(genesystest.Recording{
 			ID:          fmt.Sprintf("5f9c1e2a-0000-4000-8000-%012d", n+1),
 			Name:        fmt.Sprintf("Call with customer %d", n+1),
 			DateCreated: time.Date(2026, 11, 1+n, 9, 30, 0, 0, time.UTC),
@@ -76,7 +76,7 @@ func demo(binary, config string) error {
 	return d.show(ctx, s3)
 }
 
-func serve(config string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error {
+func serve(config string, cloud *genesystest.Cloud, s3 *storagetest.Server) error {
 	if err := writeConfig(config, "/var/lib/archiverd/archiverd.db", cloud, s3); err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func serve(config string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error
 type demonstration struct{ binary, config string }
 
 // writeConfig is the first real configuration of the README, for the services here.
-func writeConfig(file, ledger string, cloud *genesyssim.Cloud, s3 *storagetest.Server) error {
+func writeConfig(file, ledger string, cloud *genesystest.Cloud, s3 *storagetest.Server) error {
 	text := fmt.Sprintf(`organizations:
   - name: acme
     api_url: %s

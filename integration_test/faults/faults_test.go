@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/media/mediatest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -126,13 +126,13 @@ func TestTheStoreTakesGoodRequests(t *testing.T) {
 
 // TestGuard puts a bucket into every state in which an original must not be deleted.
 func TestGuard(t *testing.T) {
-	cloud, err := genesyssim.New(genesyssim.Options{})
+	cloud, err := genesystest.New(genesystest.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cloud.Close)
 	inbox := cloud.AddUser("u", "U", "")
-	inbox.Add(genesyssim.Recording{ID: "r", Duration: 50 * time.Millisecond})
+	inbox.Add(genesystest.Recording{ID: "r", Duration: 50 * time.Millisecond})
 	want, err := inbox.Media("r", "WAV")
 	if err != nil {
 		t.Fatal(err)
@@ -186,9 +186,9 @@ func TestGuard(t *testing.T) {
 }
 
 // served are the media as Genesys serves them.
-func served(t *testing.T, inbox *genesyssim.Inbox) string {
+func served(t *testing.T, inbox *genesystest.Inbox) string {
 	t.Helper()
-	m, err := mediagen.New(inbox.Spec("r", "WAV"))
+	m, err := mediatest.New(inbox.Spec("r", "WAV"))
 	if err != nil {
 		t.Fatal(err)
 	}

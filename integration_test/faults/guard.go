@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // Manifest is what the guard reads of one.
@@ -25,7 +25,7 @@ type Manifest struct {
 // deleted must be there, byte for byte, and described. It knows manifests by their
 // content, and takes no word of archiverd's for anything. Check is an OnDelete.
 type Guard struct {
-	Cloud  *genesyssim.Cloud
+	Cloud  *genesystest.Cloud
 	Format func() string
 	Keys   func(prefix string) ([]string, error)
 	Read   func(key string) ([]byte, error)

@@ -8,12 +8,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // answered is an effect that answers in the store's place.
-func replied(code int, text string, header ...string) func(*genesyssim.Cloud) genesyssim.Effect {
-	return same(genesyssim.Effect{Name: "replied", Before: func(w http.ResponseWriter, _ *http.Request) bool {
+func replied(code int, text string, header ...string) func(*genesystest.Cloud) genesystest.Effect {
+	return same(genesystest.Effect{Name: "replied", Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		for i := 0; i < len(header); i += 2 {
 			w.Header().Set(header[i], header[i+1])
 		}
@@ -24,16 +24,16 @@ func replied(code int, text string, header ...string) func(*genesyssim.Cloud) ge
 }
 
 // refuse answers with an error of S3's.
-func refuse(code int, name string) func(*genesyssim.Cloud) genesyssim.Effect {
-	return same(genesyssim.Effect{Name: name, Before: func(w http.ResponseWriter, _ *http.Request) bool {
+func refuse(code int, name string) func(*genesystest.Cloud) genesystest.Effect {
+	return same(genesystest.Effect{Name: name, Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		s3Error(w, code, name)
 		return true
 	}})
 }
 
 // forwarded changes a request before the store has it.
-func forwarded(change func(h http.Header, body []byte) []byte) func(*genesyssim.Cloud) genesyssim.Effect {
-	return same(genesyssim.Effect{Name: "forwarded", Before: func(_ http.ResponseWriter, r *http.Request) bool {
+func forwarded(change func(h http.Header, body []byte) []byte) func(*genesystest.Cloud) genesystest.Effect {
+	return same(genesystest.Effect{Name: "forwarded", Before: func(_ http.ResponseWriter, r *http.Request) bool {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			panic(http.ErrAbortHandler)
@@ -44,7 +44,7 @@ func forwarded(change func(h http.Header, body []byte) []byte) func(*genesyssim.
 	}})
 }
 
-func without(prefix string) func(*genesyssim.Cloud) genesyssim.Effect {
+func without(prefix string) func(*genesystest.Cloud) genesystest.Effect {
 	return forwarded(func(h http.Header, body []byte) []byte {
 		maps.DeleteFunc(h, func(name string, _ []string) bool { return strings.HasPrefix(name, prefix) })
 		return body
@@ -60,8 +60,8 @@ func altered(_ http.Header, body []byte) []byte {
 func halved(_ http.Header, body []byte) []byte { return body[:len(body)/2] }
 
 // shown changes a header of a good reply; "" takes it away.
-func shown(name, value string) func(*genesyssim.Cloud) genesyssim.Effect {
-	return same(genesyssim.Effect{Name: "shown", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
+func shown(name, value string) func(*genesystest.Cloud) genesystest.Effect {
+	return same(genesystest.Effect{Name: "shown", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
 		return &reshown{w, name, value}
 	}})
 }
@@ -92,22 +92,22 @@ var s3 = slices.Concat(transport, []Form{
 	{Class: Wait, Name: "429 TooManyRequests", Effect: refuse(429, "TooManyRequests")},
 	{Class: Gone, Name: "404 NoSuchBucket", Effect: refuse(404, "NoSuchBucket")},
 	{Class: Forbidden, Name: "403 AccessDenied", Effect: refuse(403, "AccessDenied")},
-	{Class: Forbidden, Name: "401 with a page of HTML", Effect: same(genesyssim.HTML(401))},
+	{Class: Forbidden, Name: "401 with a page of HTML", Effect: same(genesystest.HTML(401))},
 	{Class: Expired, Name: "400 ExpiredToken", Effect: refuse(400, "ExpiredToken")},
 	{Class: Expired, Name: "403 RequestTimeTooSkewed", Effect: refuse(403, "RequestTimeTooSkewed")},
 	{Class: Failing, Name: "408 RequestTimeout", Effect: refuse(408, "RequestTimeout")},
 	{Class: Failing, Name: "500 InternalError", Effect: refuse(500, "InternalError")},
 	{Class: Failing, Name: "503 ServiceUnavailable", Effect: refuse(503, "ServiceUnavailable")},
-	{Class: Failing, Name: "504 with a page of HTML", Effect: same(genesyssim.HTML(504))},
+	{Class: Failing, Name: "504 with a page of HTML", Effect: same(genesystest.HTML(504))},
 })
 
 // create is what a create-only write may meet.
 var create = []Form{
 	{Class: Refused, Name: "409 ConditionalRequestConflict", Effect: refuse(409, "ConditionalRequestConflict")},
 	{Class: Refused, Name: "403 QuotaExceeded", Effect: refuse(403, "QuotaExceeded")},
-	{Class: Refused, Name: "507 with a page of HTML", Effect: same(genesyssim.HTML(507))},
+	{Class: Refused, Name: "507 with a page of HTML", Effect: same(genesystest.HTML(507))},
 	{Class: Wrong, Name: "412 though nothing is there", Effect: refuse(412, "PreconditionFailed")},
-	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesystest.HTML(200))},
 	{Class: NotDone, Name: "200, and nothing is stored", Effect: replied(200, "", "ETag", `"0123"`)},
 }
 
@@ -136,11 +136,11 @@ var head = []Form{
 }
 
 var get = []Form{
-	{Class: Cut, Name: "connection closed in the middle", Effect: same(genesyssim.CutHalf())},
+	{Class: Cut, Name: "connection closed in the middle", Effect: same(genesystest.CutHalf())},
 	{Class: Stalled, Name: "bytes stop in the middle", Effect: stallAfter(20)},
-	{Class: Wrong, Name: "an altered byte", Effect: same(genesyssim.AlterByte(60))},
-	{Class: Wrong, Name: "half of the bytes, declared as all", Effect: same(genesyssim.Shorten())},
-	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+	{Class: Wrong, Name: "an altered byte", Effect: same(genesystest.AlterByte(60))},
+	{Class: Wrong, Name: "half of the bytes, declared as all", Effect: same(genesystest.Shorten())},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesystest.HTML(200))},
 	{Class: Gone, Name: "404 NoSuchKey", Effect: refuse(404, "NoSuchKey")},
 }
 
@@ -154,14 +154,14 @@ var s3Create = func() []Form {
 }()
 
 var listObjects = []Form{
-	{Class: Cut, Name: "connection closed in the middle", Effect: same(genesyssim.CutAfter(20))},
-	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+	{Class: Cut, Name: "connection closed in the middle", Effect: same(genesystest.CutAfter(20))},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesystest.HTML(200))},
 }
 
 var createUpload = []Form{
 	{Class: Wrong, Name: "200 without an upload id", Effect: replied(200, `<?xml version="1.0"?><InitiateMultipartUploadResult></InitiateMultipartUploadResult>`)},
-	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
-	{Class: Cut, Name: "connection closed in the middle of the reply", Effect: same(genesyssim.CutAfter(20)), Parts: true},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesystest.HTML(200))},
+	{Class: Cut, Name: "connection closed in the middle of the reply", Effect: same(genesystest.CutAfter(20)), Parts: true},
 	{Class: NotDone, Name: "begun, but not locked", Effect: without("X-Amz-Object-Lock-")},
 }
 
@@ -173,9 +173,9 @@ var part = []Form{
 }
 
 var complete = []Form{
-	{Class: Cut, Name: "connection closed in the middle of the reply", Effect: same(genesyssim.CutAfter(20))},
+	{Class: Cut, Name: "connection closed in the middle of the reply", Effect: same(genesystest.CutAfter(20))},
 	{Class: Wrong, Name: "200 with an error in the body", Effect: replied(200, `<?xml version="1.0"?><Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>`, "Content-Type", "application/xml")},
-	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesyssim.HTML(200))},
+	{Class: Wrong, Name: "200 with a page of HTML", Effect: same(genesystest.HTML(200))},
 	{Class: Refused, Name: "409 ConditionalRequestConflict", Effect: refuse(409, "ConditionalRequestConflict")},
 	{Class: Wrong, Name: "400 InvalidPart", Effect: refuse(400, "InvalidPart")},
 	{Class: Wrong, Name: "412 though nothing is there", Effect: refuse(412, "PreconditionFailed")},

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // Store stands before an S3 server. It names each request, applies the faults that are
@@ -41,8 +41,8 @@ type Store struct {
 // StoreFault orders an Effect for requests of an operation.
 type StoreFault struct {
 	Op     string // as Operation names it, or its verb alone
-	Times  int    // how many requests it is applied to; genesyssim.Always
-	Effect genesyssim.Effect
+	Times  int    // how many requests it is applied to; genesystest.Always
+	Effect genesystest.Effect
 }
 
 // NewStore returns a Store before next.
@@ -148,7 +148,7 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (s *Store) fault(op string) *genesyssim.Effect {
+func (s *Store) fault(op string) *genesystest.Effect {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests[op]++

@@ -9,7 +9,7 @@
 package faults
 
 import (
-	"github.com/archiverd/archiverd/integration_test/genesyssim"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
 // Side is the service that an action asks.
@@ -46,7 +46,7 @@ const (
 // Action is one thing that archiverd asks of the outside.
 type Action struct {
 	Name  string // for people
-	Op    string // as genesyssim or Store name it; of the ledger, the method
+	Op    string // as genesystest or Store name it; of the ledger, the method
 	On    Side
 	World World
 	Forms [][]Form
@@ -66,13 +66,13 @@ type World struct {
 type Form struct {
 	Class  Class
 	Name   string
-	Effect func(*genesyssim.Cloud) genesyssim.Effect
+	Effect func(*genesystest.Cloud) genesystest.Effect
 	// Connect is how connections to the host end.
 	Connect Connection
 	// Commit is how a change of the ledger fails.
 	Commit Commit
 	// Cloud changes how Genesys behaves until the fault is lifted.
-	Cloud func(*genesyssim.Options)
+	Cloud func(*genesystest.Options)
 	// Once: a lasting fault would be no other, or makes no sense.
 	Once bool
 	// Parts: what is left of an upload is known to nobody, and ended when it is a day old.

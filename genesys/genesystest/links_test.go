@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"bytes"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 func TestDownloadBecomesReady(t *testing.T) {
@@ -50,7 +50,7 @@ func TestAbsentOperations(t *testing.T) {
 func TestMediaAreAsExpected(t *testing.T) {
 	w := newWorld(t, Options{})
 	w.inbox.Add(Recording{ID: "a", Duration: 3 * time.Second})
-	for _, format := range mediagen.Formats() {
+	for _, format := range mediatest.Formats() {
 		a := w.fetch(w.link("a", format))
 		want, err := w.inbox.Media("a", format)
 		if err != nil {

@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"bytes"
@@ -29,11 +29,11 @@ type spec struct {
 func loadSpec() (*spec, error) {
 	var v2 openapi2.T
 	if err := json.Unmarshal(openAPI, &v2); err != nil {
-		return nil, fmt.Errorf("genesyssim: read openapi.json: %w", err)
+		return nil, fmt.Errorf("genesystest: read openapi.json: %w", err)
 	}
 	v3, err := openapi2conv.ToV3(&v2)
 	if err != nil {
-		return nil, fmt.Errorf("genesyssim: convert openapi.json: %w", err)
+		return nil, fmt.Errorf("genesystest: convert openapi.json: %w", err)
 	}
 	// No model has a required field, and every field can be null, which Swagger 2.0 has no word for.
 	for _, model := range v3.Components.Schemas {

@@ -1,4 +1,4 @@
-// Package genesyssim is a Genesys Cloud on loopback: its login service, its user recordings API and the storage behind its media links.
+// Package genesystest is a Genesys Cloud on loopback: its login service, its user recordings API and the storage behind its media links.
 //
 // It is as strict as the real one is known to be and as awkward as it may be. It answers only what its openapi.json allows, checks
 // every request and every reply of its own against that file, and notes each breach of what a client owes it in Violations: a bearer
@@ -6,7 +6,7 @@
 // Faults can be ordered for any request, before or after its effect.
 //
 // It needs no testing.T, so that a demonstration can run it too, and shares no code with the client under test.
-package genesyssim
+package genesystest
 
 import (
 	"context"
@@ -173,7 +173,7 @@ func New(o Options) (*Cloud, error) {
 func (c *Cloud) listen(ctx context.Context, serve http.HandlerFunc, secure bool) (string, error) {
 	l, err := c.opts.Listen()
 	if err != nil {
-		return "", fmt.Errorf("genesyssim: listen: %w", err)
+		return "", fmt.Errorf("genesystest: listen: %w", err)
 	}
 	scheme := "http://"
 	if secure {
@@ -285,7 +285,7 @@ func (c *Cloud) Await(ctx context.Context, op string, n int) error {
 		select {
 		case <-arrival:
 		case <-ctx.Done():
-			return fmt.Errorf("genesyssim: await %d %s, got %d: %w", n, op, count, ctx.Err())
+			return fmt.Errorf("genesystest: await %d %s, got %d: %w", n, op, count, ctx.Err())
 		}
 	}
 }

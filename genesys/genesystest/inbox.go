@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 // Recording is one to put into an inbox. All but ID has defaults.
@@ -100,7 +100,7 @@ func (i *Inbox) Add(r Recording) {
 
 func (i *Inbox) setDefaults(r *Recording) {
 	if r.ID == "" {
-		panic("genesyssim: a recording needs an id")
+		panic("genesystest: a recording needs an id")
 	}
 	day := i.cloud.opts.Now().Add(-24 * time.Hour).Truncate(time.Millisecond)
 	setDefault(&r.Name, fmt.Sprintf("Recording %d", i.added))
@@ -155,7 +155,7 @@ func (i *Inbox) edit(id string, f func(*record)) {
 func (i *Inbox) known(id string) *record {
 	r := i.records[id]
 	if r == nil {
-		panic(fmt.Sprintf("genesyssim: inbox %s never had recording %q", i.ID, id))
+		panic(fmt.Sprintf("genesystest: inbox %s never had recording %q", i.ID, id))
 	}
 	return r
 }
@@ -191,7 +191,7 @@ func (i *Inbox) JSON(id string, expand bool) json.RawMessage {
 }
 
 // Spec is what the media of a recording are made from, removed or not, as behind the newest link to them.
-func (i *Inbox) Spec(id, format string) mediagen.Spec {
+func (i *Inbox) Spec(id, format string) mediatest.Spec {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
 	return i.known(id).spec(format, i.cloud.opts.Reencode)
@@ -200,11 +200,11 @@ func (i *Inbox) Spec(id, format string) mediagen.Spec {
 // Media tells the exact bytes behind the newest link to a recording's media.
 func (i *Inbox) Media(id, format string) (Expected, error) {
 	s := i.Spec(id, format)
-	m, err := mediagen.New(s)
+	m, err := mediatest.New(s)
 	if err != nil {
 		return Expected{}, err
 	}
-	size, sum, err := mediagen.SHA256(s)
+	size, sum, err := mediatest.SHA256(s)
 	return Expected{size, sum, m.ContentType()}, err
 }
 
@@ -242,7 +242,7 @@ func (i *Inbox) list() []*record {
 
 func (r *record) mediaChanged() {
 	r.polls, r.encodings = map[string]int{}, map[string]int{}
-	if m, err := mediagen.New(r.spec(mediagen.None, false)); err == nil {
+	if m, err := mediatest.New(r.spec(mediatest.None, false)); err == nil {
 		r.original = m.Size()
 	}
 }
@@ -255,8 +255,8 @@ func (r *record) touch(now time.Time) {
 	r.DateModified = next
 }
 
-func (r *record) spec(format string, reencode bool) mediagen.Spec {
-	s := mediagen.Spec{ID: r.ID, Version: r.version, Format: format, Duration: r.MediaDuration, Empty: r.Empty, WAVDataSize: r.WAVDataSize}
+func (r *record) spec(format string, reencode bool) mediatest.Spec {
+	s := mediatest.Spec{ID: r.ID, Version: r.version, Format: format, Duration: r.MediaDuration, Empty: r.Empty, WAVDataSize: r.WAVDataSize}
 	if reencode {
 		s.Encoding = r.encodings[format]
 	}

@@ -1,10 +1,10 @@
-// Package mediagen makes the media of simulated recordings: real containers that players open, and bytes that a test can predict.
+// Package mediatest makes the media of simulated recordings: real containers that players open, and bytes that a test can predict.
 //
 // The bytes are a function of a Spec alone. They are made while they are read, at any offset, so that a recording of many gigabytes
 // takes no memory. Two Specs that differ in id, version, encoding or format have other bytes.
 //
 // The package knows nothing of archiverd's own code, so that the two can't share a mistake.
-package mediagen
+package mediatest
 
 import (
 	"crypto/sha256"
@@ -63,10 +63,10 @@ func New(s Spec) (*Media, error) {
 	m := &Media{spec: s, duration: s.Duration.Truncate(time.Millisecond)}
 	build := m.builder()
 	if build == nil {
-		return nil, fmt.Errorf("mediagen: unknown format %q", s.Format)
+		return nil, fmt.Errorf("mediatest: unknown format %q", s.Format)
 	}
 	if m.duration < 0 || s.Size < 0 {
-		return nil, fmt.Errorf("mediagen: negative length")
+		return nil, fmt.Errorf("mediatest: negative length")
 	}
 	build()
 	if s.Empty {
@@ -130,7 +130,7 @@ func (m *Media) Reader() *io.SectionReader { return io.NewSectionReader(m, 0, m.
 // ReadAt implements io.ReaderAt.
 func (m *Media) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("mediagen: negative offset")
+		return 0, fmt.Errorf("mediatest: negative offset")
 	}
 	n := 0
 	if off < int64(len(m.head)) {

@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"crypto/ecdsa"
@@ -17,7 +17,7 @@ import (
 func (c *Cloud) listenTLS(l net.Listener) (net.Listener, error) {
 	if c.keyPair.Certificate == nil {
 		if err := c.makeCertificate(); err != nil {
-			return nil, fmt.Errorf("genesyssim: make certificate: %w", err)
+			return nil, fmt.Errorf("genesystest: make certificate: %w", err)
 		}
 	}
 	return tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{c.keyPair}, MinVersion: tls.VersionTLS12}), nil

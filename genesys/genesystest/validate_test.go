@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"fmt"

@@ -1,4 +1,4 @@
-package mediagen
+package mediatest
 
 import (
 	"bytes"

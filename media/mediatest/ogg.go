@@ -1,4 +1,4 @@
-package mediagen
+package mediatest
 
 import (
 	"encoding/binary"
@@ -23,7 +23,7 @@ const (
 func (m *Media) oggOpus() {
 	m.contentType = "audio/ogg"
 	samples := m.lasting(opusRate, 50*opusPacket) + opusPreSkip
-	m.ogg([][]byte{opusHead(), comments("OpusTags", "mediagen", m.title(), false)}, oggStream{
+	m.ogg([][]byte{opusHead(), comments("OpusTags", "mediatest", m.title(), false)}, oggStream{
 		packets: (samples + opusFrame - 1) / opusFrame,
 		size:    opusPacket,
 		granule: func(last int64) int64 { return min((last+1)*opusFrame, samples) },
@@ -34,7 +34,7 @@ func (m *Media) oggOpus() {
 func (m *Media) oggVorbis() {
 	m.contentType = "audio/ogg"
 	samples := m.lasting(vorbisRate, vorbisRate/vorbisFrame*vorbisPacket)
-	m.ogg([][]byte{vorbisHead(), comments("\x03vorbis", "mediagen", m.title(), true), vorbisSetup()}, oggStream{
+	m.ogg([][]byte{vorbisHead(), comments("\x03vorbis", "mediatest", m.title(), true), vorbisSetup()}, oggStream{
 		packets: (samples+vorbisFrame-1)/vorbisFrame + 1,
 		size:    vorbisPacket,
 		granule: func(last int64) int64 { return min(last*vorbisFrame, samples) },

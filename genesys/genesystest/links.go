@@ -1,4 +1,4 @@
-package genesyssim
+package genesystest
 
 import (
 	"bytes"
@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 // Length says how a reply without a range tells where its body ends.
@@ -38,7 +38,7 @@ type LinkMode struct {
 type link struct {
 	inbox     *Inbox
 	rec       *record
-	spec      mediagen.Spec
+	spec      mediatest.Spec
 	signature string
 }
 
@@ -152,8 +152,8 @@ func (x *call) serve(w http.ResponseWriter, l link) {
 	}
 }
 
-func (x *call) sendMedia(w http.ResponseWriter, s mediagen.Spec) {
-	m, err := mediagen.New(s)
+func (x *call) sendMedia(w http.ResponseWriter, s mediatest.Spec) {
+	m, err := mediatest.New(s)
 	if err != nil {
 		x.c.violate("the simulation has no media for %q: %v", x.recording, err)
 		storageError(http.StatusInternalServerError, "InternalError", "").send(w)

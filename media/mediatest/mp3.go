@@ -1,4 +1,4 @@
-package mediagen
+package mediatest
 
 const (
 	mp3Frames   = 49    // 49 frames of 64 kbit/s at 44.1 kHz are exactly...

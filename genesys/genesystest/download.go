@@ -1,11 +1,11 @@
-package genesyssim
+package genesystest
 
 import (
 	"net/http"
 	"net/url"
 	"slices"
 
-	"github.com/archiverd/archiverd/integration_test/mediagen"
+	"github.com/archiverd/archiverd/media/mediatest"
 )
 
 // download answers both operations that lead to media: /transcoding, and the older /media.
@@ -16,11 +16,11 @@ func (x *call) download(absent Absence) reply {
 	case AbsentUncoded:
 		return noSuchPath()
 	}
-	format := mediagen.WEBM
+	format := mediatest.WEBM
 	if x.query.Has("formatId") {
 		format = x.query.Get("formatId")
 	}
-	if !slices.Contains(mediagen.Formats(), format) {
+	if !slices.Contains(mediatest.Formats(), format) {
 		return errorReply(http.StatusBadRequest, "constraint.validation", "formatId is not one of the formats.")
 	}
 	x.c.mu.Lock()
