@@ -1,6 +1,7 @@
 package archiver
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -23,8 +24,9 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	}
 	now := time.Now().UTC()
 	settled := known
+	var waiting []string
 	err = p.Ledger.List(ctx, p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
-		known = settled
+		known, waiting = settled, nil
 		var changes []state.Change
 		for _, r := range page {
 			e, _ := get(r.ID)
@@ -35,9 +37,15 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 			if to.Expected() {
 				known++
 			}
+			if to == state.StateListed {
+				waiting = append(waiting, cmp.Or(e.MediaKey, p.keys.Media(r.ID, r.DateCreated, p.in.Format)))
+			}
 		}
 		return changes
 	})
+	for _, key := range waiting {
+		p.places.wait(key)
+	}
 	return known, ledgerFailed(err)
 }
 

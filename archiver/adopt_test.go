@@ -60,6 +60,36 @@ func TestForeignManifestIsPassedOver(t *testing.T) {
 	}
 }
 
+// A listing that is behind its bucket has a recording downloaded once more. The store
+// refuses the second create, and what stands there is adopted.
+func TestStaleListingIsFoundOut(t *testing.T) {
+	for what, size := range map[string]int64{"put": 1000, "parts": PartSize + 1000} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, &checking, false)
+			r.user.Add(genesystest.Recording{ID: "rec-01", Size: size})
+			r.passed()
+			r.closeLedger()
+			r.path += ".new"
+			r.openLedger()
+			r.login(r.user)
+			r.wire.use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+				if name == "GET" && strings.Contains(req.URL.Query().Get("prefix"), "/media/") {
+					return answer(req, http.StatusOK, `<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`), nil
+				}
+				return send()
+			})
+			report := r.passed()
+			r.wire.use(nil)
+			r.wantArchived("rec-01")
+			r.wantOnce()
+			if report.Pass.Adopted != 1 {
+				t.Errorf("%d recordings were adopted, want 1", report.Pass.Adopted)
+			}
+		})
+	}
+}
+
 // A ledger that was lost finds everything again, and downloads nothing.
 func TestNewLedgerAdoptsWhatIsThere(t *testing.T) {
 	for name, on := range map[string]*sharedServer{"checking": &checking, "echoing": &echoing} {

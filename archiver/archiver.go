@@ -5,7 +5,7 @@
 //
 //	walk       list the inbox until the listing proves itself complete
 //	transfer   for each recording that waits:
-//	             1 place     HEAD finds the free key, or media already there: adopt
+//	             1 place     a listing, or HEAD, finds the free key, or media already there: adopt
 //	             2 media     download, check, hash, create-only put, HEAD proves it
 //	             3 manifest  create-only put, HEAD proves it
 //	             4 ledger    listed → archived

@@ -21,12 +21,13 @@ type description struct {
 	downloaded     *time.Time
 	correlationIDs []string
 	adopted        bool
+	fresh          bool // nobody has looked for a manifest
 }
 
 // describe writes the manifest of proved media, then the ledger's entry.
 func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) error {
 	manifest := p.manifestOf(k, e, rec, m, how)
-	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention)
+	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention, how.fresh)
 	if err != nil {
 		return err
 	}
@@ -63,20 +64,23 @@ func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *
 	return manifest
 }
 
-// putManifest writes the manifest to the first free key and proves it there.
-func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, lock storage.Retention) (storage.Object, string, error) {
+// putManifest writes the manifest to the first free key and proves it there. The first key
+// of a fresh place is not looked at: where it is taken, the place is looked at anew.
+func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, lock storage.Retention, fresh bool) (storage.Object, string, error) {
 	text, err := m.Encode()
 	if err != nil {
 		return storage.Object{}, "", err
 	}
 	for n := 1; n <= record.MaxPlaces; n++ {
 		key := p.keys.Manifest(e.MediaKey, n)
-		_, err := p.Bucket.Head(ctx, key, "")
-		if err == nil {
-			continue // another version's, or foreign: see findManifest
-		}
-		if !errors.Is(err, storage.ErrNotFound) {
-			return storage.Object{}, "", err
+		if !fresh {
+			_, err := p.Bucket.Head(ctx, key, "")
+			if err == nil {
+				continue // another version's, or foreign: see findManifest
+			}
+			if !errors.Is(err, storage.ErrNotFound) {
+				return storage.Object{}, "", err
+			}
 		}
 		obj, sum, err := p.putProved(ctx, storage.New{
 			Key:         key,

@@ -63,6 +63,7 @@ type pass struct {
 	log     *slog.Logger
 	inbox   state.Inbox // as it was when the pass began
 	listing *Walk
+	places  survey
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 

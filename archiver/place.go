@@ -14,6 +14,7 @@ import (
 // place is where a recording's media go, or already are.
 type place struct {
 	key   string
+	fresh bool            // nobody has looked: the survey showed nothing there
 	found *storage.Object // our own object of this very version, to be adopted
 }
 

@@ -336,7 +336,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	}
 	e.DateModified = media.Metadata[record.MetaDateModified]
 	m := p.manifestOf(k, *e, genesys.Recording{}, found, description{adopted: true})
-	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention)
+	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention, false)
 	if errors.Is(err, errAgain) && !temporary(err) { // below a delete marker, for one
 		return r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "it can't be written again: %v", err)
 	}

@@ -37,7 +37,7 @@ func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec gen
 	}
 	defer body.Close()
 	begun := time.Now()
-	m, err := p.store(ctx, k, e, rec, pl.key, body)
+	m, err := p.store(ctx, k, e, rec, pl, body)
 	var known *knownMediaError
 	if errors.As(err, &known) {
 		return p.keepVersion(ctx, k, e, rec, reseen{*known, begun, src.correlationIDs})
@@ -47,15 +47,15 @@ func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec gen
 	}
 	now := time.Now().UTC()
 	p.count(func(r *state.Pass) { r.Bytes += m.Size })
-	return p.describe(ctx, k, e, rec, m, description{downloaded: &now, correlationIDs: src.correlationIDs})
+	return p.describe(ctx, k, e, rec, m, description{downloaded: &now, correlationIDs: src.correlationIDs, fresh: pl.fresh})
 }
 
 // store writes a body to its key and proves that it is there.
-func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, key string, body *body) (*stored, error) {
+func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place, body *body) (*stored, error) {
 	buf := p.buffers.first()
 	defer p.buffers.put(buf)
 	n := storage.New{
-		Key:         key,
+		Key:         pl.key,
 		ContentType: contentType(p.in.Format, body.media.ContentType),
 		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
 		Retention:   p.retention(e.DateCreated, time.Now()),
@@ -90,20 +90,39 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		n.Metadata[record.MetaSHA256] = d.hex()
 		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.sum())
 	} else {
+		if err := p.lookAtLast(ctx, pl); err != nil {
+			return nil, err
+		}
 		judge := func() (verdict, error) { return p.judge(ctx, d, k, e, rec) }
 		written, v, err = p.storeParts(ctx, n, d, body, buf, judge)
 	}
 	if err != nil {
 		return nil, placeTaken(lockRefused(err, n.Retention))
 	}
-	obj, readBack, err := p.prove(ctx, key, written.VersionID, d.digest, n.Retention)
+	obj, readBack, err := p.prove(ctx, pl.key, written.VersionID, d.digest, n.Retention)
 	if errors.Is(err, errCorrupt) {
-		err = p.reportCorrupt(ctx, k, e.State, key, err)
+		err = p.reportCorrupt(ctx, k, e.State, pl.key, err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return storedMedia(obj, d, v, readBack), nil
+}
+
+// lookAtLast looks at a fresh place before a multipart upload to it begins: a store that
+// refuses a second create need not refuse one that comes in parts (Ceph RGW 16 does not).
+func (p *pass) lookAtLast(ctx context.Context, pl place) error {
+	if !pl.fresh {
+		return nil
+	}
+	_, err := p.Bucket.Head(ctx, pl.key, "")
+	switch {
+	case err == nil:
+		return fmt.Errorf("the place was taken meanwhile: %w", errAgain)
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	}
+	return err
 }
 
 // storeParts uploads a body longer than one buffer, whose first bytes are in buf.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/media"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -43,6 +44,9 @@ func (p *pass) transferAll(ctx context.Context) error {
 		}
 		if err := p.stopped(); err != nil {
 			return err
+		}
+		if begun == 0 {
+			p.survey(ctx)
 		}
 		p.Progress.Found.Add(1)
 		g.Go(func() error {
@@ -214,22 +218,25 @@ func (p *pass) archive(ctx context.Context, k state.Key, e state.Entry) error {
 	if err != nil {
 		return err
 	}
-	for range tries {
-		if err = p.attempt(ctx, k, e, rec); !errors.Is(err, errAgain) {
+	for n := range tries {
+		if err = p.attempt(ctx, k, e, rec, n == 0 && p.fresh(e)); !errors.Is(err, errAgain) {
 			break
 		}
 	}
 	return err
 }
 
-// attempt looks for the recording's place, and adopts what is there or transfers
-// what is not.
-func (p *pass) attempt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording) error {
+// attempt looks for the recording's place, unless that is fresh, and adopts what is
+// there or transfers what is not.
+func (p *pass) attempt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, fresh bool) error {
 	t, err := p.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer t.end()
+	if fresh {
+		return t.transfer(ctx, k, e, rec, place{key: record.Nth(e.MediaKey, 1, p.in.Format), fresh: true})
+	}
 	pl, err := p.place(ctx, k, e)
 	if err != nil {
 		return err

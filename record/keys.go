@@ -52,6 +52,11 @@ func partition(created time.Time) string {
 	return fmt.Sprintf("year=%04d/month=%02d/day=%02d/", day.Year(), day.Month(), day.Day())
 }
 
+// MediaPrefix returns what the keys of all media of the inbox begin with.
+func (k Keys) MediaPrefix() string {
+	return k.Prefix + "/media/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + "/"
+}
+
 // Owner returns the key of the claim on the inbox.
 func (k Keys) Owner() string {
 	return k.Prefix + "/owners/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + ".json"
