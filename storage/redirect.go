@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync/atomic"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -22,18 +23,28 @@ const maxHops = 3
 // follow resends a request where S3 redirects it to for a while, as it does for a bucket
 // that is new (Amazon S3 User Guide, "Request routing and redirection"). The SDK leaves
 // redirects to its HTTP client, which keeps the signature, and that is good for one host.
-// So this stands right before the signer, and nothing is remembered: the next request
-// goes to the endpoint again.
+// So this stands right before the signer, and the next request goes to the endpoint again.
+// While it redirects, no body is sent there before it says to go on: a server that does
+// not want one may reset the connection, and the redirect is lost.
 func follow(region string) func(*s3.Options) {
+	var redirects atomic.Bool
 	m := middleware.FinalizeMiddlewareFunc("Follow", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
 		req, ok := in.Request.(*smithyhttp.Request)
 		if !ok {
 			return next.HandleFinalize(ctx, in)
 		}
 		for hop := 0; ; hop++ {
-			in.Request = req.Clone()
+			attempt := req.Clone()
+			if hop == 0 && redirects.Load() && attempt.ContentLength > 0 {
+				attempt.Header.Set("Expect", "100-continue")
+				attempt.ProtoMajor, attempt.ProtoMinor = 1, 1 // the SDK leaves them 0, for which net/http does not wait
+			}
+			in.Request = attempt
 			out, md, err = next.HandleFinalize(ctx, in)
 			to := redirected(err, req.URL, region)
+			if hop == 0 && (err == nil || to != nil) {
+				redirects.Store(to != nil)
+			}
 			if to == nil || hop == maxHops {
 				return out, md, err
 			}

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // TestRedirect answers every request with a redirect to a second server and to others that
@@ -67,6 +69,36 @@ func TestRedirect(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestRedirectBeforeTheBody redirects parts without reading them, which resets the
+// connection of a client that sends them all the same.
+func TestRedirectBeforeTheBody(t *testing.T) {
+	var got atomic.Int64
+	second := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		n, _ := io.Copy(io.Discard, r.Body)
+		got.Add(n)
+		w.Header().Set("ETag", `"e"`)
+	}).opts.Endpoint
+	b := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", second+r.URL.Path)
+		w.WriteHeader(http.StatusTemporaryRedirect)
+	}, func(o *Options) { o.Transport = &http.Transport{ExpectContinueTimeout: time.Minute} })
+	if _, err := b.Head(t.Context(), "k", ""); err != nil {
+		t.Fatal(err)
+	}
+	u := &Upload{Key: "k", ID: "id", b: b}
+	for i := range 20 {
+		for _, size := range []int{1 << 20, MinPartSize} { // the SDK itself asks before the latter
+			u.short = false
+			if err := u.Part(t.Context(), make([]byte, size)); err != nil {
+				t.Fatalf("part %d of %d bytes: %v", i, size, err)
+			}
+		}
+	}
+	if want := int64(20 * (1<<20 + MinPartSize)); got.Load() != want {
+		t.Errorf("%d bytes arrived of %d", got.Load(), want)
 	}
 }
 
