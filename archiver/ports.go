@@ -79,6 +79,7 @@ type entries interface {
 
 type scanner interface {
 	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
+	ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 }
 
 type inboxes interface {

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"hash/maphash"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,12 +29,14 @@ type organization struct {
 	// still be served the media of a recording here.
 	transferring sync.WaitGroup
 	asking       sync.Mutex // held while media are asked for once more: one recording at a time
+	marking      sync.Mutex // guards found, and is held while the ledger is searched
 
 	begun   time.Time
 	seed    maphash.Seed
 	mu      sync.Mutex
 	digests map[[sha256.Size]byte]uint64 // of media downloaded in this run → the hash of their recording's key
 	twins   map[string]bool              // SHA-256 in hex of media that two recordings were served
+	found   map[string][]state.Key       // by these: the recordings that have them, maxTwins at most
 }
 
 func newOrganization() *organization {
@@ -52,14 +56,18 @@ func (o *organization) served(k state.Key, sum [sha256.Size]byte) bool {
 	return false
 }
 
-// firstTwin notes media that two recordings were served. It returns whether this run
-// did not know of them.
-func (o *organization) firstTwin(sum string) bool {
+// twin notes media that two recordings were served.
+func (o *organization) twin(sum string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	known := o.twins[sum]
 	o.twins[sum] = true
-	return !known
+}
+
+// known returns the media that twin has noted.
+func (o *organization) known() map[string]bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return maps.Clone(o.twins)
 }
 
 func (o *organization) isTwin(sum string) bool {
@@ -131,18 +139,37 @@ func newestSum(e state.Entry) string {
 	return e.Versions[len(e.Versions)-1].SHA256
 }
 
-// setAside keeps a recording that was served another's media for askTwins, and with
-// it the other one, which may be archived already.
+// setAside keeps a recording that was served another's media for askTwins.
 func (p *pass) setAside(ctx context.Context, k state.Key, from state.State, sum string) error {
 	p.log.Warn("another recording was served the same media: both are asked for once more", "recording", k.Recording, "sha256", sum)
 	_, err := p.move(ctx, k, from, state.StateListed, func(e *state.Entry) {
 		e.Twin, e.TwinAsked = sum, e.Twin == sum
 	})
-	if err != nil || !p.org.firstTwin(sum) {
-		return err
-	}
-	_, err = p.markTwins(ctx, map[string]bool{sum: true})
+	p.org.twin(sum)
 	return err
+}
+
+// findTwins finds the recordings of the organization that share their media with another,
+// of which some wait to be asked for. One search of the ledger serves all passes of a run.
+func (p *pass) findTwins(ctx context.Context, waiting []state.KeyedEntry) (map[string][]state.Key, error) {
+	o := p.org
+	o.marking.Lock()
+	defer o.marking.Unlock()
+	if !slices.ContainsFunc(waiting, func(e state.KeyedEntry) bool { return o.found[e.Entry.Twin] == nil }) {
+		return o.found, nil
+	}
+	sums := o.known()
+	err := p.Ledger.ScanWaiting(ctx, p.in.Org, "", func(_ state.Key, e *state.Entry) error {
+		if e.Twin != "" {
+			sums[e.Twin] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, ledgerFailed(err)
+	}
+	o.found, err = p.markTwins(ctx, sums)
+	return o.found, err
 }
 
 // markTwins finds the recordings of the organization that have media with one of the
@@ -190,11 +217,8 @@ func (p *pass) askTwins(ctx context.Context) error {
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
-		sums := map[string]bool{}
-		for _, e := range waiting {
-			sums[e.Entry.Twin] = true
-		}
-		if p.twins, err = p.markTwins(ctx, sums); err != nil {
+		p.org.transferring.Wait() // then all that share their media are known
+		if p.twins, err = p.findTwins(ctx, waiting); err != nil {
 			return err
 		}
 		if waiting, err = p.waitingTwins(ctx); err != nil {

@@ -2,6 +2,7 @@ package genesys
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -113,8 +114,13 @@ func (e *Error) TooMany() bool { return e.answered(http.StatusTooManyRequests) }
 // NotFound reports whether the API says, in a body of its own, that the recording does not exist.
 func (e *Error) NotFound() bool { return e.answered(http.StatusNotFound) && e.Parsed }
 
-// Silent reports whether the API gave no reply at all, and may give one later.
-func (e *Error) Silent() bool { return e.answered(0) && e.Temporary() }
+// Silent reports whether the API was asked and gave no reply at all, and may give one later.
+func (e *Error) Silent() bool {
+	if _, limited := errors.AsType[*LimitedError](e); limited || errors.Is(e, context.Canceled) {
+		return false // nothing was sent
+	}
+	return e.answered(0) && e.Temporary()
+}
 
 // OfClient reports whether Genesys refuses the organization's client: wrong credentials, a scope that the client lacks, or a
 // network from which the client may not come.

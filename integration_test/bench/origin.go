@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -232,9 +233,16 @@ func (o *origin) media(w http.ResponseWriter, r *http.Request) {
 	if _, err := w.Write(wavHeader(rec.size)); err != nil {
 		return
 	}
-	// Each recording begins elsewhere in the noise, so that no two are alike.
+	// Each recording begins with bytes of its own, so that no two are alike.
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, rec.id)
+	own := h.Sum(nil)
+	own = own[:min(int64(len(own)), rec.size-wavHeaderSize)]
+	if _, err := w.Write(own); err != nil {
+		return
+	}
 	at := int64(n*4099) % noiseSize
-	for left := rec.size - wavHeaderSize; left > 0; {
+	for left := rec.size - wavHeaderSize - int64(len(own)); left > 0; {
 		chunk := o.noise[at:min(noiseSize, at+left)]
 		if _, err := w.Write(chunk); err != nil {
 			return

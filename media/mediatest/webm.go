@@ -25,8 +25,8 @@ func (m *Media) webm() {
 	info := element(0x1549a966,
 		element(0x2ad7b1, number(1_000_000)), // TimestampScale: 1 ms
 		element(0x4489, float(float64(ms))),
-		element(0x4d80, []byte("mediatest")),
-		element(0x5741, []byte("mediatest")),
+		element(0x4d80, []byte(encoder)),
+		element(0x5741, []byte(encoder)),
 		element(0x7ba9, []byte(m.title())))
 	track := element(0xae,
 		element(0xd7, number(1)),
