@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
@@ -86,9 +88,12 @@ func TestRunIsRecorded(t *testing.T) {
 	if runs, err := l.Runs(t.Context(), 1); err != nil || len(runs) != 0 {
 		t.Errorf("a run over a selection is recorded: %+v, %v", runs, err)
 	}
+	sent := 0
+	f.Heartbeat = func(context.Context) error { sent++; return nil }
 	r, err := f.Run(t.Context(), t.Context(), Request{Follow: unseen, ExitCode: judge})
-	if err != nil || r.ExitCode != 42 {
-		t.Fatalf("%+v, %v", r, err)
+	f.Wait()
+	if err != nil || r.ExitCode != 42 || sent != 1 {
+		t.Fatalf("%+v, %v; %d heartbeats", r, err, sent)
 	}
 	runs, err := l.Runs(t.Context(), 2)
 	if err != nil || len(runs) != 1 || runs[0].ExitCode != 42 || runs[0].End.IsZero() || runs[0].Error != "" {
@@ -99,21 +104,22 @@ func TestRunIsRecorded(t *testing.T) {
 // TestWaitForHeartbeat wants a heartbeat not to hold up the end of a run, and Wait to end
 // when it is sent.
 func TestWaitForHeartbeat(t *testing.T) {
-	f, _ := newFleet(t, genesys.GrantAuthorizationCode)
-	ended, sent := make(chan struct{}), false
-	f.Heartbeat = func(context.Context) error {
-		<-ended
-		sent = true
-		return nil
-	}
-	if _, err := f.Run(t.Context(), t.Context(), Request{Follow: unseen, ExitCode: judge}); err != nil {
-		t.Fatal(err)
-	}
-	close(ended)
-	f.Wait()
-	if !sent {
-		t.Error("Wait did not wait for the heartbeat")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		sent := false
+		f := &Fleet{Options: Options{Heartbeat: func(context.Context) error {
+			time.Sleep(time.Minute)
+			sent = true
+			return nil
+		}}}
+		f.heartbeat(t.Context(), result(Failures{}), nil)
+		if sent {
+			t.Error("the run waited for the heartbeat")
+		}
+		f.Wait()
+		if !sent {
+			t.Error("Wait did not wait for the heartbeat")
+		}
+	})
 }
 
 func isUsage(err error) bool {
