@@ -10,7 +10,7 @@
 //   - Which inboxes a reconciliation has to look at, when deletions from a rebuilt inbox
 //     are allowed again, and what a person may accept before a run.
 //
-// It prints nothing and knows no flags and no exit codes.
+// It prints nothing and reads no flags; its caller decides what exit code a run has.
 package fleet
 
 import (

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,18 +106,18 @@ func TestRunIsRecorded(t *testing.T) {
 // when it is sent.
 func TestWaitForHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		sent := false
+		var sent atomic.Bool
 		f := &Fleet{Options: Options{Heartbeat: func(context.Context) error {
 			time.Sleep(time.Minute)
-			sent = true
+			sent.Store(true)
 			return nil
 		}}}
 		f.heartbeat(t.Context(), result(Failures{}), nil)
-		if sent {
+		if sent.Load() {
 			t.Error("the run waited for the heartbeat")
 		}
 		f.Wait()
-		if !sent {
+		if !sent.Load() {
 			t.Error("Wait did not wait for the heartbeat")
 		}
 	})
