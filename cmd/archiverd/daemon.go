@@ -19,6 +19,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
@@ -40,7 +41,7 @@ type daemon struct {
 
 	mu      sync.Mutex
 	config  *config.Config // as last read
-	fleet   *fleet         // of the last run
+	fleet   *fleet.Fleet   // of the last run
 	reached bool           // the bucket could be used since the start
 }
 
@@ -97,7 +98,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 // open opens the ledger once the bucket can be used. A bucket that can't be, for a reason
 // that may pass, is left to the runs: the service waits for it, and can be asked why.
 func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, error) {
-	err := storageFailure(b.Check(d.app.stop))
+	err := b.Check(d.app.stop)
 	switch {
 	case err == nil:
 		d.reached = true
@@ -122,10 +123,9 @@ func lastRun(ctx context.Context, l *bolt.Ledger) (time.Time, error) {
 	return time.Time{}, err
 }
 
-func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet {
-	f := newFleet(c, b, d.ledger, d.metrics, d.app.logger(c.Log, d.app.stderr))
-	f.moved = d.pulse.Beat
-	return f
+func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
+	arch := newArchiver(c, b, d.ledger, d.app.logger(c.Log, d.app.stderr))
+	return newFleet(c, arch, d.ledger, d.metrics, d.pulse.Beat)
 }
 
 // run is a run of the schedule.
@@ -134,8 +134,8 @@ func (d *daemon) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer f.sending.Wait()
-	_, _, err = f.run(ctx, d.app.stop, d.flags, func(n *archiver.Progress) func() { return (&progress{}).follow(n, f.log) })
+	defer f.Wait()
+	_, err = f.Run(ctx, d.app.stop, d.flags.request(&progress{}, f.Log))
 	return err
 }
 
@@ -148,16 +148,16 @@ func (a *app) pulse() func() {
 }
 
 // readyFleet is that of the configuration as last read. The caller has the turn to run.
-func (d *daemon) readyFleet(ctx context.Context) (*fleet, error) {
+func (d *daemon) readyFleet(ctx context.Context) (*fleet.Fleet, error) {
 	d.mu.Lock()
 	c, f, reached := d.config, d.fleet, d.reached
 	d.mu.Unlock()
-	if f.config == c && reached {
+	if f.Config == c && reached {
 		return f, nil
 	}
 	b, err := openObservedBucket(d.app.stop, c, d.metrics.StorageRequest, d.pulse.Beat)
 	if err == nil {
-		err = d.app.refuseStranger(ctx, c, b, d.ledger)
+		err = fleet.MayBegin(d.app.stop, c, b, d.ledger)
 	}
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (d *daemon) readyFleet(ctx context.Context) (*fleet, error) {
 	defer d.mu.Unlock()
 	d.fleet, d.reached = f, true
 	if !d.config.DeleteOriginals.Enabled { // switched off while the bucket was opened
-		f.noDeletions.Store(true)
+		f.HaltDeletions()
 	}
 	return f, nil
 }
@@ -183,7 +183,7 @@ func (d *daemon) current() *config.Config {
 func (d *daemon) doing() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := &d.fleet.archiver.Progress
+	n := &d.fleet.Archiver.Progress
 	return fmt.Sprintf("%d of %d inboxes done, %d of %d recordings archived", n.InboxesDone.Load(), n.Inboxes.Load(), n.Archived.Load(), n.Found.Load())
 }
 
@@ -202,7 +202,7 @@ func (d *daemon) reload() cron.Schedule {
 	defer d.mu.Unlock()
 	d.config = c
 	if !c.DeleteOriginals.Enabled {
-		d.fleet.noDeletions.Store(true)
+		d.fleet.HaltDeletions()
 	}
 	d.log.Info("the configuration was read anew; it takes effect with the next run")
 	return service.Local(c.Schedule.Parsed)
@@ -250,18 +250,17 @@ func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*
 	d := a.daemon
 	shown := newProgress(a.stderr)
 	log := a.logger(d.current().Log, shown.w)
-	var report *archiver.Report
-	var code int
+	var result *fleet.Result
 	var err error
 	waiting := func() { log.Info("a run is under way; this one follows it") }
 	run := func() {
-		var f *fleet
+		var f *fleet.Fleet
 		if f, err = d.readyFleet(ctx); err != nil {
 			return
 		}
-		if err = prepare(f.archiver); err == nil {
-			report, code, err = f.run(ctx, a.stop, flags, func(n *archiver.Progress) func() { return shown.follow(n, log) })
-			f.sending.Wait()
+		if err = prepare(f.Archiver); err == nil {
+			result, err = f.Run(ctx, a.stop, flags.request(shown, log))
+			f.Wait()
 		}
 	}
 	if err := d.service.RunNow(a.stop, waiting, run); err != nil {
@@ -270,5 +269,5 @@ func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*
 	if err != nil {
 		return err
 	}
-	return a.sayReport(report, code)
+	return a.sayReport(result)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/doctor"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -114,7 +115,7 @@ func (w ward) admit(ctx context.Context, l *bolt.Ledger) error {
 func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
 	patients := w.patients[o.Name]
 	if o.Grant == genesys.GrantClientCredentials && len(patients) == 0 {
-		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: clientInbox}}} // as the first run will enter it
+		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: fleet.ClientInbox}}} // as the first run will enter it
 	}
 	if len(patients) == 0 {
 		return []doctor.Check{{
@@ -122,7 +123,7 @@ func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []do
 			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
 		}}
 	}
-	h, err := newHosts(w.config, o, nil, nil)
+	h, err := fleet.NewHosts(w.config, o, userAgent(), nil, nil)
 	if err != nil {
 		return configFaults(err)
 	}
@@ -131,7 +132,7 @@ func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []do
 	g.SetLimit(doctorWidth)
 	for i, p := range patients {
 		g.Go(func() error {
-			found[i] = d.Inbox(a.stop, h.patient(p))
+			found[i] = d.Inbox(a.stop, examined(h, p))
 			return nil
 		})
 	}
@@ -139,12 +140,12 @@ func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []do
 	return slices.Concat(found...)
 }
 
-// patient makes a client for the doctor alone. It has a user's access token, but not
+// examined makes a client for the doctor alone. It has a user's access token, but not
 // the refresh token: two clients that spend that would log the user out.
-func (h *hosts) patient(p patient) doctor.Inbox {
+func examined(h *fleet.Hosts, p patient) doctor.Inbox {
 	token := genesys.Token{Access: p.token.Access, Expiry: p.token.Expiry, Confirmed: p.token.Confirmed}
-	out := doctor.Inbox{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.org.RequestsPerMinute}
-	if h.org.Grant == genesys.GrantAuthorizationCode {
+	out := doctor.Inbox{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.Org.RequestsPerMinute}
+	if h.Org.Grant == genesys.GrantAuthorizationCode {
 		out.NoToken, out.Remedy = noToken(p)
 	} else {
 		token = genesys.Token{} // a new one costs nothing and proves the client's secret
@@ -152,8 +153,8 @@ func (h *hosts) patient(p patient) doctor.Inbox {
 	if c := p.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
 		out.Trouble = p.inbox.Reason
 	}
-	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
-	in, client := h.client(p.inbox, &memoryStore{token}, budget)
+	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
+	in, client := h.Client(p.inbox, &memoryStore{token}, budget)
 	out.API, out.Identity = client, in.Identity
 	return out
 }
@@ -200,7 +201,7 @@ func (a *app) sayChecks(checks []doctor.Check) error {
 	var codes []int
 	for _, c := range checks {
 		if c.Result == doctor.Fail {
-			codes = append(codes, doctorCode(c.Kind))
+			codes = append(codes, codeOfKind(c.Kind))
 		}
 	}
 	code := worst(codes)
@@ -211,20 +212,6 @@ func (a *app) sayChecks(checks []doctor.Check) error {
 		return &exitError{code: code}
 	}
 	return nil
-}
-
-func doctorCode(k archiver.Kind) int {
-	switch k {
-	case archiver.KindConfiguration:
-		return exitUsage
-	case archiver.KindIntegrity:
-		return exitIntegrity
-	case archiver.KindTemporary, archiver.KindStopped:
-		return exitTemporary
-	case archiver.KindRefused, archiver.KindClientRefused, archiver.KindNeedsLogin:
-		return exitRefused
-	}
-	return exitUnexpected
 }
 
 func (a *app) printChecks(checks []doctor.Check, code int) error {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"runtime/debug"
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/fleet"
+	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
 )
 
 // Exit codes. They are a contract with service managers and CronJobs: see the README.
@@ -51,25 +51,57 @@ func fail(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// recovered makes an error of a panic: Go's own exit code for one is 2, which says that
-// the configuration needs a person. It is for a defer.
-func recovered(stderr io.Writer, err *error) {
-	if r := recover(); r != nil {
-		fmt.Fprintf(stderr, "%s\n", debug.Stack())
-		*err = fail(exitUnexpected, fmt.Errorf("panic: %v: this is a fault of archiverd: please report it with the lines above", r))
-	}
-}
-
-// codeOf is the exit code of a command that ended with err.
+// codeOf returns the exit code of a command that ended with err.
 func codeOf(err error) int {
 	var e *exitError
+	var usage *fleet.UsageError
 	switch {
-	case err == nil:
-		return exitOK
 	case errors.As(err, &e):
 		return e.code
+	case errors.Is(err, state.ErrDamaged):
+		return exitIntegrity
+	case errors.As(err, &usage):
+		return exitUsage
+	}
+	return codeOfKind(archiver.KindOf(err))
+}
+
+// codeOfKind is the table of exit codes by who has to act. The functions below it make
+// exceptions: storeCode, loginCode and runCode.
+func codeOfKind(k archiver.Kind) int {
+	switch k {
+	case archiver.KindNone:
+		return exitOK
+	case archiver.KindConfiguration:
+		return exitUsage
+	case archiver.KindIntegrity:
+		return exitIntegrity
+	case archiver.KindTemporary, archiver.KindStopped:
+		return exitTemporary
+	case archiver.KindRefused, archiver.KindClientRefused, archiver.KindNeedsLogin:
+		return exitRefused
 	}
 	return exitUnexpected
+}
+
+// storeCode is codeOf after the store has worked at first: even a bucket that is gone may
+// only be out of reach then.
+func storeCode(err error) int {
+	_, ofStore := errors.AsType[*storage.Error](err)
+	if ofStore && !errors.Is(err, storage.ErrAccess) && !errors.Is(err, storage.ErrHeader) {
+		return exitTemporary
+	}
+	return codeOf(err)
+}
+
+// loginCode is codeOf for a login: Genesys refuses one by any reply that is not temporary.
+// Without a reply nobody came in time.
+func loginCode(err error) int {
+	_, replied := errors.AsType[*genesys.Error](err)
+	if replied && archiver.KindOf(err) != archiver.KindTemporary {
+		return exitRefused
+	}
+	return exitTemporary
 }
 
 // worst picks the exit code that stands for several.
@@ -82,26 +114,19 @@ func worst(codes []int) int {
 	return exitOK
 }
 
-// failures are an inbox's recordings that the ledger counts as failed. Those that
-// need a person have been reported for a week, and are no news.
-type failures struct{ news, needPerson int64 }
-
-// runCode judges a run, given the failures of each inbox of the report.
-func runCode(r *archiver.Report, failing []failures, strict bool) int {
+// runCode returns the exit code of a run. failing has one value for each inbox of r. What
+// concerns one inbox alone is exitFailed; a login that is needed counts with strict only.
+func runCode(r *archiver.Report, failing []fleet.Failures, strict bool) int {
 	var codes []int
 	refused := 0
 	for i, in := range r.Inboxes {
 		if len(in.Foreign)+len(in.Corrupt) > 0 {
 			codes = append(codes, exitIntegrity)
 		}
-		if failing[i].news > 0 || strict && failing[i].needPerson > 0 {
-			codes = append(codes, exitFailed)
-		}
-		if in.Short != "" {
+		if failing[i].Recent > 0 || strict && failing[i].NeedPerson > 0 || in.Short != "" {
 			codes = append(codes, exitFailed)
 		}
 		switch archiver.KindOf(in.Err) {
-		case archiver.KindNone:
 		case archiver.KindNeedsLogin:
 			refused++
 			if strict {
@@ -110,18 +135,10 @@ func runCode(r *archiver.Report, failing []failures, strict bool) int {
 		case archiver.KindRefused:
 			refused++
 			codes = append(codes, exitFailed)
-		case archiver.KindClientRefused:
-			codes = append(codes, exitRefused)
-		case archiver.KindTemporary, archiver.KindStopped:
-			codes = append(codes, exitTemporary)
-		case archiver.KindConfiguration:
-			codes = append(codes, exitUsage)
-		case archiver.KindLedger:
-			codes = append(codes, codeOf(fail(exitUnexpected, in.Err)))
-		case archiver.KindIntegrity:
-			codes = append(codes, exitIntegrity)
 		case archiver.KindFailed:
 			codes = append(codes, exitFailed)
+		default:
+			codes = append(codes, codeOf(in.Err))
 		}
 	}
 	if refused > 0 && refused == len(r.Inboxes) {

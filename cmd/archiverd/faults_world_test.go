@@ -20,6 +20,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
@@ -224,16 +225,16 @@ func (w *faultWorld) run() faultOutcome {
 	w.Helper()
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
-	if err := storageFailure(b.Check(w.Context())); err != nil {
-		var e *exitError
-		errors.As(err, &e)
-		return faultOutcome{e.code, e.err.Error()}
+	if err := b.Check(w.Context()); err != nil {
+		return faultOutcome{codeOf(err), err.Error()}
 	}
 	l, err := bolt.Open(w.path, bolt.Options{})
 	if err != nil {
 		w.Fatal(err)
 	}
-	report, code, err := w.fleet(transport, b, l).run(w.Context(), context.Background(), runFlags{only: &selection{}}, unseen)
+	r := runFlags{only: &fleet.Selection{}}.request(nil, nil)
+	r.Follow = unseen
+	done, err := w.fleet(transport, b, l).Run(w.Context(), context.Background(), r)
 	failed := int64(0)
 	if known, e := l.Inbox(w.Context(), faultOrg, w.user.ID); e != nil {
 		w.Fatal(e)
@@ -246,27 +247,30 @@ func (w *faultWorld) run() faultOutcome {
 	switch {
 	case err != nil:
 		return faultOutcome{exitUnexpected, err.Error()}
-	case report.Inboxes[0].Err != nil:
-		return faultOutcome{code, report.Inboxes[0].Err.Error()}
+	case done.Inboxes[0].Err != nil:
+		return faultOutcome{done.ExitCode, done.Inboxes[0].Err.Error()}
 	case failed > 0:
-		return faultOutcome{code, w.failure()}
+		return faultOutcome{done.ExitCode, w.failure()}
 	}
-	return faultOutcome{code, result(report.Inboxes[0])}
+	return faultOutcome{done.ExitCode, result(done.Inboxes[0])}
 }
 
 // unseen is progress that nobody follows.
 func unseen(*archiver.Progress) (finish func()) { return func() {} }
 
 // fleet is wired as it always is, but for how it dials.
-func (w *faultWorld) fleet(transport *network.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet {
+func (w *faultWorld) fleet(transport *network.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet.Fleet {
 	w.Helper()
 	c := w.config()
-	f := newFleet(c, b, l, watch.NewMetrics("test"), slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	log := slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
+	f := newFleet(c, newArchiver(c, b, l, log), l, watch.NewMetrics("test"), nil)
 	links := genesys.NewLinks(genesys.LinksOptions{Transport: transport, AllowHTTP: true, UserAgent: userAgent()})
 	if w.ledger != nil {
-		f.archiver.Ledger = failingLedger{l, w.ledger}
+		f.Archiver.Ledger = failingLedger{l, w.ledger}
 	}
-	f.hosts[faultOrg] = &hosts{c.Organizations[0], transport, links, nil, nil}
+	f.Hosts = func(o config.Organization) (*fleet.Hosts, error) {
+		return &fleet.Hosts{Org: o, API: transport, Links: links, UserAgent: userAgent()}, nil
+	}
 	return f
 }
 

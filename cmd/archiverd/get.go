@@ -95,7 +95,7 @@ func fetch(ctx context.Context, b *storage.Bucket, v state.Version, w io.Writer)
 		return fail(exitIntegrity, fmt.Errorf("the archive lacks %s, which the ledger has", v.MediaKey))
 	}
 	if err != nil {
-		return storageFailure(err)
+		return err
 	}
 	defer r.Close()
 	sum := sha256.New()

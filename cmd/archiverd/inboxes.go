@@ -12,13 +12,14 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newInboxes(a *app) *cobra.Command {
-	var only *selection
+	var only *fleet.Selection
 	c := &cobra.Command{
 		Use:   "inboxes",
 		Short: "List all inboxes with coverage and backlog",
@@ -90,14 +91,14 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, only selection) error {
+func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection) error {
 	rows := []coverage{}
 	sum := totals{Access: map[string]int{}}
 	for _, o := range c.Organizations {
-		if only.org != "" && only.org != o.Name {
+		if only.Org != "" && only.Org != o.Name {
 			continue
 		}
-		covered, err := covered(ctx, l, o, rosterNow(o, a.logger(c.Log, a.stderr)), only.inbox)
+		covered, err := covered(ctx, l, o, fleet.Roster(o, a.logger(c.Log, a.stderr)), only.Inbox)
 		if err != nil {
 			return err
 		}

@@ -18,8 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/state"
@@ -72,7 +72,7 @@ func (a *app) login(c *config.Config, l *bolt.Ledger, f loginFlags) error {
 	if err != nil {
 		return err
 	}
-	if secret, err := clientSecret(c, o)(); err == nil { // a service may have read another one long ago
+	if secret, err := c.ClientSecretAgain(o); err == nil { // a service may have read another one long ago
 		o.ClientSecret = config.NewSecret(secret)
 	}
 	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
@@ -96,7 +96,7 @@ func (a *app) login(c *config.Config, l *bolt.Ledger, f loginFlags) error {
 	if err != nil {
 		return loginFailure(err)
 	}
-	if listed := rosterNow(o, a.logger(c.Log, a.stderr)); listed != nil {
+	if listed := fleet.Roster(o, a.logger(c.Log, a.stderr)); listed != nil {
 		if _, ok := listed[e.user.ID]; !ok {
 			fmt.Fprintf(a.stderr, "The roster %s does not name this user.\n", o.RosterFile)
 		}
@@ -268,7 +268,6 @@ func (e *enrolment) result() string {
 // loginFailure gives a login that came to nothing its exit code, and the reason that Genesys does not give.
 func loginFailure(err error) error {
 	var coded *exitError
-	var g *genesys.Error
 	switch {
 	case errors.As(err, &coded):
 		return fail(coded.code, err)
@@ -280,10 +279,6 @@ if no inactivity timeout is set for the organization or for a group of this user
 if the client's grant type is Code Authorization: a confidential client, not a PKCE or implicit one`, err))
 	case errors.Is(err, context.Canceled):
 		return fail(exitTemporary, errors.New("stopped before anyone logged in"))
-	case archiver.KindOf(err) == archiver.KindTemporary:
-		return fail(exitTemporary, err)
-	case errors.As(err, &g):
-		return fail(exitRefused, err)
 	}
-	return fail(exitTemporary, err) // nobody came in time
+	return fail(loginCode(err), err)
 }

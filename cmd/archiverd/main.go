@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/archiverd/archiverd/fleet"
 )
 
 func main() {
@@ -46,9 +48,12 @@ func (a *app) execute() int {
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	err := func() (err error) {
-		defer recovered(a.stderr, &err)
+		defer fleet.Recovered(a.stderr, &err)
 		return root.ExecuteContext(context.Background())
 	}()
+	if errors.Is(err, fleet.ErrPanic) {
+		err = fail(exitUnexpected, err)
+	}
 	var e *exitError
 	switch {
 	case err == nil:

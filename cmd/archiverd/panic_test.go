@@ -2,14 +2,8 @@ package main
 
 import (
 	"bytes"
-	"log/slog"
-	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 // panicking panics when it is written to.
@@ -29,26 +23,5 @@ func TestPanicExitsOne(t *testing.T) {
 		if !strings.Contains(stderr.String(), want) {
 			t.Errorf("%q is not in %s", want, stderr.String())
 		}
-	}
-}
-
-// TestPanicOfRun wants a run that panics kept in the ledger as one that failed, and the
-// service that made it to go on.
-func TestPanicOfRun(t *testing.T) {
-	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	// An organization without a URL has no client: a fault that only the code could make.
-	c := &config.Config{Organizations: []config.Organization{{Name: "acme", Grant: "client_credentials", APIURL: "\x00"}}}
-	f := newFleet(c, nil, l, watch.NewMetrics("test"), slog.New(slog.DiscardHandler))
-	_, _, err = f.run(t.Context(), t.Context(), runFlags{only: &selection{}}, nil)
-	if codeOf(err) != exitUnexpected || !strings.Contains(err.Error(), "panic") {
-		t.Errorf("the run ended with %v", err)
-	}
-	runs, err := l.Runs(t.Context(), 1)
-	if err != nil || len(runs) != 1 || runs[0].ExitCode != exitUnexpected || runs[0].End.IsZero() {
-		t.Errorf("the ledger has the runs %+v, %v", runs, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
@@ -132,7 +133,7 @@ func lastPass(i state.Inbox) string {
 
 // filter is what ls selects entries by.
 type filter struct {
-	*selection
+	*fleet.Selection
 	conversation, name, from, to, state string
 }
 
@@ -150,7 +151,7 @@ func newLs(a *app) *cobra.Command {
 			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.ls(cmd.Context(), l, f, match) })
 		},
 	}
-	f.selection = addSelection(c)
+	f.Selection = addSelection(c)
 	c.Flags().StringVar(&f.conversation, "conversation", "", "only this conversation `id`")
 	c.Flags().StringVar(&f.name, "name", "", "only names that contain this `text`, in any case")
 	c.Flags().StringVar(&f.from, "from", "", "only recordings created at or after this `date` (2026-11-23, or RFC 3339)")
@@ -209,7 +210,7 @@ func (a *app) ls(ctx context.Context, l *bolt.Ledger, f filter, match func(*stat
 		scan = l.ScanWaiting
 	}
 	lines := 0
-	err := scan(ctx, f.org, f.inbox, func(k state.Key, e *state.Entry) error {
+	err := scan(ctx, f.Org, f.Inbox, func(k state.Key, e *state.Entry) error {
 		if !match(e) {
 			return nil
 		}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
@@ -60,7 +60,7 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	id, err := a.lostLedger(c, b)
+	id, err := fleet.LostLedger(a.stop, c, b)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (a *app) rebuild() error {
 		err = publish(path, c.State.Path)
 	}
 	if err != nil {
-		return errors.Join(storageFailure(err), os.Remove(path))
+		return errors.Join(err, os.Remove(path))
 	}
 	return a.printRebuilt(c, rebuilt)
 }
@@ -86,26 +86,6 @@ func noLedger(path string) error {
 		return nil
 	}
 	return fail(exitUsage, errors.Join(err, fmt.Errorf("%s is there: rebuild makes a new ledger and replaces none; move that file away first, if it is really of no use", path)))
-}
-
-// lostLedger is the id that all owner objects name, or "" where they name several.
-func (a *app) lostLedger(c *config.Config, b *storage.Bucket) (string, error) {
-	ids := map[string]bool{}
-	for _, o := range c.Organizations {
-		owners, err := record.Owners(a.stop, b, c.Storage.Prefix, o.Name)
-		if err != nil {
-			return "", storageFailure(err)
-		}
-		for _, id := range owners {
-			ids[id] = true
-		}
-	}
-	if len(ids) == 1 {
-		for id := range ids {
-			return id, nil
-		}
-	}
-	return "", nil
 }
 
 func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiver.Rebuilt, error) {
@@ -178,7 +158,7 @@ func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 // archive is there yet.
 func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bucket) (*bolt.Ledger, error) {
 	if _, err := os.Lstat(c.State.Path); errors.Is(err, fs.ErrNotExist) {
-		if err := a.refuseStranger(ctx, c, b, nil); err != nil {
+		if err := fleet.MayBegin(a.stop, c, b, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -186,7 +166,7 @@ func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bu
 	if err != nil {
 		return nil, err
 	}
-	if err := a.refuseStranger(ctx, c, b, l); err != nil {
+	if err := fleet.MayBegin(a.stop, c, b, l); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
@@ -202,46 +182,4 @@ func openRecounted(ctx context.Context, c *config.Config) (*bolt.Ledger, error) 
 		return nil, fail(exitUnexpected, errors.Join(err, l.Close()))
 	}
 	return l, nil
-}
-
-// refuseStranger refuses to run on a ledger that knows nothing of an organization whose
-// recordings the archive holds: the ledger was lost, or the archive is another's. l is
-// nil where there is none yet: none is made then, so that rebuild finds the place free.
-func (a *app) refuseStranger(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger) error {
-	for _, o := range c.Organizations {
-		known, err := knows(ctx, l, o.Name)
-		if err != nil {
-			return err
-		}
-		if known {
-			continue
-		}
-		holds, err := record.HoldsRecordings(a.stop, b, c.Storage.Prefix, o.Name)
-		if err != nil {
-			return storageFailure(err)
-		}
-		if !holds {
-			continue
-		}
-		owner, err := a.lostLedger(c, b)
-		if err != nil {
-			return err
-		}
-		return fail(exitUsage, fmt.Errorf("the archive holds recordings of organization %s, and the ledger %s knows none of them. They belong to ledger %s: if it was lost, restore a backup, or move what is in its place away and run: archiverd rebuild, which takes over. If another archiverd still works with it, give this one a storage.prefix of its own",
-			o.Name, c.State.Path, or(owner, "(several)")))
-	}
-	return nil
-}
-
-func knows(ctx context.Context, l *bolt.Ledger, org string) (bool, error) {
-	if l == nil {
-		return false, nil
-	}
-	inboxes, err := l.Inboxes(ctx, org)
-	for _, in := range inboxes {
-		if len(in.Counts) > 0 {
-			return true, nil
-		}
-	}
-	return false, err
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -49,10 +48,7 @@ func TestRebuildFromAFailingStore(t *testing.T) {
 					w.store.Inject(faults.StoreFault{Op: op, Times: c.times, Effect: c.effect})
 				}
 				sum, err := w.rebuild()
-				code := exitOK
-				if failed, ok := errors.AsType[*exitError](storageFailure(err)); ok {
-					code = failed.code
-				}
+				code := codeOf(err)
 				if code != c.code || sum.Findings != c.found {
 					t.Errorf("%+v, exit code %d: %v", sum, code, err)
 				}
@@ -73,7 +69,7 @@ func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	sum, err := w.fleet(transport, b, l).archiver.Rebuild(context.Background(), l, []archiver.RebuildOrg{{Name: faultOrg, Format: "WAV"}},
+	sum, err := w.fleet(transport, b, l).Archiver.Rebuild(context.Background(), l, []archiver.RebuildOrg{{Name: faultOrg, Format: "WAV"}},
 		func(archiver.Finding) error { return nil })
 	if failed := l.Close(); failed != nil {
 		w.Fatal(failed)

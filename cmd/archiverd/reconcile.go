@@ -5,22 +5,21 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
 type reconcileFlags struct {
-	only     *selection
+	only     *fleet.Selection
 	from, to string
 	html     string
 }
@@ -73,12 +72,6 @@ func (f reconcileFlags) span() (span archiver.Span, err error) {
 	return span, err
 }
 
-// target is one inbox to look at.
-type target struct {
-	archiver.Inbox
-	unreachable error // why Genesys can't be asked, or nil
-}
-
 func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span archiver.Span) error {
 	b, err := openObservedBucket(a.stop, c, nil, a.pulse())
 	if err != nil {
@@ -93,10 +86,10 @@ func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f
 		}
 	}
 	report := &reconcileReport{app: a, Made: time.Now().UTC(), Version: version(), Ledger: l.ID(), Bucket: c.Storage.Bucket, Prefix: c.Storage.Prefix,
-		Org: f.only.org, Inbox: f.only.inbox, From: f.from, To: f.to}
+		Org: f.only.Org, Inbox: f.only.Inbox, From: f.from, To: f.to}
 	err = a.alone(log, func() error {
 		arch := newArchiver(c, b, l, log)
-		targets, err := a.targets(ctx, c, b, l, arch, *f.only, log)
+		targets, err := a.targets(ctx, c, l, b, *f.only, log)
 		if err != nil {
 			return err
 		}
@@ -131,64 +124,21 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 	return err
 }
 
-// targets are the inboxes that can be listed, those of which only the ledger knows, and
-// those of which only the bucket does.
-func (a *app) targets(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, arch *archiver.Archiver, only selection, log *slog.Logger) ([]target, error) {
-	fl := newFleet(c, b, l, watch.NewMetrics(version()), log)
-	if a.daemon != nil { // tokens and rate budgets have one owner
+// targets returns the inboxes to reconcile.
+func (a *app) targets(ctx context.Context, c *config.Config, l *bolt.Ledger, b *storage.Bucket, only fleet.Selection, log *slog.Logger) ([]fleet.Target, error) {
+	fl := newFleet(c, newArchiver(c, b, l, log), l, watch.NewMetrics(version()), nil)
+	if a.daemon != nil { // only one fleet may use the tokens and rate budgets
 		var err error
 		if fl, err = a.daemon.readyFleet(ctx); err != nil {
 			return nil, err
 		}
 	}
-	reachable, err := fl.inboxes(ctx, selection{org: only.org})
-	if err != nil {
-		return nil, err
-	}
-	var all []target
-	for _, in := range reachable {
-		all = append(all, target{Inbox: in})
-	}
-	known, err := l.Inboxes(ctx, only.org)
-	if err != nil {
-		return nil, err
-	}
-	for _, i := range known {
-		why := errors.New("the configuration does not reach this inbox any more")
-		if i.LoggedOut {
-			why = errors.New("its user was logged out")
-		}
-		if !slices.ContainsFunc(reachable, func(in archiver.Inbox) bool { return in.Org == i.Org && in.ID == i.ID }) {
-			all = append(all, target{archiver.Inbox{Org: i.Org, ID: i.ID}, why})
-		}
-	}
-	for _, o := range c.Organizations {
-		if only.org != "" && only.org != o.Name {
-			continue
-		}
-		ids := []string{}
-		for _, t := range all {
-			if t.Org == o.Name {
-				ids = append(ids, t.ID)
-			}
-		}
-		strangers, err := arch.Strangers(a.stop, o.Name, ids)
-		if err != nil {
-			return nil, fail(storeCode(err), err)
-		}
-		for _, id := range strangers {
-			all = append(all, target{archiver.Inbox{Org: o.Name, ID: id}, errors.New("the ledger does not know this inbox")})
-		}
-	}
-	all = slices.DeleteFunc(all, func(t target) bool { return only.inbox != "" && only.inbox != t.ID })
-	if len(all) == 0 && only != (selection{}) {
-		return nil, noSuchInbox(only)
-	}
-	return all, nil
+	all, err := fl.Targets(a.stop, only)
+	return all, fail(storeCode(err), err)
 }
 
 // run looks at all inboxes, one after the other.
-func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *bolt.Ledger, targets []target, span archiver.Span) error {
+func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *bolt.Ledger, targets []fleet.Target, span archiver.Span) error {
 	genesys := &archiver.Report{}
 	for _, t := range targets {
 		if i, err := l.Inbox(ctx, t.Org, t.ID); err == nil {
@@ -199,7 +149,7 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *b
 	}
 	for _, t := range targets {
 		r.begin()
-		result, err := arch.Reconcile(ctx, t.Inbox, t.unreachable, span, r)
+		result, err := arch.Reconcile(ctx, t.Inbox, t.Unreachable, span, r)
 		if err != nil {
 			return fail(storeCode(err), fmt.Errorf("%s/%s was not looked at in full: %w", t.Org, cell(t.ID), err))
 		}
@@ -211,7 +161,7 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *b
 			r.codes = append(r.codes, exitFailed)
 		}
 		if result.Clean() && span == (archiver.Span{}) {
-			if err := trustAgain(ctx, l, t.Org, t.ID); err != nil {
+			if err := fleet.TrustAgain(ctx, l, t.Org, t.ID); err != nil {
 				return err
 			}
 		}
@@ -220,17 +170,9 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *b
 		}
 	}
 	// What Genesys said of itself counts as in a run.
-	if code := runCode(genesys, make([]failures, len(targets)), true); code != exitOK {
+	if code := runCode(genesys, make([]fleet.Failures, len(targets)), true); code != exitOK {
 		r.codes = append(r.codes, code)
 	}
 	r.Code = worst(r.codes)
 	return nil
-}
-
-// trustAgain lets originals be deleted again from an inbox whose entries were rebuilt.
-func trustAgain(ctx context.Context, l *bolt.Ledger, org, id string) error {
-	if i, err := l.Inbox(ctx, org, id); err != nil || !i.Rebuilt {
-		return err
-	}
-	return l.EditInbox(ctx, org, id, func(i *state.Inbox) { i.Rebuilt = false })
 }

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -38,9 +39,6 @@ type app struct {
 	configPath string
 	json       bool
 }
-
-// selection narrows a command to an organization or an inbox.
-type selection struct{ org, inbox string }
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -79,7 +77,7 @@ func own(c *cobra.Command) {
 		err := run(c, args)
 		var e *exitError
 		if !errors.As(err, &e) {
-			return fail(exitUnexpected, err)
+			return fail(codeOf(err), err)
 		}
 		return err
 	}
@@ -179,10 +177,10 @@ func (a *app) addJSON(c *cobra.Command) {
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
 }
 
-func addSelection(c *cobra.Command) *selection {
-	s := &selection{}
-	c.Flags().StringVar(&s.org, "org", "", "only this organization, by its configured `name`")
-	c.Flags().StringVar(&s.inbox, "inbox", "", "only this inbox, by its user `id`")
+func addSelection(c *cobra.Command) *fleet.Selection {
+	s := &fleet.Selection{}
+	c.Flags().StringVar(&s.Org, "org", "", "only this organization, by its configured `name`")
+	c.Flags().StringVar(&s.Inbox, "inbox", "", "only this inbox, by its user `id`")
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"text/tabwriter"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -20,7 +22,7 @@ import (
 type runFlags struct {
 	once, dryRun, strict bool
 	askAnyway            bool // although a Retry-After has not passed
-	only                 *selection
+	only                 *fleet.Selection
 }
 
 func newRun(a *app) *cobra.Command {
@@ -80,50 +82,51 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	fl := newFleet(c, b, l, m, log)
-	report, code, err := fl.run(ctx, a.stop, f, func(n *archiver.Progress) func() { return shown.follow(n, log) })
+	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
+	result, err := fl.Run(ctx, a.stop, f.request(shown, log))
 	a.leaveMetrics(c, m, log)
-	fl.sending.Wait()
+	fl.Wait()
 	if err != nil {
 		return err
 	}
-	return a.sayReport(report, code)
+	return a.sayReport(result)
 }
 
-func (a *app) sayReport(report *archiver.Report, code int) error {
-	if err := a.printReport(report, code); err != nil {
+// request is the run that the flags ask for, with its progress shown.
+func (f runFlags) request(shown *progress, log *slog.Logger) fleet.Request {
+	return fleet.Request{
+		Only: *f.only, AskAnyway: f.askAnyway,
+		Follow: func(n *archiver.Progress) func() { return shown.follow(n, log) },
+		ExitCode: func(r *fleet.Result, err error) int {
+			if err != nil {
+				return codeOf(err)
+			}
+			return runCode(r.Report, r.Failures, f.strict)
+		},
+	}
+}
+
+func (a *app) sayReport(r *fleet.Result) error {
+	if err := a.printReport(r.Report, r.ExitCode); err != nil {
 		return err
 	}
-	if code != exitOK {
-		return &exitError{code: code}
+	if r.ExitCode != exitOK {
+		return &exitError{code: r.ExitCode}
 	}
 	return nil
 }
 
-// withGrace returns a context that ends some time after the request to stop.
-func withGrace(stop context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(context.Background())
-	release := context.AfterFunc(stop, func() {
-		select {
-		case <-time.After(grace):
-			cancel()
-		case <-ctx.Done():
-		}
-	})
-	return ctx, func() { release(); cancel() }
-}
-
 func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
-	fl := newFleet(c, b, l, m, log)
-	inboxes, err := fl.inboxes(ctx, *f.only)
+	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
+	inboxes, err := fl.Inboxes(ctx, *f.only)
 	if err != nil {
 		return err
 	}
 	emit, flush := a.planPrinter()
 	report := &archiver.Report{}
 	for _, in := range inboxes {
-		perr := fl.archiver.Plan(a.stop, a.stop, in, emit)
+		perr := fl.Archiver.Plan(a.stop, a.stop, in, emit)
 		report.Inboxes = append(report.Inboxes, archiver.InboxReport{Org: in.Org, Inbox: in.ID, Err: perr})
 		if perr != nil {
 			log.Error("the inbox could not be listed", "org", in.Org, "inbox", in.ID, "error", perr)
@@ -132,7 +135,7 @@ func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l
 	if err := flush(); err != nil {
 		return err
 	}
-	if code := runCode(report, make([]failures, len(inboxes)), f.strict); code != exitOK {
+	if code := runCode(report, make([]fleet.Failures, len(inboxes)), f.strict); code != exitOK {
 		return &exitError{code: code}
 	}
 	return nil

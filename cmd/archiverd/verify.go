@@ -13,15 +13,14 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/state/bolt"
-	"github.com/archiverd/archiverd/storage"
 )
 
 func newVerify(a *app) *cobra.Command {
 	var depth archiver.Depth
 	var sample string
-	var only *selection
+	var only *fleet.Selection
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare every stored object with the ledger",
@@ -59,7 +58,7 @@ func percent(s string) (float64, error) {
 	return p, err
 }
 
-func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only selection, depth archiver.Depth) error {
+func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection, depth archiver.Depth) error {
 	if err := l.Recount(ctx); err != nil {
 		return err
 	}
@@ -76,7 +75,7 @@ func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only
 	arch := newArchiver(c, b, l, log)
 	arch.Progress.Found.Store(entries)
 	finish := shown.follow(&arch.Progress, log)
-	v, verr := arch.Verify(a.stop, only.org, only.inbox, depth, a.printFinding)
+	v, verr := arch.Verify(a.stop, only.Org, only.Inbox, depth, a.printFinding)
 	finish()
 	if err := a.printVerification(v, depth, verr); err != nil {
 		return err
@@ -97,42 +96,15 @@ func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only
 	return nil
 }
 
-// countEntries tells how many recordings there are to look at. A selection of none is
-// a mistake, and must not look like a clean archive.
-func countEntries(ctx context.Context, l *bolt.Ledger, only selection) (n int64, err error) {
-	inboxes, err := l.Inboxes(ctx, only.org)
-	if err != nil {
-		return 0, err
-	}
-	selected := false
+// countEntries returns how many recordings there are to verify.
+func countEntries(ctx context.Context, l *bolt.Ledger, only fleet.Selection) (n int64, err error) {
+	inboxes, err := fleet.Selected(ctx, l, only)
 	for _, i := range inboxes {
-		if only.inbox == "" || only.inbox == i.ID {
-			selected = true
-			for _, count := range i.Counts {
-				n += count
-			}
+		for _, count := range i.Counts {
+			n += count
 		}
 	}
-	if !selected && only != (selection{}) {
-		return 0, noSuchInbox(only)
-	}
-	return n, nil
-}
-
-// storeCode is the exit code of what ended a look at the store.
-func storeCode(err error) int {
-	var s *storage.Error
-	switch {
-	case errors.Is(err, state.ErrDamaged):
-		return exitIntegrity
-	case errors.Is(err, archiver.ErrStopped), errors.Is(err, context.Canceled):
-		return exitTemporary
-	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrHeader):
-		return exitUsage
-	case errors.As(err, &s): // it worked at first: even a bucket that is gone may only be out of reach
-		return exitTemporary
-	}
-	return exitUnexpected
+	return n, err
 }
 
 // findingJSON and verificationJSON are lines of verify --json.

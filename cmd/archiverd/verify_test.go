@@ -59,7 +59,7 @@ func (w *faultWorld) verify() (v archiver.Verification, err error) {
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
 	w.withLedger(func(l *bolt.Ledger) error {
-		a := w.fleet(transport, b, l).archiver
+		a := w.fleet(transport, b, l).Archiver
 		v, err = a.Verify(context.Background(), "", "", archiver.Depth{Read: true, Percent: 100}, func(archiver.Finding) error { return nil })
 		return nil
 	})

@@ -13,7 +13,6 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state"
 )
 
 // listen takes http.listen, or gives nil where it is empty.
@@ -47,7 +46,7 @@ func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 func (d *daemon) progress() *archiver.Progress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &d.fleet.archiver.Progress
+	return &d.fleet.Archiver.Progress
 }
 
 // reporting bounds what is sent to other hosts at the end of a run, and asked of them.
@@ -80,57 +79,13 @@ func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger)
 	}
 }
 
-// heartbeat begins to call heartbeat_url after a run that leaves nothing new for a
-// person to do; sending ends with it. before are the inboxes as they were when it began.
-func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) {
-	address := f.config.HeartbeatURL.Reveal()
-	if address == "" {
-		return
+// sendHeartbeat calls heartbeat_url.
+func sendHeartbeat(ctx context.Context, c *config.Config, address string) error {
+	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile})
+	if err != nil {
+		return err
 	}
-	if why := newForPerson(r, before, failing); why != "" {
-		f.log.Warn("heartbeat_url is not called", "reason", why)
-		return
-	}
-	f.sending.Go(func() {
-		transport, err := network.NewTransport(network.Options{CAFile: f.config.Network.CAFile})
-		if err == nil {
-			ctx, cancel := reporting(stop, f.config)
-			defer cancel()
-			err = watch.Heartbeat(ctx, transport, address, userAgent())
-		}
-		if err != nil {
-			f.log.Error("no heartbeat is sent", "error", err)
-		}
-	})
-}
-
-// newForPerson says what a run brought up that waits for a person who can't know of it
-// yet, or that keeps recordings from being archived at all; "" where nothing did.
-func newForPerson(r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) string {
-	good := 0
-	for i, in := range r.Inboxes {
-		known := before[[2]string{in.Org, in.Inbox}]
-		was := known.Condition
-		where := in.Org + "/" + in.Inbox
-		switch kind := archiver.KindOf(in.Err); {
-		case in.Pass.Findings > 0:
-			return where + ": the archive is not what it should be"
-		case in.Pass.Vanished > 0:
-			return where + ": recordings were deleted before they could be archived"
-		case failing[i].needPerson > known.NeedsPerson:
-			return where + ": recordings have failed for so long that a person has to look"
-		case in.Short != "" && was != archiver.ConditionShort:
-			return where + ": " + in.Short
-		case kind == archiver.KindNone:
-			good++
-		case kind == archiver.KindNeedsLogin && was == archiver.ConditionNeedsLogin:
-		case (kind == archiver.KindFailed || kind == archiver.KindRefused) && was == archiver.ConditionFailing:
-		default:
-			return where + ": " + in.Err.Error()
-		}
-	}
-	if good == 0 && len(r.Inboxes) > 0 {
-		return "no inbox could be archived"
-	}
-	return ""
+	ctx, cancel := reporting(ctx, c)
+	defer cancel()
+	return watch.Heartbeat(ctx, transport, address, userAgent())
 }

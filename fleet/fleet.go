@@ -1,0 +1,137 @@
+// Package fleet is what stands between a configuration and the passes over its inboxes.
+// It holds the rules that are about more than one inbox, or about more than one run:
+//
+//   - Whose inboxes there are, by the ledger, the roster and the grant of each
+//     organization, and the client that reaches each of them. One fleet alone uses an
+//     inbox's token and rate budget.
+//   - One run over them, and what becomes of its result: the record of the run in the
+//     ledger, the recordings that need a person, and whether the heartbeat is sent.
+//   - Whether the ledger may work on the archive at all: see MayBegin.
+//   - Which inboxes a reconciliation has to look at, when deletions from a rebuilt inbox
+//     are allowed again, and what a person may accept before a run.
+//
+// It prints nothing and reads no flags; its caller decides what exit code a run has.
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
+)
+
+// ClientInbox is the one inbox of an organization that uses client credentials.
+const ClientInbox = "client"
+
+// ledger is what the package asks of a ledger; *bolt.Ledger has it.
+type ledger interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
+	Token(ctx context.Context, org, inbox string) (state.Token, error)
+	SaveToken(ctx context.Context, org, inbox string, old, renewed state.Token) error
+	AddRun(ctx context.Context, r state.Run) error
+	ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
+	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+}
+
+// Options configure a Fleet. All are required, but for Heartbeat.
+type Options struct {
+	Config    *config.Config
+	Ledger    ledger
+	Archiver  *archiver.Archiver // for this fleet alone
+	Hosts     func(config.Organization) (*Hosts, error)
+	Heartbeat func(stop context.Context) error // tells a watching host that a run went well; nil: none watches
+	Log       *slog.Logger
+}
+
+// Fleet holds every inbox of a configuration, the clients that reach them, and the
+// archiver. It outlives a run, so that the next run has the same tokens, connections,
+// budgets and canary. Its methods are for one caller at a time, but for HaltDeletions.
+type Fleet struct {
+	Options
+	started time.Time
+	hosts   map[string]*Hosts // of each organization
+	known   map[inboxKey]archiver.Inbox
+
+	sending     sync.WaitGroup // the heartbeat after a run
+	noDeletions atomic.Bool    // deletions were turned off while a run is under way
+}
+
+type inboxKey struct{ org, id string }
+
+// New returns a Fleet.
+func New(o Options) *Fleet {
+	f := &Fleet{Options: o, started: time.Now(), hosts: map[string]*Hosts{}, known: map[inboxKey]archiver.Inbox{}}
+	f.Archiver.Delete.Halted = &f.noDeletions
+	return f
+}
+
+// HaltDeletions keeps the fleet from deleting originals from now on, in the run under way
+// too. It may be called at any time.
+func (f *Fleet) HaltDeletions() { f.noDeletions.Store(true) }
+
+// Selection narrows to an organization or to an inbox. The zero value selects all.
+type Selection struct{ Org, Inbox string }
+
+// has reports whether the selection has an inbox of its organization.
+func (s Selection) has(inbox string) bool { return s.Inbox == "" || s.Inbox == inbox }
+
+// A UsageError is for whoever gave the command or wrote the configuration: nothing was
+// begun, and nothing will be until that person changes it.
+type UsageError struct{ err error }
+
+func (e *UsageError) Error() string { return e.err.Error() }
+func (e *UsageError) Unwrap() error { return e.err }
+
+func noSuchInbox(only Selection) error {
+	return &UsageError{fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd inboxes lists all of them", only.Org, only.Inbox)}
+}
+
+// Inboxes returns the selected inboxes with their clients. It looks for new inboxes at
+// each call.
+func (f *Fleet) Inboxes(ctx context.Context, only Selection) ([]archiver.Inbox, error) {
+	var all []archiver.Inbox
+	for _, o := range f.Config.Organizations {
+		if only.Org != "" && only.Org != o.Name {
+			continue
+		}
+		listed, err := knownInboxes(ctx, f.Ledger, o, f.Log)
+		if err != nil {
+			return nil, err
+		}
+		if len(listed) == 0 {
+			f.Log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
+		}
+		if f.hosts[o.Name] == nil {
+			if f.hosts[o.Name], err = f.Hosts(o); err != nil {
+				return nil, &UsageError{err}
+			}
+		}
+		for _, i := range listed {
+			if only.has(i.ID) {
+				all = append(all, f.inbox(o.Name, i))
+			}
+		}
+	}
+	if len(all) == 0 && only != (Selection{}) {
+		return nil, noSuchInbox(only)
+	}
+	return all, nil
+}
+
+func (f *Fleet) inbox(org string, i state.Inbox) archiver.Inbox {
+	key := inboxKey{org, i.ID}
+	in, ok := f.known[key]
+	if !ok {
+		in = f.hosts[org].inbox(f.Ledger, i, f.started, f.Log)
+		f.known[key] = in
+	}
+	return in
+}

@@ -1,0 +1,45 @@
+package fleet
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// keepWait returns a function to be called for each Retry-After: it logs the wait and
+// saves it in the ledger, so that it holds after a restart.
+func keepWait(l ledger, in state.Inbox, log *slog.Logger) func(until time.Time, cut string) {
+	return func(until time.Time, cut string) {
+		if cut == "" {
+			log.Warn("Genesys limits the requests of this inbox", "until", until)
+		} else {
+			log.Warn("Genesys asked for more than an hour without requests; archiverd waits one hour; archiverd retry --ask-anyway sends requests at once",
+				"retry_after", cut, "until", until)
+		}
+		if err := l.EditInbox(context.Background(), in.Org, in.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
+			log.Error("could not save Retry-After; a restart would ignore it", "error", err)
+		}
+	}
+}
+
+// endWaits clears every Retry-After of the selected inboxes. The inboxes get new clients,
+// whose budgets start empty: what the old clients spent is lost.
+func (f *Fleet) endWaits(ctx context.Context, only Selection) error {
+	inboxes, err := f.Ledger.Inboxes(ctx, only.Org)
+	if err != nil {
+		return err
+	}
+	for _, i := range inboxes {
+		if !only.has(i.ID) {
+			continue
+		}
+		if err := f.Ledger.EditInbox(ctx, i.Org, i.ID, func(i *state.Inbox) { i.NotBefore = time.Time{} }); err != nil {
+			return err
+		}
+		delete(f.known, inboxKey{i.Org, i.ID})
+	}
+	f.started = time.Now()
+	return nil
+}
