@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestObserver wants every exchange told, the renewal of a token and what got no reply
-// included, and the wait for the budget with it.
+// TestObserver wants Observe called for every exchange, with the wait for the budget,
+// including token renewals and requests without a reply.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)

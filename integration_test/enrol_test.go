@@ -612,7 +612,7 @@ func TestClientSecretReplaced(t *testing.T) {
 	w, users := newOrg(t, genesyssim.Options{}, "anna", "ben")
 	w.login(state.Token{}, users...)
 	w.cloud.Configure(func(o *genesyssim.Options) { o.ClientSecret = "replaced" })
-	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; a secret that is replaced in its file is read again") {
+	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; a secret replaced in its file is read again") {
 		t.Errorf("the run does not tell the remedy: %s", r)
 	}
 	w.org["client_secret"] = "replaced"
