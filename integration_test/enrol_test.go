@@ -597,7 +597,7 @@ func TestRosterFaults(t *testing.T) {
 	w.command("", users...)
 	for _, args := range [][]string{{"run", "--once"}, {"config", "check"}, {"inboxes"}} {
 		r := w.expect(2, args...)
-		if !strings.Contains(r.stderr, "roster_file") || !strings.Contains(r.stderr, "line 2: the user of line 1 a second time") || !strings.Contains(r.stderr, "line 3: want a user id") {
+		if !strings.Contains(r.stderr, "roster_file") || !strings.Contains(r.stderr, "line 2: this user is already on line 1") || !strings.Contains(r.stderr, "line 3: want a user id") {
 			t.Errorf("%q says %s", args, r)
 		}
 	}
