@@ -75,14 +75,14 @@ type Pass struct {
 	Error           string    `json:"error,omitempty"`
 }
 
-// UploadRef names a multipart upload, so that it can be aborted after a crash.
+// UploadRef names a multipart upload, so that an upload left behind can be aborted.
 type UploadRef struct {
 	Org     string    `json:"org,omitempty"`   // Org and Inbox name the inbox that the object belongs to;
 	Inbox   string    `json:"inbox,omitempty"` // both are "" in records of an earlier version
 	Key     string    `json:"-"`               // of the object
 	ID      string    `json:"-"`               // the store's id of the upload
 	Started time.Time `json:"started,omitzero"`
-	Aborted time.Time `json:"aborted,omitzero"` // when the archiver first aborted it after a crash
+	Aborted time.Time `json:"aborted,omitzero"` // when the archiver first aborted it after it was left behind
 }
 
 // Clone returns a copy that shares nothing with the inbox but its LastPass.
