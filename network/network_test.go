@@ -115,7 +115,7 @@ func TestPublic(t *testing.T) {
 	}
 	g, _ := newGuard(Options{PublicOnly: true})
 	if err := g.control(t.Context(), "unix", "/run/x", nil); !errors.Is(err, ErrAddressRefused) {
-		t.Errorf("what is no address: %v", err)
+		t.Errorf("text that is not an address: %v", err)
 	}
 }
 

@@ -135,7 +135,7 @@ func (l *Ledger) AddPass(ctx context.Context, org, inbox string, p state.Pass, e
 // oldest beyond the number kept.
 func addStarted(b *bbolt.Bucket, start time.Time, id string, v any, kept int) error {
 	if y := start.UTC().Year(); start.IsZero() || y < 1 || y > 9999 {
-		return fmt.Errorf("its start %v is no time", start)
+		return fmt.Errorf("its start %v is not a valid time", start)
 	}
 	if err := putJSON(b, startKey(start, id), v); err != nil {
 		return err

@@ -221,7 +221,7 @@ func (l *Ledger) checkSeal(tx *bbolt.Tx) error {
 		return fmt.Errorf("%w: its tokens are sealed and there is no state.key_file: configure it again. (To do without, start a new ledger; every user must log in anew)", ErrSealKey)
 	}
 	if id, err := l.seal.open(sealContext, s.Check); err != nil || string(id) != l.id {
-		return fmt.Errorf("%w: state.key_file holds another: configure the one used before", ErrSealKey)
+		return fmt.Errorf("%w: state.key_file holds another key: configure the one used before", ErrSealKey)
 	}
 	return nil
 }
