@@ -19,7 +19,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// minimal is the least that loads.
+// minimal is the smallest configuration that loads.
 const minimal = `organizations:
   - name: acme
     domain: mypurecloud.ie
@@ -31,14 +31,14 @@ storage:
   bucket: recordings
 `
 
-// equal makes a Config's secrets and zones visible to cmp.
+// equal lets cmp compare a Config's secrets and zones.
 var equal = cmp.Options{
 	cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() }),
 	cmp.Comparer(func(a, b *time.Location) bool { return a.String() == b.String() }),
 	cmpopts.IgnoreUnexported(Config{}),
 }
 
-// folder writes files to a new directory and gives its path.
+// folder writes files to a new directory and returns its path.
 func folder(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -50,7 +50,7 @@ func folder(t testing.TB, files map[string]string) string {
 	return dir
 }
 
-// testRoot is a certificate in PEM.
+// testRoot returns a certificate in PEM.
 func testRoot(t testing.TB) string {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)
@@ -79,7 +79,7 @@ func mustLoad(t testing.TB, text string, variables map[string]string) *Config {
 	return c
 }
 
-// faults are the faults of a text, without the file's name.
+// faults returns the faults of a text, without the file's name.
 func faults(t testing.TB, text string, variables map[string]string) []string {
 	t.Helper()
 	c, err := loadText(t, text, variables)
@@ -247,10 +247,10 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// TestFullCoversEveryField fails when a field is added that TestFull doesn't set to something of its own.
+// TestFullCoversEveryField fails if a new field is left at zero in TestFull.
 func TestFullCoversEveryField(t *testing.T) {
 	c, _ := loadFull(t)
-	c.Transfer.MinAge++ // zero there to show that it may be
+	c.Transfer.MinAge++ // TestFull sets zero, to show that zero is allowed
 	c.HTTP.Page = !c.HTTP.Page
 	var visit func(v reflect.Value, path string)
 	visit = func(v reflect.Value, path string) {
@@ -279,7 +279,7 @@ func exampleFiles(t testing.TB) string {
 	return folder(t, map[string]string{"archiverd.yaml": string(text), "acme.secret": "hunter2\n"})
 }
 
-// TestExample keeps the example file in step: it loads, shows every key, and all but its marked examples are defaults.
+// TestExample keeps the example file up to date: it loads, shows every key, and shows the default of every key not marked as an example.
 func TestExample(t *testing.T) {
 	c, d := load(filepath.Join(exampleFiles(t), "archiverd.yaml"), nil)
 	if len(d.faults) > 0 {
@@ -294,7 +294,7 @@ func TestExample(t *testing.T) {
 	}
 	want := mustLoad(t, strings.Replace(minimal, "client_id: id", "client_id: 0c1e8f5a-6d0b-4a53-9a4e-2f1f4ad3a7b9", 1), nil)
 	if diff := cmp.Diff(want, c, equal); diff != "" {
-		t.Errorf("%s shows what is no default (-default +shown):\n%s", example, diff)
+		t.Errorf("%s shows values that are not the defaults (-default +shown):\n%s", example, diff)
 	}
 }
 
@@ -320,7 +320,7 @@ func TestURLsWithoutDomain(t *testing.T) {
 	}
 }
 
-// TestLayouts loads what editors and people do to files.
+// TestLayouts loads files in the layouts that editors and people produce.
 func TestLayouts(t *testing.T) {
 	want := mustLoad(t, minimal, nil)
 	for name, text := range map[string]string{
@@ -364,7 +364,7 @@ func TestSecretFileBesideTheConfiguration(t *testing.T) {
 	}
 }
 
-// TestSecretAsEditorsWriteIt takes nothing for a part of the secret that a person does not see.
+// TestSecretAsEditorsWriteIt wants characters that a person does not see left out of the secret.
 func TestSecretAsEditorsWriteIt(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing around it": "two words", "line end": "two words\n", "CRLF": "two words\r\n", "empty lines": "\n\ntwo words\n\n",
@@ -383,7 +383,7 @@ func TestSecretAsEditorsWriteIt(t *testing.T) {
 	}
 }
 
-// TestAbsoluteSecretFile isn't looked up among the credentials, even where one of that path is.
+// TestAbsoluteSecretFile wants an absolute path read as it is, even if the credentials hold a file of that path.
 func TestAbsoluteSecretFile(t *testing.T) {
 	dir := folder(t, map[string]string{"acme.secret": "absolute"})
 	absolute := filepath.Join(dir, "acme.secret")

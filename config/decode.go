@@ -11,40 +11,40 @@ import (
 	"github.com/goccy/go-yaml/ast"
 )
 
-// decoder goes through the tree of one file and collects its faults.
+// decoder walks the tree of one file and collects its faults.
 type decoder struct {
 	dir       string // the file's directory, absolute
 	lookupEnv func(string) (string, bool)
 	faults    []Fault
-	sections  []*section // every one asked for
+	sections  []*section // all sections that were decoded
 }
 
 func (d *decoder) fault(at position, path, format string, args ...any) {
 	d.faults = append(d.faults, Fault{at.line, at.column, path, fmt.Sprintf(format, args...)})
 }
 
-// section is one mapping. Keys that were not asked for when all is decoded are unknown.
+// section is one mapping. Keys that decoding never read are unknown keys.
 type section struct {
 	*decoder
 	path    string
 	at      position // of its key
-	broken  bool     // not a mapping: what is missing in it is no fault of its own
+	broken  bool     // not a mapping: its missing keys are not reported
 	keys    []string // in the file's order
 	entries map[string]value
 	known   []string
 }
 
-// value is what the file gives for a key, or its absence.
+// value is the value of a key in the file, which may be absent.
 type value struct {
 	*decoder
 	path     string
-	at       position // of the value; where absent, of the section
+	at       position // of the value; if absent, of the section
 	key      position // of the key
 	node     ast.Node // nil: absent
 	required bool
 }
 
-// get is the value of a key that may be absent.
+// get returns the value of a key that may be absent.
 func (s *section) get(key string) value {
 	if !slices.Contains(s.known, key) {
 		s.known = append(s.known, key)
@@ -55,7 +55,7 @@ func (s *section) get(key string) value {
 	return value{decoder: s.decoder, path: join(s.path, key), at: s.at, key: s.at}
 }
 
-// need is the value of a key whose absence is a fault.
+// need returns the value of a key whose absence is a fault.
 func (s *section) need(key string) value {
 	v := s.get(key)
 	v.required = !s.broken
@@ -64,12 +64,12 @@ func (s *section) need(key string) value {
 
 func (v value) fault(format string, args ...any) { v.decoder.fault(v.at, v.path, format, args...) }
 
-// faulty says that the value already has a fault, so that others need not build on it.
+// faulty reports whether the value already has a fault, so that no other fault follows from it.
 func (v value) faulty() bool {
 	return slices.ContainsFunc(v.faults, func(f Fault) bool { return f.Path == v.path })
 }
 
-// absent notes the fault of a required value that is not there.
+// absent reports whether the value is absent, and records the fault if it is required.
 func (v value) absent(want string) bool {
 	if v.node == nil && v.required {
 		v.fault("missing; want %s", want)
@@ -77,7 +77,7 @@ func (v value) absent(want string) bool {
 	return v.node == nil
 }
 
-// section is the value as a mapping, an empty one where it is absent.
+// section returns the value as a mapping; an empty mapping if it is absent.
 func (v value) section() *section {
 	s := &section{decoder: v.decoder, path: v.path, at: v.key, entries: map[string]value{}}
 	v.sections = append(v.sections, s)
@@ -108,7 +108,7 @@ func (s *section) add(entry *ast.MappingValueNode) {
 	s.entries[key] = value{decoder: s.decoder, path: path, at: startOf(entry.Value), key: at, node: entry.Value}
 }
 
-// list is the value as a list, an empty one where it is absent.
+// list returns the value as a list; an empty list if it is absent.
 func (v value) list(want string) []value {
 	if v.absent(want) {
 		return nil
@@ -126,7 +126,7 @@ func (v value) list(want string) []value {
 	return values
 }
 
-// isRefused says that survey has noted this node as one that the file may not have.
+// isRefused reports whether survey has recorded this node as one that the file may not have.
 func (d *decoder) isRefused(n ast.Node) bool {
 	switch n.(type) {
 	case *ast.AnchorNode, *ast.AliasNode, *ast.TagNode, *ast.MergeKeyNode, *ast.MappingKeyNode, *ast.DirectiveNode:
@@ -146,7 +146,7 @@ func (v value) mismatch(want string, n ast.Node) {
 	v.fault("want %s, got %s", want, got)
 }
 
-// finish notes the keys that nothing asked for.
+// finish records the unknown keys as faults.
 func (d *decoder) finish() {
 	for _, s := range d.sections {
 		for _, key := range s.keys {
@@ -175,8 +175,8 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// shown is text from the file as a fault may show it. Text with spaces isn't shown: a forgotten
-// colon or quote folds the next line, which may be a secret, into the value.
+// shown returns text from the file as a fault may show it. Text with spaces is not shown: after
+// a forgotten colon or quote, the next line becomes part of the value, and it may be a secret.
 func shown(text string) string {
 	if len(text) > 60 || strings.ContainsFunc(text, unicode.IsSpace) {
 		return "text that is long or has spaces"
@@ -184,7 +184,7 @@ func shown(text string) string {
 	return strconv.QuoteToGraphic(text)
 }
 
-// nearest is the known key that was probably meant; empty: none.
+// nearest returns the known key that was probably meant; empty: none.
 func nearest(key string, known []string) string {
 	best, least := "", min(len(key)/3+1, 4)
 	for _, k := range known {
@@ -195,7 +195,7 @@ func nearest(key string, known []string) string {
 	return best
 }
 
-// distance is Levenshtein's, in bytes, of keys of up to 60.
+// distance returns the Levenshtein distance, in bytes, of keys of up to 60 bytes.
 func distance(a, b string) int {
 	if len(a) > 60 {
 		return len(a)

@@ -7,20 +7,20 @@ import (
 	"strings"
 )
 
-// Error is every fault of a configuration file.
+// Error holds all faults of a configuration file.
 type Error struct {
 	File   string  // as given to Load
 	Faults []Fault // at least one, sorted by line and column
 }
 
-// Fault is one thing to mend in the file.
+// Fault is one fault to correct in the file.
 type Fault struct {
-	Line, Column int    // from 1; 0: the file as a whole. Columns count characters. For a missing key, where its section begins
+	Line, Column int    // from 1; 0: the file as a whole. Columns count characters. For a missing key, the beginning of its section
 	Path         string // such as organizations[0].format; empty: no key in particular
 	Message      string // one line, with the remedy
 }
 
-// Error gives one line for each fault: file:line:column: path: message.
+// Error returns one line for each fault: file:line:column: path: message.
 func (e *Error) Error() string {
 	lines := make([]string, len(e.Faults))
 	for i, f := range e.Faults {
@@ -29,7 +29,7 @@ func (e *Error) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// String is the fault without the name of its file.
+// String returns the fault without the name of its file.
 func (f Fault) String() string {
 	s := ": " + f.Message
 	if f.Path != "" {

@@ -17,10 +17,10 @@ func replaced(old, new string) string {
 	return strings.Replace(minimal, old, new, 1)
 }
 
-// added is minimal with text from line 10 on.
+// added returns minimal with text from line 10 on.
 func added(text string) string { return minimal + text + "\n" }
 
-// TestFaults holds each fault to its place, path and wording.
+// TestFaults checks place, path and wording of each fault.
 func TestFaults(t *testing.T) {
 	environment := map[string]string{"TEN": "ten", "EMPTY": "", "LINES": "a\nb"}
 	for _, tt := range []struct {
@@ -230,7 +230,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFileFaults has the faults that lie in files beside the configuration.
+// TestFileFaults checks the faults in files that the configuration names.
 func TestFileFaults(t *testing.T) {
 	withSecret := replaced("client_secret: hunter2", "client_secret_file: x")
 	withKey, withCA := added("state: {key_file: x}"), added("network: {ca_file: x}")
@@ -274,12 +274,12 @@ func TestUnreadableConfiguration(t *testing.T) {
 	}
 }
 
-// TestLargestFile is the other side of the limit.
+// TestLargestFile loads a file of the largest size.
 func TestLargestFile(t *testing.T) {
 	mustLoad(t, minimal+"#"+strings.Repeat("x", 1<<20-len(minimal)-1), nil)
 }
 
-// TestFaultsHideSecrets provokes a fault at every value in turn and looks for what they must not show.
+// TestFaultsHideSecrets provokes a fault at every value in turn, and fails if a fault shows a secret.
 func TestFaultsHideSecrets(t *testing.T) {
 	const canary = "canary-5b1f" // as variable, secret, folder and file content
 	credentials := filepath.Join(t.TempDir(), canary)

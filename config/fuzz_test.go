@@ -13,8 +13,8 @@ import (
 
 const corpus = "testdata/fuzz/FuzzLoad"
 
-// FuzzLoad gives Load any bytes. It must neither panic nor take long, give a complete
-// Config or faults that are in order and fit to print, and never show a variable.
+// FuzzLoad calls Load with any bytes. Load must not panic or take long, must return a complete
+// Config or sorted, printable faults, and must never show a variable.
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(full))
 	text, err := os.ReadFile(example)
@@ -48,7 +48,7 @@ func FuzzLoad(f *testing.F) {
 		for _, fault := range e.Faults {
 			text := fault.String()
 			if fault.Message == "" || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 600 {
-				t.Errorf("not fit to print: %q", text)
+				t.Errorf("not printable: %q", text)
 			}
 			if strings.Contains(text, canary) && !strings.Contains(string(data), canary) {
 				t.Errorf("shows a variable: %s", text)
@@ -77,7 +77,7 @@ func checkComplete(t *testing.T, c *Config) {
 	}
 }
 
-// TestCorpus fails where the committed corpus got lost or is not in the fuzzer's format.
+// TestCorpus fails if the committed corpus is missing or not in the fuzzer's format.
 func TestCorpus(t *testing.T) {
 	entries, err := os.ReadDir(corpus)
 	if err != nil || len(entries) < 10 {
@@ -86,7 +86,7 @@ func TestCorpus(t *testing.T) {
 	for _, entry := range entries {
 		text, err := os.ReadFile(filepath.Join(corpus, entry.Name()))
 		if err != nil || !strings.HasPrefix(string(text), "go test fuzz v1\n[]byte(") {
-			t.Errorf("%s is no input: %v", entry.Name(), err)
+			t.Errorf("%s is not a fuzzer input: %v", entry.Name(), err)
 		}
 	}
 }

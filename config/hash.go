@@ -7,10 +7,10 @@ import (
 	"fmt"
 )
 
-// Hash is a SHA-256 of all values but the secrets, in hex: the same as long as the
-// configuration is, and nothing that a secret could be guessed from.
+// Hash returns a SHA-256 of all values but the secrets, in hex. It changes when the
+// configuration changes, and no secret can be guessed from it.
 func (c *Config) Hash() string {
-	// Secrets marshal redacted, a location as nothing.
+	// Secrets marshal redacted. A time.Location marshals as an empty object, so its name is added.
 	text, err := json.Marshal(struct {
 		Config
 		Timezone string

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The hash follows every value but the secrets.
+// The hash changes with every value but the secrets.
 func TestHash(t *testing.T) {
 	text := `{organizations: [{name: acme, domain: mypurecloud.ie, client_id: c, client_secret: s1, format: WAV}],
 storage: {region: eu-west-1, bucket: bucket-b, access_key_id: a, secret_access_key: s2}, schedule: {timezone: UTC}}`

@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Load reads the configuration file at path. lookupEnv is asked for the variables
-// that the file names and for CREDENTIALS_DIRECTORY, where systemd keeps secrets;
-// nil: there are none. Every failure is an *Error.
+// Load reads the configuration file at path. lookupEnv returns the variables that the
+// file names, and CREDENTIALS_DIRECTORY, where systemd keeps secrets; nil: there are no
+// variables. Every failure is an *Error.
 func Load(path string, lookupEnv func(string) (string, bool)) (*Config, error) {
 	c, d := load(path, lookupEnv)
 	if len(d.faults) == 0 {
@@ -91,7 +91,8 @@ func (o *Organization) decode(s *section) {
 	o.RequestsPerMinute = read(s.get("requests_per_minute"), 300, between(1, 3000))
 }
 
-// command decodes the program that gives tokens. A relative path begins beside the file; a bare name is looked up in PATH.
+// command decodes the program that prints tokens. A relative path is resolved against the file's directory; a name without a
+// slash is looked up in PATH.
 func (o *Organization) command(s *section) {
 	v := s.get("token_command")
 	for _, word := range v.list("a list of a program and its arguments") {
@@ -108,7 +109,7 @@ func (o *Organization) command(s *section) {
 	}
 }
 
-// roster decodes who should be covered. With a token command nothing else says whose inboxes there are.
+// roster decodes the list of users who should be covered. With a token command only this list says which inboxes there are.
 func (o *Organization) roster(s *section) {
 	v := s.get("roster_file")
 	name := read(v, "", anyText("the path of a CSV file"))
@@ -124,7 +125,7 @@ func (o *Organization) roster(s *section) {
 	}
 }
 
-// hosts decodes the domain and the URLs that default to its hosts.
+// hosts decodes the domain, and the URLs whose defaults are hosts of the domain.
 func (o *Organization) hosts(s *section) {
 	bare := s.get("domain")
 	o.Domain = read(bare, "", domain())
@@ -153,7 +154,7 @@ func (c *Storage) decode(s *section) {
 	case c.Endpoint == "":
 		region.fault("missing; want the bucket's AWS region such as eu-west-1, or an endpoint")
 	default:
-		c.Region = "us-east-1" // any will do there, but a signature needs one
+		c.Region = "us-east-1" // the endpoint decides, but a signature needs a region
 	}
 	c.Bucket = read(s.need("bucket"), "", matching("a bucket of 3 to 63 of A-Z a-z 0-9 . _ and -, without folders: those go in prefix",
 		`[A-Za-z0-9][A-Za-z0-9._-]{2,62}`))
@@ -253,7 +254,7 @@ func (c *HTTP) decode(s *section) {
 }
 
 func (c *Metrics) decode(s *section) {
-	// node_exporter reads no other files.
+	// node_exporter reads only files that end in .prom.
 	if name := read(s.get("textfile"), "", matching("the path of a file that ends in .prom", `|.+\.prom`)); name != "" {
 		c.Textfile = s.beside(name)
 	}
@@ -281,7 +282,7 @@ func (c *Log) decode(s *section) {
 	c.Format = read(s.get("format"), "auto", oneOf("auto", "text", "json"))
 }
 
-// secret reads a secret key or its twin, key_file. An empty one is as good as absent.
+// secret reads a secret from key or from its twin, key_file. An empty value counts as absent.
 func (s *section) secret(key string, required bool) Secret {
 	v, twin := s.get(key), s.get(key+"_file")
 	inline := read(v, "", rule[string]{want: "a secret in text", kinds: text, private: true, parse: anyText("").parse})
@@ -303,8 +304,8 @@ func (s *section) secret(key string, required bool) Secret {
 	return Secret{}
 }
 
-// secretFile gives the text of the file that v names, without white space around it: no service gives out a secret with any.
-// A relative name is looked up in systemd's credentials, then beside the configuration file.
+// secretFile returns the text of the file that v names, without white space around it: no service issues secrets with white
+// space at their ends. A relative name is looked up in systemd's credentials, then beside the configuration file.
 func (v value) secretFile(name string) (string, bool) {
 	path := v.beside(name)
 	if credentials, ok := v.lookupEnv("CREDENTIALS_DIRECTORY"); ok && credentials != "" && !filepath.IsAbs(name) {

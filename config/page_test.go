@@ -15,8 +15,8 @@ const configurePage = "../docs/configure.md"
 
 var update = stdflag.Bool("update", false, "write docs/configure.md anew")
 
-// TestConfigurePage keeps docs/configure.md in step with the example file, which
-// TestExample keeps in step with the code.
+// TestConfigurePage keeps docs/configure.md equal to the example file, which TestExample
+// compares with the code.
 func TestConfigurePage(t *testing.T) {
 	text, err := os.ReadFile(example)
 	if err != nil {
@@ -55,8 +55,8 @@ func pageOf(example string) string {
 // exampleLine is a key of the example file, its value and its comment.
 var exampleLine = regexp.MustCompile(`^( *(?:- )?)([a-z_]+):(?: +([^#]*?))?(?: +# (.*))?$`)
 
-// sectionOf makes the part of the page for a key of the top level: its lines, indented
-// by two for each mapping and list that they are in.
+// sectionOf returns the page's part for a top-level key. lines are the key's lines in the
+// example, indented by two for each mapping and list around them.
 func sectionOf(lines []string) string {
 	var b strings.Builder
 	var path []string
@@ -85,7 +85,7 @@ func sectionOf(lines []string) string {
 	return b.String()
 }
 
-// cells are a key's default and its meaning.
+// cells returns a key's default and its meaning.
 func cells(value, comment string) string {
 	meaning, required := strings.CutPrefix(comment, "required")
 	if !required {

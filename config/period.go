@@ -19,8 +19,8 @@ type Period struct {
 	Rest  time.Duration
 }
 
-// After is the first midnight UTC that is no earlier than the period after t:
-// retention is rounded up, never down. 29 February plus a year is 1 March.
+// After adds the period to t and returns the next midnight UTC: retention is rounded
+// up, never down. 29 February plus a year is 1 March.
 func (p Period) After(t time.Time) time.Time {
 	end := t.UTC().AddDate(p.Years, 0, 0).Add(p.Rest)
 	midnight := time.Date(end.Year(), end.Month(), end.Day(), 0, 0, 0, 0, time.UTC)
@@ -30,7 +30,7 @@ func (p Period) After(t time.Time) time.Time {
 	return midnight
 }
 
-// String is the period as the file would give it, such as 7y or 1y36h0m0s.
+// String returns the period as it is written in the file, such as 7y or 1y36h0m0s.
 func (p Period) String() string {
 	switch {
 	case p.Years == 0:
@@ -43,8 +43,8 @@ func (p Period) String() string {
 
 var leadingYearsAndDays = regexp.MustCompile(`^(?:(\d{1,3})y)?(?:(\d{1,5})d)?`)
 
-// parsePeriod reads years, days and a Go duration, in this order, each optional
-// but not all. It refuses negative ones and those beyond a century.
+// parsePeriod reads years, days and a Go duration, in this order, at least one of the
+// three. It refuses negative periods and periods longer than a century.
 func parsePeriod(text string) (Period, bool) {
 	m := leadingYearsAndDays.FindStringSubmatch(text)
 	years, _ := strconv.Atoi(m[1]) // digits or nothing

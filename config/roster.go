@@ -16,16 +16,16 @@ type RosterUser struct{ ID, Email string }
 
 const (
 	maxRoster       = 16 << 20 // bytes: some 200,000 users
-	maxRosterFaults = 20       // shown at once
+	maxRosterFaults = 20       // in one error
 )
 
-// userID is what Genesys' ids are made of. A dash at the front would make it an option of the token command.
+// userID matches Genesys' ids. A dash at the beginning is refused: the token command would take the id for an option.
 var userID = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$`)
 
-// ReadRoster reads a CSV file of user ids and e-mail addresses, one user a line, as spreadsheets write it: between commas,
-// semicolons or tabs, perhaps with a line of headings, a byte order mark and empty rows. Lines that begin with # are
-// comments. Its error names every faulty line, as far as they are not too many. A file that names nobody is faulty too:
-// it is more likely cut off than meant.
+// ReadRoster reads a CSV file of user ids and e-mail addresses, one user a line, as spreadsheets write it: separated by
+// commas, semicolons or tabs, perhaps with a line of headings, a byte order mark and empty rows. Lines that begin with # are
+// comments. Its error lists the faulty lines, up to a limit. A file without users is an error too, because it was probably
+// cut off.
 func ReadRoster(path string) ([]RosterUser, error) {
 	data, err := readFile(path, maxRoster)
 	if err != nil {
@@ -39,7 +39,7 @@ func parseRoster(data []byte) ([]RosterUser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the roster is faulty: %w", err)
 	}
-	if !bytes.ContainsRune(data, '\n') { // lines of old Macs, which some programs still write
+	if !bytes.ContainsRune(data, '\n') { // old Macs ended lines with \r, and some programs still do
 		data = bytes.ReplaceAll(data, []byte("\r"), []byte("\n"))
 	}
 	r := csv.NewReader(bytes.NewReader(data))
@@ -54,7 +54,7 @@ func parseRoster(data []byte) ([]RosterUser, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil { // what follows can't be told apart
+		if err != nil { // the following lines cannot be separated
 			faults = append(faults, rosterSyntax(err))
 			break
 		}
@@ -70,7 +70,7 @@ func parseRoster(data []byte) ([]RosterUser, error) {
 		}
 		user, fault := rosterUser(fields)
 		if first := lines[user.ID]; fault == "" && first > 0 {
-			fault = fmt.Sprintf("the user of line %d a second time; keep one", first)
+			fault = fmt.Sprintf("this user is already on line %d; keep one of the two lines", first)
 		}
 		if fault != "" {
 			faults = append(faults, fmt.Sprintf("line %d: %s", line, fault))
@@ -83,12 +83,12 @@ func parseRoster(data []byte) ([]RosterUser, error) {
 	case len(faults) > 0:
 		return nil, fmt.Errorf("the roster is faulty: %s", strings.Join(faults, "; "))
 	case len(users) == 0:
-		return nil, errors.New("the roster names nobody; want a line of user id, e-mail for each user")
+		return nil, errors.New("the roster has no users; want a line of user id, e-mail for each user")
 	}
 	return users, nil
 }
 
-// separator is what stands between the columns: the first of the three on the first line that is no comment.
+// separator returns the separator of columns: the first comma, semicolon or tab outside comments.
 func separator(data []byte) rune {
 	for line := range bytes.Lines(data) {
 		if line[0] == '#' {
@@ -101,7 +101,7 @@ func separator(data []byte) rune {
 	return ','
 }
 
-// filled is a row without space around its fields, and without empty fields at its end: spreadsheets fill rows up.
+// filled returns a row without space around its fields, and without the empty fields that spreadsheets add at its end.
 func filled(fields []string) []string {
 	for i := range fields {
 		fields[i] = strings.TrimSpace(fields[i])
@@ -112,11 +112,11 @@ func filled(fields []string) []string {
 	return fields
 }
 
-// emailHeading is how people call a column of e-mail addresses, letters alone. No address has such a form, so that no
-// user is taken for headings.
+// emailHeading matches the letters of a heading for e-mail addresses. It matches no e-mail address, so a user is never taken
+// for a heading.
 var emailHeading = regexp.MustCompile(`^(user|adresse?)?e?mail(s|adres|adresse|address|addresses)?$|^courriel$`)
 
-// headings tells the first row of a table with headings.
+// headings reports whether a row holds headings.
 func headings(fields []string) bool {
 	letters := func(r rune) rune {
 		if !unicode.IsLetter(r) {
@@ -142,7 +142,7 @@ func rosterUser(fields []string) (u RosterUser, fault string) {
 	return u, ""
 }
 
-// rosterSyntax is encoding/csv's complaint without the text.
+// rosterSyntax returns the message of encoding/csv without the text of the line.
 func rosterSyntax(err error) string {
 	var e *csv.ParseError
 	if errors.As(err, &e) {

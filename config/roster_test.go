@@ -39,7 +39,7 @@ func TestRosterFaults(t *testing.T) {
 		"headings later":  {"anna,anna@example.com\nuser_id,email\n", `the roster is faulty: line 2: want an e-mail address, got "email"`},
 		"a first mistake": {"anna,anna.example.com\nben,ben@example.com\n", `the roster is faulty: line 1: want an e-mail address, got "anna.example.com"`},
 		"other way round": {"anna@example.com;anna\n", `the roster is faulty: line 1: want a user id of at most 100 of A-Z a-z 0-9 _ and -, got "anna@example.com"`},
-		"headings alone":  {"user_id,email\n", "the roster names nobody; want a line of user id, e-mail for each user"},
+		"headings alone":  {"user_id,email\n", "the roster has no users; want a line of user id, e-mail for each user"},
 		"UTF-16":          {"\xff\xfea\x00,\x00", "the roster is faulty: the file is UTF-16: save it as UTF-8"},
 		"UTF-16, big":     {"\xfe\xff\x00a\x00,", "the roster is faulty: the file is UTF-16: save it as UTF-8"},
 		"Latin-1":         {"anna,ann\xe9@example.com\n", "the roster is faulty: the file is not UTF-8 text: save it as UTF-8"},
@@ -47,12 +47,12 @@ func TestRosterFaults(t *testing.T) {
 		"three columns":   {"id;email;name\nanna;anna@example.com;Anna\n", "the roster is faulty: line 1: want user id, e-mail, got 3 fields; line 2: want user id, e-mail, got 3 fields"},
 		"all at once": {"anna,anna@example.com\nben\n-rf,x@y\n# c\ncleo,cleo@\nanna,other@example.com\na b,c@d\n",
 			`the roster is faulty: line 2: want user id, e-mail, got 1 fields; line 3: want a user id of at most 100 of A-Z a-z 0-9 _ and -, got "-rf"; ` +
-				`line 5: want an e-mail address, got "cleo@"; line 6: the user of line 1 a second time; keep one; ` +
+				`line 5: want an e-mail address, got "cleo@"; line 6: this user is already on line 1; keep one of the two lines; ` +
 				`line 7: want a user id of at most 100 of A-Z a-z 0-9 _ and -, got text that is long or has spaces`},
 		"quotes":       {"anna,anna@example.com\n\"ben,ben@example.com\n", `the roster is faulty: line 2: extraneous or missing " in quoted-field`},
 		"binary":       {"anna,\x00@example.com\n", `the roster is faulty: line 1: want an e-mail address, got "\x00@example.com"`},
-		"empty":        {"", "the roster names nobody; want a line of user id, e-mail for each user"},
-		"only a note":  {"# nobody\n\n", "the roster names nobody; want a line of user id, e-mail for each user"},
+		"empty":        {"", "the roster has no users; want a line of user id, e-mail for each user"},
+		"only a note":  {"# nobody\n\n", "the roster has no users; want a line of user id, e-mail for each user"},
 		"endless rows": {strings.Repeat("x\n", 1000), "the roster is faulty" + repeated(20)},
 		"too large":    {strings.Repeat("#", maxRoster+1), "cannot read the roster: larger than 16384 KiB; a relative path begins beside the configuration file"},
 	} {

@@ -10,14 +10,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // a container without the zone database knows every zone too
+	_ "time/tzdata" // for containers without a zone database
 	"unicode"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/robfig/cron/v3"
 )
 
-// rule says what a scalar must be: its YAML type, and the text that parse accepts.
+// rule says which scalars are valid: their YAML types, and the texts that parse accepts.
 type rule[T any] struct {
 	want    string // completes "want …"
 	kinds   kind
@@ -34,7 +34,7 @@ const (
 	boolean
 )
 
-// read is the value of a scalar, def where it is absent or faulty.
+// read returns the value of a scalar; def if it is absent or faulty.
 func read[T any](v value, def T, r rule[T]) T {
 	if v.absent(r.want) {
 		return def
@@ -48,7 +48,7 @@ func read[T any](v value, def T, r rule[T]) T {
 	if !ok {
 		return def
 	}
-	if expanded != raw { // a variable's text is of whatever type is wanted
+	if expanded != raw { // text from a variable may be of any type
 		got = r.kinds
 	}
 	if got&r.kinds == 0 && r.kinds == text {
@@ -68,7 +68,7 @@ func read[T any](v value, def T, r rule[T]) T {
 	return def
 }
 
-// scalarOf is a scalar as written, without quotes; kind 0: it is none.
+// scalarOf returns a scalar as written, without quotes; kind 0: n is not a scalar.
 func scalarOf(n ast.Node) (string, kind) {
 	switch n := n.(type) {
 	case *ast.StringNode:
@@ -86,7 +86,7 @@ func scalarOf(n ast.Node) (string, kind) {
 var variable = regexp.MustCompile(`\$\$\{|\$\{([^}]*)\}?`)
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// expand replaces ${NAME} by the variable and $${ by ${. It notes what can't be replaced.
+// expand replaces ${NAME} by the variable and $${ by ${. It records a fault if it cannot.
 func (v value) expand(raw string) (string, bool) {
 	ok := true
 	expanded := variable.ReplaceAllStringFunc(raw, func(match string) string {
@@ -149,7 +149,7 @@ func duration() rule[time.Duration] {
 	return rule[time.Duration]{"a duration such as 10m, 7d, of at least 0", text | number, false, parseDuration}
 }
 
-// durationOf accepts durations from a shortest one on.
+// durationOf accepts durations of at least shortest.
 func durationOf(shortest time.Duration, atLeast string) rule[time.Duration] {
 	return rule[time.Duration]{"a duration such as 10s, 1m, of at least " + atLeast, text | number, false, func(s string) (time.Duration, bool) {
 		d, ok := parseDuration(s)
@@ -166,7 +166,7 @@ func period() rule[Period] {
 
 var sizePattern = regexp.MustCompile(`^(\d{1,15}) ?(|KiB|MiB|GiB|KB|MB|GB)$`)
 
-// size accepts bytes, from a least number of them up to a tebibyte.
+// size accepts sizes from least bytes up to a tebibyte.
 func size(least int64, atLeast string) rule[int64] {
 	units := map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 	return rule[int64]{"a size such as 128MiB, 500KB, of at least " + atLeast, text | number, false, func(s string) (int64, bool) {
@@ -182,12 +182,14 @@ func size(least int64, atLeast string) rule[int64] {
 	}}
 }
 
-// address accepts an http or https URL, or "", and trims its slashes. It may hold a password by mistake.
+// address accepts an http or https URL, or "", and trims trailing slashes. Faults do not show the value, because it may hold
+// a password by mistake.
 func address(want string) rule[string] {
 	return rule[string]{want + " such as https://host or http://host:9000/base, without user, query or fragment", text, true, parseAddress}
 }
 
-// redirect accepts the URL that a login comes back to, byte for byte: Genesys compares it with the registered one.
+// redirect accepts the URL to which Genesys redirects after a login. It changes nothing in it, because Genesys compares it
+// with the registered URL.
 func redirect() rule[string] {
 	r := address("a redirect URL")
 	r.parse = func(s string) (string, bool) {
@@ -255,7 +257,7 @@ func linkTarget() rule[string] {
 	}}
 }
 
-// domain accepts Genesys' domain of a region, or "".
+// domain accepts the domain of a Genesys region, or "".
 func domain() rule[string] {
 	return rule[string]{"the bare domain of the region such as mypurecloud.ie, usw2.pure.cloud", text, false, func(s string) (string, bool) {
 		s, ok := parseHost(s)
@@ -264,7 +266,7 @@ func domain() rule[string] {
 	}}
 }
 
-// prefix accepts the beginning of every object key. "" would make them begin with a slash.
+// prefix accepts the beginning of all object keys. It refuses "", which would make keys begin with a slash.
 func prefix() rule[string] {
 	r := matching("a prefix such as genesys or archive/genesys: at most 200 of A-Z a-z 0-9 . _ = - and single slashes within",
 		`[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*`)
@@ -285,7 +287,7 @@ func timezone() rule[string] {
 	}}
 }
 
-// cronText accepts five fields, or a descriptor such as @hourly, which come to pass at all.
+// cronText accepts five fields, or a descriptor such as @hourly. It refuses a time that never comes.
 func cronText() rule[string] {
 	return rule[string]{`a cron expression of five fields such as "*/15 * * * *", or "@hourly"`, text, false, func(s string) (string, bool) {
 		_, ok := parseCron(s, time.UTC)
@@ -293,7 +295,7 @@ func cronText() rule[string] {
 	}}
 }
 
-// parseCron gives a schedule in loc. A zone in the expression itself is refused: timezone says it.
+// parseCron returns a schedule in loc. It refuses a zone in the expression: schedule.timezone sets it.
 func parseCron(s string, loc *time.Location) (cron.Schedule, bool) {
 	if strings.Contains(s, "TZ=") {
 		return nil, false
@@ -305,6 +307,6 @@ func parseCron(s string, loc *time.Location) (cron.Schedule, bool) {
 	if fields, ok := schedule.(*cron.SpecSchedule); ok {
 		fields.Location = loc
 	}
-	reference := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // any: the search covers five years
+	reference := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC) // any time will do: Next searches five years
 	return schedule, !schedule.Next(reference).IsZero()
 }

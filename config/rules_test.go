@@ -6,7 +6,7 @@ import (
 	"testing/quick"
 )
 
-// TestRules holds each rule to what it takes and what it refuses.
+// TestRules checks which texts each rule accepts and refuses.
 func TestRules(t *testing.T) {
 	for _, tt := range []struct {
 		name         string
@@ -65,7 +65,7 @@ func TestExpand(t *testing.T) {
 	}
 }
 
-// TestDistance compares with the definition by recursion.
+// TestDistance compares distance with its recursive definition.
 func TestDistance(t *testing.T) {
 	var slow func(a, b string) int
 	slow = func(a, b string) int {

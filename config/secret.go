@@ -8,16 +8,16 @@ import (
 
 const redacted = "REDACTED"
 
-// Secret is a text that shows itself only to Reveal. Everything that prints, logs
-// or marshals it gets REDACTED, or nothing where it is empty. The zero value is empty.
+// Secret is a text that only Reveal returns. Printing, logging and marshalling it give
+// REDACTED, or nothing if it is empty. The zero value is empty.
 type Secret struct {
-	value *string // a pointer, so that fmt shows an address even where it can't call Format
+	value *string // a pointer, so that fmt shows only an address if it can't call Format
 }
 
 // NewSecret wraps a text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal gives the text itself.
+// Reveal returns the text itself.
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""
@@ -38,10 +38,10 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 func (s Secret) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", s.String()), nil }
 func (s Secret) MarshalYAML() (any, error)    { return s.String(), nil }
 
-// Format answers every verb, so that none prints the fields.
+// Format handles every verb, so that no verb prints the fields.
 func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
-// Key is a binary secret, assignable to a []byte. It redacts itself as Secret does.
+// Key is a binary secret, assignable to a []byte. It is redacted like a Secret.
 type Key []byte
 
 func (k Key) String() string {
@@ -57,5 +57,5 @@ func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 func (k Key) MarshalJSON() ([]byte, error) { return fmt.Appendf(nil, "%q", k.String()), nil }
 func (k Key) MarshalYAML() (any, error)    { return k.String(), nil }
 
-// Format answers every verb, so that none prints the bytes.
+// Format handles every verb, so that no verb prints the bytes.
 func (k Key) Format(f fmt.State, _ rune) { io.WriteString(f, k.String()) }

@@ -11,11 +11,11 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// TestSecretsRedact prints a whole Config, and its secrets apart, in every way Go knows.
+// TestSecretsRedact prints a whole Config, and each of its secrets, in every way that Go offers.
 func TestSecretsRedact(t *testing.T) {
 	c, _ := loadFull(t)
 	secret, key := c.Organizations[1].ClientSecret, c.State.SealKey
-	hidden := struct{ s Secret }{secret} // fmt can't call the methods of what is unexported
+	hidden := struct{ s Secret }{secret} // fmt can't call methods of unexported fields
 	var shown bytes.Buffer
 	for _, value := range []any{secret, &secret, key, &key, c, *c, c.Organizations, c.State, hidden, []any{secret, key}, map[string]Secret{"k": secret}} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%T", "%t", "%c", "%08.3f"} {
@@ -60,7 +60,7 @@ func TestSecretText(t *testing.T) {
 	}
 }
 
-// TestKeyIsBytes compiles only while a Key can be given where []byte is wanted.
+// TestKeyIsBytes compiles only if a Key can be assigned to a []byte.
 func TestKeyIsBytes(t *testing.T) {
 	var plain []byte = Key(nil)
 	if plain != nil {

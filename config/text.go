@@ -11,8 +11,8 @@ var (
 	errNotUTF8 = errors.New("the file is not UTF-8 text: save it as UTF-8")
 )
 
-// utf8Text gives a file's text without the byte order mark that editors put before it. Another encoding is refused: it
-// can't be told which one it is.
+// utf8Text returns a file's text without the byte order mark that some editors put before it. It refuses other encodings,
+// because they cannot be recognized reliably.
 func utf8Text(data []byte) ([]byte, error) {
 	switch {
 	case isUTF16(data):
@@ -23,7 +23,7 @@ func utf8Text(data []byte) ([]byte, error) {
 	return bytes.TrimPrefix(data, []byte("\ufeff")), nil
 }
 
-// isUTF16 goes by the byte order mark or, without one, by a first character below 256.
+// isUTF16 recognizes UTF-16 by its byte order mark or, without one, by a first character below 256.
 func isUTF16(data []byte) bool {
 	return bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) ||
 		len(data) > 1 && (data[0] == 0) != (data[1] == 0)

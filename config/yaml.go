@@ -21,10 +21,10 @@ import (
 const (
 	maxFile    = 1 << 20
 	maxTokens  = 50_000 // the parser's time grows with the square of a mapping's keys
-	maxNesting = 10     // and the parser recurses
+	maxNesting = 10     // the parser recurses
 )
 
-// position is where something begins in the file; zero: nowhere.
+// position is a place in the file; zero: no place.
 type position struct{ line, column int }
 
 func positionOf(tk *token.Token) position {
@@ -34,7 +34,7 @@ func positionOf(tk *token.Token) position {
 	return position{tk.Position.Line, tk.Position.Column}
 }
 
-// readFile gives at most limit bytes of a file, or why it can't be read, without its name.
+// readFile reads a file of at most limit bytes. Its error does not repeat the file's name.
 func readFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -56,8 +56,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// parse gives the file's root mapping. It notes faults and may give nil; where it
-// gives both, there is more to find by decoding.
+// parse returns the file's root mapping, or nil. It records faults; it may do so and
+// still return the mapping, so that decoding finds more faults.
 func (d *decoder) parse(data []byte) *ast.MappingNode {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if isUTF16(data) {
@@ -76,7 +76,7 @@ func (d *decoder) parse(data []byte) *ast.MappingNode {
 		file, err = unpanicked(func() (*ast.File, error) { return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey()) })
 	}
 	if err != nil {
-		if len(d.faults) == 0 { // else the survey named the cause
+		if len(d.faults) == 0 { // else survey has recorded the cause
 			d.syntaxFault(err, data)
 		}
 		return nil
@@ -98,7 +98,7 @@ func (d *decoder) parse(data []byte) *ast.MappingNode {
 	return nil
 }
 
-// unpanicked makes an error of a panic of the YAML library. None is known; but none is to end a service that reloads.
+// unpanicked turns a panic of the YAML library into an error. No panic is known, but one must not end a service that reloads.
 func unpanicked[T any](f func() (T, error)) (t T, err error) {
 	defer func() {
 		if recover() != nil {
@@ -108,7 +108,7 @@ func unpanicked[T any](f func() (T, error)) (t T, err error) {
 	return f()
 }
 
-// plainText refuses what no YAML may hold and no terminal should get.
+// plainText refuses control characters, which YAML forbids and a terminal should not get.
 func (d *decoder) plainText(data []byte) bool {
 	line, column := 1, 1
 	for len(data) > 0 {
@@ -126,8 +126,8 @@ func (d *decoder) plainText(data []byte) bool {
 	return true
 }
 
-// survey notes what YAML allows and this file may not have. It gives false where
-// the file would cost the parser too much.
+// survey records YAML features that this file may not use. It returns false if parsing
+// the file would take too long.
 func (d *decoder) survey(tokens token.Tokens) bool {
 	var s surveyor
 	for _, tk := range tokens {
@@ -138,7 +138,7 @@ func (d *decoder) survey(tokens token.Tokens) bool {
 			d.fault(positionOf(tk), "", "%s", problem)
 		}
 		if tk.Type == token.DirectiveType {
-			return false // what follows may be a document or not
+			return false // the rest may or may not be a document
 		}
 		if s.count > maxTokens || s.flow+s.dashes > maxNesting {
 			d.fault(positionOf(tk), "", "nested too deeply or too long for a configuration; remove what does not belong here")
@@ -153,11 +153,11 @@ type surveyor struct {
 	count        int  // of tokens
 	flow, dashes int  // collections open: […] and {…}, and sequences begun on this line
 	line         int  // of the last token
-	aliases      int  // the last line with one: a cron expression has several
+	aliases      int  // the last line with an alias: a cron expression has several
 	begun, ended bool // the first document
 }
 
-// next gives the problem with a token, if it is one.
+// next returns what is wrong with a token, or "".
 func (s *surveyor) next(tk *token.Token) (problem string) {
 	s.nest(tk)
 	switch {
@@ -188,7 +188,7 @@ func (s *surveyor) next(tk *token.Token) (problem string) {
 	return problem
 }
 
-// nest counts what makes the parser slow or recurse.
+// nest counts the tokens and the nesting, which cost the parser time and stack.
 func (s *surveyor) nest(tk *token.Token) {
 	s.count++
 	if line := positionOf(tk).line; line != s.line {
@@ -204,17 +204,17 @@ func (s *surveyor) nest(tk *token.Token) {
 	}
 }
 
-// syntaxFault notes what the parser says, without the excerpt of the file it would add:
-// that may show secrets.
+// syntaxFault records the parser's message without its excerpt of the file, which may show
+// secrets.
 func (d *decoder) syntaxFault(err error, data []byte) {
 	message, at := err.Error(), position{1, 1}
 	var syntax yaml.Error
 	if errors.As(err, &syntax) {
 		message, at = syntax.GetMessage(), positionOf(syntax.GetToken())
 	}
-	message, _, _ = strings.Cut(message, ": ") // what follows quotes the file
+	message, _, _ = strings.Cut(message, ": ") // the rest quotes the file
 	message = strings.ReplaceAll(strconv.Quote(message), `\"`, `"`)
-	message = message[1 : len(message)-1] // it may name a tab by a tab
+	message = message[1 : len(message)-1] // Quote escapes a tab in the message
 	remedy := "check indentation and quotes"
 	if lines := bytes.Split(data, []byte("\n")); at.line >= 1 && at.line <= len(lines) && bytes.Contains(lines[at.line-1], []byte("${")) {
 		remedy = `within {…} or […] write "${NAME}" with quotes`
@@ -222,7 +222,7 @@ func (d *decoder) syntaxFault(err error, data []byte) {
 	d.fault(at, "", "not valid YAML: %s; %s", message, remedy)
 }
 
-// startOf is where a node begins, which for a block mapping is its first key.
+// startOf returns where a node begins; a block mapping begins at its first key.
 func startOf(n ast.Node) position {
 	if m, ok := n.(*ast.MappingNode); ok && !m.IsFlowStyle && len(m.Values) > 0 {
 		return positionOf(m.Values[0].Key.GetToken())
@@ -230,7 +230,7 @@ func startOf(n ast.Node) position {
 	return positionOf(n.GetToken())
 }
 
-// kindOf names a node's type in the words of the faults.
+// kindOf returns a node's type in the words of the faults.
 func kindOf(n ast.Node) string {
 	switch n.(type) {
 	case *ast.StringNode, *ast.LiteralNode:

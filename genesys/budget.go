@@ -13,49 +13,51 @@ import (
 
 const (
 	burst             = 5
-	longestWait       = 180 * time.Second // beyond it the official SDKs give up too (seen)
-	defaultRetryAfter = 3 * time.Second   // of a 429 without Retry-After, as the official SDKs have it (seen)
-	longestRetryAfter = time.Hour         // what a Retry-After is believed at most
-	earliestUnixTime  = 1e9               // a Retry-After of so many seconds is the reset as a Unix time, as some gateways send it
-	longestReset      = time.Minute       // what inin-ratelimit-reset is believed at most: the limits are by the minute
-	slowestRate       = 0.99 / 60         // requests a second where one a minute is allowed
+	longestWait       = 180 * time.Second // the official SDKs give up after the same time (seen)
+	defaultRetryAfter = 3 * time.Second   // for a 429 without Retry-After, as in the official SDKs (seen)
+	longestRetryAfter = time.Hour         // a longer Retry-After is cut to this
+	earliestUnixTime  = 1e9               // a Retry-After of at least this many seconds is a Unix time: some gateways send one
+	longestReset      = time.Minute       // a longer inin-ratelimit-reset is cut to this: the limits are per minute
+	slowestRate       = 0.99 / 60         // requests a second if one a minute is allowed
 )
 
-// Budget is the rate budget of one token. It is a bucket of 5 requests, refilled so slowly that no window of 60 s sees
-// more than the allowed number, those 5 included; and a time before which nothing is sent, set by Retry-After. It is safe
-// for concurrent use; waiters are served in the order of their arrival.
+// Budget is the rate budget of one token: a token bucket of 5 requests, and a time before which nothing is sent, set by
+// Retry-After. The bucket refills so slowly that no window of 60 s sees more than the allowed number of requests, the burst
+// of 5 included. A Budget is safe for concurrent use; waiters are served in the order of their arrival.
 type Budget struct {
-	size, rate float64       // of the bucket, in requests; of its refill, in requests a second
+	size, rate float64       // size of the bucket in requests; its refill in requests a second
 	turn       chan struct{} // held by the waiter at the head of the queue
-	holding    sync.Mutex    // keeps calls of onHold in the order of what they tell
+	holding    sync.Mutex    // keeps calls of onHold in the order of the replies that caused them
 
 	mu        sync.Mutex // guards the rest
 	tokens    float64
-	at        time.Time // when tokens was right
+	at        time.Time // when tokens was last brought up to date
 	notBefore time.Time
 	moved     chan struct{} // closed, and replaced, when notBefore moves
 	inFlight  int
-	reserved  float64 // requests taken from tokens and not sent yet: their room in the bucket stays taken
-	allowed   int     // by the last reply that said so; 0: none did
+	reserved  float64 // requests taken from tokens and not sent yet: a refill does not replace them
+	allowed   int     // requests a minute, from the last reply that gave the limit; 0: no reply did
 	onHold    func(notBefore time.Time, cut string)
-	cut       bool // NewBudget was given a later notBefore than is believed
+	cut       bool // NewBudget was given a notBefore more than longestRetryAfter ahead, and cut it
 }
 
-// BudgetState is what a budget starts with. The zero value is a full bucket.
+// BudgetState is the state a budget starts in. The zero value is a full bucket.
 type BudgetState struct {
-	EmptyAt   time.Time // when the bucket was empty at the latest: the start of a process that does not know what the one before spent; zero: it is full
+	// EmptyAt: assume the bucket was empty at this time, for example at process start,
+	// because the previous process may have spent it. Zero means full.
+	EmptyAt   time.Time
 	NotBefore time.Time // set by a Retry-After, perhaps in an earlier process
 }
 
-// LimitedError says that nothing may be sent for so long that waiting makes no sense.
+// LimitedError reports that Genesys forbids requests for longer than it makes sense to wait.
 type LimitedError struct{ Until time.Time }
 
 func (e *LimitedError) Error() string {
 	return "limited by Genesys until " + e.Until.UTC().Format(time.RFC3339)
 }
 
-// NewBudget returns a budget of perMinute requests (at least 1) that starts with s. Genesys' limit is 300 a minute for a
-// user and client (seen). Of 10 a minute or less the bucket holds 1.
+// NewBudget returns a budget of perMinute requests (at least 1) that starts in state s. Genesys' limit is 300 a minute for
+// a user and client (seen). With 10 a minute or fewer the bucket holds 1 request.
 func NewBudget(perMinute int, s BudgetState) *Budget {
 	allowed := float64(max(perMinute, 1))
 	size := float64(burst)
@@ -83,11 +85,11 @@ func NewBudget(perMinute int, s BudgetState) *Budget {
 	return b
 }
 
-// Wait blocks until a request may be sent, and counts it as sent. It returns ctx's error; or, at once, a *LimitedError
-// where nothing may be sent for the next 180 s, also to those already waiting when that became known.
+// Wait blocks until a request may be sent, and counts it as sent. If ctx ends first, it returns ctx's error. If nothing may
+// be sent for the next 180 s, it returns a *LimitedError at once; callers that already wait when a reply says so get it too.
 func (b *Budget) Wait(ctx context.Context) error { return b.take(ctx, 1) }
 
-// take waits as Wait does, for n requests. With n 0 it only waits for the end of a hold.
+// take waits as Wait does, for n requests. With n = 0 it only waits until notBefore.
 func (b *Budget) take(ctx context.Context, n float64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -109,7 +111,7 @@ func (b *Budget) take(ctx context.Context, n float64) error {
 			timer.Stop()
 			return ctx.Err()
 		case <-timer.C:
-		case <-moved: // perhaps for too long
+		case <-moved: // perhaps beyond longestWait
 			timer.Stop()
 		}
 	}
@@ -121,7 +123,7 @@ type reservation struct {
 	open   atomic.Bool
 }
 
-// reserve waits as Wait does. Until the request is sent, or given up, it counts as if it were in the bucket still.
+// reserve waits as Wait does. Until the reservation ends, no refill replaces the reserved request.
 func (b *Budget) reserve(ctx context.Context) (*reservation, error) {
 	if err := b.take(ctx, 1); err != nil {
 		return nil, err
@@ -134,10 +136,10 @@ func (b *Budget) reserve(ctx context.Context) (*reservation, error) {
 	return r, nil
 }
 
-// use ends the reservation with the request sent; false: it has ended before.
+// use ends the reservation because its request is being sent. It returns false if the reservation had ended before.
 func (r *reservation) use() bool { return r.end(0) }
 
-// release ends the reservation with nothing sent.
+// release ends the reservation and puts an unsent request back.
 func (r *reservation) release() { r.end(1) }
 
 func (r *reservation) end(unsent float64) bool {
@@ -152,7 +154,7 @@ func (r *reservation) end(unsent float64) bool {
 	return true
 }
 
-// try takes n requests from the bucket, or says how long to wait before the next try.
+// try takes n requests from the bucket, or returns how long to wait before the next try.
 func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -169,7 +171,7 @@ func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err 
 	return 0, nil, nil
 }
 
-// refill brings tokens up to now. A clock that went back refills nothing.
+// refill adds the tokens earned since the last call and returns the time. A clock that went back adds none.
 func (b *Budget) refill() time.Time {
 	now := time.Now()
 	if passed := now.Sub(b.at); passed > 0 {
@@ -179,10 +181,10 @@ func (b *Budget) refill() time.Time {
 	return now
 }
 
-// OnHold has f called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so that f
-// can make it durable. cut is the Retry-After that asked for more than an hour and was taken as an hour, else "". f is called
-// at once where the budget was given a NotBefore more than an hour ahead, which would start anew with each process. Calls
-// of f do not overlap. Set it before the first request.
+// OnHold sets f, which is called whenever a reply's Retry-After moves NotBefore, before that reply is returned to anyone, so
+// that f can make NotBefore durable. cut is the Retry-After that asked for more than an hour and was cut to an hour, else "".
+// If the budget started with a NotBefore more than an hour ahead, OnHold calls f at once with the shortened time; otherwise
+// each process would start the hour anew. Calls of f do not overlap. Call OnHold before the first request.
 func (b *Budget) OnHold(f func(notBefore time.Time, cut string)) {
 	b.mu.Lock()
 	b.onHold = f
@@ -193,6 +195,7 @@ func (b *Budget) OnHold(f func(notBefore time.Time, cut string)) {
 	}
 }
 
+// allows returns how many requests a minute Genesys allows; 0 if no reply has said.
 func (b *Budget) allows() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -203,8 +206,8 @@ func (b *Budget) allows() int {
 func (b *Budget) begin() { b.mu.Lock(); b.inFlight++; b.mu.Unlock() }
 func (b *Budget) end()   { b.mu.Lock(); b.inFlight--; b.mu.Unlock() }
 
-// Observe learns from a reply: Retry-After of a 429 (3 s where absent) and of a 503, and the inin-ratelimit headers, which tell of
-// other clients' use of the same limit and are not always there (seen). It only ever makes the budget slower.
+// Observe adjusts the budget to a reply: to Retry-After of a 503 and of a 429 (3 s if absent), and to the inin-ratelimit
+// headers, which include other clients' use of the same limit and are not always there (seen). It only makes the budget slower.
 func (b *Budget) Observe(h http.Header, status int) {
 	after, cut := retryAfter(h, status)
 	if status == http.StatusTooManyRequests && after == 0 {
@@ -223,7 +226,7 @@ func (b *Budget) Observe(h http.Header, status int) {
 	}
 }
 
-// hold sends nothing for d, or for longer if that was so before.
+// hold moves notBefore to d from now, unless it is later already.
 func (b *Budget) hold(d time.Duration) (until time.Time, onHold func(time.Time, string), moved bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -237,8 +240,8 @@ func (b *Budget) hold(d time.Duration) (until time.Time, onHold func(time.Time, 
 	return until, b.onHold, true
 }
 
-// exhausted returns how long to hold, if the reply says that the limit leaves nothing beyond the other requests that
-// are under way.
+// exhausted returns how long to send nothing if, by the reply's headers, the requests under way use up the rest of the
+// limit; else 0.
 func (b *Budget) exhausted(h http.Header) time.Duration {
 	var n [3]int
 	for i, name := range []string{"Count", "Allowed", "Reset"} {
@@ -259,9 +262,9 @@ func (b *Budget) exhausted(h http.Header) time.Duration {
 	return min(time.Duration(min(reset, 3600))*time.Second, longestReset)
 }
 
-// retryAfter reads the Retry-After of a 429 or 503: seconds, a date or a Unix time, the last two by the server's clock where
-// the reply has its Date. 0 is absent or unreadable; else it is between 1 s and an hour. cut is the header where it asked for
-// more than an hour.
+// retryAfter reads the Retry-After of a 429 or 503: seconds, a date or a Unix time. It measures a date or Unix time from the
+// reply's Date header, if there is one. after is 0 if the header is absent or unreadable, else between 1 s and an hour. cut
+// is the header's text if it asked for more than an hour.
 func retryAfter(h http.Header, status int) (after time.Duration, cut string) {
 	v := h.Get("Retry-After")
 	if v == "" || status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable {

@@ -45,7 +45,7 @@ func busiest(sent []time.Duration) int {
 	return most
 }
 
-// No window of 60 s sees more than what is allowed, bursts included, and nearly all of it is used.
+// No window of 60 s sees more requests than allowed, bursts included, and nearly all that are allowed are sent.
 func TestBudgetIsSpentNotExceeded(t *testing.T) {
 	for _, perMinute := range []int{1, 2, 3, 10, 11, 60, 300, 3000} {
 		t.Run(fmt.Sprint(perMinute), func(t *testing.T) {
@@ -72,14 +72,14 @@ func TestBudgetBurst(t *testing.T) {
 		if len(sent) != 9 || sent[4] != 0 || sent[5] == 0 {
 			t.Errorf("sent at %v: want 5 at once and 4 in the rest of a second", sent)
 		}
-		time.Sleep(time.Hour) // nothing is banked
+		time.Sleep(time.Hour) // unused requests do not add up
 		if sent := spend(t, b, 1, 100*time.Millisecond); len(sent) != burst {
 			t.Errorf("%d after an hour's rest", len(sent))
 		}
 	})
 }
 
-// left is what a budget has.
+// left returns how many requests the bucket holds.
 type left struct {
 	tokens    float64
 	notBefore time.Time
@@ -92,7 +92,7 @@ func (b *Budget) state() left {
 	return left{b.tokens + b.reserved, b.notBefore}
 }
 
-// A start, however often, is no fresh burst.
+// However often a process starts, no start gives a fresh burst.
 func TestBudgetAcrossStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var sent []time.Duration
@@ -146,7 +146,7 @@ func header(kv ...string) http.Header {
 
 func TestObserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		time.Sleep(26 * 365 * 24 * time.Hour) // in 2000, where bubbles begin, Unix times had a digit less
+		time.Sleep(26 * 365 * 24 * time.Hour) // bubbles begin in 2000, when Unix times had one digit less
 		now := time.Now().UTC()
 		date := func(d time.Duration) string { return now.Add(d).Format(http.TimeFormat) }
 		unix := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix(), 10) }
@@ -359,7 +359,7 @@ func TestClientKeepsToTheBudget(t *testing.T) {
 	})
 }
 
-// The limit's headers count a reply's own request; what is under way beside it still has to fit.
+// The limit's headers count a reply's own request; the other requests under way still have to fit.
 func TestClientCountsWhatIsUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -394,7 +394,7 @@ func TestClientCountsWhatIsUnderWay(t *testing.T) {
 	})
 }
 
-// A request reserved keeps its room in the bucket: sent late, it is none too many.
+// A refill does not replace a reserved request, so that sending it late exceeds no limit.
 func TestReservedRequestsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(300, BudgetState{})

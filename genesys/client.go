@@ -3,18 +3,19 @@
 //
 // What it promises:
 //
-//   - One call is one request, repeated once where a 401 shows that the token was revoked. Other retries are the caller's.
-//   - The access token goes to the API's host alone. API redirects are not followed; media links are fetched by Links,
-//     which never sees a token.
-//   - A refresh token is durable before the access token that came with it is used: Genesys documents that each use
-//     spends the old one. A user's token touches nothing before users/me was asked whose it is.
-//   - Nothing is sent beyond the budget, nor before a Retry-After has passed; more than an hour of it is taken as an hour.
-//   - Replies are bounded, and believed field by field: absent, null, mistyped and unknown fields are normal (the
-//     published models require none), and a recording is kept byte for byte as it came.
+//   - One call is one request, repeated once if a 401 shows that the token was revoked. Other retries are the caller's.
+//   - The access token goes only to the API's host. API redirects are not followed; Links fetches media links and never
+//     sees a token.
+//   - A refresh token is durable before the access token that came with it is used, because each use spends the old
+//     refresh token (documented). No request uses a user's token before users/me was asked whose token it is.
+//   - Nothing is sent beyond the budget, nor before a Retry-After has passed; a Retry-After of more than an hour is cut to
+//     an hour.
+//   - Replies are bounded in size and read field by field: absent, null, mistyped and unknown fields are normal (the
+//     published models require no field). A recording is kept byte for byte as it came.
 //   - Every failure is an *Error with the correlation id, and no text holds a token, a secret or a signed link.
 //
-// Comments give the source of what they say of Genesys Cloud: "documented" by Genesys, "seen" in other clients' working code, or a
-// "guess", where the code is ready for the opposite.
+// Comments name the source of each fact about Genesys Cloud: "documented" by Genesys, "seen" in other clients' working code,
+// or a "guess"; the code also works if a guess is wrong.
 package genesys
 
 import (
@@ -43,19 +44,19 @@ type Client struct {
 	tokens *Tokens
 }
 
-// ClientOptions says where the API is and what a client works with. All but UserAgent and Timeout are required.
+// ClientOptions says where the API is and what a client uses. Only UserAgent, Timeout and Observe are optional.
 type ClientOptions struct {
 	APIURL    string            // scheme://host[:port][/base], with or without a slash at the end
 	Transport http.RoundTripper // must not add credentials of its own
-	Tokens    *Tokens           // becomes this client's: it sends through the client's budget. One Tokens serves one Client
-	Budget    *Budget           // of the token; also for this client alone
+	Tokens    *Tokens           // for this Client alone: it sends its own requests through the Client's budget
+	Budget    *Budget           // of the token; for this Client alone
 	UserAgent string
-	Timeout   time.Duration // of one request with its reply, not of the wait for the budget; 0: 60 s
-	Observe   Observer      // told of every exchange with the API and the login host; nil: nobody
+	Timeout   time.Duration // of one request with its reply, without the wait for the budget; 0: 60 s
+	Observe   Observer      // called for every exchange with the API and the login host; may be nil
 }
 
-// An Observer is told of an HTTP exchange once its reply, or its failure, is there: the operation as Error.Op names it, the
-// status (0: no reply), and how long it had waited for the budget before. It is called concurrently.
+// An Observer is called after each HTTP exchange, with the operation as Error.Op names it, the status (0: no reply), and how
+// long the request had waited for the budget. It is called concurrently.
 type Observer func(op string, status int, waited time.Duration)
 
 func (o Observer) tell(op string, resp *http.Response, waited time.Duration) {
@@ -85,8 +86,8 @@ func NewClient(o ClientOptions) *Client {
 // Format prints nothing of the token, whatever the verb.
 func (c *Client) Format(s fmt.State, _ rune) { io.WriteString(s, "client of "+c.sender.api) }
 
-// Skew returns Genesys' clock, by the Date header of the last reply that had one, minus the local clock. It is good to a
-// second or two. False before there was such a reply.
+// Skew returns Genesys' clock minus the local clock, from the last reply with a Date header, exact to a second or two. It
+// returns false if no reply had one yet.
 func (c *Client) Skew() (time.Duration, bool) {
 	if d := c.sender.skew.Load(); d != nil {
 		return *d, true
@@ -94,10 +95,11 @@ func (c *Client) Skew() (time.Duration, bool) {
 	return 0, false
 }
 
-// Allowed returns how many requests a minute Genesys allows this token, by the last reply that said so; 0 where none did.
+// Allowed returns how many requests a minute Genesys allows this token, from the last reply that gave the limit; 0 if no
+// reply did.
 func (c *Client) Allowed() int { return c.sender.budget.allows() }
 
-// do sends what, and sends it once more with a renewed token if the first was not accepted.
+// do sends a request, and sends it again with a renewed token if the first token was not accepted.
 func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 	token, err := c.tokens.token(ctx, "")
 	if err != nil {
@@ -113,10 +115,10 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 	return c.sender.send(ctx, token, what)
 }
 
-// Reserve waits until the budget allows a request, and keeps that request for the
-// first call made with the context it returns, so that a caller who needs something
-// scarce for a call can wait for the budget before taking it. release gives back
-// what was not used; call it when done.
+// Reserve waits until the budget allows a request, and reserves that request for the
+// first call made with the returned context. A caller that needs a scarce resource for
+// a call can so wait for the budget before it takes the resource. Call release when
+// done: it gives an unused reservation back.
 func (c *Client) Reserve(ctx context.Context) (_ context.Context, release func(), _ error) {
 	r, err := c.sender.budget.reserve(ctx)
 	if err != nil {
@@ -130,13 +132,13 @@ type reservationKey struct{}
 // turn waits for the budget, unless ctx brings a reservation.
 func (s *sender) turn(ctx context.Context) error {
 	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok && r.budget == s.budget && r.use() {
-		return s.budget.take(ctx, 0) // a hold that began meanwhile
+		return s.budget.take(ctx, 0) // waits for a Retry-After that came after the reservation
 	}
 	return s.budget.Wait(ctx)
 }
 
-// revoked reports whether err says that the token is not, or no longer, accepted. Genesys documents 401 also for a
-// network that is not allowed, which no other token changes.
+// revoked reports whether Genesys does not accept the token, or no longer does. Genesys documents 401 also for a caller's
+// network that is not allowed; another token would not help there.
 func revoked(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && e.Status == http.StatusUnauthorized && e.Code != codeIPNotAuthorized
@@ -171,12 +173,12 @@ type reply struct {
 	body   []byte
 }
 
-// unusable is the error of a good reply whose content is not what it should be.
+// unusable returns the error for a reply with a good status and bad content.
 func (r *reply) unusable(op string, err error) *Error {
 	return &Error{Op: op, Status: r.status, CorrelationID: correlationID(r.header), Err: err}
 }
 
-// send is one request. All its errors are *Error.
+// send waits for the budget and sends one request. All its errors are *Error.
 func (s *sender) send(ctx context.Context, token string, what call) (*reply, error) {
 	begun := time.Now()
 	if err := s.turn(ctx); err != nil {
@@ -228,7 +230,7 @@ func (s *sender) exchange(ctx context.Context, token string, what call, waited t
 	s.observe(resp)
 	body, err := readAll(resp.Body, cmp.Or(what.limit, replyLimit))
 	if resp.StatusCode/100 != 2 {
-		// Before its texts are cut to length: half a token would not be found.
+		// Redact before the texts are cut to length: half a token would not be found.
 		return nil, replyError(what.op, resp.StatusCode, resp.Header, []byte(redact(string(body), token)))
 	}
 	r := &reply{status: resp.StatusCode, header: resp.Header, body: body}
@@ -238,7 +240,7 @@ func (s *sender) exchange(ctx context.Context, token string, what call, waited t
 	return r, nil
 }
 
-// observe learns what the headers of a reply say about the budget and the clock.
+// observe reads from a reply's headers what they say about the budget and the clock.
 func (s *sender) observe(resp *http.Response) {
 	s.budget.Observe(resp.Header, resp.StatusCode)
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -247,7 +249,7 @@ func (s *sender) observe(resp *http.Response) {
 	}
 }
 
-// readAll reads r to its end. A body cut short is an error (net/http sees that), one beyond limit is ErrTooLarge.
+// readAll reads r to its end. A body cut short is an error (net/http detects it); a body larger than limit is ErrTooLarge.
 func readAll(r io.Reader, limit int64) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err != nil {

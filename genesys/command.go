@@ -14,24 +14,25 @@ import (
 const (
 	opCommand    = "token_command"
 	commandPause = time.Minute // between a failure of a token command and the next try
-	commandLimit = 64 << 10    // bytes of its output: a token has some hundred
-	stderrLimit  = 4 << 10     // bytes of its complaints that are looked at
-	commandGrace = time.Second // for its output to end, once it has ended itself
+	commandLimit = 64 << 10    // bytes of its output: a token has a few hundred
+	stderrLimit  = 4 << 10     // bytes of its stderr that are kept
+	commandGrace = time.Second // for its output to close, once the program has ended
 )
 
-// Command is a program that gives tokens: the user's id is added to its arguments, and it prints {"access_token": "…",
-// "expires_in": 3600} (other members are ignored, so that Genesys' own reply can be passed on). Lines of text before that
-// are its chatter; a token without expires_in, which OAuth leaves open, is taken to live for 5 minutes. Timeout bounds the
-// program; 0: 30 s.
+// Command is a program that prints a token. It is run with the user's id as its last argument and prints {"access_token":
+// "…", "expires_in": 3600}. Other members are ignored, so that it can pass on Genesys' own reply; lines of text before the
+// object are ignored too. A token without expires_in, which OAuth allows, is taken to live for 5 minutes. Timeout bounds
+// the program; 0: 30 s.
 type Command struct {
 	Argv    []string
 	Timeout time.Duration
 }
 
-// ErrTokenCommand: the token command gave no token. What it said of that is in the message.
+// ErrTokenCommand: the token command gave no token. The message holds its stderr.
 var ErrTokenCommand error = permanent("the token command gave no token")
 
-// run runs the program, with whatever it starts in a process group that never outlives it. All its errors are *Error.
+// run runs the program in a process group of its own, and kills what is left of the group when the program has ended. All
+// its errors are *Error.
 func (c Command) run(ctx context.Context, userID string, secrets []string) (Token, error) {
 	timeout := c.Timeout
 	if timeout == 0 {
@@ -47,7 +48,7 @@ func (c Command) run(ctx context.Context, userID string, secrets []string) (Toke
 	cmd.WaitDelay = commandGrace
 	err := cmd.Run()
 	if cmd.Process != nil {
-		_ = cmd.Cancel() // what it left behind; mostly there is nothing
+		_ = cmd.Cancel() // kills processes it left behind; mostly there are none
 	}
 	n, parseErr := parseGiven(stdout.kept, time.Now())
 	switch {
@@ -68,7 +69,7 @@ func (c Command) run(ctx context.Context, userID string, secrets []string) (Toke
 	return Token{}, &Error{Op: opCommand, Message: printable(said, 500), Err: fmt.Errorf("%w: %w", ErrTokenCommand, err)}
 }
 
-// parseGiven reads what a token command printed. Its errors quote nothing of it.
+// parseGiven reads the output of a token command. Its errors quote nothing of the output.
 func parseGiven(output []byte, now time.Time) (Token, error) {
 	if len(output) > commandLimit {
 		return Token{}, fmt.Errorf("it printed more than %d KiB", commandLimit>>10)
@@ -89,14 +90,14 @@ func parseGiven(output []byte, now time.Time) (Token, error) {
 	case n.Access == "" || strings.ContainsFunc(n.Access, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return Token{}, errors.New("it printed no access_token that can be sent")
 	case life <= spareLife:
-		return n, fmt.Errorf("its expires_in is no number of seconds above %d", spareLife/time.Second)
+		return n, fmt.Errorf("its expires_in is not a number of seconds above %d", spareLife/time.Second)
 	}
 	n.Expiry = now.Add(life)
 	return n, nil
 }
 
-// lastObject reads the JSON object that is the rest of the output from the beginning of a line on. What stands before
-// must not hold another token: which one is meant could not be told.
+// lastObject reads the JSON object that begins a line of the output and ends the output. The text before it must not hold
+// another token: it would be unclear which one is meant.
 func lastObject(output []byte) (members, error) {
 	for at, line := 0, []byte(nil); at < len(output); at += len(line) {
 		if line = output[at:]; bytes.IndexByte(line, '\n') >= 0 {
@@ -112,7 +113,7 @@ func lastObject(output []byte) (members, error) {
 	return nil, errors.New(`it did not print one JSON object {"access_token": "…", "expires_in": 3600}`)
 }
 
-// withoutScheme is a token without the scheme that belongs before it in a header.
+// withoutScheme removes the scheme "Bearer", which belongs before a token in a header only.
 func withoutScheme(token string) string {
 	const scheme = "bearer "
 	token = strings.TrimSpace(token)
@@ -122,7 +123,7 @@ func withoutScheme(token string) string {
 	return token
 }
 
-// head keeps the first bytes written to it, and takes the rest too: a program is not to be stopped by its own chatter.
+// head keeps the first bytes written to it and discards the rest: an error would stop a program that prints a lot.
 type head struct {
 	kept  []byte
 	limit int

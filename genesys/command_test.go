@@ -24,7 +24,7 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-// TestCommandAsBrokersAre wants the token taken where it is certain which one is meant.
+// TestCommandAsBrokersAre wants the token read from odd output, as long as only one token can be meant.
 func TestCommandAsBrokersAre(t *testing.T) {
 	for name, tt := range map[string]struct {
 		output string
@@ -46,7 +46,7 @@ func TestCommandAsBrokersAre(t *testing.T) {
 	}
 }
 
-// TestCommandFaults wants each failure told, and no secret with it.
+// TestCommandFaults wants each failure reported without a secret.
 func TestCommandFaults(t *testing.T) {
 	const good = `{"access_token": "tok-secret", "expires_in": 3600}`
 	hanging := script(`echo "waits for the vault" >&2; sleep 1000 & wait`)
@@ -65,12 +65,12 @@ func TestCommandFaults(t *testing.T) {
 		"two objects": {script(`echo '` + good + good + `'`), "it did not print one JSON object"},
 		"no token":    {script(`echo '{"expires_in": 3600}'`), "it printed no access_token that can be sent"},
 		"line break":  {script(`echo '{"access_token": "tok-secret\u000aX: y", "expires_in": 3600}'`), "it printed no access_token that can be sent"},
-		"odd life":    {script(`echo '{"access_token": "tok-secret", "expires_in": "soon"}'`), "its expires_in is no number of seconds above 60"},
+		"odd life":    {script(`echo '{"access_token": "tok-secret", "expires_in": "soon"}'`), "its expires_in is not a number of seconds above 60"},
 		"two tokens":  {script(`echo '` + good + `'; echo '` + good + `'`), "it did not print one JSON object"},
 		"two words":   {script(`echo '{"access_token": "Bearer tok-secret x", "expires_in": 3600}'`), "it printed no access_token that can be sent"},
 		"text after":  {script(`echo '` + good + `'; echo done`), "it did not print one JSON object"},
 		"UTF-16":      {script(`printf '\377\376{\000"\000'`), "it printed UTF-16, or no text at all: have it print UTF-8"},
-		"short life":  {script(`echo '{"access_token": "tok-secret", "expires_in": 60}'`), "its expires_in is no number of seconds above 60"},
+		"short life":  {script(`echo '{"access_token": "tok-secret", "expires_in": 60}'`), "its expires_in is not a number of seconds above 60"},
 		"no program":  {Command{Argv: []string{"/no/such/broker"}}, "no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -85,8 +85,8 @@ func TestCommandFaults(t *testing.T) {
 	}
 }
 
-// TestCommandIsLeftAlone wants a failing command to be run once, however many requests wait for a token, and a good one again
-// only when its token is not accepted any more.
+// TestCommandIsLeftAlone wants a failing command to run once, however many requests wait for a token, and a good command to
+// run again only when its token is no longer accepted.
 func TestCommandIsLeftAlone(t *testing.T) {
 	p := newPlatform(t)
 	p.store.token = Token{}
@@ -129,7 +129,7 @@ func TestCommandIsLeftAlone(t *testing.T) {
 	ran(4)
 }
 
-// TestLoginMendsWrongUser wants another login to count without a new process.
+// TestLoginMendsWrongUser wants the token of another login used without a new process.
 func TestLoginMendsWrongUser(t *testing.T) {
 	p := newPlatform(t)
 	good := p.me
@@ -153,7 +153,7 @@ func TestLoginMendsWrongUser(t *testing.T) {
 	}
 }
 
-// TestLoginState wants nothing sent for an answer to another login.
+// TestLoginState wants no request sent for an answer to another login.
 func TestLoginState(t *testing.T) {
 	p := newPlatform(t)
 	o := LoginOptions{APIURL: "https://api.test", LoginURL: "https://login.test", ClientID: "client", ClientSecret: "s3cret",

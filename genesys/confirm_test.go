@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// Another user's token touches nothing, now or later, here or in the next process.
+// No request uses another user's token, neither in this process nor in the next.
 func TestWrongUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -27,7 +27,7 @@ func TestWrongUser(t *testing.T) {
 	})
 }
 
-// Where users/me is refused the token is used, unconfirmed, and users/me is asked again after the next renewal.
+// If users/me is refused, the token is used unconfirmed, and users/me is asked again after the next renewal.
 func TestMeRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)

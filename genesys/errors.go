@@ -17,8 +17,8 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// permanent is an error that another try would meet again. Error.Temporary asks for its method, not its type, so that
-// a transport can say the same of a request it will not send.
+// permanent is an error that another try would meet again. Error.Temporary looks for the method Permanent, not for this
+// type, so that a transport can mark its own errors permanent.
 type permanent string
 
 func (p permanent) Error() string   { return string(p) }
@@ -26,13 +26,13 @@ func (p permanent) Permanent() bool { return true }
 
 // The reasons of an *Error that callers branch on; test with errors.Is.
 var (
-	// ErrNeedsLogin: there is no refresh token, or Genesys answered invalid_grant. Only the user can help, by logging in.
+	// ErrNeedsLogin: there is no refresh token, or Genesys answered invalid_grant. The user has to log in again.
 	ErrNeedsLogin error = permanent("the user has to log in again")
 	// ErrWrongUser: users/me named another user than the inbox's. The token is never used for anything else.
 	ErrWrongUser error = permanent("the token belongs to another user")
 	// ErrTooLarge: the reply is larger, or nested deeper, than this client reads.
 	ErrTooLarge error = permanent("the reply is too large")
-	// ErrChanged: a resumed download was answered with other bytes. Start again from the beginning.
+	// ErrChanged: the rest of the media that a resumed download began with is not available. Start again from the beginning.
 	ErrChanged = errors.New("the media changed since the download began")
 )
 
@@ -40,12 +40,12 @@ var (
 type Error struct {
 	Op            string        // the operation's name in Genesys' SDKs ("get_userrecordings"), or "oauth_token", "media_link"
 	Status        int           // 0: no reply
-	Code          string        // as in "too.many.requests.retry.after"; of the ErrorBody, or OAuth's error
+	Code          string        // of the ErrorBody, such as "too.many.requests.retry.after", or OAuth's error
 	Message       string        // for people; at most 500 bytes
-	CorrelationID string        // header ININ-Correlation-Id: what Genesys' support asks for
+	CorrelationID string        // header ININ-Correlation-Id, which Genesys' support asks for
 	RetryAfter    time.Duration // of a 429 or 503, an hour at most; 0 absent
-	Parsed        bool          // the body was an ErrorBody (a JSON object with a code or message): a 404 without it is no proof of absence
-	Err           error         // why there is no (usable) reply; nil where Status and Code say it all
+	Parsed        bool          // the body was an ErrorBody (a JSON object with a code or message): a 404 without one does not prove absence
+	Err           error         // why there is no usable reply; nil if Status and Code say everything
 }
 
 func (e *Error) Error() string {
@@ -73,7 +73,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Temporary reports whether the same request may succeed later: no reply; 408, 425, 429, 500, 502, 503, 504; a good
-// status with an unreadable body. What was refused on this side, or needs a person, is not temporary.
+// status with an unreadable body. A request that this client refused to send, and a failure that needs a person, are not
+// temporary.
 func (e *Error) Temporary() bool {
 	var p interface{ Permanent() bool }
 	switch {
@@ -135,7 +136,7 @@ func (e *Error) OfClient() bool {
 // OfToken reports whether the request for a token failed.
 func (e *Error) OfToken() bool { return e != nil && e.Op == opToken }
 
-// replyError is the *Error of a reply that is no success. An ErrorBody's fields are read one by one, as are all of the API's.
+// replyError returns the *Error for a reply whose status is not 2xx. It reads the ErrorBody field by field.
 func replyError(op string, status int, h http.Header, body []byte) *Error {
 	e := &Error{Op: op, Status: status, CorrelationID: correlationID(h)}
 	e.RetryAfter, _ = retryAfter(h, status)
@@ -151,7 +152,7 @@ func replyError(op string, status int, h http.Header, body []byte) *Error {
 
 func correlationID(h http.Header) string { return printable(h.Get("ININ-Correlation-Id"), 100) }
 
-// printable makes text of a server fit for one line of a log.
+// printable makes a server's text fit for one line of a log.
 func printable(s string, limit int) string {
 	s = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
@@ -165,8 +166,8 @@ func printable(s string, limit int) string {
 	return s
 }
 
-// bare is err without the URL that net/http puts before it, and without its text where that repeats a secret (servers
-// and proxies like to quote what they were sent).
+// bare removes from err the URL that net/http puts before it, and replaces the whole text if it repeats a secret: servers
+// and proxies often quote the request.
 func bare(err error, secrets ...string) error {
 	for u := (*url.Error)(nil); errors.As(err, &u); {
 		err = u.Err
@@ -179,14 +180,15 @@ func bare(err error, secrets ...string) error {
 	return err
 }
 
-const maxDepth = 100 // of JSON; the models published by Genesys need 6
+const maxDepth = 100 // of JSON; Genesys' published models need 6
 
-// members are those of a JSON object, in order, each as it came: what is absent, null or of another type is zero.
+// members are the members of a JSON object, in order, each as it came. The methods return a zero value for a member that is
+// absent, null or of another type.
 type members []member
 
 type member struct{ name, raw string }
 
-// raw is a member's JSON. Of several with one name the last one counts.
+// raw returns a member's JSON. If several members have that name, the last one counts.
 func (m members) raw(name string) string {
 	for _, f := range slices.Backward(m) {
 		if f.name == name {
@@ -206,10 +208,10 @@ func object(body []byte) (members, error) {
 			return m, nil
 		}
 	}
-	return nil, errors.New("the reply is no JSON object")
+	return nil, errors.New("the reply is not a JSON object")
 }
 
-// objectIn is object for what is known to be JSON, and nil where that is no object.
+// objectIn returns the members of valid JSON; nil if it is not an object.
 func objectIn(valid string) members {
 	o := gjson.Parse(valid)
 	if !o.IsObject() {
@@ -230,7 +232,7 @@ func (m members) text(name string) string {
 	return ""
 }
 
-// count is a member that must be an integer of at least 0, or nil.
+// count returns a member that is an integer of at least 0, else nil.
 func (m members) count(name string) *int64 {
 	n, err := strconv.ParseInt(m.raw(name), 10, 64)
 	if err != nil || n < 0 {
@@ -239,7 +241,8 @@ func (m members) count(name string) *int64 {
 	return &n
 }
 
-// identity is the id of an entity, or "". An id with bytes that are no UTF-8 can't be asked for again: text replaces them.
+// identity returns the id of an entity, or "". An id that is not UTF-8 counts as absent: text replaces its bytes, and the
+// changed id would name nothing in a request.
 func (m members) identity() string {
 	id := m.text("id")
 	if strings.ContainsRune(id, utf8.RuneError) {
@@ -248,7 +251,7 @@ func (m members) identity() string {
 	return id
 }
 
-// tooDeep counts brackets outside strings. It need not be right about text that is no JSON.
+// tooDeep counts brackets outside strings. Its answer matters only for valid JSON.
 func tooDeep(body []byte) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(body); i++ {

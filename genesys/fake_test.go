@@ -38,7 +38,7 @@ func (h inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
-// memoryStore is a TokenStore that writes down what happens, and fails where told.
+// memoryStore is a TokenStore that records its calls and fails on request.
 type memoryStore struct {
 	mu       sync.Mutex
 	token    Token
@@ -69,8 +69,8 @@ func (s *memoryStore) SaveToken(_ context.Context, t Token) error {
 	return nil
 }
 
-// durable tells whether an access token was saved. A request may still be under way
-// with an older one while another goroutine renews it.
+// durable reports whether an access token was saved. A request with an older token may
+// still be under way while another goroutine renews the token.
 func (s *memoryStore) durable(access string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,8 +101,8 @@ func (j *journal) all() []string {
 	return append([]string(nil), j.events...)
 }
 
-// platform is a Genesys Cloud with one user. It fails the test when a client breaks an invariant: a token used before
-// it was durable, anything but users/me with a token nobody confirmed, credentials where they don't belong.
+// platform is a Genesys Cloud with one user. It fails the test when a client breaks an invariant: it uses a token before
+// the token is durable, asks for more than users/me with an unconfirmed token, or sends credentials to the wrong place.
 type platform struct {
 	t     *testing.T
 	store *memoryStore
@@ -138,7 +138,7 @@ func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.log.add(r.Method + " " + r.URL.Path + " " + access)
 	saved := p.store.saved()
 	if !p.store.durable(access) {
-		p.t.Errorf("%s is used, but %s is what was saved", access, saved.Access)
+		p.t.Errorf("%s is used, but %s was saved", access, saved.Access)
 	}
 	p.mu.Lock()
 	ok := access == p.access
@@ -200,7 +200,7 @@ func (p *platform) options() TokensOptions {
 	}
 }
 
-// client is a new process' client of p.
+// client returns a client of p, as in a new process.
 func (p *platform) client(edit ...func(*TokensOptions)) *Client {
 	o := p.options()
 	for _, e := range edit {
@@ -211,7 +211,7 @@ func (p *platform) client(edit ...func(*TokensOptions)) *Client {
 	})
 }
 
-// signedIn is a client of h with a token that needs no renewal, over real HTTP.
+// signedIn returns a client of h with a token that needs no renewal, over real HTTP.
 func signedIn(t *testing.T, h http.Handler) *Client {
 	t.Helper()
 	url, tr := serve(t, h)
@@ -237,7 +237,7 @@ func asError(t *testing.T, err error) *Error {
 	t.Helper()
 	var e *Error
 	if !errors.As(err, &e) {
-		t.Fatalf("error %v (%T) is no *Error", err, err)
+		t.Fatalf("error %v (%T) is not an *Error", err, err)
 	}
 	return e
 }

@@ -9,10 +9,9 @@ import (
 	"strings"
 )
 
-// immaterial names the members of a recording that do not describe its media: what
-// its user changes or does with it, links and pictures, and whose it is. Every other
-// member counts, also one that Genesys adds some day. dateModified is compared apart
-// from the rest, as a time.
+// immaterial reports whether a recording's member does not describe its media: members
+// that its user changes, links, pictures and owners. Every other member counts, also one
+// that Genesys adds later. dateModified is compared on its own, as a time.
 func immaterial(name string) bool {
 	switch name {
 	case "dateModified", "read", "name", "thumbnails", "selfUri", "contentUri", "conversation", "workspace", "createdBy":
@@ -37,7 +36,7 @@ func (m members) fingerprint() string {
 		text.WriteString(f.name)
 		text.WriteByte(0)
 		if strings.HasPrefix(f.raw, "{") || strings.HasPrefix(f.raw, "[") {
-			_ = json.Compact(&text, []byte(f.raw)) // raw is valid: a part of what was
+			_ = json.Compact(&text, []byte(f.raw)) // can't fail: raw is part of valid JSON
 		} else {
 			text.WriteString(f.raw)
 		}

@@ -2,8 +2,8 @@ package genesys
 
 import "testing"
 
-// A fingerprint changes with every member that may describe the media, known or not,
-// and with no other.
+// A fingerprint changes with every member that may describe the media, known or unknown,
+// and only with those.
 func TestFingerprint(t *testing.T) {
 	of := func(raw string) string {
 		t.Helper()

@@ -12,43 +12,44 @@ const (
 	maxRedirects = 10
 )
 
-// Links fetches media behind the signed links of a Download. It never sees a token, and sends no credentials, cookies or
-// Referer of its own: a link is its own permission (seen). It is safe for concurrent use.
+// Links fetches media from the signed links of a Download. It never sees a token, and sends no credentials, cookies or
+// Referer: the signature of a link is the permission (seen). It is safe for concurrent use.
 type Links struct{ o LinksOptions }
 
 // LinksOptions says how to fetch. Transport decides which addresses a link may lead to and how long a connection may
-// stand still; a whole download takes as long as it takes.
+// be idle. There is no limit on the time of a whole download.
 type LinksOptions struct {
 	Transport http.RoundTripper
-	AllowHTTP bool // links and redirects may be http: only where the API itself is
+	AllowHTTP bool // links and redirects may be http; set it only if the API itself is
 	UserAgent string
-	Observe   Observer // told of every exchange, redirects included; nil: nobody
+	Observe   Observer // called for every exchange, redirects included; may be nil
 }
 
 // NewLinks returns Links. It sends nothing.
 func NewLinks(o LinksOptions) *Links { return &Links{o: o} }
 
-// Position says where to go on. The zero value is the beginning; else all three fields are needed, as an earlier Media
-// of the same link had them: bytes already read, of so many, with this ETag.
+// Position says where a download continues. The zero value is the beginning. Otherwise Offset is the number of bytes already
+// read, and Total and ETag are those of an earlier Media of the same link; all three are needed.
 type Position struct {
 	Offset, Total int64
 	ETag          string
 }
 
-// Open asks for the media from at on: one HTTP exchange, beside redirects, and beside a second one where the first
-// would end with the connection, which proves nothing. The Media end with ctx, and are the caller's to close.
+// Open requests the media from position at. It makes one HTTP exchange, besides redirects, and a second one with a Range if
+// only the end of the connection would end the first body: a cut connection looks the same. The Media end with ctx; the
+// caller closes them.
 //
-// All errors are *Error with the host alone of the link: 403 or 410 for one that expired; ErrChanged where the rest of
-// the same bytes is not to be had.
+// All errors are *Error and show only the host of the link: 403 or 410 if the link has expired; ErrChanged if the rest of
+// the same bytes is not available.
 func (l *Links) Open(ctx context.Context, link string, at Position) (*Media, error) {
 	u, err := url.Parse(link)
-	if err != nil { // which would quote the link
-		return nil, &Error{Op: opLink, Err: permanent("the link is no URL")}
+	if err != nil { // its text quotes the link
+		return nil, &Error{Op: opLink, Err: permanent("the link is not a URL")}
 	}
 	a := ask{url: u}
 	if at.Offset > 0 {
 		if at.Total < at.Offset || strongETag(at.ETag) == "" {
-			return nil, &Error{Op: opLink, Err: ErrChanged} // there would be no proof that it is the rest
+			return nil, &Error{Op: opLink, Err: ErrChanged} // nothing would prove that the reply is the rest of the same bytes
 		}
 		a.ranged, a.ifRange = fmt.Sprintf("bytes=%d-", at.Offset), at.ETag
 	}
@@ -71,14 +72,14 @@ func (l *Links) Open(ctx context.Context, link string, at Position) (*Media, err
 	return m, nil
 }
 
-// ask is what is asked for at a link.
+// ask is a request to a link.
 type ask struct {
 	url             *url.URL
 	ranged, ifRange string // headers
 }
 
-// get follows redirects to the response that is none. It sends requests itself because http.Client would add a Referer,
-// query included, and put URLs into errors.
+// get follows redirects and returns the first other response. It does not use http.Client, which would add a Referer with
+// the signed query and put URLs into errors.
 func (l *Links) get(ctx context.Context, a ask) (*http.Response, error) {
 	for range maxRedirects + 1 {
 		if err := l.allowed(a.url); err != nil {
@@ -95,7 +96,7 @@ func (l *Links) get(ctx context.Context, a ask) (*http.Response, error) {
 		resp.Body.Close()
 		next, err := a.url.Parse(location)
 		if err != nil {
-			return nil, linkError(resp, permanent("redirected to what is no URL"))
+			return nil, linkError(resp, permanent("the redirect's Location is not a URL"))
 		}
 		a.url = next
 	}
@@ -144,7 +145,7 @@ func (l *Links) roundTrip(ctx context.Context, a ask) (*http.Response, error) {
 	return resp, err
 }
 
-// secrets are the parts of the link that must not be shown.
+// secrets returns the parts of the link that must not be shown.
 func (a ask) secrets() []string {
 	s := []string{a.url.RawQuery}
 	for _, p := range []string{a.url.EscapedPath(), a.url.Path} {
@@ -162,7 +163,7 @@ func hostOf(u *url.URL) string {
 	return "host " + printable(u.Hostname(), 253)
 }
 
-// linkError is the *Error of a response. Its body is not looked at: what object storage puts there quotes the link.
+// linkError returns the *Error for a response. It does not read the body, because object storage quotes the link there.
 func linkError(resp *http.Response, err error) *Error {
 	after, _ := retryAfter(resp.Header, resp.StatusCode)
 	return &Error{

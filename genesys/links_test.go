@@ -40,7 +40,7 @@ func TestLinks(t *testing.T) {
 		name    string
 		at      Position
 		replies []string // to one request after the other
-		want    string   // what is read
+		want    string   // the bytes read
 		total   int64
 		etag    string
 		openErr error // in the chain; or any with status
@@ -90,7 +90,7 @@ func TestLinks(t *testing.T) {
 		{name: "no content", replies: []string{"HTTP/1.1 204 No Content\n\n"}, status: 204},
 		{name: "encoded", replies: []string{plain + "Content-Encoding: gzip\n\n" + mediaBytes}, status: 200},
 		{name: "redirect to nowhere", replies: []string{"HTTP/1.1 302 Found\nContent-Length: 0\n\n"}, status: 302},
-		{name: "redirect to what is no URL", replies: []string{"HTTP/1.1 302 Found\nLocation: https://h/%zz?secret-query\nContent-Length: 0\n\n"}, status: 302},
+		{name: "redirect to a Location that is not a URL", replies: []string{"HTTP/1.1 302 Found\nLocation: https://h/%zz?secret-query\nContent-Length: 0\n\n"}, status: 302},
 		{name: "no reply", replies: []string{""}},
 		{name: "nonsense that quotes the request", replies: []string{"HTTP/1.1 sig=secret-query /secret-path\n\n"}},
 	}
@@ -131,7 +131,7 @@ func TestLinks(t *testing.T) {
 
 var errAny = errors.New("any but io.EOF")
 
-// iotestOneByte reads with a buffer that never fits.
+// iotestOneByte reads with a buffer of an odd size.
 type iotestOneByte struct{ r io.Reader }
 
 func (o iotestOneByte) Read(p []byte) (int, error) { return o.r.Read(p[:min(len(p), 3)]) }
@@ -200,7 +200,7 @@ func TestLinkErrors(t *testing.T) {
 	}
 }
 
-// Links that are refused are refused before anything is sent, wherever they come from.
+// A link is refused before anything is sent, whether it comes from a Download or a redirect.
 func TestLinksRefused(t *testing.T) {
 	var location string
 	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -307,7 +307,7 @@ func TestReadEndsWithContext(t *testing.T) {
 	}
 }
 
-// What the transport refused (as network's does) was never sent, and another try ends the same way.
+// A request that the transport refused (as network's does) was never sent, and another try ends the same way.
 func TestRefusedByTransport(t *testing.T) {
 	for err, temporary := range map[error]bool{permanent("address refused"): false, errors.New("reset"): true} {
 		l := NewLinks(LinksOptions{Transport: failing{&net.OpError{Op: "dial", Err: err}}})

@@ -23,25 +23,25 @@ type LoginOptions struct {
 	UserAgent              string
 }
 
-// Login is one login of one user: URL is where the user goes, Redeem makes a token of the answer. It sends only what its
-// methods say, within a budget of its own. Nothing is stored.
+// Login is one login of one user. URL is the page where the user logs in; Redeem exchanges the answer for a token. It sends
+// only the requests that its methods name, within a budget of its own, and stores nothing.
 type Login struct {
 	host            loginHost
 	redirectURL     string
 	state, verifier string
 }
 
-// The reasons for which an answer is no token; test with errors.Is.
+// The reasons why an answer gives no token; test with errors.Is.
 var (
-	// ErrNotThisLogin: the answer has another state. Somebody else may have made it up; it was not used.
+	// ErrNotThisLogin: the answer carries another login's state, and may be forged. It was not used.
 	ErrNotThisLogin error = permanent("this is not the answer to the login that was begun here")
-	// ErrNoRefreshToken: Genesys gave an access token alone, good for a day at most.
+	// ErrNoRefreshToken: Genesys gave only an access token, valid for a day at most.
 	ErrNoRefreshToken error = permanent("Genesys gave no refresh token")
 )
 
 const opAuthorize = "oauth_authorize"
 
-// NewLogin begins a login. Its state and PKCE verifier are random, so that no other answer fits it.
+// NewLogin begins a login. Its state and PKCE verifier are random, so no other login's answer fits it.
 func NewLogin(o LoginOptions) *Login {
 	s := &sender{
 		api: strings.TrimRight(o.APIURL, "/"), transport: o.Transport, userAgent: o.UserAgent, timeout: defaultTimeout,
@@ -50,7 +50,7 @@ func NewLogin(o LoginOptions) *Login {
 	return &Login{
 		host:        loginHost{o.LoginURL, o.ClientID, o.ClientSecret, o.Transport, s},
 		redirectURL: o.RedirectURL,
-		state:       oauth2.GenerateVerifier(), // 32 random bytes are good for both
+		state:       oauth2.GenerateVerifier(), // 32 random bytes serve as a state too
 		verifier:    oauth2.GenerateVerifier(),
 	}
 }
@@ -64,13 +64,13 @@ func (l *Login) oauth() *oauth2.Config {
 	return c
 }
 
-// URL is where the user logs in and agrees.
+// URL returns the page where the user logs in and consents.
 func (l *Login) URL() string {
 	return l.oauth().AuthCodeURL(l.state, oauth2.S256ChallengeOption(l.verifier))
 }
 
-// Redeem makes a token of the parameters that came with the redirect. They are good for one call, but for ErrNotThisLogin,
-// which uses up nothing. A token without a refresh token is ErrNoRefreshToken.
+// Redeem exchanges the parameters of the redirect for a token. They are valid for one call; ErrNotThisLogin does not use
+// them up. A token without a refresh token is ErrNoRefreshToken.
 func (l *Login) Redeem(ctx context.Context, answer url.Values) (Token, error) {
 	if subtle.ConstantTimeCompare([]byte(answer.Get("state")), []byte(l.state)) != 1 {
 		return Token{}, ErrNotThisLogin
@@ -91,13 +91,13 @@ func (l *Login) Redeem(ctx context.Context, answer url.Values) (Token, error) {
 	return n, err
 }
 
-// Import makes a token of a refresh token, which that spends.
+// Import exchanges a refresh token for a token. That spends the refresh token.
 func (l *Login) Import(ctx context.Context, refresh string) (Token, error) {
 	return l.host.exchange(ctx, l.host.withRefresh(refresh), refresh)
 }
 
-// Whose asks users/me whose token n is, more than once if need be: a token lost for want of the answer costs the user
-// another login. A client without the scope users:readonly is answered with 403 (documented).
+// Whose asks users/me whose token n is. It tries up to three times, because without the answer the user has to log in
+// again. A client without the scope users:readonly gets 403 (documented).
 func (l *Login) Whose(ctx context.Context, n Token) (*User, error) {
 	for tries := 1; ; tries++ {
 		r, err := l.host.sender.send(ctx, n.Access, meCall)

@@ -9,20 +9,20 @@ import (
 	"strings"
 )
 
-// Media are the bytes that one exchange gives, from the Position asked for to the end.
+// Media are the bytes of one exchange, from the requested Position to the end.
 //
-// Read gives io.EOF only at a proved end: Content-Length met, the end of the chunks, or the total of Content-Range
-// met; io.ErrUnexpectedEOF at any other end. Close does not wait for the rest.
+// Read returns io.EOF only at a proved end: Content-Length bytes were read, the last chunk was, or the total of
+// Content-Range is reached. It returns io.ErrUnexpectedEOF at any other end. Close does not wait for the rest.
 type Media struct {
 	io.ReadCloser
-	Total       int64  // of the whole, not of the rest; -1 unknown (chunked)
+	Total       int64  // bytes of the whole media, not of the rest; -1 unknown (chunked)
 	ETag        string // strong only; "" otherwise
 	ContentType string // as the server says
 }
 
 var errUnranged = errors.New("the media's length is unknown: neither Content-Length nor chunks nor ranges")
 
-// newMedia checks that resp is the answer to a. Its errors are *Error.
+// newMedia checks that resp answers the request a. Its errors are *Error.
 func newMedia(resp *http.Response, a ask, at Position) (*Media, error) {
 	resuming := at.Offset > 0
 	switch code := resp.StatusCode; {
@@ -53,7 +53,7 @@ func newMedia(resp *http.Response, a ask, at Position) (*Media, error) {
 	return m, nil
 }
 
-// contentRange reads "bytes 5-9/10"; ok is false for anything that does not name first, last and total consistently.
+// contentRange reads "bytes 5-9/10"; ok is false unless first, last and total are all there and consistent.
 func contentRange(s string) (start, total int64, ok bool) {
 	unit, rest, _ := strings.Cut(s, " ")
 	span, size, _ := strings.Cut(rest, "/")
@@ -69,7 +69,7 @@ func contentRange(s string) (start, total int64, ok bool) {
 	return int64(n[0]), int64(n[2]), strings.EqualFold(unit, "bytes") && n[0] <= n[1] && n[1] < n[2]
 }
 
-// closeDelimited reports whether the body ends only with the connection, which a cut connection does as well.
+// closeDelimited reports whether only the end of the connection ends the body: a body cut short looks the same.
 func closeDelimited(resp *http.Response) bool {
 	return resp.ContentLength < 0 && resp.ProtoMajor < 2 && !chunked(resp)
 }
@@ -79,7 +79,7 @@ func chunked(resp *http.Response) bool {
 	return len(te) > 0 && strings.EqualFold(te[len(te)-1], "chunked")
 }
 
-// strongETag is tag, or "" where it is weak or none.
+// strongETag returns tag, or "" if tag is not a strong ETag.
 func strongETag(tag string) string {
 	if len(tag) < 2 || tag[0] != '"' || strings.IndexByte(tag[1:], '"') != len(tag)-2 {
 		return ""
@@ -87,11 +87,11 @@ func strongETag(tag string) string {
 	return tag
 }
 
-// mediaBody proves the end of a body.
+// mediaBody is a body whose io.EOF proves that it is complete.
 type mediaBody struct {
 	body    io.ReadCloser
-	left    int64    // -1: unknown, the framing tells
-	open    bool     // the body's own end is that of the connection: don't wait for it
+	left    int64    // bytes; -1: unknown, the chunked framing shows the end
+	open    bool     // only the end of the connection ends the body: don't wait for it
 	secrets []string // of the link
 }
 
@@ -112,13 +112,13 @@ func (b *mediaBody) Read(p []byte) (int, error) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err == io.EOF {
-			err = nil // the next Read tells
+			err = nil // the next Read returns it
 		}
 	}
 	return n, shown(err, b.secrets)
 }
 
-// end looks whether what follows the last byte is the end. Where the body is framed, more bytes contradict the total.
+// end checks that nothing follows the last byte. In a framed body, more bytes contradict the total.
 func (b *mediaBody) end() error {
 	if b.open {
 		return io.EOF
@@ -130,6 +130,7 @@ func (b *mediaBody) end() error {
 	return shown(err, b.secrets)
 }
 
+// shown returns err without the link's secrets.
 func shown(err error, secrets []string) error {
 	if err == nil || err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return err

@@ -19,18 +19,18 @@ import (
 	"golang.org/x/oauth2/clientcredentials"
 )
 
-// exchangeTimeout bounds the request that spends a refresh token. It is also how long a cancelled caller may have to
-// wait, because a reply that nobody reads costs the user a login.
+// exchangeTimeout bounds the request that spends a refresh token. A cancelled caller waits for the reply that long too: if
+// the reply is not read, the user has to log in again.
 const exchangeTimeout = 30 * time.Second
 
-// loginHost is the login service as the organization's client sees it.
+// loginHost is the login service, with the credentials of the organization's client.
 type loginHost struct {
 	url, clientID, clientSecret string
 	transport                   http.RoundTripper
 	sender                      *sender
 }
 
-// oauth is x/oauth2's view of it: the client is confidential, and proves itself by Basic.
+// oauth returns the host for x/oauth2. The client is confidential and authenticates with HTTP Basic.
 func (h loginHost) oauth() *oauth2.Config {
 	base := strings.TrimRight(h.url, "/")
 	return &oauth2.Config{ClientID: h.clientID, ClientSecret: h.clientSecret, Endpoint: oauth2.Endpoint{
@@ -44,14 +44,15 @@ func (h loginHost) withClient(ctx context.Context) (*oauth2.Token, error) {
 	return c.Token(ctx)
 }
 
-// withRefresh keeps the old refresh token where the reply has none.
+// withRefresh returns a request for a new token. The new token keeps the old refresh token if the reply has no other.
 func (h loginHost) withRefresh(refresh string) func(context.Context) (*oauth2.Token, error) {
 	return func(ctx context.Context) (*oauth2.Token, error) {
 		return h.oauth().TokenSource(ctx, &oauth2.Token{RefreshToken: refresh}).Token()
 	}
 }
 
-// exchange gets a new token by one request of get's. The secrets are those that it sends, beside the client's. All its errors are *Error.
+// exchange sends the one token request that get builds. secrets lists values in it to redact from errors, in addition to the
+// client's secret. All errors are *Error.
 func (h loginHost) exchange(ctx context.Context, get func(context.Context) (*oauth2.Token, error), secrets ...string) (Token, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), exchangeTimeout)
 	defer cancel()
@@ -74,9 +75,9 @@ func (h loginHost) exchange(ctx context.Context, get func(context.Context) (*oau
 	return n, nil
 }
 
-// tokenTrip is the transport of one exchange. It sees what x/oauth2 does not tell (headers, the budget's business), and hands
-// on a reply that x/oauth2 can't stumble over: one mistyped field beside it must not cost a refresh token that is already
-// spent.
+// tokenTrip is the transport of one exchange. It keeps the reply's headers, which x/oauth2 does not return, and passes on a
+// reply of well-typed fields only: a mistyped field must not make x/oauth2 reject the reply, because the old refresh token
+// is spent by then.
 type tokenTrip struct {
 	next    http.RoundTripper
 	sender  *sender
@@ -109,7 +110,7 @@ func (t *tokenTrip) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// failure tells what went wrong by what the trip saw: x/oauth2's own texts quote the reply.
+// failure makes the error of a failed exchange from the kept reply, because x/oauth2's texts quote the whole reply.
 func (t *tokenTrip) failure(err error, secrets []string) *Error {
 	if t.status == 0 {
 		return &Error{Op: opToken, Err: bare(err, secrets...)}
@@ -118,7 +119,7 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 	for _, s := range secrets {
 		secrets = append(secrets, url.QueryEscape(s)) // as the form had it
 	}
-	// Cut to length only then: half a secret would not be found.
+	// Redact before the texts are cut to length: half a secret would not be found.
 	for _, s := range append(secrets, t.basic) {
 		t.code, t.message = redact(t.code, s), redact(t.message, s)
 	}
@@ -130,15 +131,15 @@ func (t *tokenTrip) failure(err error, secrets []string) *Error {
 	case t.code == "invalid_grant":
 		e.Err = ErrNeedsLogin
 	case t.code == "invalid_client":
-		e.Err = permanent("check client_id and client_secret; a secret that is replaced in its file is read again")
+		e.Err = permanent("check client_id and client_secret; a secret replaced in its file is read again")
 	case e.Status/100 == 2 && t.code == "":
 		e.Err = errors.New("the reply holds no access token")
 	}
 	return e
 }
 
-// plain is body with those fields alone that are what they should be. Genesys documents the members error, description and
-// error_description of a refusal.
+// plain returns body with only the needed fields, each of the right type. Genesys documents the members error, description
+// and error_description of a refusal.
 func (t *tokenTrip) plain(body []byte) []byte {
 	in, _ := object(body)
 	out := map[string]any{}
@@ -155,7 +156,7 @@ func (t *tokenTrip) plain(body []byte) []byte {
 	return plain
 }
 
-// lifeSeconds reads expires_in, a number or one in quotes; 0 where it is neither.
+// lifeSeconds reads expires_in, a number, perhaps in quotes; 0 if it is not a positive number.
 func lifeSeconds(fields members) int64 {
 	v, err := strconv.ParseFloat(strings.Trim(fields.raw("expires_in"), `"`), 64)
 	if err != nil || !(v > 0) || math.IsInf(v, 1) {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestObserver wants every exchange told, the renewal of a token and what got no reply
-// included, and the wait for the budget with it.
+// TestObserver wants Observe called for every exchange, with the wait for the budget,
+// including token renewals and requests without a reply.
 func TestObserver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -28,11 +28,11 @@ func TestObserver(t *testing.T) {
 		}
 		p.api = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }
 		if _, err := c.Recordings(t.Context(), ListParams{}); err == nil {
-			t.Error("a 503 is no error")
+			t.Error("a 503 gave no error")
 		}
 		c.sender.transport = unreachable{}
 		if _, err := c.Summary(t.Context()); err == nil {
-			t.Error("no reply is no error")
+			t.Error("a missing reply gave no error")
 		}
 		want := []string{"oauth_token 200 false", "get_users_me 200 false", "get_userrecordings_summary 200 true",
 			"get_userrecordings 503 true", "get_userrecordings_summary 0 true"}
@@ -60,7 +60,7 @@ func TestObserveLinks(t *testing.T) {
 		told = append(told, fmt.Sprint(op, " ", status))
 	}})
 	if _, err := l.Open(t.Context(), url+"/first", Position{}); err == nil {
-		t.Error("a 410 is no error")
+		t.Error("a 410 gave no error")
 	}
 	if want := []string{"media_link 302", "media_link 410"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)

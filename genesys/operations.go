@@ -11,7 +11,7 @@ import (
 
 const recordingsPath = "/api/v2/userrecordings"
 
-// errNoID stops a call that without an id would be another operation.
+// errNoID stops a call without an id, which would be another operation.
 const errNoID = permanent("empty recording id")
 
 // ListParams are the parameters of a page. Zero fields are not sent: Genesys documents 25 and 1 as the defaults, and
@@ -21,8 +21,8 @@ type ListParams struct {
 	Expand               []string // only "conversation" is documented
 }
 
-// Recordings returns one page of the inbox (get_userrecordings). Their order is not documented, and pages shift while
-// recordings come and go.
+// Recordings returns one page of the inbox (get_userrecordings). The order is not documented. Recordings move between pages
+// while others are added or removed.
 func (c *Client) Recordings(ctx context.Context, p ListParams) (*Listing, error) {
 	q := url.Values{}
 	if p.PageSize > 0 {
@@ -62,8 +62,8 @@ func (c *Client) Summary(ctx context.Context) (*Summary, error) {
 	}, nil
 }
 
-// Recording returns one recording (get_userrecording). A reply about another recording is an error; one without an id
-// is returned as it is.
+// Recording returns one recording (get_userrecording). A reply about another recording is an error; a reply without an id
+// is returned as it came.
 func (c *Client) Recording(ctx context.Context, id string, expand ...string) (*Recording, error) {
 	what := call{op: "get_userrecording", method: http.MethodGet, query: expanded(nil, expand), limit: replyLimit}
 	return c.one(ctx, what, id)
@@ -91,16 +91,16 @@ func (c *Client) one(ctx context.Context, what call, id string) (*Recording, err
 	return &rec, nil
 }
 
-// DeleteRecording asks for a recording's deletion (delete_userrecording). It returns nil for any 2xx: Genesys documents
-// 202, the deletion going on in the background. A 404 is an *Error like others.
+// DeleteRecording requests a recording's deletion (delete_userrecording). It returns nil for any 2xx: Genesys answers 202
+// and deletes in the background (documented). A 404 is an *Error like others.
 func (c *Client) DeleteRecording(ctx context.Context, id string) error {
 	_, err := c.doRecording(ctx, call{op: "delete_userrecording", method: http.MethodDelete}, id, "")
 	return err
 }
 
-// Download asks for the media of a recording in format f and where they are (get_userrecording_transcoding, or
-// get_userrecording_media with async=true on platforms that do not have it yet). Until the Download is Ready, repeat the
-// call (guess: how to poll is documented nowhere). Its links live for minutes.
+// Download requests a recording's media in format f and returns their links (get_userrecording_transcoding, or
+// get_userrecording_media with async=true on platforms without transcoding). Repeat the call until the Download is Ready
+// (guess: how to poll is documented nowhere). Its links are valid for minutes.
 func (c *Client) Download(ctx context.Context, api DownloadAPI, id string, f Format) (*Download, error) {
 	what := call{op: "get_userrecording_transcoding", method: http.MethodGet, query: url.Values{"formatId": {string(f)}}, limit: replyLimit}
 	path := "/transcoding"
@@ -120,7 +120,7 @@ func (c *Client) Download(ctx context.Context, api DownloadAPI, id string, f For
 	return d, nil
 }
 
-// Me returns the user whose token this is (get_users_me). Client credentials stand for no user.
+// Me returns the user of the token (get_users_me). A token of client credentials has no user.
 func (c *Client) Me(ctx context.Context, expand ...string) (*User, error) {
 	what := meCall
 	what.query = expanded(nil, expand)
@@ -133,7 +133,7 @@ func (c *Client) Me(ctx context.Context, expand ...string) (*User, error) {
 
 var meCall = call{op: "get_users_me", method: http.MethodGet, path: "/api/v2/users/me", limit: replyLimit}
 
-// doRecording does what to a recording, or to what is below it.
+// doRecording sends a request for a recording, or for the path below it.
 func (c *Client) doRecording(ctx context.Context, what call, id, below string) (*reply, error) {
 	if id == "" {
 		return nil, &Error{Op: what.op, Err: errNoID}
@@ -142,7 +142,7 @@ func (c *Client) doRecording(ctx context.Context, what call, id, below string) (
 	return c.do(ctx, what)
 }
 
-// segment makes any id one segment of a path. A dot segment would change the path, and url.PathEscape leaves dots alone.
+// segment escapes any id to one segment of a path. url.PathEscape does not escape "." and "..", which would change the path.
 func segment(id string) string {
 	switch id {
 	case ".":

@@ -222,7 +222,7 @@ func TestTemporary(t *testing.T) {
 	}
 }
 
-// A reply of 200 that is not what it should be is never taken for an answer.
+// A reply of 200 with the wrong content is an error.
 func TestUnreadableReplies(t *testing.T) {
 	tests := map[string]struct {
 		reply     func(w http.ResponseWriter)
@@ -281,7 +281,7 @@ func TestReplyAboutAnotherRecording(t *testing.T) {
 	}
 }
 
-// Redirects would carry the token to wherever they point.
+// The client must not follow redirects: it would send the token to another host.
 func TestRedirectsAreNotFollowed(t *testing.T) {
 	c := signedIn(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/elsewhere" {

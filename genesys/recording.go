@@ -12,20 +12,20 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Recording is a user recording. All fields but Raw may be zero: what is absent or mistyped in the reply is zero here.
+// Recording is a user recording. A field that is absent or mistyped in the reply is zero; only Raw is always set.
 type Recording struct {
 	ID, Name                            string
 	DateCreated, DateModified           string // as given by the API; see ParseTime
 	ContentLength, DurationMilliseconds *int64 // ContentLength is that of the stored original (guess), not of a transcode
 	ConversationID                      string
-	// Fingerprint stands for everything else that describes the media: two recordings
-	// with one id and one fingerprint differ at most in their dateModified and in what
-	// immaterial names.
+	// Fingerprint is a hash of the members that describe the media: two recordings with
+	// the same id and fingerprint differ at most in dateModified and in the members
+	// that immaterial names.
 	Fingerprint string
 	Raw         json.RawMessage // exactly the bytes of the reply
 }
 
-// ParseRecording reads a recording as the API gave it. It keeps raw as Recording.Raw. The error says that raw is no JSON object.
+// ParseRecording reads a recording as the API gave it. It keeps raw as Recording.Raw. The error says that raw is not a JSON object.
 func ParseRecording(raw json.RawMessage) (Recording, error) {
 	fields, err := object(raw)
 	if err != nil {
@@ -48,7 +48,7 @@ func recording(raw json.RawMessage, fields members) Recording {
 	}
 }
 
-// ParseTime reads a date of the API: RFC 3339, with or without a fraction, the offset also as "+0000".
+// ParseTime reads a date of the API: RFC 3339, with or without a fraction; the offset may also be "+0000".
 func ParseTime(s string) (time.Time, bool) {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05Z0700"} {
 		if t, err := time.Parse(layout, s); err == nil {
@@ -68,8 +68,8 @@ type Listing struct {
 	CorrelationID                   string
 }
 
-// parseListing reads a page. A page without entities is an empty one; a page whose entities are no array is an error,
-// because it would hide recordings.
+// parseListing reads a page. A page without the member entities is empty. If entities is not an array, that is an error:
+// recordings would be overlooked.
 func parseListing(body []byte) (*Listing, error) {
 	fields, err := object(body)
 	if err != nil {
@@ -77,7 +77,7 @@ func parseListing(body []byte) (*Listing, error) {
 	}
 	entities := gjson.Parse(fields.raw("entities"))
 	if !entities.IsArray() && entities.Type != gjson.Null {
-		return nil, errors.New("the reply's entities are no list")
+		return nil, errors.New("the reply's entities are not a list")
 	}
 	l := &Listing{Total: fields.count("total"), NextURI: fields.text("nextUri")}
 	for _, entity := range entities.Array() {
@@ -96,10 +96,10 @@ func parseListing(body []byte) (*Listing, error) {
 	return l, nil
 }
 
-// Summary holds the counts of an inbox, nil where absent. They are a cross-check on a walk, no more.
+// Summary holds the counts of an inbox, nil if absent. They are only a cross-check on a listing.
 type Summary struct{ ReadCount, UnreadCount, TotalCount *int64 }
 
-// User is who a token stands for.
+// User is the user of a token.
 type User struct{ ID, Name, Email string }
 
 func parseUser(r *reply) (*User, error) {
@@ -119,10 +119,10 @@ type DownloadAPI string
 
 const (
 	DownloadTranscoding DownloadAPI = "transcoding" // documented since 2024-08-14
-	DownloadMedia       DownloadAPI = "media"       // gone from the published contract since 2025-09-22; older gateways and replicas have only this
+	DownloadMedia       DownloadAPI = "media"       // not in the published contract since 2025-09-22; older gateways and replicas have only this one
 )
 
-// Format is a formatId: what the media are transcoded to.
+// Format is a formatId: the format that Genesys transcodes media to.
 type Format string
 
 // The formats Genesys documents. NONE is explained nowhere; guess: the original, not transcoded.
@@ -136,7 +136,7 @@ const (
 	FormatNone      Format = "NONE"
 )
 
-// Extension returns the file name extension of f, without a dot; "bin" where f does not tell what the bytes are.
+// Extension returns the file name extension of f, without a dot; "bin" for a format of unknown bytes.
 func (f Format) Extension() string {
 	switch f {
 	case FormatWAV, FormatWAVULAW:
@@ -151,8 +151,8 @@ func (f Format) Extension() string {
 	return "bin"
 }
 
-// Download says how far a transcode is and where its media are. The links are signed: who has one has the media, so
-// printing and marshalling a Download leaves them out.
+// Download is the progress of a transcode and the links to its media. The links are signed: anyone who has one can fetch the
+// media, so printing and marshalling a Download leaves them out.
 type Download struct {
 	ID            string
 	State         string      // "Running" or "Completed"
@@ -180,7 +180,7 @@ func (d Download) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "download %s: status %d, state %q", d.ID, d.Status, d.State)
 }
 
-// LogValue is d without its links.
+// LogValue returns d without its links.
 func (d Download) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(d)) }
 
 // Format prints t without its link, whatever the verb.

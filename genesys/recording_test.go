@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// One field of the wrong type costs that field, never the recording; and what is kept is what came, byte for byte.
+// A field of the wrong type is zero, and the recording is kept nevertheless, byte for byte as it came.
 func TestParseListingFieldByField(t *testing.T) {
 	raws := []string{
 		`{"id":"r1", "name":"n","dateCreated":"c","dateModified":"m","contentLength":5,"durationMilliseconds":7,"conversation":{"id":"v"},"later":[1, 2]}`,
@@ -87,7 +87,7 @@ func TestExtension(t *testing.T) {
 	}
 }
 
-// FuzzListing holds parseListing to what its readers rely on: no entity gets lost, and each is kept as it came.
+// FuzzListing checks what callers of parseListing rely on: no entity gets lost, and each is kept as it came.
 func FuzzListing(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		l, err := parseListing(body)
@@ -99,10 +99,10 @@ func FuzzListing(f *testing.F) {
 		}
 		var exact map[string]json.RawMessage
 		if json.Unmarshal(body, &exact) != nil {
-			t.Fatal("parsed what is no JSON object")
+			t.Fatal("parsed bytes that are not a JSON object")
 		}
 		if raw, ok := exact["entities"]; ok && json.Unmarshal(raw, &plain.Entities) != nil {
-			t.Fatal("parsed entities that are no list")
+			t.Fatal("parsed entities that are not a list")
 		}
 		if len(l.Recordings)+l.Unreadable != len(plain.Entities) {
 			t.Fatalf("%d recordings and %d unreadable of %d", len(l.Recordings), l.Unreadable, len(plain.Entities))
@@ -125,7 +125,7 @@ func TestFuzzCorpus(t *testing.T) {
 	for _, name := range files {
 		b, err := os.ReadFile(name)
 		if err != nil || !bytes.HasPrefix(b, []byte("go test fuzz v1\n[]byte(")) {
-			t.Errorf("%s is no corpus file (%v)", name, err)
+			t.Errorf("%s is not a corpus file (%v)", name, err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Nothing that can be printed, logged or marshalled shows a secret.
+// No value shows a secret when it is printed, logged or marshalled.
 func TestRedaction(t *testing.T) {
 	token := Token{Access: "hidden-a", Refresh: "hidden-r", Expiry: time.Now()}
 	options := TokensOptions{ClientID: "c", ClientSecret: "hidden-s", LoginURL: "https://l"}
@@ -44,7 +44,7 @@ func TestRedaction(t *testing.T) {
 	}
 }
 
-// A transport that quotes what it was given in its errors does not get it into ours.
+// If the errors of a transport quote the request, our errors do not repeat the secrets in it.
 func TestErrorsOfTalkativeTransports(t *testing.T) {
 	talkative := roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		var body []byte
@@ -74,7 +74,7 @@ func TestErrorsOfTalkativeTransports(t *testing.T) {
 	checkShown(t, err)
 }
 
-// A service that quotes what it was sent, where our texts are cut to length too, does not get it shown.
+// If a service's reply quotes the request, our errors do not show the secrets in it, not even where a text is cut to length.
 func TestErrorsOfTalkativeServices(t *testing.T) {
 	const access, refresh, secret = "hidden+access/token", "hidden+refresh/token", "hidden+client/secret"
 	for before := range 520 {

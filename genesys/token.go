@@ -12,8 +12,8 @@ import (
 
 const redacted = "[redacted]"
 
-// Token is the access to one inbox. It shows itself to nobody: printing, logging and marshalling redact it as a whole, so a
-// store has to take its fields.
+// Token gives access to one inbox. Printing, logging and marshalling a Token redact all of it; a store has to save its
+// fields one by one.
 type Token struct {
 	Access, Refresh string    // Refresh is spent by its first use (documented); "" with client credentials
 	Expiry          time.Time // of Access, by the local clock
@@ -26,25 +26,25 @@ func (Token) Format(s fmt.State, _ rune)   { io.WriteString(s, redacted) }
 func (Token) LogValue() slog.Value         { return slog.StringValue(redacted) }
 func (Token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// ErrOtherToken is SaveToken's answer where the store holds another token than the one that LoadToken returned or
-// SaveToken stored last: a user logged in meanwhile.
+// ErrOtherToken is SaveToken's error if the store no longer holds the token that LoadToken last returned or SaveToken last
+// stored: a user has logged in meanwhile.
 var ErrOtherToken = errors.New("another token was stored meanwhile")
 
-// TokenStore keeps the token of one inbox. The client calls it from one goroutine at a time, before each renewal and
-// after. What another process or a login stores meanwhile is used from the next renewal on.
+// TokenStore keeps the token of one inbox. The client calls it from one goroutine at a time, before and after each renewal.
+// A token that a login or another process stores meanwhile is used from the next renewal on.
 type TokenStore interface {
 	LoadToken(context.Context) (Token, error) // the zero Token: there is none
 	SaveToken(context.Context, Token) error   // durable once it returns nil; ErrOtherToken stores nothing
 }
 
-// Grants: the first two as Genesys names them.
+// Grants. The first two names are Genesys'.
 const (
 	GrantClientCredentials = "client_credentials"
 	GrantAuthorizationCode = "authorization_code"
-	GrantCommand           = "command" // a program gives the token of a user, by whatever grant
+	GrantCommand           = "command" // a program gets the user's token, by any grant
 )
 
-// TokensOptions says whose tokens these are and where they come from.
+// TokensOptions says whose tokens these are and how to get them.
 type TokensOptions struct {
 	LoginURL, ClientID, ClientSecret string
 	Grant                            string
@@ -61,5 +61,5 @@ func (o TokensOptions) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "tokens of client %s at %s, user %q", o.ClientID, o.LoginURL, o.UserID)
 }
 
-// LogValue is o without the secret.
+// LogValue returns o without the secret.
 func (o TokensOptions) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(o)) }

@@ -12,38 +12,38 @@ import (
 
 const (
 	opToken     = "oauth_token"
-	spareLife   = 60 * time.Second // of an access token: with less it is renewed before it is used
-	unknownLife = 5 * time.Minute  // of one whose life the reply does not tell: the shortest that Genesys documents
+	spareLife   = 60 * time.Second // an access token with less time left is renewed before it is used
+	unknownLife = 5 * time.Minute  // of an access token whose reply has no expires_in: the shortest life that Genesys documents
 )
 
-// Tokens hands the access token of one inbox to the Client it was given to, and renews it. It is safe for concurrent use;
-// concurrent callers share one renewal.
+// Tokens gives its Client the access token of one inbox, and renews it. It is safe for concurrent use; concurrent callers
+// share one renewal.
 //
 // The write order of a renewal, and what a crash after each step means:
 //
-//  1. POST to the login host.     The old refresh token is spent, the new one lost: the user has to log in again. Nothing
-//     can be done about that but to make it unlikely: from here to step 2 the caller's context does not count.
+//  1. POST to the login host.     The old refresh token is spent and the new one is lost: the user has to log in again.
+//     That can only be made unlikely: from here to step 2, cancelling the caller's context has no effect.
 //  2. SaveToken, not Confirmed.   The next process loads the token and goes on with step 3.
 //  3. GET users/me with it.       As after 2.
 //  4. SaveToken, Confirmed.       The next process uses the token as it is.
 //
-// Client credentials stand for no user: their token is saved Confirmed, and that is all. A token command takes the place of
-// step 1; it spends nothing, so the caller's context counts.
+// Client credentials have no user: their token is saved as Confirmed, and steps 3 and 4 are left out. A token command takes
+// the place of step 1. It spends nothing, so the caller's context can cancel it.
 type Tokens struct {
 	o         TokensOptions
 	sender    *sender
-	turn      chan struct{} // held by who reads or changes the fields below
+	turn      chan struct{} // held while the fields below are read or changed
 	current   Token
-	unsaved   bool  // current comes from a renewal, and SaveToken failed: it must not be used yet, nor be forgotten
+	unsaved   bool  // current comes from a renewal, and SaveToken failed: keep it, and don't use it before it is saved
 	asked     bool  // users/me refused to answer for current
 	barred    error // why current must not be used: users/me named another user, or the token command failed
 	since     time.Time
-	spent     string // the refresh token that was answered with invalid_grant,
-	needed    error  // and that answer
+	spent     string // the refresh token that Genesys refused with invalid_grant,
+	needed    error  // and the error for that
 	confirmed atomic.Bool
 }
 
-// NewTokens returns the tokens of one inbox. It loads and sends nothing; NewClient gives it what it sends through.
+// NewTokens returns the tokens of one inbox. It loads and sends nothing. The Tokens work once NewClient was called with them.
 func NewTokens(o TokensOptions) *Tokens {
 	t := &Tokens{o: o, turn: make(chan struct{}, 1)}
 	t.confirmed.Store(!t.ofUser())
@@ -56,12 +56,12 @@ func (t *Tokens) Format(s fmt.State, _ rune) { io.WriteString(s, "tokens "+redac
 func (t *Tokens) ofUser() bool { return t.o.Grant != GrantClientCredentials }
 
 // Confirmed reports whether users/me named the inbox's user since the last renewal; with client credentials it is always
-// true. It is false before the first call of the Client, and stays false where users/me answers 403: the token is
-// used then, but nothing may be deleted or called vanished.
+// true. It is false before the first call of the Client, and stays false if users/me answers 403: the token is used
+// nevertheless, but no recording may be deleted or recorded as vanished.
 func (t *Tokens) Confirmed() bool { return t.confirmed.Load() }
 
-// token returns an access token other than rejected, the one the API did not accept ("": any). A saved one is used as long
-// as it has 60 s to live. All its errors are *Error.
+// token returns an access token other than rejected, which the API did not accept ("": any token will do). A saved token is
+// used as long as it has 60 s to live. All errors are *Error.
 func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", &Error{Op: opToken, Err: err}
@@ -87,11 +87,11 @@ func (t *Tokens) token(ctx context.Context, rejected string) (string, error) {
 		if renewed || !revoked(err) {
 			return "", err
 		}
-		rejected = t.current.Access // a saved token that was revoked meanwhile
+		rejected = t.current.Access // the saved token was revoked
 	}
 }
 
-// provide makes current a token that is saved and not rejected, and reports whether that took a renewal.
+// provide sets current to a token that is saved and not rejected, and reports whether it renewed the token.
 func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, err error) {
 	if t.unsaved {
 		if err := t.save(ctx, t.current); err != nil {
@@ -112,8 +112,8 @@ func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, er
 	return true, t.renew(ctx)
 }
 
-// bar tells why there is no token for now. A login ends it by storing another one; a token command is tried again, but not
-// by each of the many requests that wait for a token.
+// bar returns why no token may be used now, or nil. A login ends that by storing another token. A failed token command is
+// run again after a pause, not for each of the many requests that wait for a token.
 func (t *Tokens) bar(ctx context.Context) error {
 	switch {
 	case t.barred == nil:
@@ -172,7 +172,7 @@ func (t *Tokens) renew(ctx context.Context) error {
 	return t.save(ctx, n)
 }
 
-// obtain gets a new token in the way of the grant.
+// obtain gets a new token by the grant.
 func (t *Tokens) obtain(ctx context.Context) (Token, error) {
 	if t.o.Grant == GrantCommand {
 		n, err := t.o.Command.run(ctx, t.o.UserID, t.secrets(Token{}))
@@ -210,7 +210,7 @@ func (t *Tokens) exchange(ctx context.Context, refresh string) (Token, error) {
 	return host.exchange(ctx, host.withRefresh(refresh), t.secrets(Token{})...)
 }
 
-// clientRefused tells that the login host does not take the client's id and secret.
+// clientRefused reports whether the login host refused the client's id and secret.
 func clientRefused(err error) bool {
 	e, ok := errors.AsType[*Error](err)
 	return ok && (e.Code == "invalid_client" || e.Status == http.StatusUnauthorized && e.Code != codeIPNotAuthorized)
@@ -229,8 +229,8 @@ func (t *Tokens) otherSecret() bool {
 	return true
 }
 
-// save makes n durable, whatever becomes of ctx. Where it fails, the token stays in memory, unused, and the next call saves
-// it first. Where a user logged in meanwhile, that login's token takes the place of n.
+// save makes n durable, even if ctx is cancelled. If it fails, the token stays in memory, unused, and the next call saves it
+// first. If a user has logged in meanwhile, the token of that login replaces n.
 func (t *Tokens) save(ctx context.Context, n Token) error {
 	ctx = context.WithoutCancel(ctx)
 	err := t.o.Store.SaveToken(ctx, n)
@@ -246,7 +246,7 @@ func (t *Tokens) save(ctx context.Context, n Token) error {
 	return nil
 }
 
-// confirm asks users/me, once for a token, whose it is.
+// confirm asks users/me, once for each token, which user it belongs to.
 func (t *Tokens) confirm(ctx context.Context) error {
 	if !t.ofUser() || t.current.Confirmed || t.asked {
 		return nil
@@ -254,7 +254,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 	r, err := t.sender.send(ctx, t.current.Access, meCall)
 	var e *Error
 	if errors.As(err, &e) && e.Status == http.StatusForbidden && e.Code != codeIPNotAuthorized {
-		t.asked = true // as where scopes are enforced and users:readonly is missing (documented)
+		t.asked = true // Genesys enforces scopes and users:readonly is missing (documented)
 		return nil
 	}
 	if err != nil {
@@ -268,7 +268,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 		e := r.unusable(meCall.op, ErrWrongUser)
 		e.Message = printable(fmt.Sprintf("user %s instead of %s", u.ID, t.o.UserID), 500)
 		t.barred, t.since = e, time.Now()
-		if t.o.Grant == GrantCommand { // the next try is not to begin with this one
+		if t.o.Grant == GrantCommand { // the next try must not use this token again
 			if err := t.forget(ctx); err != nil {
 				return err
 			}
@@ -284,7 +284,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 	return nil
 }
 
-// forget drops a token of which nothing can come.
+// forget drops a token that is of no use.
 func (t *Tokens) forget(ctx context.Context) error {
 	t.adopt(Token{})
 	return t.save(ctx, Token{})

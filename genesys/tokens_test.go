@@ -23,7 +23,7 @@ func wantEvents(t *testing.T, p *platform, want ...string) {
 
 var errDisk = errors.New("disk full")
 
-// The write order of a renewal: nothing is used before it is durable, nothing but users/me before it is confirmed.
+// The write order of a renewal: a token is not used before it is durable, and only for users/me before it is confirmed.
 func TestRenewalOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -46,7 +46,7 @@ func TestRenewalOrder(t *testing.T) {
 	})
 }
 
-// A start rotates nothing: a saved access token with more than 60 s to live is used as it is.
+// A start spends no refresh token: a saved access token with more than 60 s to live is used as it is.
 func TestSavedToken(t *testing.T) {
 	for name, tt := range map[string]struct {
 		saved Token
@@ -102,7 +102,7 @@ func TestLifeOfToken(t *testing.T) {
 	}
 }
 
-// A spent refresh token must not be lost with a reply that has oddities beside it.
+// Odd fields in a reply must not make the client lose the new refresh token: the old one is spent.
 func TestOddTokenReplies(t *testing.T) {
 	for name, tt := range map[string]struct{ contentType, body, refresh string }{
 		"text/plain":             {"text/plain", `{"access_token":"A0","refresh_token":"N","expires_in":600}`, "N"},
@@ -253,7 +253,7 @@ func TestConcurrentCallsShareOneRenewal(t *testing.T) {
 	})
 }
 
-// A token that could not be saved is not used; nor is it thrown away, for the old refresh token is spent.
+// A token that could not be saved is not used, and is kept, because the old refresh token is spent.
 func TestSaveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -345,7 +345,7 @@ func TestInvalidClient(t *testing.T) {
 	})
 }
 
-// The caller's context does not count between the request that spends the refresh token and the save of the next.
+// Cancelling the caller's context has no effect between the request that spends the refresh token and the save of the next.
 func TestCancelDuringRenewalSavesTheToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -358,7 +358,7 @@ func TestCancelDuringRenewalSavesTheToken(t *testing.T) {
 	})
 }
 
-// Others wait for a renewal no longer than their own context.
+// A caller waits for another caller's renewal no longer than its own context allows.
 func TestWaitingForAnothersRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)
@@ -381,7 +381,7 @@ func TestWaitingForAnothersRenewal(t *testing.T) {
 	})
 }
 
-// A login host that hangs is given up after 30 s, and that is no deadline of the caller's.
+// A request to a login host that hangs ends after 30 s, and its error is not the caller's deadline.
 func TestLoginHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPlatform(t)

@@ -597,7 +597,7 @@ func TestRosterFaults(t *testing.T) {
 	w.command("", users...)
 	for _, args := range [][]string{{"run", "--once"}, {"config", "check"}, {"inboxes"}} {
 		r := w.expect(2, args...)
-		if !strings.Contains(r.stderr, "roster_file") || !strings.Contains(r.stderr, "line 2: the user of line 1 a second time") || !strings.Contains(r.stderr, "line 3: want a user id") {
+		if !strings.Contains(r.stderr, "roster_file") || !strings.Contains(r.stderr, "line 2: this user is already on line 1") || !strings.Contains(r.stderr, "line 3: want a user id") {
 			t.Errorf("%q says %s", args, r)
 		}
 	}
@@ -612,7 +612,7 @@ func TestClientSecretReplaced(t *testing.T) {
 	w, users := newOrg(t, genesystest.Options{}, "anna", "ben")
 	w.login(state.Token{}, users...)
 	w.cloud.Configure(func(o *genesystest.Options) { o.ClientSecret = "replaced" })
-	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; a secret that is replaced in its file is read again") {
+	if r := w.once(4); !strings.Contains(r.stdout, "check client_id and client_secret; a secret replaced in its file is read again") {
 		t.Errorf("the run does not tell the remedy: %s", r)
 	}
 	w.org["client_secret"] = "replaced"

@@ -7,7 +7,7 @@ import (
 	"github.com/archiverd/archiverd/media"
 )
 
-// BenchmarkCheck says what a check costs beside the hash of the same bytes.
+// BenchmarkCheck compares the cost of a check with that of hashing the same bytes.
 func BenchmarkCheck(b *testing.B) {
 	for _, r := range recipes() {
 		switch r.name {

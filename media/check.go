@@ -1,20 +1,21 @@
-// Package media looks at media as they stream by and says whether they are the whole
-// of a recording. A download whose length is right can still be half of a recording:
-// a transcoder that died hands out what it had, with a true Content-Length. So the
-// container itself has to show where it ends:
+// Package media checks, while media are downloaded, whether they are the whole of a
+// recording. A download whose length is right can still be half of a recording: a
+// transcoder that died serves the part it has, with the right Content-Length for that
+// part. So the container itself has to show where it ends:
 //
-//	Ogg   pages follow each other without a gap, their checksums are right, every
-//	      stream ends with a page that says so
+//	Ogg   pages follow each other without a gap, their checksums are right, and the
+//	      last page of every stream is marked as the last
 //	WebM  the sizes of elements add up to the last byte
 //	MP3   frame follows frame to the last byte, as many as a Xing or VBRI header counts
 //	WAV   the chunks add up to the last byte
-//	MP4   the boxes add up to the last byte, moov and mdat are there
+//	MP4   the boxes add up to the last byte, and moov and mdat are among them
 //
-// A container that leaves its end open (a WAV streamed to a pipe, an MP3 without a
-// count) is whole only if it lasts as long as the recording's metadata say. Payloads
-// are skipped, not decoded: one that was altered is noticed only in Ogg.
+// A container that does not say where it ends (a WAV streamed to a pipe, an MP3 without
+// a count) is whole only if it lasts as long as the recording's metadata say. Payloads
+// are skipped, not decoded: an altered payload is noticed only in Ogg.
 //
-// A Check keeps at most 64 KiB, whatever the media claim, and is for one goroutine.
+// A Check keeps at most 64 KiB, whatever sizes the media declare, and is for one
+// goroutine.
 package media
 
 import (
@@ -25,8 +26,8 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// A WrongError says that the bytes are not media of the format asked for. They are
-// never stored.
+// A WrongError says that the bytes are not media of the requested format. Such bytes
+// are never stored.
 type WrongError struct{ Reason string }
 
 func (e *WrongError) Error() string { return "not the media asked for: " + e.Reason }
@@ -37,36 +38,36 @@ type MismatchError struct{ Reason string }
 
 func (e *MismatchError) Error() string { return "media disagree with themselves: " + e.Reason }
 
-// Expected is what a recording's metadata say of its media.
+// Expected holds the statements of a recording's metadata about its media.
 type Expected struct {
-	Duration time.Duration // 0: the metadata name none
+	Duration time.Duration // 0: the metadata give no duration
 	Empty    bool          // the metadata say that there are no bytes
 }
 
-// Result is what a Check found out. Either Whole is true or Unproved says why not.
+// Result is the outcome of a Check. Either Whole is true or Unproved says why not.
 type Result struct {
 	Whole    bool          // the container ends properly, and nothing contradicts that
 	Unproved string        // why it is not known whether the media are whole
 	Duration time.Duration // of the media; 0: not known
-	Checks   []string      // what was checked, in words for a manifest
+	Checks   []string      // names of the checks made, for a manifest
 }
 
-// headBytes is how much of the beginning the magic bytes are looked for in.
+// headBytes is the length of the beginning in which magic bytes are looked for.
 const headBytes = 512
 
-// Check looks at one recording's media.
+// Check checks one recording's media.
 type Check struct {
 	format    genesys.Format
 	head      []byte
 	size      int64
-	container *feed // nil: none was recognized, or the beginning is not all there
+	container *feed // nil: no container was recognized, or the beginning is not complete yet
 	sought    bool  // the container was looked for
 }
 
-// New returns a Check of media that were asked for in a format.
+// New returns a Check of media that were requested in format f.
 func New(f genesys.Format) *Check { return &Check{format: f} }
 
-// Write takes the next bytes. It never fails.
+// Write checks the next bytes. It never fails.
 func (c *Check) Write(p []byte) (int, error) {
 	n := len(p)
 	c.size += int64(n)
@@ -84,7 +85,7 @@ func (c *Check) Write(p []byte) (int, error) {
 	return n, nil
 }
 
-// seek recognizes the container by the first bytes and hands it those.
+// seek recognizes the container by the first bytes and writes them to its parser.
 func (c *Check) seek() {
 	c.sought = true
 	if r := recognize(c.head); r != nil {
@@ -93,12 +94,11 @@ func (c *Check) seek() {
 	}
 }
 
-// Size is the number of bytes written.
+// Size returns the number of bytes written.
 func (c *Check) Size() int64 { return c.size }
 
-// Magic compares the beginning with the format asked for; a *WrongError if it is
-// another's. Only the beginning need have been written. An empty body has none: see
-// Finish.
+// Magic returns a *WrongError if the beginning is not that of the requested format.
+// It needs only the beginning. It accepts an empty body, which Finish judges.
 func (c *Check) Magic() error {
 	if len(c.head) == 0 {
 		return nil
@@ -112,7 +112,7 @@ func (c *Check) Magic() error {
 	return nil
 }
 
-// Detected names the content type that the bytes themselves show.
+// Detected returns the content type that the bytes themselves show.
 func (c *Check) Detected() string {
 	switch {
 	case magicMatches(genesys.FormatWEBM, c.head):
@@ -127,7 +127,7 @@ func (c *Check) Detected() string {
 	return http.DetectContentType(c.head)
 }
 
-// Finish judges the whole body. A *WrongError says that it is not the media asked for,
+// Finish judges the whole body. A *WrongError says that it is not the requested media,
 // a *MismatchError that it contradicts itself or the metadata. No Write may follow.
 func (c *Check) Finish(want Expected) (Result, error) {
 	if c.size == 0 {
@@ -144,7 +144,7 @@ func (c *Check) Finish(want Expected) (Result, error) {
 	}
 	r := Result{Checks: []string{"whole body", "magic bytes"}}
 	if c.container == nil {
-		r.Unproved = "archiverd does not know how media of this kind end"
+		r.Unproved = "archiverd does not know this container, and cannot find its end"
 		return r, nil
 	}
 	end := c.container.finish()
@@ -154,12 +154,13 @@ func (c *Check) Finish(want Expected) (Result, error) {
 	return judge(r, end, want.Duration)
 }
 
-// lastWitness is how much shorter than the metadata say media may be whose end only
-// their duration shows: less than the general bound, since nothing else would notice
-// a cut.
+// lastWitness is how much shorter than their metadata say media may be if only the
+// duration shows their end. It is less than the general bound, because no other check
+// would notice a cut.
 const lastWitness = 250 * time.Millisecond
 
-// judge compares durations and weighs what the container showed of its end.
+// judge compares durations and decides with the container's ending whether the media are
+// whole.
 func judge(r Result, end ending, want time.Duration) (Result, error) {
 	r.Duration = end.duration
 	known := want > 0 && end.duration > 0
@@ -174,7 +175,7 @@ func judge(r Result, end ending, want time.Duration) (Result, error) {
 		r.Whole = true
 		r.Checks = append(r.Checks, "container ends properly")
 	case !known:
-		r.Unproved = end.open + ", and there are no two durations to compare"
+		r.Unproved = end.open + ", and there is no duration to compare"
 	case want-end.duration > max(lastWitness, want/50):
 		r.Unproved = fmt.Sprintf("%s, and the media are %s shorter than durationMilliseconds says", end.open, (want - end.duration).Round(time.Millisecond))
 	default:

@@ -15,7 +15,7 @@ import (
 	"github.com/archiverd/archiverd/media/mediatest"
 )
 
-// generated is a small good body in a format.
+// generated returns a small good body in a format.
 func generated(t testing.TB, f genesys.Format, id string) []byte {
 	t.Helper()
 	m, err := mediatest.New(mediatest.Spec{ID: id, Format: string(f), Duration: 300 * time.Millisecond})
@@ -29,7 +29,7 @@ func generated(t testing.TB, f genesys.Format, id string) []byte {
 	return b
 }
 
-// judged is the outcome of a body that comes in pieces of n bytes.
+// judged returns the outcome for a body that comes in pieces of n bytes.
 func judged(f genesys.Format, body []byte, n int, want media.Expected) string {
 	return outcome(check(f, body, n, want))
 }
@@ -95,7 +95,7 @@ func TestTruncatedWAV(t *testing.T) {
 	}
 }
 
-// chunk is a RIFF chunk with its pad byte.
+// chunk returns a RIFF chunk with its pad byte.
 func chunk(id string, declared uint32, data []byte) []byte {
 	b := append(binary.LittleEndian.AppendUint32([]byte(id), declared), data...)
 	if len(data)%2 == 1 {
@@ -104,7 +104,7 @@ func chunk(id string, declared uint32, data []byte) []byte {
 	return b
 }
 
-// wavOf is a WAV of 8,000 bytes a second with the given chunks after its format.
+// wavOf returns a WAV of 8,000 bytes a second with the given chunks after its format.
 func wavOf(chunks ...[]byte) []byte {
 	format := []byte{7, 0, 1, 0, 0x40, 0x1F, 0, 0, 0x40, 0x1F, 0, 0, 1, 0, 8, 0}
 	b := append([]byte("RIFF\xff\xff\xff\xffWAVE"), chunk("fmt ", 16, format)...)
@@ -156,8 +156,8 @@ func TestWAVDuration(t *testing.T) {
 	}
 }
 
-// FuzzCheck looks for bytes that make a Check panic, or whose verdict depends on the
-// pieces they come in.
+// FuzzCheck searches for bytes that make a Check panic, or for which the verdict depends
+// on the pieces in which they come.
 func FuzzCheck(f *testing.F) {
 	for _, format := range formats() {
 		f.Add(generated(f, format, "seed"), 11)

@@ -18,14 +18,14 @@ import (
 type recipe struct {
 	format   genesys.Format
 	name     string
-	args     string // of the encoder and the muxer
+	args     string // for the encoder and the muxer
 	file     string // the container's extension for a file; "": written to a pipe
-	endless  bool   // the container does not show its end by itself
-	altered  bool   // a byte changed in the payload is noticed
+	endless  bool   // the container does not show its own end
+	altered  bool   // the check notices a changed byte in the payload
 	duration time.Duration
 }
 
-// recipes are what the platforms of the field use to make recordings.
+// recipes are the encoders and containers with which platforms make recordings.
 func recipes() []recipe {
 	var all []recipe
 	add := func(f genesys.Format, name, args, file string, endless bool) {
@@ -60,8 +60,8 @@ func recipes() []recipe {
 	return all
 }
 
-// tail is where in the media a tag or a table begins that can be missing without a
-// trace, while all of the sound is there.
+// tail returns where in the media a closing tag or table begins. It can be missing
+// unnoticed although all of the sound is there.
 func (r recipe) tail(body []byte) int {
 	switch {
 	case strings.Contains(r.args, "write_id3v1"):
@@ -72,8 +72,8 @@ func (r recipe) tail(body []byte) int {
 	return -1
 }
 
-// encode makes media of a duration with ffmpeg: a tone, and noise, which no encoder
-// makes small.
+// encode makes media of a duration with ffmpeg: a tone and noise, which encoders cannot
+// compress well.
 func (r recipe) encode(t testing.TB, d time.Duration) []byte {
 	t.Helper()
 	if _, err := exec.LookPath("ffmpeg"); err != nil {
@@ -98,11 +98,11 @@ func (r recipe) encode(t testing.TB, d time.Duration) []byte {
 	return stdout.Bytes()
 }
 
-// lastFrames is how much longer than what was encoded media may be: encoders fill their
-// last frames, which take up to 72 ms each.
+// lastFrames is how much longer than the encoded sound media may be: encoders fill up
+// their last frames, which take up to 72 ms each.
 const lastFrames = 200 * time.Millisecond
 
-// check puts media through a Check in pieces of n bytes.
+// check checks media that come in pieces of n bytes.
 func check(f genesys.Format, body []byte, n int, want media.Expected) (media.Result, error) {
 	c := media.New(f)
 	for p := body; len(p) > 0; p = p[min(n, len(p)):] {
@@ -111,7 +111,7 @@ func check(f genesys.Format, body []byte, n int, want media.Expected) (media.Res
 	return c.Finish(want)
 }
 
-// outcome is a verdict in one word.
+// outcome returns a verdict in one word.
 func outcome(r media.Result, err error) string {
 	var wrong *media.WrongError
 	var mismatch *media.MismatchError
@@ -128,8 +128,8 @@ func outcome(r media.Result, err error) string {
 	return "unproved"
 }
 
-// What real encoders write is whole, in whatever pieces it comes, and lasts as long as
-// what was encoded. Where the container leaves its end open, that takes the duration.
+// Media from real encoders are whole, in whatever pieces they come, and last as long as
+// the encoded sound. If the container does not show its end, only the duration proves that.
 func TestRealEncodersAreWhole(t *testing.T) {
 	t.Parallel()
 	for _, r := range recipes() {
@@ -152,8 +152,8 @@ func TestRealEncodersAreWhole(t *testing.T) {
 	}
 }
 
-// Media that were cut anywhere are never whole. Without a duration to compare, the
-// containers that leave their end open are never whole either.
+// Media that were cut anywhere are never whole. Without a duration to compare, containers
+// that do not show their end are never whole either.
 func TestCutMediaAreNeverWhole(t *testing.T) {
 	t.Parallel()
 	for _, r := range recipes() {
@@ -165,7 +165,7 @@ func TestCutMediaAreNeverWhole(t *testing.T) {
 				continue // all of the sound is there
 			}
 			if n > 600 && n < len(body)-600 && n%7 != 0 {
-				continue // every seventh byte is a frame's, page's, box's or header's now and then
+				continue // every seventh byte is enough to cut frames, pages, boxes and headers
 			}
 			if got, err := check(r.format, body[:n], 1<<20, media.Expected{Duration: r.duration}); outcome(got, err) == "whole" {
 				if left := time.Duration(float64(r.duration) * float64(n) / float64(len(body))); !r.endless || r.duration-left > 300*time.Millisecond {
@@ -184,7 +184,7 @@ func TestCutMediaAreNeverWhole(t *testing.T) {
 	}
 }
 
-// A byte that changed in the middle is noticed where the container has checksums.
+// A changed byte in the middle is noticed if the container has checksums.
 func TestAlteredBytesAreNoticedInOgg(t *testing.T) {
 	t.Parallel()
 	for _, r := range recipes() {
@@ -202,7 +202,7 @@ func TestAlteredBytesAreNoticedInOgg(t *testing.T) {
 	}
 }
 
-// Half an hour of media takes no more than a short one.
+// Half an hour of media is judged like short media.
 func TestLongMedia(t *testing.T) {
 	t.Parallel()
 	for _, r := range recipes() {

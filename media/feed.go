@@ -2,38 +2,38 @@ package media
 
 import "time"
 
-// A parser walks a container. It asks for the structures that it reads and has
-// everything else skipped.
+// A parser walks a container. It asks for the structures that it reads; the feed skips
+// everything else.
 type parser interface {
-	// next gets the bytes asked for last, none the first time, and asks for what
-	// comes next: for one byte at least, but for a parser that got some just now.
+	// next gets the requested bytes, none at the first call, and returns the next
+	// request. A request is for at least one byte, unless next has just got some.
 	next(b []byte) ask
-	// end judges the container at the end of the bytes. missing is how much of the
-	// structure asked for last did not come; 0: nothing of it was due.
+	// end judges the container at the end of the bytes. missing is the rest of the
+	// last request, which did not come.
 	end(missing missing) ending
 }
 
-// ask says what a parser needs next: skip bytes are passed over, then read bytes are
-// collected, at most maxRead. A fault ends the parsing.
+// ask is a parser's request: skip bytes are skipped, then read bytes are collected, at
+// most maxRead. A fault ends the parsing.
 type ask struct {
 	skip  int64
 	read  int
 	fault string
 }
 
-// missing says how the bytes ended inside what a parser asked for.
+// missing is the part of a parser's last request that the bytes did not reach.
 type missing struct {
-	skip int64 // of the bytes to pass over
-	read int   // of the bytes to collect, if any of them came
-	got  []byte
+	skip int64  // missing bytes of those to skip
+	read int    // missing bytes of those to collect, if some of them came
+	got  []byte // the collected bytes
 }
 
-// nothing is whether the bytes ended where a structure may begin.
+// nothing reports whether the bytes ended where a structure may begin.
 func (m missing) nothing() bool { return m.skip == 0 && len(m.got) == 0 }
 
-// An ending is what a container shows of its end.
+// An ending is a parser's verdict on the end of a container.
 type ending struct {
-	fault    string        // what contradicts itself
+	fault    string        // the contradiction in the container, if there is one
 	open     string        // why the container does not show its own end; "": it does
 	duration time.Duration // 0: not known
 }
@@ -41,10 +41,10 @@ type ending struct {
 // maxRead bounds what a parser may collect.
 const maxRead = 64 << 10
 
-// skipper is a parser that looks at the bytes passed over, too.
+// skipper is a parser that also looks at the skipped bytes.
 type skipper interface{ skipped(p []byte) }
 
-// feed gives a parser what it asks for out of a stream that comes in any pieces.
+// feed answers a parser's requests from a stream that comes in any pieces.
 type feed struct {
 	parser  parser
 	skipper skipper // nil: the parser does not look at skipped bytes
@@ -88,7 +88,7 @@ func (f *feed) write(p []byte) {
 		f.asked = f.parser.next(b)
 		f.buf = f.buf[:0]
 		if f.fault = f.asked.fault; f.asked.read > maxRead {
-			f.fault = "a structure claims to be larger than any encoder makes it"
+			f.fault = "a structure declares a size larger than any encoder writes"
 		}
 	}
 }

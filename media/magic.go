@@ -6,9 +6,9 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// magicMatches follows the containers' own specifications: RIFF (RF64 beyond 4 GiB),
-// EBML, Ogg with the codec's identification header on its first page, and MPEG
-// audio layer III frames or an ID3v2 tag before them.
+// magicMatches reports whether head begins like format f, by the containers' own
+// specifications: RIFF (RF64 beyond 4 GiB), EBML, Ogg with the codec's identification
+// header on its first page, and MPEG audio layer III frames or an ID3v2 tag before them.
 func magicMatches(f genesys.Format, head []byte) bool {
 	switch f {
 	case genesys.FormatWAV, genesys.FormatWAVULAW:
@@ -22,7 +22,7 @@ func magicMatches(f genesys.Format, head []byte) bool {
 	case genesys.FormatMP3:
 		return bytes.HasPrefix(head, []byte("ID3")) || len(head) >= 2 && head[0] == 0xFF && head[1]&0xE6 == 0xE2
 	}
-	return true // NONE: the original, whatever it is, once it is known to be no text
+	return true // NONE: the original may be of any kind; Magic has refused text before
 }
 
 // recognize returns the parser of the container that the beginning shows, or nil.
@@ -50,8 +50,8 @@ func isOgg(head []byte) bool { return bytes.HasPrefix(head, []byte("OggS")) }
 
 func isEBML(head []byte) bool { return bytes.HasPrefix(head, []byte{0x1A, 0x45, 0xDF, 0xA3}) }
 
-// isMP4 knows the boxes that files of the ISO base media format and of QuickTime
-// begin with.
+// isMP4 reports whether head begins with a box that an ISO base media or QuickTime file
+// may begin with.
 func isMP4(head []byte) bool {
 	if len(head) < 8 {
 		return false
@@ -63,7 +63,7 @@ func isMP4(head []byte) bool {
 	return false
 }
 
-// textual names what error pages and API errors are made of, or "".
+// textual returns the text format of an error page or API error, or "" for other bytes.
 func textual(head []byte) string {
 	for _, bom := range []string{"\xEF\xBB\xBF", "\xFE\xFF", "\xFF\xFE"} {
 		if rest, ok := bytes.CutPrefix(head, []byte(bom)); ok {

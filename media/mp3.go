@@ -14,9 +14,9 @@ type mp3 struct {
 	step    func(b []byte) ask
 	head    mp3Frame
 	audio   int64         // bytes of frames so far
-	frames  int64         // of sound
-	lasts   time.Duration // of those
-	counted bool          // the first frame was looked at
+	frames  int64         // frames of sound so far
+	lasts   time.Duration // duration of those frames
+	counted bool          // the first frame was searched for a count
 	count   struct{ frames, bytes int64 }
 }
 
@@ -34,7 +34,7 @@ func (m *mp3) next(b []byte) ask {
 	return m.step(b)
 }
 
-// begin asks for what begins after skip bytes: a frame or a tag.
+// begin asks for the beginning of the frame or tag after skip bytes.
 func (m *mp3) begin(skip int64) ask {
 	m.step = m.header
 	return ask{skip: skip, read: 4}
@@ -84,8 +84,8 @@ func (m *mp3) sound() {
 	m.lasts += time.Duration(m.head.samples) * time.Second / time.Duration(m.head.rate)
 }
 
-// first looks into the first frame for a count of the others. A frame with a count
-// has no sound.
+// first searches the first frame for a count of the others. A frame with a count holds
+// no sound.
 func (m *mp3) first(b []byte) ask {
 	at := func(offset, n int) []byte {
 		if offset+n > len(b) {
@@ -131,7 +131,7 @@ func parseFrame(h uint32) (mp3Frame, string) {
 	case h>>21 != 0x7FF || version == 1 || layer != 1 || rate == 15 || sampling == 3:
 		return mp3Frame{}, "the bytes after an MP3 frame are neither a frame nor a tag"
 	case rate == 0:
-		return mp3Frame{}, "an MP3 frame of free bit rate, which shows no length"
+		return mp3Frame{}, "an MP3 frame has a free bit rate, so its length is not known"
 	}
 	f := mp3Frame{samples: 1152, rate: [3]int{44100, 48000, 32000}[sampling], side: 32}
 	if mono {
@@ -162,11 +162,11 @@ func (m *mp3) end(rest missing) ending {
 	case !rest.nothing():
 		e.fault = "the last MP3 frame or tag is cut"
 	case m.frames == 0:
-		e.fault = "an MP3 without a frame of sound"
+		e.fault = "the MP3 has no frame of sound"
 	case m.count.frames > 0 && m.frames != m.count.frames && m.frames != m.count.frames+1:
-		e.fault = fmt.Sprintf("the MP3 counts %d frames, %d came", m.count.frames, m.frames)
+		e.fault = fmt.Sprintf("the MP3 declares %d frames and has %d", m.count.frames, m.frames)
 	case m.count.bytes > m.audio && m.count.bytes < math.MaxUint32:
-		e.fault = fmt.Sprintf("the MP3 counts %d bytes of frames, %d came", m.count.bytes, m.audio)
+		e.fault = fmt.Sprintf("the MP3 declares %d bytes of frames and has %d", m.count.bytes, m.audio)
 	case m.count.frames == 0 && m.count.bytes == 0:
 		e.open = "an MP3 without a count of its frames does not show where it ends"
 	}

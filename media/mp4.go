@@ -8,16 +8,16 @@ import (
 )
 
 // mp4 walks the boxes of an ISO base media file (ISO 14496-12; QuickTime files have the
-// same form): those at the top add up to the last byte, and moov and mdat are among
-// them. A fragmented file shows its end by the table of its fragments (mfra), if it has
-// one.
+// same form): the top-level boxes add up to the last byte, and moov and mdat are among
+// them. The end of a fragmented file shows only in the table of its fragments (mfra), if
+// the file has one.
 type mp4 struct {
 	step func(b []byte) ask
 	pos  int64
 	open []box4
 
 	moov, mdat, endless, fragmented bool
-	begun                           bool  // a box's header came, and not all that is read of the box
+	begun                           bool  // a box's header was read, but not yet all of the box that is read
 	moofs, listed                   int64 // fragments, and those that mfra lists
 	duration                        time.Duration
 	tracks                          map[uint32]*mp4Track
@@ -29,15 +29,15 @@ type box4 struct {
 	end  int64
 }
 
-// mp4Track is what the duration of a track's fragments is counted with.
+// mp4Track counts the duration of a track's fragments.
 type mp4Track struct {
 	scale    uint32 // units a second
-	perFrame uint32 // of a sample, where a fragment does not say
-	fragment uint32 // the same in the present fragment
+	perFrame uint32 // units of a sample, if a fragment does not say
+	fragment uint32 // units of a sample in the present fragment
 	played   uint64 // units so far
 }
 
-// maxTracks bounds the tracks that are told apart.
+// maxTracks bounds the tracks that are counted.
 const maxTracks = 64
 
 func (m *mp4) next(b []byte) ask {
@@ -63,7 +63,7 @@ func (m *mp4) header(b []byte) ask {
 	switch size {
 	case 0: // to the end of the file
 		if len(m.open) > 0 {
-			return ask{fault: "an MP4 box without an end stands inside another"}
+			return ask{fault: "an MP4 box without a size is inside another box"}
 		}
 		m.endless = true
 		m.top(kind)
@@ -72,14 +72,14 @@ func (m *mp4) header(b []byte) ask {
 		m.step = func(b []byte) ask {
 			size := binary.BigEndian.Uint64(b)
 			if size < 16 || size > math.MaxInt64/2 {
-				return ask{fault: "an MP4 box has a size that can not be"}
+				return ask{fault: "an MP4 box has an impossible size"}
 			}
 			return m.enter(kind, int64(size)-16)
 		}
 		return ask{read: 8}
 	}
 	if size < 8 {
-		return ask{fault: "an MP4 box has a size that can not be"}
+		return ask{fault: "an MP4 box has an impossible size"}
 	}
 	return m.enter(kind, size-8)
 }
@@ -105,7 +105,7 @@ func (m *mp4) enter(kind string, size int64) ask {
 	switch kind {
 	case "moov", "trak", "mdia", "mvex", "moof", "traf", "mfra":
 		if len(m.open) == 8 {
-			return ask{fault: "MP4 boxes stand deeper in each other than any encoder puts them"}
+			return ask{fault: "MP4 boxes are nested deeper than any encoder writes them"}
 		}
 		m.fragmented = m.fragmented || kind == "mvex" || kind == "moof"
 		m.open = append(m.open, box4{kind, m.pos + size})
@@ -131,7 +131,7 @@ func (m *mp4) pass(size int64) ask {
 	return next
 }
 
-// fields takes big-endian numbers off the front of a box; 0 where it has no more.
+// fields reads big-endian numbers from the front of a box; 0 if no bytes are left.
 type fields struct{ b []byte }
 
 func (f *fields) take(n int) (v uint64) {
@@ -146,7 +146,7 @@ func (f *fields) take(n int) (v uint64) {
 	return v
 }
 
-// wide takes a number of 64 bits in version 1 of a box, else of 32.
+// wide reads a number of 64 bits in version 1 of a box, else of 32.
 func (f *fields) wide(version byte) uint64 {
 	if version == 1 {
 		return f.take(8)
@@ -154,7 +154,7 @@ func (f *fields) wide(version byte) uint64 {
 	return f.take(4)
 }
 
-// full reads a box that has a version and flags. all is whether f has all of it.
+// full reads a box that has a version and flags. all says whether f holds the whole box.
 func (m *mp4) full(kind string, version byte, flags uint32, f fields, all bool) {
 	switch kind {
 	case "mvhd":
@@ -185,7 +185,7 @@ func (m *mp4) full(kind string, version byte, flags uint32, f fields, all bool) 
 	}
 }
 
-// played counts what a fragment adds to its track.
+// played adds the duration of a fragment to its track.
 func (m *mp4) played(kind string, version byte, flags uint32, f fields, all bool) {
 	if kind == "tfhd" {
 		m.follow(uint32(f.take(4)))
@@ -220,7 +220,7 @@ func (t *mp4Track) run(flags uint32, f fields, all bool) {
 		return
 	}
 	if !all {
-		return // too long to look at: the next fragment's own time makes up for it
+		return // too long to read: the start time of the next fragment includes it
 	}
 	var other int // bytes of a sample's other fields
 	for _, bit := range []uint32{0x200, 0x400, 0x800} {
@@ -239,7 +239,7 @@ func (t *mp4Track) run(flags uint32, f fields, all bool) {
 	}
 }
 
-// follow makes the track with an id the present one.
+// follow sets m.track to the track with an id.
 func (m *mp4) follow(id uint32) {
 	if m.track = m.tracks[id]; m.track == nil && len(m.tracks) < maxTracks {
 		m.track = &mp4Track{}
@@ -247,7 +247,7 @@ func (m *mp4) follow(id uint32) {
 	}
 }
 
-// lasts takes the movie's duration. All ones say that it is not known.
+// lasts reads the movie's duration. All bits set mean that it is not known.
 func (m *mp4) lasts(scale, units uint64, version byte) {
 	if unknown := uint64(math.MaxUint32); scale == 0 || version == 0 && units == unknown || units > 1<<62/uint64(time.Second) {
 		return
@@ -268,11 +268,11 @@ func (m *mp4) end(rest missing) ending {
 	case !m.endless && (m.begun || !rest.nothing()) || len(m.open) > 0 && m.open[0].end != m.pos:
 		e.fault = "the last MP4 box is cut"
 	case !m.moov || !m.mdat:
-		e.fault = "an MP4 without both moov and mdat"
+		e.fault = "the MP4 lacks moov or mdat"
 	case m.endless:
-		e.open = "the last MP4 box leaves its size open"
+		e.open = "the last MP4 box does not declare its size"
 	case m.fragmented && m.listed > 0 && m.moofs < m.listed:
-		e.fault = fmt.Sprintf("the MP4 lists %d fragments, %d came", m.listed, m.moofs)
+		e.fault = fmt.Sprintf("the MP4 lists %d fragments and has %d", m.listed, m.moofs)
 	case m.fragmented && m.listed == 0:
 		e.open = "a fragmented MP4 without a table of its fragments does not show where it ends"
 	}

@@ -10,18 +10,18 @@ import (
 	"time"
 )
 
-// ogg walks the pages of an Ogg bitstream (RFC 3533): every page of a stream follows
-// the one before, has its checksum, and the last one of each stream says that it is
-// the last. Streams may lie beside each other or be chained.
+// ogg walks the pages of an Ogg bitstream (RFC 3533): the pages of a stream are numbered
+// without a gap, each has a right checksum, and the last page of each stream is marked as
+// the last. Streams may be interleaved or chained.
 type ogg struct {
 	step    oggStep
 	streams []*oggStream
 	now     *oggStream
 	header  [27]byte
-	crc     uint32 // of the page so far
-	sum     uint32 // what it should be
+	crc     uint32 // checksum of the page so far
+	sum     uint32 // the page's declared checksum
 	body    []byte // the beginning of a stream's first packet
-	links   int    // of the chain
+	links   int    // links of the chain so far
 }
 
 // oggStream is one logical bitstream.
@@ -32,7 +32,7 @@ type oggStream struct {
 	preSkip int64  // granules before the first sound
 	last    int64  // granule position of the last page that has one
 	ended   bool
-	link    int // of the chain that it stands in; streams of one link play side by side
+	link    int // the stream's link of the chain; streams of one link play at the same time
 }
 
 // maxStreams bounds the logical bitstreams of one file, also chained ones.
@@ -46,7 +46,7 @@ func (o *ogg) next(b []byte) ask {
 		return o.segments(b)
 	case oggBody:
 		if o.crc != o.sum {
-			return ask{fault: "an Ogg page does not have its checksum"}
+			return ask{fault: "the checksum of an Ogg page is wrong"}
 		}
 		if o.body != nil {
 			o.now.identify(o.body)
@@ -56,19 +56,19 @@ func (o *ogg) next(b []byte) ask {
 	return ask{read: 27}
 }
 
-// oggStep is what the bytes asked for last are.
+// oggStep says what the last requested bytes are.
 type oggStep int
 
 const (
 	oggBegin    oggStep = iota
 	oggHead             // a page's header
 	oggSegments         // its table of segments
-	oggBody             // nothing: its payload was passed over
+	oggBody             // none: the page's payload was skipped
 )
 
 func (o *ogg) head(b []byte) ask {
 	if !bytes.HasPrefix(b, []byte("OggS\x00")) {
-		return ask{fault: "the bytes after an Ogg page are no page"}
+		return ask{fault: "the bytes after an Ogg page are not another page"}
 	}
 	copy(o.header[:], b)
 	o.step = oggSegments
@@ -107,7 +107,7 @@ func (o *ogg) segments(table []byte) ask {
 	return ask{skip: int64(size)}
 }
 
-// follow finds the page's stream and holds the page against the one before.
+// follow finds the page's stream and checks that the page follows the stream's last page.
 func (o *ogg) follow(flags byte, serial, number uint32) string {
 	o.now = nil
 	for _, s := range o.streams {
@@ -118,7 +118,7 @@ func (o *ogg) follow(flags byte, serial, number uint32) string {
 	switch {
 	case flags&oggFirst != 0 && o.now == nil:
 		if len(o.streams) == maxStreams {
-			return "more Ogg streams than any encoder makes"
+			return "there are more Ogg streams than any encoder writes"
 		}
 		if !slices.ContainsFunc(o.streams, func(s *oggStream) bool { return !s.ended }) {
 			o.links++
@@ -128,7 +128,7 @@ func (o *ogg) follow(flags byte, serial, number uint32) string {
 	case o.now == nil:
 		return "an Ogg page belongs to no stream"
 	case number != o.now.next:
-		return fmt.Sprintf("Ogg page %d stands where page %d should", number, o.now.next)
+		return fmt.Sprintf("Ogg page %d follows where page %d should", number, o.now.next)
 	}
 	o.now.next = number + 1
 	o.now.ended = flags&oggLast != 0
@@ -168,7 +168,7 @@ func (o *ogg) end(m missing) ending {
 	link, longest := 0, time.Duration(0)
 	for _, s := range o.streams {
 		if !s.ended {
-			return ending{fault: "an Ogg stream ends without its last page"}
+			return ending{fault: "the last page of an Ogg stream is missing"}
 		}
 		if s.link != link {
 			e.duration += longest
@@ -181,9 +181,9 @@ func (o *ogg) end(m missing) ending {
 }
 
 // oggCRC continues the checksum of RFC 3533: polynomial 0x04c11db7, the highest bit of
-// each byte first. The standard library has the same polynomial with the lowest bit
-// first, in the processor's own instructions: so the bits of each byte are turned round.
-// The first crc is 0.
+// each byte first. The standard library computes the same polynomial with the lowest bit
+// first, and fast, so oggCRC reverses the bits of each byte and uses that. The first crc
+// is 0.
 func oggCRC(crc uint32, p []byte) uint32 {
 	var turned [1024]byte
 	crc = ^bits.Reverse32(crc)

@@ -12,11 +12,11 @@ import (
 type wav struct {
 	step     func(b []byte) ask
 	byteRate uint32 // bytes of audio a second
-	size64   int64  // of the data chunk, by ds64; 0: none
-	declared int64  // size of the data chunk; -1: left open
+	size64   int64  // size of the data chunk by ds64; 0: not given
+	declared int64  // size of the data chunk; -1: not declared
 	data     bool   // the data chunk began
-	passed   int64  // bytes of the data chunk that came, where its size was left open
-	open     bool   // inside a data chunk whose size was left open
+	passed   int64  // bytes of a data chunk of undeclared size so far
+	open     bool   // inside a data chunk of undeclared size
 	odd      bool   // the present chunk has a pad byte
 }
 
@@ -56,8 +56,8 @@ func (w *wav) header(b []byte) ask {
 	return w.chunk(padded(int64(size)))
 }
 
-// audio begins the data chunk. A streaming writer leaves its size at 0 or at the
-// largest number: then all that follows is audio.
+// audio begins the data chunk. A streaming writer leaves the size at 0 or at the
+// largest number: then all following bytes are audio.
 func (w *wav) audio(size uint32) ask {
 	w.data, w.declared = true, int64(size)
 	if size == math.MaxUint32 && w.size64 > 0 && w.size64 < math.MaxInt64 {
@@ -75,12 +75,12 @@ func (w *wav) skipped(p []byte) {
 	}
 }
 
-// padded is a chunk's size on the wire: chunks begin at even offsets.
+// padded returns a chunk's size with its pad byte: chunks begin at even offsets.
 func padded(size int64) int64 { return size + size&1 }
 
 func (w *wav) end(m missing) ending {
 	if !w.data {
-		return ending{fault: "a WAV without a data chunk"}
+		return ending{fault: "the WAV has no data chunk"}
 	}
 	audio := w.declared
 	if w.open {
@@ -92,8 +92,8 @@ func (w *wav) end(m missing) ending {
 	}
 	switch {
 	case w.open:
-		e.open = "the WAV header leaves the length of the audio open"
-	case m.skip == 1 && w.odd: // a missing pad byte at the very end is common and no fault
+		e.open = "the WAV header does not declare the length of the audio"
+	case m.skip == 1 && w.odd: // a missing pad byte at the very end is common and not a fault
 	case !m.nothing():
 		e.fault = fmt.Sprintf("the WAV ends %d bytes before its last chunk does", m.skip+int64(m.read))
 	}

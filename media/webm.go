@@ -13,23 +13,23 @@ import (
 // the bytes. Segment and Cluster may be of unknown size.
 type webm struct {
 	step  webmStep
-	pos   int64 // of the byte that is asked for next
+	pos   int64 // offset of the next requested byte
 	open  []element
-	id    uint32 // of the element whose header is read
-	size  uint64 // of that element, as far as it is read
-	width int    // in bits of that size
+	id    uint32 // of the element whose header is being read
+	size  uint64 // of that element, as far as it has been read
+	width int    // bits of that size
 
-	segment  bool // one began
-	unknown  bool // its size is unknown
+	segment  bool // a Segment began
+	unknown  bool // the Segment's size is unknown
 	scale    uint64
-	declared float64 // Duration, in units of scale; 0: none
+	declared float64 // Duration, in units of scale; 0: not given
 	cluster  int64   // timestamp of the present cluster
 	block    int64   // timestamp of the last block
-	gap      int64   // between the last two
+	gap      int64   // between the last two blocks
 	blocks   int
 }
 
-// webmStep is what the bytes asked for last are.
+// webmStep says what the last requested bytes are.
 type webmStep int
 
 const (
@@ -80,7 +80,7 @@ func (w *webm) next(b []byte) ask {
 		w.sound(b)
 		return w.pass(int64(w.size) - 4)
 	}
-	w.scale = 1_000_000 // nanoseconds, where the document says nothing
+	w.scale = 1_000_000 // nanoseconds, unless the document says otherwise
 	return w.element()
 }
 
@@ -97,7 +97,7 @@ func (w *webm) element() ask {
 func (w *webm) idFirst(b []byte) ask {
 	n := bits.LeadingZeros8(b[0]) + 1
 	if n > 4 {
-		return ask{fault: "the bytes after an EBML element are no element"}
+		return ask{fault: "the bytes after an EBML element are not another element"}
 	}
 	w.id, w.step = uint32(b[0]), webmSize
 	return ask{read: n} // the rest of the id and the first byte of the size
@@ -120,7 +120,7 @@ func (w *webm) idRest(b []byte) ask {
 	return ask{read: n - 1}
 }
 
-// enter begins the element whose header is read. A size of all ones is unknown.
+// enter begins the element whose header was read. A size with all bits set means unknown.
 func (w *webm) enter() ask {
 	unknown := w.size == 1<<w.width-1
 	end := int64(math.MaxInt64)
@@ -140,7 +140,7 @@ func (w *webm) enter() ask {
 			w.segment, w.unknown = true, unknown
 		}
 		if len(w.open) == 8 {
-			return ask{fault: "EBML elements stand deeper in each other than any encoder puts them"}
+			return ask{fault: "EBML elements are nested deeper than any encoder writes them"}
 		}
 		w.open = append(w.open, element{w.id, end})
 		return w.element()
@@ -157,7 +157,7 @@ func (w *webm) leave() {
 	for n := len(w.open); n > 0 && w.open[n-1].end == math.MaxInt64; n-- {
 		inside := w.id != idEBML && w.id != idSegment
 		if w.open[n-1].id == idCluster {
-			inside = w.id <= 0xFFFF // ids of elements beside a Cluster are longer
+			inside = w.id <= 0xFFFF // elements on the level of a Cluster have longer ids
 		}
 		if inside {
 			return
@@ -173,8 +173,7 @@ func (w *webm) parent() element {
 	return element{end: math.MaxInt64}
 }
 
-// leaf reads the elements that say how long the media last, and passes over the
-// others.
+// leaf reads an element that says how long the media last, and skips any other.
 func (w *webm) leaf(size int64) ask {
 	in := w.parent().id
 	switch {
@@ -186,7 +185,7 @@ func (w *webm) leaf(size int64) ask {
 		return ask{read: int(size)}
 	case w.id == idSimpleBlock || w.id == idBlock:
 		if size < 4 {
-			return ask{fault: "a WebM block is too short to be one"}
+			return ask{fault: "a WebM block is shorter than its own header"}
 		}
 		w.step = webmBlock
 		return ask{read: 4}
@@ -219,8 +218,8 @@ func (w *webm) number(b []byte) {
 	}
 }
 
-// sound takes the time of a block. The number of its track takes one byte in files
-// of fewer than 127 tracks.
+// sound reads the time of a block. In files of fewer than 127 tracks the track number
+// before it takes one byte.
 func (w *webm) sound(b []byte) {
 	if b[0] < 0x80 {
 		return
@@ -235,11 +234,11 @@ func (w *webm) sound(b []byte) {
 func (w *webm) end(m missing) ending {
 	switch {
 	case !w.segment:
-		return ending{fault: "an EBML document without a Segment"}
+		return ending{fault: "the EBML document has no Segment"}
 	case !m.nothing() || w.step != webmID || !w.closed():
 		return ending{fault: "the last WebM element is cut"}
 	case w.blocks == 0:
-		return ending{fault: "a WebM without a block"}
+		return ending{fault: "the WebM has no block"}
 	}
 	played := w.length(float64(w.block + w.gap))
 	declared := w.length(w.declared)
@@ -252,14 +251,14 @@ func (w *webm) end(m missing) ending {
 		e.fault = fmt.Sprintf("the last WebM block is at %s, the header says %s", played.Round(time.Millisecond), declared.Round(time.Millisecond))
 	case !w.unknown:
 	case declared == 0:
-		e.open = "the WebM leaves its size and its duration open"
+		e.open = "the WebM declares neither its size nor its duration"
 	case short > max(lastWitness, declared/50):
-		e.open = fmt.Sprintf("the WebM leaves its size open and ends %s before its own duration", short.Round(time.Millisecond))
+		e.open = fmt.Sprintf("the WebM does not declare its size and ends %s before its declared duration", short.Round(time.Millisecond))
 	}
 	return e
 }
 
-// closed is whether every element of known size ends here.
+// closed reports whether every element of known size ends here.
 func (w *webm) closed() bool {
 	for _, e := range w.open {
 		if e.end != math.MaxInt64 && e.end != w.pos {
@@ -269,8 +268,7 @@ func (w *webm) closed() bool {
 	return true
 }
 
-// length turns units of the document's scale into a duration, 0 for what makes no
-// sense.
+// length converts units of the document's scale to a duration; 0 if they are out of range.
 func (w *webm) length(units float64) time.Duration {
 	d := units * float64(w.scale)
 	if !(d > 0) || d > float64(math.MaxInt64/2) {

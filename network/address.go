@@ -10,11 +10,11 @@ import (
 	"syscall"
 )
 
-// ErrAddressRefused is in the chain of every error of a request that PublicOnly stopped.
+// ErrAddressRefused is wrapped by every error of a request that PublicOnly stopped.
 var ErrAddressRefused = errors.New("address refused: not public")
 
-// refusedError is an ErrAddressRefused that says which. Permanent tells those who know errors only by their methods that
-// nothing was sent and another try would end the same way.
+// refusedError is an ErrAddressRefused with the refused address. Its method Permanent tells callers, without an import of
+// this package, that nothing was sent and another try would end the same way.
 type refusedError struct {
 	host string
 	addr netip.Addr
@@ -29,7 +29,7 @@ func (e *refusedError) Error() string {
 func (e *refusedError) Unwrap() error   { return ErrAddressRefused }
 func (e *refusedError) Permanent() bool { return true }
 
-// guard judges addresses. It does not change once made.
+// guard decides which addresses may be dialled. It is immutable.
 type guard struct {
 	publicOnly bool
 	prefixes   []netip.Prefix
@@ -54,13 +54,13 @@ func newGuard(o Options) (*guard, error) {
 
 func plainName(host string) string { return strings.ToLower(strings.TrimSuffix(host, ".")) }
 
-// allowsHost reports whether connections to host go unjudged.
+// allowsHost reports whether connections to host are allowed at any address.
 func (g *guard) allowsHost(host string) bool {
 	return !g.publicOnly || g.hosts[plainName(host)]
 }
 
-// control is a net.Dialer's ControlContext: it sees the very address that is about to be connected to, after the name
-// was resolved, so that a name which resolves differently the second time gains nothing.
+// control is a net.Dialer's ControlContext. It gets the resolved address right before the connection is made, so a name
+// that resolves differently the second time does not get around it.
 func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	ap, err := netip.ParseAddrPort(address)
 	if err != nil {
@@ -69,7 +69,7 @@ func (g *guard) control(_ context.Context, _, address string, _ syscall.RawConn)
 	return g.judge("", ap.Addr())
 }
 
-// judgeHost resolves host and refuses it if any of its addresses is refused, for it is the proxy that picks one.
+// judgeHost resolves host and refuses it if any of its addresses is refused, because the proxy will choose among them.
 func (g *guard) judgeHost(ctx context.Context, host string) error {
 	if g.allowsHost(host) {
 		return nil
@@ -100,9 +100,9 @@ func (g *guard) judge(host string, a netip.Addr) error {
 }
 
 // public reports whether a is a unicast address of the public internet, by IANA's special-purpose registries
-// (RFC 6890 and its successors). Of IPv6 only what IANA has given out as global unicast (2000::/3) counts, and the
-// well-known NAT64 prefix if the IPv4 address within is public itself; the other ways to embed one (6to4, Teredo,
-// IPv4-compatible, local NAT64) are refused.
+// (RFC 6890 and its successors). Of IPv6 it accepts IANA's global unicast range (2000::/3), and addresses with the
+// well-known NAT64 prefix if the embedded IPv4 address is public. It refuses other forms of embedded IPv4 addresses
+// (6to4, Teredo, IPv4-compatible, local NAT64).
 func public(a netip.Addr) bool {
 	if a.Is4() {
 		return a.IsGlobalUnicast() && !a.IsPrivate() && !within(a,

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// writeStep is how much is written before progress is noted. Without steps one Write of megabytes over a slow line
-// would look idle while it moves.
+// writeStep is the number of bytes written before the deadline is extended. Without steps a Write of megabytes over a
+// slow line would look idle while bytes move.
 const writeStep = 32 << 10
 
-// idleConn is a connection on which every byte that moves puts off the deadline of both directions: while a request's
-// body goes out nothing has to come in, and the reverse. It is only put off by progress, never by an attempt, so that a
-// deadline set from above (crypto/tls does it to say goodbye) holds while nothing moves.
+// idleConn is a connection on which every byte that moves extends the deadline of both directions: while a request's body
+// is sent, nothing needs to be received, and the reverse. Only progress extends the deadline, never an attempt. So a
+// deadline that the caller sets (crypto/tls sets one for its close message) stays in force while nothing moves.
 type idleConn struct {
 	net.Conn
 	idle time.Duration
-	told func() // of every move; may be nil
+	told func() // called whenever bytes move; may be nil
 }
 
 func newIdleConn(c net.Conn, idle time.Duration, told func()) (net.Conn, error) {
@@ -43,7 +43,7 @@ func (c *idleConn) Write(p []byte) (n int, err error) {
 	}
 }
 
-// moved notes that n bytes moved. An error of the connection itself comes before one of the deadline.
+// moved extends the deadline if n bytes moved. It returns the connection's own error first.
 func (c *idleConn) moved(n int, err error) error {
 	if n == 0 || err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 
 const idle = time.Minute
 
-// pipe is an idleConn and its other end.
+// pipe returns an idleConn and its other end.
 func pipe(t *testing.T) (net.Conn, net.Conn) {
 	here, there := net.Pipe()
 	c, err := newIdleConn(here, idle, nil)
@@ -57,7 +57,7 @@ func TestIdleWrite(t *testing.T) {
 	})
 }
 
-// While a body goes out nothing has to come in: the pending Read lives as long as the Writes move.
+// While a body is sent nothing needs to be received: the pending Read goes on as long as the Writes move.
 func TestWritesKeepReadsAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, there := pipe(t)
@@ -76,7 +76,7 @@ func TestWritesKeepReadsAlive(t *testing.T) {
 	})
 }
 
-// A deadline set from above is put off by progress only, not by an attempt.
+// Only progress extends a deadline that the caller set, not an attempt.
 func TestDeadlineFromAboveHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := pipe(t)

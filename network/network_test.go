@@ -115,7 +115,7 @@ func TestPublic(t *testing.T) {
 	}
 	g, _ := newGuard(Options{PublicOnly: true})
 	if err := g.control(t.Context(), "unix", "/run/x", nil); !errors.Is(err, ErrAddressRefused) {
-		t.Errorf("what is no address: %v", err)
+		t.Errorf("text that is not an address: %v", err)
 	}
 }
 
@@ -127,7 +127,7 @@ func TestAllowIsChecked(t *testing.T) {
 	}
 }
 
-// proxyServer is an HTTP proxy on loopback that answers, or tunnels to target, whatever it is asked for.
+// proxyServer is an HTTP proxy on loopback that answers every request, or tunnels it to target.
 type proxyServer struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -169,7 +169,7 @@ func (p *proxyServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	io.Copy(in, out)
 }
 
-// via is what the environment says: everything through p but what noProxy names.
+// via is the environment's choice of proxy: p, except for the hosts in noProxy.
 func (p *proxyServer) via(noProxy ...string) proxyFunc {
 	u, _ := url.Parse(p.URL)
 	return func(r *http.Request) (*url.URL, error) {
@@ -182,7 +182,7 @@ func (p *proxyServer) via(noProxy ...string) proxyFunc {
 	}
 }
 
-// Behind a proxy it is the request's host that is judged, not the proxy, which is usually private.
+// With a proxy, the request's host is checked, not the proxy's address, which is usually private.
 func TestPublicOnlyBehindProxy(t *testing.T) {
 	p := newProxy(t, "")
 	for _, tt := range []struct {
@@ -211,7 +211,7 @@ func TestPublicOnlyBehindProxy(t *testing.T) {
 	}
 }
 
-// The proxy's address is open to requests through the proxy alone.
+// Only requests through the proxy may use the proxy's address.
 func TestProxyItselfIsNoTarget(t *testing.T) {
 	p := newProxy(t, "")
 	other := httptest.NewServer(http.NotFoundHandler())
@@ -247,7 +247,7 @@ func TestProxyErrorShowsNoPassword(t *testing.T) {
 	}
 }
 
-// authority makes a TLS server whose certificate, for 8.8.8.8 and 127.0.0.1, only the returned CA file vouches for.
+// authority starts a TLS server whose certificate, for 8.8.8.8 and 127.0.0.1, is trusted only with the returned CA file.
 func authority(t *testing.T, version uint16) (*httptest.Server, string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -300,8 +300,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// TestAuthorityReplaced wants the CA file read again where a certificate is refused, by every
-// request that can be sent again, and a file that says nothing new asked no second time.
+// TestAuthorityReplaced wants the CA file read again when a certificate is refused, every request
+// repeated that can be sent again, and no request repeated if the file has not changed.
 func TestAuthorityReplaced(t *testing.T) {
 	was, old := authority(t, tls.VersionTLS13)
 	is, replacement := authority(t, tls.VersionTLS13)
@@ -325,7 +325,7 @@ func TestAuthorityReplaced(t *testing.T) {
 		t.Errorf("a stranger's certificate: %v", err)
 	}
 	replace(replacement)
-	for _, body := range []io.Reader{strings.NewReader("x"), nil} { // the first can be had again
+	for _, body := range []io.Reader{strings.NewReader("x"), nil} { // the first can be sent again
 		req, err := http.NewRequestWithContext(t.Context(), "PUT", is.URL, body)
 		if err != nil {
 			t.Fatal(err)
@@ -350,7 +350,7 @@ func TestAuthorityReplaced(t *testing.T) {
 	}
 }
 
-// A server that takes a request and then does nothing is given up; the error is a timeout.
+// A request to a server that accepts it and never answers ends with a timeout.
 func TestIdleTimeoutIsWired(t *testing.T) {
 	release := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-release }))

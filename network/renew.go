@@ -12,20 +12,20 @@ import (
 	"sync/atomic"
 )
 
-// Transport is an http.RoundTripper that keeps what the package promises. It is safe for
-// concurrent use; its idle connections are the caller's to close.
+// Transport is an http.RoundTripper that keeps the promises of the package. It is safe for
+// concurrent use. The caller closes its idle connections.
 type Transport struct {
 	caFile string
 	build  func(*x509.CertPool) *http.Transport
 
 	renewing sync.Mutex
-	pem      []byte // what caFile held when it was last read
+	pem      []byte // content of caFile when it was last read
 	current  atomic.Pointer[http.Transport]
 }
 
-// RoundTrip implements http.RoundTripper. Where a host's certificate is refused, it reads
-// CAFile again, and sends the request once more if the file has changed. A request with a
-// body that can't be had again fails this once.
+// RoundTrip implements http.RoundTripper. If a host's certificate is refused, it reads
+// CAFile again, and repeats the request if the file has changed. A request whose body
+// cannot be sent again fails this once.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	used := t.current.Load()
 	resp, err := used.RoundTrip(req)
@@ -46,7 +46,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.current.Load().RoundTrip(req)
 }
 
-// renew reads CAFile again, and reports whether its authorities are others than those used.
+// renew reads CAFile again, and reports whether its authorities differ from those used.
 func (t *Transport) renew(used *http.Transport) bool {
 	if t.caFile == "" {
 		return false
@@ -54,7 +54,7 @@ func (t *Transport) renew(used *http.Transport) bool {
 	t.renewing.Lock()
 	defer t.renewing.Unlock()
 	if t.current.Load() != used {
-		return true // by another request
+		return true // another request has renewed it
 	}
 	pem, err := os.ReadFile(t.caFile)
 	if err != nil || bytes.Equal(pem, t.pem) || t.read(pem) != nil {
@@ -64,7 +64,7 @@ func (t *Transport) renew(used *http.Transport) bool {
 	return true
 }
 
-// read makes pem, what CAFile holds, the authorities beside the system's.
+// read adds the authorities in pem, the content of CAFile, to the system's.
 func (t *Transport) read(pem []byte) error {
 	roots, err := x509.SystemCertPool()
 	if err != nil {
@@ -78,7 +78,7 @@ func (t *Transport) read(pem []byte) error {
 	return nil
 }
 
-// Current is the transport of the authorities last read.
+// Current returns the transport with the authorities last read.
 func (t *Transport) Current() *http.Transport { return t.current.Load() }
 
 // CloseIdleConnections closes connections that no request uses.

@@ -1,15 +1,15 @@
 // Package network makes the HTTP transports with which archiverd reaches other hosts.
 //
-// What it promises of every connection:
+// It promises for every connection:
 //
-//   - It speaks HTTP/1.1, over TLS 1.2 or later where the URL is https, so that a connection carries one request at a time.
-//   - It is cut once nothing has moved on it, in either direction, for the idle timeout. There is no limit on a
-//     transfer as a whole: a slow one that moves goes on.
-//   - With PublicOnly it leads to no address of this machine, this network or any other private place, whatever a name
-//     resolves to: the address is judged when it is dialled. Behind a proxy, which does the dialling, the request's host is
-//     resolved and judged before the proxy hears of it.
+//   - The connection uses HTTP/1.1, so that it carries one request at a time, and TLS 1.2 or later for an https URL.
+//   - The connection is cut once no byte has moved on it, in either direction, for the idle timeout. There is no limit on
+//     the time of a whole transfer: a slow transfer continues.
+//   - With PublicOnly the connection never leads to an address of this machine, this network or another private network,
+//     whatever a name resolves to: the address is checked when it is dialled. If a proxy dials, the request's host is
+//     resolved and checked before the request reaches the proxy.
 //
-// Proxies are those of the usual environment variables (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
+// The usual environment variables name the proxies (HTTP_PROXY, HTTPS_PROXY, NO_PROXY).
 package network
 
 import (
@@ -33,19 +33,19 @@ const (
 	maxHeaderBytes     = 256 << 10
 )
 
-// Options says how to dial. The zero value dials anything.
+// Options says how to dial. The zero value dials any address.
 type Options struct {
-	CAFile      string        // PEM; added to the system's roots, and read again where a certificate is refused
-	IdleTimeout time.Duration // a connection on which nothing moves, in either direction, for this long is cut; 0: 60 s
-	Moved       func()        // told whenever bytes move on a connection; may be nil
-	PublicOnly  bool          // refuse loopback, link-local, private, shared (CGNAT), multicast, reserved and unspecified addresses, also where IPv6 embeds them...
-	Allow       []string      // ...unless in one of these CIDRs (or equal to one of these addresses), or the host dialled is one of these names
+	CAFile      string        // PEM; added to the system's roots, and read again when a certificate is refused
+	IdleTimeout time.Duration // a connection on which no byte moves, in either direction, for this long is cut; 0: 60 s
+	Moved       func()        // called whenever bytes move on a connection; may be nil
+	PublicOnly  bool          // refuse loopback, link-local, private, shared (CGNAT), multicast, reserved and unspecified addresses, also embedded in IPv6
+	Allow       []string      // exceptions from PublicOnly: CIDRs, addresses, and names of hosts
 
-	// Dial opens connections instead of a net.Dialer: a network of its own, as one in memory is. What it dials is not judged.
+	// Dial opens connections instead of a net.Dialer, for example in memory. Its connections are not checked by PublicOnly.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// NewTransport returns a transport. The error is about CAFile or Allow.
+// NewTransport returns a transport. It fails if CAFile or Allow is faulty.
 func NewTransport(o Options) (*Transport, error) {
 	return newTransport(o, http.ProxyFromEnvironment)
 }
@@ -73,7 +73,7 @@ func newTransport(o Options, proxy proxyFunc) (*Transport, error) {
 	return t, t.read(pem)
 }
 
-// transport is net/http's, which takes the system's authorities where roots is nil.
+// transport returns a transport of net/http. With roots nil it uses the system's authorities.
 func (r *route) transport(roots *x509.CertPool, protocols *http.Protocols) *http.Transport {
 	return &http.Transport{
 		Proxy:                  r.choose,
@@ -89,12 +89,12 @@ func (r *route) transport(roots *x509.CertPool, protocols *http.Protocols) *http
 	}
 }
 
-// route decides for each request whether a proxy carries it, and dials. Every request's target is judged exactly where
-// it can be: in dial, by the address; or in choose, by name, if dial will only see the proxy.
+// route decides for each request whether it goes through a proxy, and dials. It checks a request's target in dial, by the
+// address, or in choose, by the host's name, if dial gets only the address of the proxy.
 type route struct {
 	guard   *guard
 	proxy   proxyFunc
-	proxies map[string]bool // host:port of the environment's proxies, the only addresses that dial does not judge
+	proxies map[string]bool // host:port of the environment's proxies, the only addresses that dial does not check
 	idle    time.Duration
 	moved   func()
 	open    func(ctx context.Context, network, address string) (net.Conn, error) // nil: a net.Dialer's
@@ -135,7 +135,7 @@ func (r *route) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return newIdleConn(c, r.idle, r.moved)
 }
 
-// proxyAddrs asks once which proxies the environment names: one for http at most, and one for https.
+// proxyAddrs returns the addresses of the proxies in the environment: at most one for http, and one for https.
 func proxyAddrs(proxy proxyFunc) map[string]bool {
 	addrs := map[string]bool{}
 	for _, scheme := range []string{"http", "https"} {
@@ -147,7 +147,7 @@ func proxyAddrs(proxy proxyFunc) map[string]bool {
 	return addrs
 }
 
-// hostPort is what http.Transport dials for u.
+// hostPort returns the address that http.Transport dials for u.
 func hostPort(u *url.URL) string {
 	ports := map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), ports[u.Scheme]))

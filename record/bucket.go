@@ -9,14 +9,14 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Bucket is what reading an archive asks of a store; *storage.Bucket has it.
+// Bucket holds the operations that reading an archive needs; *storage.Bucket implements it.
 type Bucket interface {
 	Head(ctx context.Context, key, versionID string) (storage.Object, error)
 	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
 	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
 }
 
-// ReadSmall reads an object that is no longer than most bytes.
+// ReadSmall reads at most most bytes of an object.
 func ReadSmall(ctx context.Context, b Bucket, key string, most int64) ([]byte, storage.Object, error) {
 	r, obj, err := b.Get(ctx, key, "")
 	if err != nil {

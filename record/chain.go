@@ -12,23 +12,23 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Chain is an inbox's journal as it stands in the bucket.
+// Chain is an inbox's journal in the bucket.
 type Chain struct {
 	Bucket Bucket
 	Keys   Keys
 }
 
-// JournalFault is where a journal is not the unbroken chain that was written.
+// JournalFault is a place where a journal is not the unbroken chain that was written.
 type JournalFault struct {
 	Kind   JournalFaultKind `json:"fault"`
 	Key    string           `json:"key"`
-	SHA256 string           `json:"sha256,omitempty"` // of what stands there; "": nothing does
+	SHA256 string           `json:"sha256,omitempty"` // of the object at the key; "": there is no object
 	Detail string           `json:"detail"`
 }
 
-// Accepted tells whether a person has accepted what stands there. A pass that goes on
-// after it may show it as another kind of fault: the bytes are what was accepted. A lock
-// is none of them, and can be mended.
+// Accepted reports whether a person has accepted the object. The acceptance covers the
+// object's bytes, not the kind of fault, which may change when later passes add objects.
+// A short lock is not covered: it can be repaired by locking the object again.
 func (f JournalFault) Accepted(in state.Inbox) bool {
 	return f.Kind != JournalLock && slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
 }
@@ -38,18 +38,18 @@ type JournalFaultKind string
 
 // The kinds of faults.
 const (
-	JournalMissing JournalFaultKind = "missing" // another object, or the ledger, names it, and it is not there
-	JournalAltered JournalFaultKind = "altered" // it has not the SHA-256 by which it is named
-	JournalForked  JournalFaultKind = "forked"  // it follows an object that another one follows already
-	JournalForeign JournalFaultKind = "foreign" // it is no journal object of this inbox, or a torn one
-	JournalLock    JournalFaultKind = "lock"    // its retention is shorter or weaker than recorded
+	JournalMissing JournalFaultKind = "missing" // another object, or the ledger, names the object, and it does not exist
+	JournalAltered JournalFaultKind = "altered" // the object does not have the SHA-256 by which it is named
+	JournalForked  JournalFaultKind = "forked"  // the object follows an object that another one follows already
+	JournalForeign JournalFaultKind = "foreign" // the object is not a journal object of this inbox, or is torn
+	JournalLock    JournalFaultKind = "lock"    // the object's retention is shorter or weaker than recorded
 )
 
-// Walk calls f with the objects of an inbox's journal, oldest first, and gives
-// what is wrong with their chain. It goes on after a fault, and f gets every object
-// that can be read. head is the newest object that the ledger knows of: it must be
-// among them; without one, nothing tells that the newest objects were taken away, and
-// nothing of the newest one's lock. The error is f's, or the store's.
+// Walk calls f with the objects of an inbox's journal, oldest first, and returns the
+// faults of their chain. It goes on after a fault, and f gets every object that can be
+// read. head is the newest object that the ledger knows, which must be among them.
+// Without a head, Walk cannot notice that the newest objects were removed, nor that the
+// newest object's lock is too short. The error is f's, or the store's.
 func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
 	fault := &JournalFault{JournalMissing, head.Key, "", "the ledger names it as the newest"}
 	faults, err := c.After(ctx, state.JournalHead{}, c.Read, func(at state.JournalHead, j *Journal) (err error) {
@@ -65,22 +65,22 @@ func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.Jo
 		}
 		return f(at, j)
 	})
-	said := fault != nil && slices.ContainsFunc(faults, func(f JournalFault) bool {
+	reported := fault != nil && slices.ContainsFunc(faults, func(f JournalFault) bool {
 		return f.Key == head.Key && (f.Kind == JournalLock) == (fault.Kind == JournalLock)
 	})
-	if err != nil || head.Key == "" || fault == nil || said {
+	if err != nil || head.Key == "" || fault == nil || reported {
 		return faults, err
 	}
 	return append(faults, *fault), nil
 }
 
-// ErrUnread is of an object without which a walk is to go on.
+// ErrUnread tells the walk to skip an object that could not be read.
 var ErrUnread = errors.New("the object can't be read")
 
 type journalReader func(ctx context.Context, key string) (state.JournalHead, []byte, error)
 
-// After walks what comes after one object, the zero value for all. Nothing is said
-// of an object that read has errUnread for.
+// After walks the objects after from; with the zero value, all objects. It reports no
+// fault of an object for which read returns ErrUnread.
 func (c Chain) After(ctx context.Context, from state.JournalHead, read journalReader, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
 	var faults []JournalFault
 	prev, torn, unread := from, state.JournalHead{}, ""
@@ -113,7 +113,7 @@ func (c Chain) After(ctx context.Context, from state.JournalHead, read journalRe
 		}
 		if fault != nil {
 			if n := len(faults); n > 0 && faults[n-1].Kind == JournalForeign && faults[n-1].Key == fault.Key {
-				faults = faults[:n-1] // what seemed foreign is a torn object of the chain
+				faults = faults[:n-1] // the object that seemed foreign is a torn object of the chain
 			}
 			faults = append(faults, *fault)
 		}
@@ -125,17 +125,17 @@ func (c Chain) After(ctx context.Context, from state.JournalHead, read journalRe
 	return faults, nil
 }
 
-// checkLink compares what the object at says of the one before, and of its lock, with
-// what came before: prev, or torn between the two.
+// checkLink compares what the object at says of its previous object and that object's
+// lock with the object before it: prev, or torn, an unreadable object after prev.
 func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, says *JournalLink) (*JournalFault, error) {
 	altered := func(o state.JournalHead) *JournalFault {
-		return &JournalFault{JournalAltered, o.Key, o.SHA256, fmt.Sprintf("has not the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
+		return &JournalFault{JournalAltered, o.Key, o.SHA256, fmt.Sprintf("does not have the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
 	}
 	switch {
 	case says == nil && prev.Key == "":
 		return nil, nil
 	case says == nil:
-		return &JournalFault{JournalForked, at.Key, at.SHA256, "begins a journal, but does not come first"}, nil
+		return &JournalFault{JournalForked, at.Key, at.SHA256, "names no previous object, but is not the first"}, nil
 	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
 		return c.checkLock(ctx, prev, storage.Retention(says.Retention))
 	case says.Key == prev.Key:
@@ -147,11 +147,11 @@ func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, 
 	if errors.Is(err, storage.ErrNotFound) {
 		return &JournalFault{JournalMissing, says.Key, "", "the next object, " + at.Key + ", names it"}, nil
 	}
-	return &JournalFault{JournalForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, as another object does: two archiverds work on this inbox, or one went on from an old ledger", says.Key)}, err
+	return &JournalFault{JournalForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, which another object follows too: two archiverds work on this inbox, or one continued with an old ledger", says.Key)}, err
 }
 
-// checkJournalLock compares the lock that a GET showed of an object with the recorded
-// one. Where that falls short HEAD decides: versitygw shows no lock to a GET.
+// checkLock compares the lock that a GET showed of an object with the recorded lock. If
+// it is shorter or weaker, a HEAD decides: versitygw shows no lock in reply to a GET.
 func (c Chain) checkLock(ctx context.Context, at state.JournalHead, recorded storage.Retention) (*JournalFault, error) {
 	if ShortLock(LockOf(at), recorded) == "" {
 		return nil, nil
@@ -166,6 +166,7 @@ func (c Chain) checkLock(ctx context.Context, at state.JournalHead, recorded sto
 	return nil, nil
 }
 
+// Read returns one object of the journal: its head and its text.
 func (c Chain) Read(ctx context.Context, key string) (state.JournalHead, []byte, error) {
 	text, obj, err := ReadSmall(ctx, c.Bucket, key, maxJournal)
 	if err != nil {

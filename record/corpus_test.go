@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A fuzz target without its committed corpus tests next to nothing in an ordinary
-// run, and nobody notices.
+// Without its committed corpus a fuzz target tests next to nothing in an ordinary run,
+// and nobody notices.
 func TestFuzzCorpusIsThere(t *testing.T) {
 	for target, least := range map[string]int{"FuzzEscapeID": 12, "FuzzParseKey": 6, "FuzzDecodeJournal": 5, "FuzzDecodeManifest": 12} {
 		files, err := filepath.Glob(filepath.Join("testdata", "fuzz", target, "*"))
@@ -24,7 +24,7 @@ func TestFuzzCorpusIsThere(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.HasPrefix(text, []byte("go test fuzz v1\n")) {
-				t.Errorf("%s is no fuzz input", file)
+				t.Errorf("%s is not a fuzz input", file)
 			}
 		}
 	}

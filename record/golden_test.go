@@ -13,8 +13,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// The bytes of a manifest are a contract with those who query the archive: a
-// change of this file is a change of the schema.
+// The bytes of a manifest are a contract with the users who query the archive: a
+// change of the golden file is a change of the schema.
 func TestManifestGolden(t *testing.T) {
 	full, err := fullManifest(`{"id":"r","name":"<b>&"}`).Encode()
 	if err != nil {

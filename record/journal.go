@@ -13,20 +13,20 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// JournalVersion is the version of the form; docs/journal.schema.json describes it.
+// JournalVersion is the version of the schema; docs/journal.schema.json describes it.
 const JournalVersion = 1
 
 const (
-	// JournalTime is the name of an object: the start of its pass, or the next
-	// nanosecond that is free, so that names sort as the chain goes.
+	// JournalTime is the format of an object's name: the start of its pass, or the next
+	// free nanosecond, so that names sort in the order of the chain.
 	JournalTime = "20060102T150405.000000000Z"
-	// MaxEvents and MaxEventBytes bound one object; what is more goes into the next.
-	// A pass that takes long does not wait for its end to write the first.
+	// MaxEvents and MaxEventBytes bound one object; further events go into the next. A
+	// long pass writes objects before it ends.
 	MaxEvents     = 2000
 	MaxEventBytes = 4 << 20
-	// maxJournal bounds what is read back: one event may come on top of MaxEventBytes.
+	// maxJournal bounds the bytes read of one object: an event may exceed MaxEventBytes.
 	maxJournal = 16 << 20
-	// maxWord bounds a text that is told beside what identifies an event.
+	// maxWord bounds the length of a text in an event that does not identify the event.
 	maxWord = 2000
 )
 
@@ -43,44 +43,44 @@ type Journal struct {
 	Archiverd     string         `json:"archiverd"`     // version that wrote it
 }
 
-// JournalLink names the object before.
+// JournalLink names the previous object.
 type JournalLink struct {
 	Key       string           `json:"key"`
 	SHA256    string           `json:"sha256"`
 	Retention JournalRetention `json:"retention,omitzero"` // its lock; absent: none
 }
 
-// JournalRetention is the lock that the store showed of a journal object once that was
-// stored: it can't tell so itself.
+// JournalRetention is the lock that the store showed of a journal object after it was
+// stored. The object cannot hold its own lock, so the next object holds it.
 type JournalRetention struct {
 	Mode  string    `json:"mode"`
 	Until time.Time `json:"until"`
 }
 
-// JournalPass is the pass that wrote the object. Its events may be of earlier
-// passes, which could not write theirs.
+// JournalPass is the pass that wrote the object. The object may hold events of earlier
+// passes that could not write them.
 type JournalPass struct {
 	state.Pass
 	Summary *int64 `json:"summary,omitempty"` // recordings by the inbox's summary, if it said
 	Total   *int64 `json:"total,omitempty"`   // recordings by the listing's last page, if it said
 }
 
-// JournalEvent is one change of a recording's state, or of its bad keys, or that a
-// person accepted a fault of the journal.
+// JournalEvent is a change of a recording's state or of its bad keys, or a fault of the
+// journal that a person accepted.
 type JournalEvent struct {
 	At        time.Time         `json:"at"`
 	Recording string            `json:"recording,omitempty"`
 	From      state.State       `json:"from,omitempty"`
 	To        state.State       `json:"to,omitempty"`
-	Why       string            `json:"why,omitempty"`      // the failure, or what was checked
-	Stored    *JournalStored    `json:"stored,omitempty"`   // where the change added a version
+	Why       string            `json:"why,omitempty"`      // the failure, or the checks made
+	Stored    *JournalStored    `json:"stored,omitempty"`   // if the change added a version
 	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
 	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished or got a bad key, which no manifest describes
 
-	Accepted *state.AcceptedFault `json:"accepted,omitempty"` // and nothing else but the time
+	Accepted *state.AcceptedFault `json:"accepted,omitempty"` // set alone, with the time
 }
 
-// JournalStored is what was archived.
+// JournalStored is the archived version.
 type JournalStored struct {
 	MediaKey       string `json:"media_key"`
 	Size           int64  `json:"size"`
@@ -91,7 +91,7 @@ type JournalStored struct {
 	Unproved       string `json:"unproved,omitempty"` // why it is not known whether the media are whole
 }
 
-// JournalRecording is what the listing said of a recording.
+// JournalRecording is a recording as it was listed.
 type JournalRecording struct {
 	Name         string    `json:"name,omitempty"`
 	Conversation string    `json:"conversation,omitempty"`
@@ -108,11 +108,12 @@ func HeadOf(obj storage.Object, sum string) state.JournalHead {
 	}
 }
 
+// LockOf returns the lock that the store showed of a journal object.
 func LockOf(at state.JournalHead) storage.Retention {
 	return storage.Retention{Mode: at.RetentionMode, Until: at.RetainUntil}
 }
 
-// Tells whether the object holds just these events.
+// Tells reports whether the object holds exactly these events.
 func (j *Journal) Tells(events []state.Event) bool {
 	if len(j.Events) != len(events) {
 		return false
@@ -126,7 +127,7 @@ func (j *Journal) Tells(events []state.Event) bool {
 	return true
 }
 
-// Clip bounds a text.
+// Clip cuts a text to the length that a journal allows.
 func Clip(s string) string {
 	if len(s) <= maxWord {
 		return s
@@ -134,8 +135,8 @@ func Clip(s string) string {
 	return strings.ToValidUTF8(s[:maxWord], "") + "…"
 }
 
-// DecodeJournal reads a stored journal object, strictly: what it has beside the form
-// that is known here was not written by archiverd.
+// DecodeJournal reads a stored journal object. An unknown field is an error, because
+// archiverd did not write it.
 func DecodeJournal(text []byte) (*Journal, error) {
 	var j Journal
 	d := json.NewDecoder(bytes.NewReader(text))
@@ -149,7 +150,7 @@ func DecodeJournal(text []byte) (*Journal, error) {
 	case strings.TrimSpace(string(text[d.InputOffset():])) != "":
 		return nil, errors.New("decode journal: more than one JSON value")
 	case j.Ledger == "" || j.Previous != nil && j.Previous.Key == "":
-		return nil, errors.New("decode journal: it names no ledger, or no object before")
+		return nil, errors.New("decode journal: it names no ledger, or an empty key of the previous object")
 	}
 	return &j, nil
 }

@@ -1,7 +1,7 @@
-// Package record is the form of what stands in the bucket: the keys of objects, manifests,
-// the chain of an inbox's journal, the owner's claim, and how two locks compare. It reads
-// an archive and never writes to one, so that whoever writes, audits or rebuilds shares
-// one description. docs/manifest.schema.json and docs/journal.schema.json publish it.
+// Package record describes the objects in the bucket: their keys, manifests, the chain of
+// an inbox's journal, the owner's claim, and the comparison of two locks. It reads an
+// archive and never writes to it. The code that writes, audits and rebuilds an archive
+// shares this description; docs/manifest.schema.json and docs/journal.schema.json publish it.
 package record
 
 import (
@@ -18,21 +18,21 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// maxPlainID is the longest id, in bytes after escaping, that enters a key as it is.
-// S3 keys end at 1,024 bytes and a key holds two ids.
+// maxPlainID is the longest id, in bytes after escaping, that a key holds unhashed. An S3
+// key has at most 1,024 bytes, and ours hold two ids.
 const maxPlainID = 200
 
-// MaxPlaces bounds the keys tried beside the first.
+// MaxPlaces is the largest number of keys tried for one object.
 const MaxPlaces = 1000
 
-// Keys builds the object keys of one inbox. Nothing from the API enters a
-// key but ids, escaped.
+// Keys builds the object keys of one inbox. Of the API's values only escaped ids and
+// the date of creation enter a key.
 type Keys struct {
 	Prefix, Org, Inbox string
 }
 
-// Media returns the key of a recording's first media object. dateCreated is as
-// the API gave it; without a readable one the object is filed under undated/.
+// Media returns the key of a recording's first media object. dateCreated is the
+// API's text; if it is not readable, the key is under undated/.
 func (k Keys) Media(id, dateCreated string, f genesys.Format) string {
 	return k.dated("media", dateCreated) + EscapeID(id) + "." + f.Extension()
 }
@@ -42,8 +42,8 @@ func (k Keys) dated(kind, dateCreated string) string {
 	return k.Prefix + "/" + kind + "/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + "/" + partition(t)
 }
 
-// partition is the part of a key that is made of dateCreated. The first day there
-// is stands for no date.
+// partition returns the part of a key that dateCreated determines. The zero day means
+// that there is no date.
 func partition(created time.Time) string {
 	day := created.UTC().Truncate(24 * time.Hour)
 	if day.IsZero() {
@@ -62,17 +62,17 @@ func (k Keys) Owner() string {
 	return k.Prefix + "/owners/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + ".json"
 }
 
-// journal returns what the keys of an inbox's journal begin with.
+// journal returns the prefix of the keys of an inbox's journal.
 func (k Keys) journal() string {
 	return k.Prefix + "/journal/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + "/"
 }
 
-// JournalAt returns the key of the journal object of a pass that started then.
+// JournalAt returns the key of the journal object of a pass that started at t.
 func (k Keys) JournalAt(t time.Time) string { return k.journal() + t.Format(JournalTime) + ".json" }
 
-// Nth returns the n-th key beside the first: itself for 1, then {stem}~2.{ext}.
-// The extension is that of the format asked for now, which may have changed
-// since the first key was given out.
+// Nth returns the n-th key of a recording's media: the first key for 1, then
+// {stem}~2.{ext}. The extension is that of format f, which may differ from the format
+// for which the first key was made.
 func Nth(first string, n int, f genesys.Format) string {
 	return numbered(Stem(first), n) + "." + f.Extension()
 }
@@ -83,7 +83,8 @@ func (k Keys) Manifest(first string, n int) string {
 	return numbered(k.Prefix+"/manifests/"+rest, n) + ".json"
 }
 
-// Stem cuts the extension off. Escaped ids hold no dot, so the last one begins it.
+// Stem returns a key without its extension. The extension begins at the last dot, because
+// escaped ids hold no dot.
 func Stem(key string) string {
 	return key[:strings.LastIndexByte(key, '.')]
 }
@@ -95,24 +96,23 @@ func numbered(stem string, n int) string {
 	return fmt.Sprintf("%s~%d", stem, n)
 }
 
-// Key objectKey is what the key of a media object or of a manifest says. Ids are
-// escaped: what escapeID hashed can't be had back from a key, so recordings are
-// matched by their escaped ids, and named by manifests.
+// Key is the content of a media object's or a manifest's key. Its ids are escaped: an id
+// that EscapeID hashed cannot be recovered from a key, so recordings are matched by their
+// escaped ids, and only manifests name them.
 type Key struct {
 	Kind      string // "media" or "manifests"
 	Org       string
 	Inbox     string
 	Day       time.Time // of dateCreated, at midnight UTC; zero: undated
 	Recording string
-	Number    int // from 1, as in nth
+	Number    int // from 1, as in Nth
 	Extension string
 }
 
 var keyForm = regexp.MustCompile(`^(media|manifests)/org=([a-z0-9-]+)/inbox=([\w%-]+)/` +
 	`(?:undated|year=(\d{4})/month=(\d\d)/day=(\d\d))/([\w%-]+)(?:~(\d{1,4}))?\.(wav|webm|ogg|mp3|bin|json)$`)
 
-// ParseKey reads a key back. It is false for every key that this package would not
-// have made.
+// ParseKey reads a key. It returns false for every key that this package would not make.
 func ParseKey(prefix, key string) (Key, bool) {
 	rest, ok := strings.CutPrefix(key, prefix+"/")
 	m := keyForm.FindStringSubmatch(rest)
@@ -135,15 +135,15 @@ func ParseKey(prefix, key string) (Key, bool) {
 	return k, inbox && recording && k.Path(prefix) == key && (k.Kind == "manifests") == (k.Extension == "json")
 }
 
-// key is the key that k was read from.
+// Path returns the key that k was read from.
 func (k Key) Path(prefix string) string {
 	return numbered(prefix+"/"+k.Kind+"/org="+k.Org+"/inbox="+k.Inbox+"/"+partition(k.Day)+k.Recording, k.Number) + "." + k.Extension
 }
 
 // EscapeID makes an id safe as a part of a key and as a metadata value: letters,
-// digits, '-' and '_' stay, every other byte becomes %XX, and what is longer than
-// maxPlainID then becomes the SHA-256 of the id in hex. '~', '.', '/' and '=',
-// which give keys their structure, never survive.
+// digits, '-' and '_' stay, and every other byte becomes %XX. A result longer than
+// maxPlainID is replaced by the SHA-256 of the id in hex. The result never holds '~',
+// '.', '/' or '=', which give keys their structure.
 func EscapeID(id string) string {
 	var b strings.Builder
 	for i := range len(id) {
@@ -160,8 +160,8 @@ func EscapeID(id string) string {
 	return b.String()
 }
 
-// UnescapeID undoes escapeID, but for ids that were hashed: it gives their hash. It
-// is false for what escapeID never returns.
+// UnescapeID undoes EscapeID. For an id that was hashed it returns the hash. It returns
+// false for a text that EscapeID never returns.
 func UnescapeID(s string) (id string, ok bool) {
 	id, err := url.PathUnescape(s)
 	return id, err == nil && s != "" && EscapeID(id) == s
@@ -177,13 +177,13 @@ const (
 	MetaInbox        = "inbox"
 	MetaRecording    = "recording"
 	MetaDateModified = "date-modified"
-	MetaFingerprint  = "fingerprint" // genesys.Recording's; absent from what an earlier archiverd wrote
+	MetaFingerprint  = "fingerprint" // genesys.Recording's; absent from objects of an earlier archiverd
 	MetaFormat       = "format"
 	MetaSHA256       = "sha256"
 )
 
-// Metadata names the recording and the version of it that an object holds. With
-// it a later pass recognises the object as its own.
+// Metadata returns the metadata that names an object's recording and version. By it a
+// later pass recognises the object as archiverd's own.
 func (k Keys) Metadata(id string, e state.Entry, f genesys.Format) map[string]string {
 	m := map[string]string{
 		MetaOrg:          k.Org,
@@ -198,7 +198,7 @@ func (k Keys) Metadata(id string, e state.Entry, f genesys.Format) map[string]st
 	return m
 }
 
-// escapeDate leaves the characters of RFC 3339 readable.
+// escapeDate escapes a date, but keeps the characters of RFC 3339 readable.
 func escapeDate(s string) string {
 	if len(s) <= 40 && strings.Trim(s, "0123456789-+:.TZtz") == "" {
 		return s

@@ -25,7 +25,7 @@ func TestEscapeID(t *testing.T) {
 		{strings.Repeat("x", 201), "8ffce89d1edc6c2cd0abfcf85bd126f508f1514b99ffeaedb70e5047aaebad31"},
 	} {
 		got := EscapeID(c.id)
-		if len(c.id) == 201 { // a hash: what matters is its form, and that another id has another
+		if len(c.id) == 201 { // a hash: its form matters, and that it differs for another id
 			if !regexp.MustCompile(`^[0-9a-f]{64}$`).MatchString(got) || got == EscapeID(c.id[:200]+"y") {
 				t.Errorf("a long id became %q", got)
 			}
@@ -37,7 +37,7 @@ func TestEscapeID(t *testing.T) {
 	}
 }
 
-// FuzzEscapeID looks for an id that breaks out of its place in a key.
+// FuzzEscapeID searches for an id that changes the structure of a key.
 func FuzzEscapeID(f *testing.F) {
 	f.Add("plain")
 	f.Add("../../~2.wav")
@@ -74,7 +74,7 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestParseKey reads back what the keyspace makes, whatever the ids and dates.
+// TestParseKey reads back the keys that Keys makes of any ids and dates.
 func TestParseKey(t *testing.T) {
 	formats := []genesys.Format{genesys.FormatWAV, genesys.FormatWEBM, genesys.FormatWAVULAW, genesys.FormatOggVorbis,
 		genesys.FormatOggOpus, genesys.FormatMP3, genesys.FormatNone}
@@ -116,7 +116,7 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// FuzzParseKey looks for a key that is believed although nothing would have made it.
+// FuzzParseKey searches for an accepted key that this package would not make.
 func FuzzParseKey(f *testing.F) {
 	f.Add("genesys/media/org=acme/inbox=u/year=2026/month=11/day=23/r~2.wav")
 	f.Fuzz(func(t *testing.T, key string) {
@@ -141,7 +141,7 @@ func FuzzParseKey(f *testing.F) {
 	})
 }
 
-// TestMetadataFit holds metadata to the 2 KB that S3 allows, whatever the API gives.
+// TestMetadataFit checks that metadata fit the 2 KB that S3 allows, whatever the API gives.
 func TestMetadataFit(t *testing.T) {
 	long := strings.Repeat("\U0001F600", 500)
 	size := 0

@@ -7,14 +7,14 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Holds tells whether a lock is as strong and as long as another. Governance can be
-// turned into compliance, and any lock made longer.
+// Holds reports whether a lock is at least as strong and as long as another. Governance
+// may have been changed to compliance, and any lock may have been extended.
 func Holds(have, want storage.Retention) bool {
 	return (have.Mode == want.Mode || have.Mode == "COMPLIANCE") && !have.Until.Before(want.Until.Truncate(time.Second))
 }
 
-// ShortLock says how a lock falls short of the one recorded of the object; "" where it
-// does not, or where that has ended or is none.
+// ShortLock returns how a lock is shorter or weaker than the lock recorded of the object.
+// It returns "" if the lock is not, or if the recorded lock has ended or there is none.
 func ShortLock(have, recorded storage.Retention) string {
 	if !recorded.Until.After(time.Now()) || Holds(have, recorded) {
 		return ""
@@ -23,5 +23,5 @@ func ShortLock(have, recorded storage.Retention) string {
 	if have.Mode != "" {
 		shown = have.Mode + " until " + have.Until.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("the store shows %s, recorded is %s until %s", shown, recorded.Mode, recorded.Until.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the store shows %s, but %s until %s was recorded", shown, recorded.Mode, recorded.Until.UTC().Format(time.RFC3339))
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// ManifestVersion is the version of the manifest's form; docs/manifest.schema.json
+// ManifestVersion is the version of the manifest's schema; docs/manifest.schema.json
 // describes it.
 const ManifestVersion = 1
 
-// MaxManifest bounds what is read back as a manifest.
+// MaxManifest bounds the bytes read of a manifest.
 const MaxManifest = 40 << 20
 
 // Manifest describes one stored media object: one line of JSON, so that query
@@ -29,25 +29,25 @@ type Manifest struct {
 	User           ManifestUser       `json:"user"`
 	RecordingID    string             `json:"recording_id"`
 	DateModified   string             `json:"date_modified,omitempty"`
-	Recording      json.RawMessage    `json:"recording"`       // as the API gave it, white space aside
-	Lacks          string             `json:"lacks,omitempty"` // what could not be had any more
+	Recording      json.RawMessage    `json:"recording"`       // as the API gave it, except for white space
+	Lacks          string             `json:"lacks,omitempty"` // metadata that were no longer available
 	Media          ManifestMedia      `json:"media"`
-	Retention      *ManifestRetention `json:"retention,omitempty"` // absent where none was asked for
+	Retention      *ManifestRetention `json:"retention,omitempty"` // absent if no retention was requested
 	Times          ManifestTimes      `json:"times"`
-	CorrelationIDs []string           `json:"correlation_ids,omitempty"` // of the API replies behind the media
-	Adopted        bool               `json:"adopted,omitempty"`         // described from the stored bytes, after an interruption
+	CorrelationIDs []string           `json:"correlation_ids,omitempty"` // of the API replies that led to the media
+	Adopted        bool               `json:"adopted,omitempty"`         // made from the stored bytes, after an interruption
 	Ledger         string             `json:"ledger"`                    // id of the ledger that wrote it
 	Archiverd      string             `json:"archiverd"`                 // version that wrote it
 }
 
-// ManifestUser is whose inbox the recording came from.
+// ManifestUser is the user whose inbox the recording came from.
 type ManifestUser struct {
 	ID    string `json:"id"`
 	Name  string `json:"name,omitempty"`
 	Email string `json:"email,omitempty"`
 }
 
-// ManifestMedia is the media object and what was checked of it.
+// ManifestMedia is the media object and the checks made of it.
 type ManifestMedia struct {
 	Key         string            `json:"key"`
 	VersionID   string            `json:"version_id,omitempty"`
@@ -68,7 +68,7 @@ type ManifestChecksum struct {
 	Value     string `json:"value"`
 }
 
-// ManifestRetention is the lock on the media and the manifest. Without a mode none
+// ManifestRetention is the lock on the media and the manifest. If Mode is empty, no lock
 // was set, and Note says why.
 type ManifestRetention struct {
 	Mode  string     `json:"mode,omitempty"`
@@ -83,8 +83,8 @@ type ManifestTimes struct {
 	Uploaded   time.Time  `json:"uploaded"`
 }
 
-// Encode gives the manifest's bytes: one line, the recording's own text unchanged
-// but for white space between tokens.
+// Encode returns the manifest's bytes: one line, with the recording's own text unchanged
+// except for white space between tokens.
 func (m *Manifest) Encode() ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -95,8 +95,8 @@ func (m *Manifest) Encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// DecodeManifest reads a stored manifest. A later version of the form is an error:
-// what it means is not known here.
+// DecodeManifest reads a stored manifest. Another version of the schema is an error,
+// because this archiverd does not know what it means.
 func DecodeManifest(b []byte) (*Manifest, error) {
 	var m Manifest
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -111,7 +111,7 @@ func DecodeManifest(b []byte) (*Manifest, error) {
 	return &m, nil
 }
 
-// Fingerprint is that of the recording as the manifest holds it, or "".
+// Fingerprint returns the fingerprint of the recording in the manifest, or "".
 func (m *Manifest) Fingerprint() string {
 	rec, err := genesys.ParseRecording(m.Recording)
 	if err != nil {
@@ -120,7 +120,8 @@ func (m *Manifest) Fingerprint() string {
 	return rec.Fingerprint
 }
 
-// Version is what the ledger keeps of the media and what the manifest says of them.
+// Version returns the ledger's version made from the manifest. The manifest's own key,
+// size and checksum are not set.
 func (m *Manifest) Version() state.Version {
 	v := state.Version{
 		DateModified: m.DateModified, Fingerprint: m.Fingerprint(), Format: m.Media.Format,
@@ -136,7 +137,7 @@ func (m *Manifest) Version() state.Version {
 	return v
 }
 
-// Describes tells whether the manifest belongs to this stored object of this recording.
+// Describes reports whether the manifest belongs to this stored object of this recording.
 func (m *Manifest) Describes(id, dateModified string, media storage.Object) bool {
 	return m.RecordingID == id && m.DateModified == dateModified &&
 		m.Media.Key == media.Key && m.Media.VersionID == media.VersionID && m.Media.Size == media.Size

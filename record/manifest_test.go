@@ -91,8 +91,8 @@ func TestDecodeManifest(t *testing.T) {
 	}
 }
 
-// A stored manifest that someone nested without end is refused by encoding/json's own
-// bound of 10,000 levels, wherever it is deep: in what is kept as it came too.
+// encoding/json's own bound of 10,000 levels refuses a stored manifest that is nested too
+// deeply, also if the depth is in the recording.
 func TestDecodeDeepManifest(t *testing.T) {
 	for _, field := range []string{"recording", "unknown", "media"} {
 		text := `{"schema_version":1,"` + field + `":` + strings.Repeat("[", MaxManifest/2)
@@ -102,8 +102,8 @@ func TestDecodeDeepManifest(t *testing.T) {
 	}
 }
 
-// FuzzDecodeManifest: no bytes crash the reader, and what it takes it writes as one line
-// that says the same.
+// FuzzDecodeManifest: no bytes crash the reader, and an accepted manifest is written as
+// one line that decodes to the same manifest.
 func FuzzDecodeManifest(f *testing.F) {
 	text, err := fullManifest(`{"id":"r"}`).Encode()
 	if err != nil {
@@ -117,7 +117,7 @@ func FuzzDecodeManifest(f *testing.F) {
 		}
 		line, err := m.Encode()
 		if err != nil {
-			return // a time that JSON has no word for
+			return // a time that JSON cannot hold
 		}
 		if bytes.IndexByte(line, '\n') != len(line)-1 {
 			t.Errorf("not one line: %q", line)

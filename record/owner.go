@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// maxOwner bounds what is read back as an owner object.
+// maxOwner bounds the bytes read of an owner object.
 const maxOwner = 1 << 16
 
 // Owner is the claim of one ledger on one inbox, in the archive.
@@ -17,7 +17,7 @@ type Owner struct {
 	Claimed time.Time `json:"claimed"`
 }
 
-// ReadOwner reads a claim; the zero owner where the object at the key is none.
+// ReadOwner reads a claim. It returns the zero Owner if the object is not an owner object.
 func ReadOwner(ctx context.Context, b Bucket, key string) (o Owner, err error) {
 	text, _, err := ReadSmall(ctx, b, key, maxOwner)
 	if err != nil {
@@ -29,6 +29,7 @@ func ReadOwner(ctx context.Context, b Bucket, key string) (o Owner, err error) {
 	return o, nil
 }
 
+// Encode returns the bytes of the owner object: one line of JSON.
 func (o Owner) Encode() ([]byte, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -37,8 +38,8 @@ func (o Owner) Encode() ([]byte, error) {
 	return append(text, '\n'), nil
 }
 
-// Owners reads which ledgers own the inboxes of an organization, by the inboxes'
-// escaped ids. What is no owner object has "".
+// Owners returns the ids of the ledgers that own the inboxes of an organization, by the
+// inboxes' escaped ids. An object that is not an owner object gives "".
 func Owners(ctx context.Context, b Bucket, prefix, org string) (map[string]string, error) {
 	dir, owners := prefix+"/owners/org="+org+"/inbox=", map[string]string{}
 	for o, err := range b.ListAfter(ctx, dir, "") {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Binding is what a ledger belongs to. A ledger that met another archive would
-// hold its entries for archived there.
+// Binding names the archive and the organizations that a ledger belongs to. Used with
+// another archive, a ledger would take its entries for archived there.
 type Binding struct {
 	Endpoint      string                `json:"endpoint"`
 	Bucket        string                `json:"bucket"`
@@ -16,7 +16,7 @@ type Binding struct {
 	Organizations map[string]OrgBinding `json:"organizations,omitempty"` // by name
 }
 
-// OrgBinding is what an organization's inboxes belong to.
+// OrgBinding names the API host and OAuth client that an organization's inboxes belong to.
 type OrgBinding struct {
 	APIHost  string `json:"api_host"`
 	ClientID string `json:"client_id"`
@@ -30,11 +30,11 @@ type Difference struct {
 	Remedy string
 }
 
-// BindingError says that the ledger belongs to something else than what is
-// configured. The ledger was left as it was.
+// BindingError says that the ledger belongs to another configuration. The ledger was
+// not changed.
 type BindingError struct {
 	Path        string
-	Differences []Difference // one at least
+	Differences []Difference // at least one
 }
 
 func (e *BindingError) Error() string {
@@ -46,8 +46,8 @@ func (e *BindingError) Error() string {
 	return b.String()
 }
 
-// Join compares the ledger's binding with the configured one. It returns the
-// binding of both together: an organization that only one of them has is kept.
+// Join compares the ledger's binding with the configured one. It returns both joined:
+// an organization that only one of them has is kept.
 func (b Binding) Join(config Binding) (Binding, []Difference) {
 	const use = "configure the ledger's value again, or give this configuration a ledger of its own with another state.path"
 	const bucket = "configure the ledger's value again; another bucket needs a new ledger: set another state.path"

@@ -12,15 +12,15 @@ type Change struct {
 	Edit      func(*Entry)
 }
 
-// KeyedEntry is an entry with the key it is kept under.
+// KeyedEntry is an entry with its key.
 type KeyedEntry struct {
 	Key   Key
 	Entry Entry
 }
 
-// Apply makes the change of old, the entry of key k as it is, nil where there is none.
-// It returns the entry as it is to be kept, and the event to record, nil where the change
-// makes none. Errors as those of Move. For what happens beside the edit see transition.
+// Apply applies the change to old, the present entry of key k; nil if there is none. It
+// returns the entry to store, and the event to record, nil if the change makes none. Its
+// errors are those of Move. See transition for the changes beside the edit.
 func (c Change) Apply(k Key, old *Entry, now time.Time) (*Entry, *Event, error) {
 	if !Allowed(c.From, c.To) {
 		return nil, nil, fmt.Errorf("%w: %q to %q", ErrEdge, c.From, c.To)

@@ -1,29 +1,28 @@
-// Package state is the ledger's vocabulary and its rules: what is known of every
-// recording of every inbox, which changes are allowed, what each of them does beside
-// itself, and the contract that every ledger keeps. The package does no I/O. Package
-// state/bolt keeps a ledger in a file; package state/statetest holds a ledger to this
-// contract.
+// Package state defines the ledger: the data that it keeps of every recording of every
+// inbox, the changes that are allowed, the side effects of each change, and the contract
+// that every ledger keeps. The package does no I/O. Package state/bolt keeps a ledger in
+// a file; package state/statetest tests a ledger against this contract.
 //
 // Every ledger promises:
 //
 //   - A method that changes the ledger returns nil only once the change is durable,
-//     and an error only where nothing of the change was made. When the medium itself
-//     fails during the write, the error may come with the change made: read again.
-//     The ledger stays whole in any case.
+//     and an error only if no part of the change was made. If the medium itself fails
+//     during the write, the change may be made in spite of the error: read again. The
+//     ledger stays consistent in any case.
 //   - A method whose context has ended returns the context's error and changes
-//     nothing. What must be written although a caller gave up gets a context
-//     without cancellation.
+//     nothing. Call it with a context without cancellation if it must write although
+//     the caller has given up.
 //   - An entry changes only along an edge of the table in edges.go, and only from
-//     the state that its caller believed it in: a compare-and-set. An entry that is
-//     archived names at least one version with its keys, size and SHA-256, and these
-//     never change or disappear.
-//   - The counters of an inbox change in the transaction that changes its entries, so
-//     that reading them walks nothing. So do its events: each change of an entry's
-//     state is there until MoveJournal drops it.
-//   - Everything handed out belongs to the caller.
+//     the state that the caller expects: a compare-and-set. An entry that is archived
+//     names at least one version with its keys, size and SHA-256, and these never
+//     change or disappear.
+//   - The counters and the events of an inbox change in the transaction that changes
+//     its entries. So reading the counters needs no walk over the entries, and each
+//     change of an entry's state has an event until MoveJournal drops it.
+//   - The caller owns every value that a method returns.
 //
 // All methods may be called concurrently. Callbacks run inside a transaction and must
-// not call the ledger, but for those of Scan and ScanWaiting.
+// not call the ledger, except for those of Scan and ScanWaiting.
 package state
 
 import (
@@ -31,36 +30,36 @@ import (
 	"errors"
 )
 
-// Errors that callers tell apart, with errors.Is.
+// Errors that callers branch on, with errors.Is.
 var (
 	ErrNotFound     = errors.New("not in the ledger")
 	ErrEdge         = errors.New("no such change of state")
 	ErrInvalid      = errors.New("invalid entry")
-	ErrDamaged      = errors.New("the ledger is damaged")         // what is kept is not what was written
-	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller believed in
-	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller believed in
-	ErrLoggedOut    = errors.New("the inbox has been logged out") // its token must not come back
+	ErrDamaged      = errors.New("the ledger is damaged")         // it does not hold what was written
+	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller expects
+	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller expects
+	ErrLoggedOut    = errors.New("the inbox has been logged out") // a renewal must not save its token
 )
 
 // Recordings is the part of a ledger that keeps entries.
 type Recordings interface {
-	// Entry reads one entry; ErrNotFound where there is none.
+	// Entry reads one entry; ErrNotFound if there is none.
 	Entry(ctx context.Context, k Key) (Entry, error)
 
-	// Move takes the entry from one state to another, or edits it within its state
-	// where both are the same, and returns the entry as it is then. From "" it
-	// creates the entry, and the inbox where that is new. edit may be nil. It gets
-	// the entry to change, may run more than once, each time on a fresh copy, and
-	// must touch only that. See Change.Apply for what happens beside the edit.
+	// Move takes the entry from one state to another, or edits it within its state if
+	// both are the same, and returns the changed entry. From "" it creates the entry,
+	// and the inbox if that is new. edit may be nil. It gets the entry to change, may
+	// run more than once, each time on a fresh copy, and must change nothing else. See
+	// Change.Apply for the changes beside the edit.
 	//
-	// Errors: *ConflictError where the entry is not in from, ErrEdge where the edge
-	// is not in the table, ErrInvalid where the edit broke a promise.
+	// Errors: *ConflictError if the entry is not in state from, ErrEdge if the edge is
+	// not in the table, ErrInvalid if the edit breaks a promise.
 	Move(ctx context.Context, k Key, from, to State, edit func(*Entry)) (Entry, error)
 
 	// List applies one page of a listing in one transaction: all of it or nothing.
-	// f reads entries with get, which is of no use once f has returned, and returns
-	// the changes, each like a Move. A recording may have several changes; they are
-	// applied in their order. f may run more than once.
+	// f reads entries with get, which must not be called after f has returned, and
+	// returns the changes, each like a Move. A recording may have several changes;
+	// they are applied in their order. f may run more than once.
 	List(ctx context.Context, org, inbox string, f func(get func(recording string) (Entry, bool)) []Change) error
 
 	// Archived returns Entry.Settled of each recording; "" where the ledger does not
@@ -68,93 +67,92 @@ type Recordings interface {
 	Archived(ctx context.Context, org, inbox string, recordings []string) ([]string, error)
 
 	// Live returns entries of one inbox that are listed, failed, archived or
-	// delete_requested, in the order of their ids' bytes, from the first after
-	// `after` on, at most limit of them. It leaves out those for which skip, if set,
-	// returns true.
+	// delete_requested, in the order of their ids' bytes, beginning with the first id
+	// after `after`, at most limit entries. It leaves out entries for which skip, if
+	// set, returns true.
 	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]KeyedEntry, error)
 
-	// Waiting returns the entries of Live that are listed or failed. Entries that are
-	// archived cost nothing.
+	// Waiting returns the entries of Live that are listed or failed. Archived entries
+	// cost next to nothing.
 	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]KeyedEntry, error)
 
 	// Scan calls f with every entry, inbox by inbox and in the order of ids; an empty
-	// org or inbox stands for all. It reads in chunks, each a transaction of its own:
-	// an entry that is there all the time comes exactly once, whatever becomes of it
-	// meanwhile. f owns what it gets, and may call the ledger. Scan ends with f's
-	// first error and returns it as it is.
+	// org or inbox stands for all. It reads in chunks, each in a transaction of its
+	// own: f gets an entry that exists all the time exactly once, whatever changes it
+	// meanwhile. f owns the entry, and may call the ledger. Scan ends with f's first
+	// error and returns it unchanged.
 	Scan(ctx context.Context, org, inbox string, f func(Key, *Entry) error) error
 
-	// ScanWaiting is Scan for the entries that are listed or failed, at next to no
-	// cost for the others.
+	// ScanWaiting is Scan for the entries that are listed or failed. The other entries
+	// cost next to nothing.
 	ScanWaiting(ctx context.Context, org, inbox string, f func(Key, *Entry) error) error
 
-	// Restore puts back what is known of an inbox's recordings from elsewhere, all of
-	// it or nothing. It follows no edge and records no event, because it tells what
-	// was, not what happens. An entry that Move would refuse is refused: ErrInvalid.
+	// Restore adds entries of an inbox that are known from the archive, all of them or
+	// none. It needs no edge and records no event, because it restores the past and
+	// makes no change. It refuses an entry that Move would refuse: ErrInvalid.
 	Restore(ctx context.Context, org, inbox string, all []Restored) error
 }
 
 // Inboxes is the part of a ledger that keeps inboxes, their passes and their tokens.
 type Inboxes interface {
-	// Inbox reads one inbox; ErrNotFound where there is none.
+	// Inbox reads one inbox; ErrNotFound if there is none.
 	Inbox(ctx context.Context, org, id string) (Inbox, error)
 
 	// Inboxes reads the inboxes of one organization, "" for all, in the order of
 	// organizations and of ids' bytes.
 	Inboxes(ctx context.Context, org string) ([]Inbox, error)
 
-	// EditInbox changes an inbox, new where it is absent, as Inbox.Edit does. edit may
-	// run more than once.
+	// EditInbox changes an inbox as Inbox.Edit does, and creates it if it is absent. edit
+	// may run more than once.
 	EditInbox(ctx context.Context, org, id string, edit func(*Inbox)) error
 
-	// AddPass records a pass under its Start, in place of one that started at the same
-	// time, forgets the oldest beyond 100, and changes the inbox as EditInbox does, all
-	// in one transaction.
+	// AddPass records a pass under its Start, replacing one that started at the same
+	// time, keeps the newest 100, and changes the inbox as EditInbox does, all in one
+	// transaction.
 	AddPass(ctx context.Context, org, inbox string, p Pass, edit func(*Inbox)) error
 
 	// Passes reads the passes of an inbox, newest first, at most limit of them.
 	Passes(ctx context.Context, org, inbox string, limit int) ([]Pass, error)
 
-	// Token reads the token of an inbox; the zero Token where there is none.
+	// Token reads the token of an inbox; the zero Token if there is none.
 	Token(ctx context.Context, org, inbox string) (Token, error)
 
-	// SaveToken puts a token in the place of another that it was made from.
-	// ErrTokenMoved where the ledger holds another one than from, so that a renewal
-	// never undoes a login; ErrLoggedOut where the inbox was logged out meanwhile.
+	// SaveToken replaces the token from by to, which was made from it. It returns
+	// ErrTokenMoved if the ledger holds another token than from, so that a renewal
+	// never undoes a login, and ErrLoggedOut if the inbox has been logged out.
 	SaveToken(ctx context.Context, org, inbox string, from, to Token) error
 
-	// Login gives an inbox, new where it is absent, a token that a person brought, in
-	// place of any other, and edits the inbox, in one transaction. The inbox is not
-	// logged out from then on.
+	// Login stores the token of a person's login, replacing any other, edits the inbox,
+	// which it creates if it is absent, and ends a logout, all in one transaction.
 	Login(ctx context.Context, org, inbox string, t Token, edit func(*Inbox)) error
 
-	// Logout forgets the token of an inbox and marks the inbox as logged out, in one
+	// Logout deletes the token of an inbox and marks the inbox as logged out, in one
 	// transaction.
 	Logout(ctx context.Context, org, inbox string) error
 }
 
-// Journals is the part of a ledger that knows what the archive's journals lack.
+// Journals is the part of a ledger that keeps events until the archive's journals hold them.
 type Journals interface {
 	// Events returns the oldest events of an inbox, at most limit of them.
 	Events(ctx context.Context, org, inbox string, limit int) ([]Event, error)
 
 	// MoveJournal moves the head of an inbox's journal and drops the events that the
-	// journal has then, in one transaction. ErrJournalMoved where the head is not from.
+	// journal now has, in one transaction. ErrJournalMoved if the head is not from.
 	MoveJournal(ctx context.Context, org, inbox string, from, to JournalHead, has []Event) error
 
-	// AcceptFaults keeps faults of an inbox's journal as accepted, beside those
-	// accepted before, and makes an event of each.
+	// AcceptFaults records faults of an inbox's journal as accepted, in addition to
+	// earlier ones, and records an event for each.
 	AcceptFaults(ctx context.Context, org, inbox string, faults []AcceptedFault) error
 }
 
-// Uploads is the part of a ledger that knows the multipart uploads under way. An upload
+// Uploads is the part of a ledger that keeps the multipart uploads under way. An upload
 // belongs to its inbox, and so to the process that works on that inbox.
 type Uploads interface {
-	// AddUpload remembers an upload, in place of what was known of it. The upload is
+	// AddUpload records an upload, replacing an earlier record of it. The record is
 	// durable at return, so call AddUpload before the first part is sent.
 	AddUpload(ctx context.Context, u UploadRef) error
 
-	// RemoveUpload forgets an upload; a missing one is no error.
+	// RemoveUpload deletes the record of an upload; a missing one is not an error.
 	RemoveUpload(ctx context.Context, key, id string) error
 
 	// Uploads reads the uploads of one inbox, in the order of their keys; an empty org
@@ -164,17 +162,17 @@ type Uploads interface {
 
 // Runs is the part of a ledger that keeps runs.
 type Runs interface {
-	// AddRun records a run under its ID, in place of what was recorded of it before,
-	// and forgets the oldest beyond 100.
+	// AddRun records a run under its ID, replacing an earlier record of it, and keeps the
+	// newest 100.
 	AddRun(ctx context.Context, r Run) error
 
 	// Runs reads the runs, newest first, at most limit of them.
 	Runs(ctx context.Context, limit int) ([]Run, error)
 }
 
-// Ledger is all of it.
+// Ledger is a whole ledger.
 type Ledger interface {
-	// ID is the ledger's own random id, made with the ledger: its claim on inboxes.
+	// ID returns the ledger's random id, made with the ledger. Claims on inboxes name it.
 	ID() string
 	Recordings
 	Inboxes

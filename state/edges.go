@@ -9,8 +9,8 @@ import (
 // Edge is one change of state that a ledger allows.
 type Edge struct{ From, To State }
 
-// edges are all of them. An edge from a state to itself edits the entry, for
-// instance its MissingSince.
+// edges are all edges. An edge from a state to itself edits the entry, for instance
+// its MissingSince.
 var edges = [...]Edge{
 	{"", StateListed},
 
@@ -27,12 +27,12 @@ var edges = [...]Edge{
 	{StateArchived, StateArchived},
 	{StateArchived, StateDeleteRequested},
 	{StateArchived, StateGone},
-	{StateArchived, StateListed}, // it came back changed
-	{StateArchived, StateFailed}, // it keeps changing
+	{StateArchived, StateListed}, // the recording changed
+	{StateArchived, StateFailed}, // the recording keeps changing
 
 	{StateDeleteRequested, StateDeleteRequested},
 	{StateDeleteRequested, StateDeleted},
-	{StateDeleteRequested, StateArchived}, // it is still listed: the request came to nothing
+	{StateDeleteRequested, StateArchived}, // the recording is still listed: the request had no effect
 	{StateDeleteRequested, StateListed},
 
 	{StateDeleted, StateListed},
@@ -45,7 +45,7 @@ var edges = [...]Edge{
 // Edges returns the whole table. The caller owns it.
 func Edges() []Edge { return slices.Clone(edges[:]) }
 
-// Allowed reports whether the table of edges leads from one state to another.
+// Allowed reports whether the table has an edge from one state to another.
 func Allowed(from, to State) bool {
 	for _, e := range edges {
 		if e == (Edge{from, to}) {
@@ -55,7 +55,7 @@ func Allowed(from, to State) bool {
 	return false
 }
 
-// ConflictError says that an entry was not in the state its caller believed.
+// ConflictError says that an entry was not in the state that the caller expected.
 // Nothing was changed.
 type ConflictError struct {
 	Key        Key
@@ -72,15 +72,15 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%s is %s, expected %s", e.Key, name(e.Have), name(e.Want))
 }
 
-// transition gives the entry that an edit makes of old (nil: there is none) on
-// the way to state to. What it does by itself:
+// transition returns old (nil: there is no entry) as it becomes in state to, with edit
+// applied. Beside the edit it does this:
 //
-//   - Entering listed or archived from another state first clears LastError,
-//     FailedSince, NextAttempt, NeedsPerson, MissingSince and DeleteRequestedAt:
-//     they speak of what is over. Attempts, Mismatches, Changes, Twin and
-//     DeleteAttempts stay unless edit changes them. The edit comes after, so what it sets holds.
-//   - In archived, delete_requested, deleted and gone, Raw and Expanded are
-//     dropped after the edit: the manifest has the recording now.
+//   - If the entry enters listed or archived from another state, transition first clears
+//     LastError, FailedSince, NextAttempt, NeedsPerson, MissingSince and
+//     DeleteRequestedAt, which describe the past. Attempts, Mismatches, Changes, Twin and
+//     DeleteAttempts stay. Then edit runs, and its values are kept.
+//   - In archived, delete_requested, deleted and gone, Raw and Expanded are dropped after
+//     the edit: the manifest now holds the recording.
 //   - A new entry without ListedAt gets now.
 //
 // It refuses an entry that breaks a promise: see checkHistory and Entry.Check.
@@ -111,7 +111,7 @@ func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry,
 	return e, e.Check()
 }
 
-// checkHistory refuses to forget what is in the archive.
+// checkHistory refuses a change that would lose the record of an object in the archive.
 func checkHistory(old, e *Entry) error {
 	if old.MediaKey != "" && e.MediaKey != old.MediaKey {
 		return fmt.Errorf("%w: media key changed from %q to %q", ErrInvalid, old.MediaKey, e.MediaKey)

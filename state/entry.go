@@ -10,27 +10,27 @@ import (
 	"unicode/utf8"
 )
 
-// State is where a recording stands. The empty State is that of a recording
-// which the ledger doesn't know.
+// State is the state of a recording. The empty State is that of a recording which the
+// ledger doesn't know.
 type State string
 
 // The states of an entry; the edges between them are in edges.go.
 const (
-	StateListed          State = "listed"           // seen in the inbox, to be archived
+	StateListed          State = "listed"           // listed in the inbox, not archived yet
 	StateFailed          State = "failed"           // archiving failed; NextAttempt says when to try again
 	StateArchived        State = "archived"         // media and manifest are in the archive, verified
 	StateDeleteRequested State = "delete_requested" // archived, and a DELETE may have been sent
-	StateDeleted         State = "deleted"          // archived, and the original is gone by our DELETE
+	StateDeleted         State = "deleted"          // archived, and our DELETE removed the original
 	StateVanished        State = "vanished"         // the original disappeared before it was archived
 	StateGone            State = "gone"             // archived, and the original disappeared without our DELETE
 )
 
-// Past reports whether a pass has nothing to do with entries in this state.
+// Past reports whether passes ignore entries in this state.
 func (s State) Past() bool {
 	return s == StateDeleted || s == StateVanished || s == StateGone
 }
 
-// Stored reports whether an entry in this state must name what is in the archive.
+// Stored reports whether an entry in this state must name objects in the archive.
 func (s State) Stored() bool {
 	return s == StateArchived || s == StateDeleteRequested || s == StateDeleted || s == StateGone
 }
@@ -44,7 +44,7 @@ func (s State) Expected() bool {
 // user's id, the recording by its id.
 type Key struct{ Org, Inbox, Recording string }
 
-// String is for messages; ids that aren't plain are quoted.
+// String returns the key for messages; ids that aren't plain are quoted.
 func (k Key) String() string {
 	s := k.Org + "/" + k.Inbox + "/" + k.Recording
 	if q := fmt.Sprintf("%q", s); q != `"`+s+`"` {
@@ -53,52 +53,52 @@ func (k Key) String() string {
 	return s
 }
 
-// Entry is what the ledger knows of one recording. Times and dates given as
-// strings are as the API gave them. Strings that aren't UTF-8 are made so on
-// the way in, except that object keys are refused.
+// Entry is the ledger's record of one recording. Times and dates given as strings are
+// as the API gave them. A string that is not UTF-8 is converted when it is stored; an
+// object key that is not UTF-8 is refused.
 type Entry struct {
 	State State `json:"state"`
 
-	// Of the newest listing.
+	// From the newest listing.
 	Name           string          `json:"name,omitempty"`
 	ConversationID string          `json:"conversation,omitempty"`
 	DateCreated    string          `json:"created,omitempty"`
 	DateModified   string          `json:"modified,omitempty"`
-	Fingerprint    string          `json:"fingerprint,omitempty"` // genesys.Recording's; "": listed by an archiverd that made none
-	ListedAt       time.Time       `json:"listed_at,omitzero"`    // first seen; set by the ledger where the creating edit leaves it zero
+	Fingerprint    string          `json:"fingerprint,omitempty"` // genesys.Recording's; "": listed by an earlier archiverd without fingerprints
+	ListedAt       time.Time       `json:"listed_at,omitzero"`    // when first listed; the ledger sets it if the creating edit leaves it zero
 	Raw            json.RawMessage `json:"raw,omitempty"`         // the recording as listed, byte for byte; dropped once archived
 	Expanded       bool            `json:"expanded,omitempty"`    // Raw was listed with expand=conversation
 
-	MediaKey string    `json:"media_key,omitempty"` // the first key, reused for ever: once set it can't change
-	Versions []Version `json:"versions,omitempty"`  // oldest first; they are never removed
-	BadKeys  []string  `json:"bad_keys,omitempty"`  // media keys at which the store holds other bytes than were written: never used again, nor removed from here
+	MediaKey string    `json:"media_key,omitempty"` // the first key, from which all later ones are made: once set it can't change
+	Versions []Version `json:"versions,omitempty"`  // oldest first; never removed
+	BadKeys  []string  `json:"bad_keys,omitempty"`  // media keys at which the store holds other bytes than were written; never used again, never removed from this list
 
 	Attempts    int       `json:"attempts,omitempty"`
 	LastError   string    `json:"error,omitempty"`
 	FailedSince time.Time `json:"failed_since,omitzero"`
-	NextAttempt time.Time `json:"next_attempt,omitzero"`  // to archive it; of an archived one, to delete its original
-	NeedsPerson bool      `json:"needs_person,omitempty"` // it has failed for so long that trying again won't do
+	NextAttempt time.Time `json:"next_attempt,omitzero"`  // to archive the recording; if it is archived, to delete its original
+	NeedsPerson bool      `json:"needs_person,omitempty"` // archiving has failed for so long that further attempts alone won't help
 	Mismatches  int       `json:"mismatches,omitempty"`   // passes in which the media disagreed with their own header or the metadata
-	Changes     int       `json:"changes,omitempty"`      // passes running that found the archived recording changed
-	Twin        string    `json:"twin,omitempty"`         // SHA-256 of media that another recording was served, too: both are asked for once more
-	TwinAsked   bool      `json:"twin_asked,omitempty"`   // it was asked for once more, and was served the same
+	Changes     int       `json:"changes,omitempty"`      // consecutive passes that found the archived recording changed
+	Twin        string    `json:"twin,omitempty"`         // SHA-256 of media that Genesys also served for another recording: both are downloaded once more
+	TwinAsked   bool      `json:"twin_asked,omitempty"`   // the second download gave the same media
 
-	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete walk first missed it; zero: seen
+	MissingSince      time.Time `json:"missing_since,omitzero"` // start of the pass whose complete listing first lacked the recording; zero: listed
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
 	DeleteAttempts    int       `json:"delete_attempts,omitempty"`
 
-	// Why is what an edit has to say of the change of state that it makes. It is
-	// for the change's Event: an entry read from the ledger has none.
+	// Why is an edit's reason for its change of state. It goes into the change's Event;
+	// an entry read from the ledger has none.
 	Why string `json:"-"`
 }
 
-// Version is one archived state of a recording: a media object and its
-// manifest. Versions whose media are the same share the media object. MediaKey,
-// Size and SHA256 can't change once in the ledger.
+// Version is one archived version of a recording: a media object and its manifest.
+// Versions with the same media share the media object. MediaKey, Size and SHA256 can't
+// change once in the ledger.
 type Version struct {
 	DateModified      string    `json:"modified,omitempty"`          // the recording's, as Genesys shows it for these media
-	ManifestModified  string    `json:"manifest_modified,omitempty"` // the manifest's date_modified, where the recording's moved since
-	Fingerprint       string    `json:"fingerprint,omitempty"`       // of the recording's other metadata that matter; "": not known
+	ManifestModified  string    `json:"manifest_modified,omitempty"` // the manifest's date_modified, if the recording's has changed since
+	Fingerprint       string    `json:"fingerprint,omitempty"`       // of the other metadata that describe the media; "": not known
 	Format            string    `json:"format,omitempty"`
 	MediaKey          string    `json:"media_key"`
 	MediaVersionID    string    `json:"media_version,omitempty"`
@@ -106,16 +106,16 @@ type Version struct {
 	ManifestVersionID string    `json:"manifest_version,omitempty"`
 	Size              int64     `json:"size"`               // bytes of media
 	SHA256            string    `json:"sha256"`             // of the media, 64 hex digits in lower case
-	Checksum          string    `json:"checksum,omitempty"` // "CRC32:base64" as the store shows it, "" where it shows none
+	Checksum          string    `json:"checksum,omitempty"` // "CRC32:base64" as the store shows it; "" if it shows none
 	ManifestSize      int64     `json:"manifest_size,omitempty"`
 	ManifestSHA256    string    `json:"manifest_sha256,omitempty"`
 	RetentionMode     string    `json:"retention,omitempty"`
 	RetainUntil       time.Time `json:"retain_until,omitzero"`
 	ArchivedAt        time.Time `json:"archived_at,omitzero"`
-	Suspect           string    `json:"suspect,omitempty"`  // why the media are doubted: never deleted from
+	Suspect           string    `json:"suspect,omitempty"`  // why the media are doubted: the original is never deleted
 	Unproved          string    `json:"unproved,omitempty"` // why it is not known whether the media are whole
 	// Whole: the container and the recording's duration showed that the media are
-	// whole. Without Suspect, Unproved and Whole nobody has looked yet.
+	// whole. If Suspect, Unproved and Whole are all unset, the media were never checked.
 	Whole bool `json:"whole,omitempty"`
 }
 
@@ -139,8 +139,8 @@ func (e *Entry) Newest() Version {
 	return e.Versions[len(e.Versions)-1]
 }
 
-// bytes is the size of all versions' media. Media that two versions share count
-// twice, as they did when the counter began.
+// bytes returns the size of all versions' media. Media that two versions share count
+// twice, as the counter has always counted them.
 func (e *Entry) bytes() (n int64) {
 	for _, v := range e.Versions {
 		n += v.Size
@@ -148,7 +148,8 @@ func (e *Entry) bytes() (n int64) {
 	return n
 }
 
-// doubt is whether the newest version's media are suspect, or not proved whole: 1 or 0.
+// doubt returns 1 or 0 for each: whether the newest version's media are suspect, and
+// whether they are unproved.
 func (e *Entry) doubt() (suspect, unproved int64) {
 	if len(e.Versions) == 0 {
 		return 0, 0
@@ -162,7 +163,7 @@ func (e *Entry) doubt() (suspect, unproved int64) {
 	return 0, 0
 }
 
-// person is 1 for an entry that needs a person.
+// person returns 1 for an entry that needs a person, else 0.
 func (e *Entry) person() int64 {
 	if e.State == StateFailed && e.NeedsPerson {
 		return 1
@@ -219,10 +220,10 @@ func isSHA256(s string) bool {
 	return err == nil && len(s) == 64 && s == strings.ToLower(s)
 }
 
-// Settled is the newest version's dateModified, followed by a space and its
-// fingerprint where that is known, if the entry is archived and nothing else: a
-// recording that is listed with both has not changed. "" says that the entry has
-// to be looked at.
+// Settled returns the newest version's dateModified, followed by a space and its
+// fingerprint if that is known, for an entry that is archived, not missing and not
+// changing. A recording that is listed with the same two has not changed. For any other
+// entry Settled returns "", and the entry has to be read.
 func (e *Entry) Settled() string {
 	n := len(e.Versions)
 	if e.State != StateArchived || !e.MissingSince.IsZero() || e.Changes > 0 || n == 0 {

@@ -3,10 +3,10 @@ package state
 import "time"
 
 // Event is one change of an entry's state, or of its bad keys, or a fault of the
-// journal that a person accepted. It is recorded by the transaction that makes the
-// change, so that no crash comes between, and kept until the journal in the archive
-// has it. Listing a recording for the first time makes no event; archiving it, failing,
-// or finding it vanished does.
+// journal that a person accepted. The transaction that makes the change records the
+// event, so that a crash cannot separate them. The event is kept until the journal in
+// the archive has it. Listing a recording for the first time makes no event; archiving
+// it, failing, or finding it vanished does.
 type Event struct {
 	Number    uint64    `json:"-"` // events of one inbox count up
 	Recording string    `json:"-"`
@@ -14,22 +14,21 @@ type Event struct {
 	From      State     `json:"from,omitempty"`
 	To        State     `json:"to,omitempty"`
 	Version   int       `json:"version,omitempty"`  // which of the entry's versions, from 1, the change added; 0: none
-	BadKeys   []string  `json:"bad_keys,omitempty"` // that the change added; it may have been all
+	BadKeys   []string  `json:"bad_keys,omitempty"` // the keys that the change added; perhaps the whole change
 	Why       string    `json:"why,omitempty"`      // the edit's Entry.Why, or the entry's error
-	// Accepted is there where a person accepted it, and no entry changed.
+	// Accepted is a fault that a person accepted; then no entry changed.
 	Accepted *AcceptedFault `json:"accepted,omitempty"`
 }
 
-// AcceptedFault is an object of an inbox's journal that is not what was written, which
-// a person has accepted as it stands.
+// AcceptedFault is a faulty object of an inbox's journal that a person has accepted.
 type AcceptedFault struct {
 	Key    string `json:"key"`
-	SHA256 string `json:"sha256,omitempty"` // of what stands there; "": nothing does
+	SHA256 string `json:"sha256,omitempty"` // of the object at the key; "": there is no object
 	Fault  string `json:"fault"`            // for people
 }
 
-// JournalHead names the newest object of an inbox's journal. The zero value
-// stands for none.
+// JournalHead names the newest object of an inbox's journal. The zero value means that
+// there is none.
 type JournalHead struct {
 	Key       string `json:"key"`
 	SHA256    string `json:"sha256"`
@@ -39,7 +38,7 @@ type JournalHead struct {
 	RetainUntil   time.Time `json:"retain_until,omitzero"`
 }
 
-// newEvent is the event of a change from old to e, or nil where the change makes none.
+// newEvent returns the event of a change from old to e, or nil if the change makes none.
 func newEvent(recording string, old, e *Entry, now time.Time) *Event {
 	if old == nil || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
 		return nil

@@ -13,48 +13,49 @@ type Inbox struct {
 	ID          string          `json:"id,omitempty"`  // of the user
 	Name        string          `json:"name,omitempty"`
 	Email       string          `json:"email,omitempty"`
-	Condition   string          `json:"condition,omitempty"`    // the archiver's word on it
-	Reason      string          `json:"reason,omitempty"`       // for people: why it is in that condition
-	Counts      map[State]int64 `json:"counts,omitempty"`       // entries in each state; none: absent. Kept by the ledger
+	Condition   string          `json:"condition,omitempty"`    // set by the archiver
+	Reason      string          `json:"reason,omitempty"`       // for people: why the inbox is in that condition
+	Counts      map[State]int64 `json:"counts,omitempty"`       // entries in each state that has any. Kept by the ledger
 	Bytes       int64           `json:"bytes,omitempty"`        // of media of all versions ever archived. Kept by the ledger
 	Totals      Totals          `json:"totals,omitzero"`        // Kept by the ledger
-	NeedsPerson int64           `json:"needs_person,omitempty"` // of the failed entries, those that have failed for so long. Kept by the ledger
+	NeedsPerson int64           `json:"needs_person,omitempty"` // failed entries that need a person. Kept by the ledger
 	Suspect     int64           `json:"suspect,omitempty"`      // recordings whose newest version is suspect. Kept by the ledger
 	Unproved    int64           `json:"unproved,omitempty"`     // recordings whose newest version is not proved whole. Kept by the ledger
 	LastPass    *Pass           `json:"last_pass,omitempty"`    // the newest of Passes; nil: none yet. Kept by the ledger
-	AddedAt     time.Time       `json:"added_at,omitzero"`      // set by the ledger when it first heard of the inbox
+	AddedAt     time.Time       `json:"added_at,omitzero"`      // set by the ledger when it creates the inbox
 	LastSuccess time.Time       `json:"last_success,omitzero"`
-	// OldestWaiting is when the oldest recording was made that the last pass left
+	// OldestWaiting is the date of the oldest recording that the last pass left
 	// unarchived; zero: it left none.
 	OldestWaiting time.Time   `json:"oldest_waiting,omitzero"`
-	NotBefore     time.Time   `json:"not_before,omitzero"` // the earliest time for the next request, by a Retry-After
+	NotBefore     time.Time   `json:"not_before,omitzero"` // the earliest time for the next request, set by a Retry-After
 	Journal       JournalHead `json:"journal,omitzero"`    // kept by MoveJournal
 	// OwnerClaimed: the archive's owner object for the inbox names this ledger.
 	OwnerClaimed bool `json:"owner_claimed,omitempty"`
-	// AcceptGone: a person has said that recordings missing in great number are really gone.
+	// AcceptGone: a person has confirmed that a great number of missing recordings are really gone.
 	AcceptGone bool `json:"accept_gone,omitempty"`
 	// Rebuilt: the inbox's entries were made from the archive, and no reconcile has
-	// found them right since. Until one has, nothing is deleted from the inbox.
+	// confirmed them yet. Until then nothing is deleted from the inbox.
 	Rebuilt bool `json:"rebuilt,omitempty"`
 	// AcceptedFaults of the journal; kept by AcceptFaults.
 	AcceptedFaults []AcceptedFault `json:"accepted_faults,omitempty"`
-	// LoggedOut: a person has said that the inbox is to be left alone until its user logs in again.
+	// LoggedOut: a person has logged the inbox out. It is not archived until its user logs in again.
 	LoggedOut bool `json:"logged_out,omitempty"`
 }
 
-// Totals count what has happened to an inbox's recordings since the ledger was
-// made. They only grow.
+// Totals count the events of an inbox's recordings since the ledger was made. They only
+// grow.
 type Totals struct {
 	Archived int64 `json:"archived,omitempty"` // versions that the archive holds
-	Failed   int64 `json:"failed,omitempty"`   // attempts to archive one
+	Failed   int64 `json:"failed,omitempty"`   // failed attempts to archive a recording
 	Vanished int64 `json:"vanished,omitempty"`
 	Gone     int64 `json:"gone,omitempty"`
 	Deleted  int64 `json:"deleted,omitempty"`
 	Findings int64 `json:"findings,omitempty"` // of all passes
 }
 
-// Pass is what one pass of an inbox did. The numbers count recordings, but for
-// Bytes, of media archived, and Walks, through the listing.
+// Pass is the result of one pass over an inbox. The numbers count recordings, but Bytes
+// counts bytes of archived media, Findings counts objects, and Walks counts walks through
+// the listing.
 type Pass struct {
 	Start           time.Time `json:"start"`
 	End             time.Time `json:"end,omitzero"`
@@ -69,15 +70,15 @@ type Pass struct {
 	DeleteRequested int64     `json:"delete_requested,omitempty"`
 	Deleted         int64     `json:"deleted,omitempty"`
 	Bytes           int64     `json:"bytes,omitempty"`
-	Findings        int64     `json:"findings,omitempty"` // objects that are not what the ledger or the archive's rules say
+	Findings        int64     `json:"findings,omitempty"` // objects that contradict the ledger or the archive's rules
 	Walks           int       `json:"walks,omitempty"`
 	Error           string    `json:"error,omitempty"`
 }
 
-// UploadRef names a multipart upload, so that one left behind can be aborted.
+// UploadRef names a multipart upload, so that an upload left behind can be aborted.
 type UploadRef struct {
-	Org     string    `json:"org,omitempty"`   // with Inbox the inbox that the object belongs to; both are "" where
-	Inbox   string    `json:"inbox,omitempty"` // an earlier version wrote it
+	Org     string    `json:"org,omitempty"`   // Org and Inbox name the inbox that the object belongs to;
+	Inbox   string    `json:"inbox,omitempty"` // both are "" in records of an earlier version
 	Key     string    `json:"-"`               // of the object
 	ID      string    `json:"-"`               // the store's id of the upload
 	Started time.Time `json:"started,omitzero"`
@@ -94,9 +95,9 @@ func (in *Inbox) Clone() *Inbox {
 // Equal reports whether both are the same in every field.
 func (in *Inbox) Equal(other *Inbox) bool { return reflect.DeepEqual(in, other) }
 
-// Edit lets edit change the inbox, but for what the ledger keeps by itself: Org, ID,
-// Counts, Bytes, Totals, NeedsPerson, Suspect, Unproved, LastPass, Journal and
-// AcceptedFaults stay as they are.
+// Edit lets edit change the inbox, except for the fields that the ledger keeps itself:
+// Org, ID, Counts, Bytes, Totals, NeedsPerson, Suspect, Unproved, LastPass, Journal and
+// AcceptedFaults stay unchanged.
 func (in *Inbox) Edit(edit func(*Inbox)) {
 	c := in.Clone()
 	edit(c)
@@ -107,7 +108,7 @@ func (in *Inbox) Edit(edit func(*Inbox)) {
 	*in = *c
 }
 
-// Account keeps the counters: an entry became e. old is what it was, or nil.
+// Account updates the counters for an entry that changed from old, or nil, to e.
 func (in *Inbox) Account(old, e *Entry) {
 	if old == nil {
 		old = &Entry{}

@@ -1,12 +1,12 @@
 package state
 
-// Restored is an entry that Restore makes, or adds to where it is there already.
+// Restored is an entry that Restore creates, or completes if it exists.
 type Restored struct {
 	Recording string
-	Edit      func(*Entry) // gets the entry, the zero Entry where there is none, and sets its State too
+	Edit      func(*Entry) // gets the entry, the zero Entry if there is none, and also sets its State
 }
 
-// Apply makes or adds to old, the entry as it is, nil where there is none.
+// Apply returns the restored entry, made from old, the present entry; nil if there is none.
 func (r Restored) Apply(old *Entry) (*Entry, error) {
 	e := &Entry{}
 	if old != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Token is an inbox's OAuth token. It shows itself to no one who doesn't read
-// its fields: not to fmt, slog or encoding/json.
+// Token is an inbox's OAuth token. Only its fields show it: fmt, slog and encoding/json
+// print it redacted.
 type Token struct {
 	Access    string    `json:"access,omitempty"`
 	Refresh   string    `json:"refresh,omitempty"`
@@ -16,23 +16,23 @@ type Token struct {
 	Confirmed bool      `json:"confirmed,omitempty"`
 }
 
-// Same reports whether both are the same token, whatever is known beside it.
+// Same reports whether both are the same token, regardless of Expiry and Confirmed.
 func (t Token) Same(other Token) bool { return t.Access == other.Access && t.Refresh == other.Refresh }
 
 const redacted = "[token]"
 
-// String is "[token]", as are the other forms of a Token.
+// String returns "[token]", as do the other methods that print a Token.
 func (Token) String() string { return redacted }
 
-// GoString is String.
+// GoString returns String.
 func (Token) GoString() string { return redacted }
 
 // Format writes String for every verb.
 func (Token) Format(s fmt.State, _ rune) { io.WriteString(s, redacted) }
 
-// LogValue is String.
+// LogValue returns String.
 func (Token) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalJSON is String in quotes: a Token that is part of something else
-// doesn't leave the process by accident.
+// MarshalJSON returns String in quotes, so that a Token inside another value does not
+// leave the process by accident.
 func (Token) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }

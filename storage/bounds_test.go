@@ -13,8 +13,8 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// TestRepliesAreBounded has a store that never stops talking. Only an object may be as
-// long as it likes, since its reader decides how much to take.
+// TestRepliesAreBounded has a store whose replies never end. Only an object may be of any
+// length, because its reader decides how much to read.
 func TestRepliesAreBounded(t *testing.T) {
 	var sent, status atomic.Int64
 	block := strings.Repeat("<x>"+strings.Repeat("y", 1000)+"</x>", 64)
@@ -58,7 +58,7 @@ func TestRepliesAreBounded(t *testing.T) {
 			if err := ask(); err == nil {
 				t.Errorf("%s: no error after status %d", name, code)
 			}
-			// Three attempts, and what is under way in buffers.
+			// Three attempts, and the bytes in buffers.
 			if n := sent.Load(); n > 3*(16<<20)+(32<<20) {
 				t.Errorf("%s: %d MiB were read after status %d", name, n>>20, code)
 			}

@@ -4,27 +4,26 @@
 //
 // Callers may rely on this:
 //
-//   - Every write carries If-None-Match: *, so that a key which holds an
-//     object keeps it: the second create fails with [ErrExists]. The store
-//     must know conditional writes (S3 since 2024; [Bucket.PutCorrupt] and a
-//     second Put show whether it does).
+//   - Every write carries If-None-Match: *, so that no object is replaced: a
+//     second create of a key fails with [ErrExists]. The store must support
+//     conditional writes (S3 does since 2024; a second Put shows whether the
+//     store does, as [Bucket.PutCorrupt] shows it for checksums).
 //   - Every write carries a checksum that the store compares with the bytes:
 //     SHA-256 for a put, CRC-32 for each part and the whole of an upload, or
-//     Content-MD5 where Options.Checksum is "md5". Disagreement is
-//     [ErrChecksum] and leaves nothing behind.
+//     Content-MD5 if Options.Checksum is "md5". If they disagree, the write
+//     fails with [ErrChecksum] and stores nothing.
 //   - A write's own reply proves nothing about what is stored. [Bucket.Head]
 //     and [Bucket.Get] do.
-//   - A failed request is repeated by the SDK's standard retryer, three
-//     attempts in all, and nowhere else in this package, but for one more with
-//     other credentials, read again, where the store refuses those it was sent.
-//     A conflict with another write is repeated too. A create whose first
-//     reply was lost therefore fails with [ErrExists] (a completed upload
-//     perhaps with [ErrNoUpload]) although the object is ours: the caller
-//     compares what is there.
-//   - A temporary redirect (307) to the store's own domain is followed, by the same
-//     scheme and with a new signature; one to another region is [ErrRegion].
-//   - Nothing here has a timeout of its own: the context bounds every call,
-//     and Options.Transport is expected to cut connections that stall.
+//   - The SDK's standard retryer repeats a failed request, and one that
+//     conflicts with another write: three attempts in all. This package adds
+//     one more if the store refuses the credentials and reading them again
+//     gives others. A create whose first reply was lost therefore fails with
+//     [ErrExists] (a completed upload perhaps with [ErrNoUpload]) although the
+//     object is ours: the caller has to compare the stored object.
+//   - A temporary redirect (307) to the store's own domain is followed, with the same
+//     scheme and a new signature; a redirect to another region is [ErrRegion].
+//   - No call has a timeout of its own: the context bounds it, and
+//     Options.Transport has to cut connections that stall.
 //   - Every failure of an operation is an [*Error]; no error holds credentials.
 //     Nothing is logged.
 //
@@ -46,45 +45,45 @@ import (
 	"github.com/aws/smithy-go/middleware"
 )
 
-// attempts is how often a request is sent at most.
+// attempts is the largest number of times that a request is sent.
 const attempts = 3
 
-// Options says which bucket, and how to reach it.
+// Options names a bucket and says how to reach it.
 type Options struct {
 	Endpoint  string // scheme://host[:port]; empty: AWS
-	Region    string // empty: that of the AWS default chain, or us-east-1 where Endpoint is set
+	Region    string // empty: that of the AWS default chain, or us-east-1 if Endpoint is set
 	Bucket    string
-	Prefix    string // of the archive's keys, without a slash at its end: Check lists below it alone
+	Prefix    string // of the archive's keys, without a slash at its end: Check lists only below it
 	PathStyle bool   // the bucket is in the path, not in the host name
 
-	// AccessKeyID and SecretAccessKey are given together. Where both are empty
-	// the AWS default chain is asked: environment, shared files, web identity,
-	// container and instance roles. Nothing but credentials and the region is
-	// taken from it.
+	// AccessKeyID and SecretAccessKey are given together. If both are empty,
+	// credentials come from the AWS default chain: environment, shared files,
+	// web identity, container and instance roles. Only credentials and the
+	// region are taken from it.
 	AccessKeyID     string
 	SecretAccessKey string `json:"-"`
 
-	// Again reads these two again when the store refuses them; nil: they are not read again.
+	// Again reads the two keys again when the store refuses them; nil: they are not read again.
 	Again func() (accessKeyID, secretAccessKey string, err error) `json:"-"`
 
 	Encryption   string // "none" or "", "AES256", "aws:kms"
 	KMSKeyID     string // with aws:kms; empty: the account's key for S3
 	StorageClass string // empty: the bucket's default
 
-	// Checksum is "auto" or "", or "md5" for stores that know nothing else:
-	// then Content-MD5 is sent, and no x-amz-checksum header at all.
+	// Checksum is "auto" or "", or "md5" for stores without other checksums:
+	// then Content-MD5 is sent instead of the x-amz-checksum headers.
 	Checksum string
 
 	Transport http.RoundTripper // nil: http.DefaultTransport
 	UserAgent string            // put before the SDK's own
 
-	// Observe is told of every HTTP exchange with the store, repeated ones too: S3's
-	// name of the operation, and the status (0: no reply). It is called concurrently;
-	// nil: nobody.
+	// Observe is called for every HTTP exchange with the store, repeated ones too, with
+	// S3's name of the operation and the status (0: no reply). It is called concurrently,
+	// and may be nil.
 	Observe func(op string, status int) `json:"-"`
 }
 
-// Format keeps the secret out of whatever prints Options.
+// Format prints o without the secret, whatever the verb.
 func (o Options) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "{bucket %q at %q, region %q}", o.Bucket, o.Endpoint, o.Region)
 }
@@ -102,7 +101,7 @@ func Open(ctx context.Context, o Options) (*Bucket, error) {
 	return open(ctx, o, retry.NewStandard(repeat))
 }
 
-// repeat adds to what the SDK repeats the conflicts that S3 asks to try again.
+// repeat makes the SDK also repeat requests that failed with a passing conflict, as S3 asks.
 func repeat(o *retry.StandardOptions) {
 	o.MaxAttempts = attempts
 	o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{codeConflict: {}, codeAborted: {}}})
@@ -131,8 +130,8 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 		Retryer:      retryer,
 		Logger:       logging.Nop{},
 		HTTPClient:   httpClient(&transport{base: o.Transport, userAgent: o.UserAgent, skew: b.skew, observe: o.Observe}),
-		// The checksums are sent explicitly: the SDK's own trailers are refused
-		// by several stores (aws-sdk-go-v2 issues 3007, 3151, 3469).
+		// This package sends the checksums: several stores refuse the trailers
+		// that the SDK would send (aws-sdk-go-v2 issues 3007, 3151, 3469).
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
 	}
@@ -143,10 +142,10 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 	return b, nil
 }
 
-// Check asks whether the bucket is there and may be listed below Options.Prefix: nil,
-// [ErrNoBucket], [ErrAccess], or a temporary [*Error]. It is a listing and no HEAD of
-// the bucket: that takes the right to list all of it, and its reply does not say why it
-// fails; versitygw even answers an unknown access key with 404.
+// Check returns nil if the bucket exists and may be listed below Options.Prefix, else
+// [ErrNoBucket], [ErrAccess], or a temporary [*Error]. It lists instead of sending a HEAD
+// for the bucket: HEAD needs the right to list the whole bucket, and its reply does not
+// say why it failed; versitygw even answers an unknown access key with 404.
 func (b *Bucket) Check(ctx context.Context) error {
 	in := &s3.ListObjectsV2Input{Bucket: &b.opts.Bucket, MaxKeys: aws.Int32(1)}
 	if b.opts.Prefix != "" {
@@ -159,8 +158,8 @@ func (b *Bucket) Check(ctx context.Context) error {
 	return b.fail(opCheck, "", err)
 }
 
-// Skew is the store's clock minus the local one, as of the last reply with a
-// Date header; that header counts whole seconds. False before there was one.
+// Skew returns the store's clock minus the local clock, from the last reply with a
+// Date header, exact to a second. It returns false if no reply had one yet.
 func (b *Bucket) Skew() (time.Duration, bool) {
 	if d := b.skew.Load(); d != nil {
 		return *d, true

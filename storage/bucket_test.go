@@ -42,7 +42,7 @@ func openOn(t *testing.T, s *httptest.Server, edit ...func(*Options)) *Bucket {
 	return b
 }
 
-// operations are all that send a request, for what holds of each.
+// operations are all operations that send a request, for tests of what holds for each.
 func operations(ctx context.Context, b *Bucket) map[string]func() error {
 	u := &Upload{Key: "k", ID: "id", b: b}
 	return map[string]func() error{
@@ -115,7 +115,7 @@ func TestHTML(t *testing.T) {
 	}
 	for op, call := range operations(t.Context(), serve(t, page(200))) {
 		if op == opHead || op == opGet || op == opAbort {
-			continue // have nothing that must be there
+			continue // their replies have no required content
 		}
 		var e *Error
 		if err := call(); !errors.As(err, &e) || !e.Temporary() {
@@ -239,7 +239,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestObserve wants every exchange told, repeated ones too.
+// TestObserve wants Observe called for every exchange, repeated ones too.
 func TestObserve(t *testing.T) {
 	replies := 0
 	var told []string

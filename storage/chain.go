@@ -14,9 +14,10 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// chain is the AWS default chain. It is set up when credentials are first asked for, and
-// again until that works: what it reads may be written after this process has started.
-// It renews credentials that end by themselves; see aws.CredentialsCache.
+// chain is the AWS default chain. It is loaded when credentials are first needed, and
+// loading is repeated until it succeeds, because the files that it reads may be written
+// after this process has started. It renews credentials that expire; see
+// aws.CredentialsCache.
 type chain struct {
 	load func(context.Context) (aws.Config, error)
 
@@ -24,7 +25,8 @@ type chain struct {
 	loaded aws.CredentialsProvider
 }
 
-// Retrieve implements aws.CredentialsProvider. Its failures can be told from the store's own.
+// Retrieve implements aws.CredentialsProvider. It fails with a *credentialsError, so that
+// callers do not mistake the failure for one of the store.
 func (c *chain) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	p, err := c.provider(ctx)
 	if err != nil {
@@ -52,7 +54,7 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	return c.loaded, nil
 }
 
-// anew forgets what was read, so that it is read again.
+// anew makes the next Retrieve load the chain again.
 func (c *chain) anew(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,9 +62,9 @@ func (c *chain) anew(context.Context) error {
 	return nil
 }
 
-// credentialsError says that there are no credentials. With lasting it takes a person who
-// changes the configuration or a role; otherwise they may come by themselves: a token or a
-// file that is not there yet, a metadata service that does not answer yet.
+// credentialsError says that there are no credentials. If lasting is set, a person has to
+// change the configuration or a role. Otherwise the credentials may appear without help,
+// for example when a token or file is written or a metadata service starts to answer.
 type credentialsError struct {
 	err     error
 	lasting bool
@@ -71,12 +73,12 @@ type credentialsError struct {
 func (e *credentialsError) Error() string { return e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
 
-// passing are the refusals that end with the next token, which somebody else brings: of
+// passing are the refusals that end when another program writes the next token: those of
 // STS (ExpiredToken…, Invalid…, IDP…) and of IAM Identity Center.
 var passing = []string{"ExpiredTokenException", "InvalidIdentityToken", "IDPCommunicationError", "UnauthorizedException"}
 
-// denied tells that a service answered, and refused. A metadata service that answers 404
-// has no role for this machine yet.
+// denied reports whether a service answered and refused for good. A 404 of a metadata
+// service is not such a refusal: the machine has no role yet.
 func denied(err error) bool {
 	var reply interface{ HTTPStatusCode() int }
 	if !errors.As(err, &reply) {

@@ -42,19 +42,19 @@ func (o *Options) check() error {
 	}
 	u, err := url.Parse(o.Endpoint)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New("the endpoint must be http:// or https://, a host, and nothing secret") // not shown: it may hold a password
+		return errors.New("the endpoint must be http:// or https:// and a host, without user, query or fragment") // not shown: it may hold a password
 	}
 	return nil
 }
 
-// credentials gives the credentials and the region to sign for.
+// credentials returns the source of the credentials and the region to sign for.
 func (o *Options) credentials(ctx context.Context) (source, string, error) {
 	region := o.Region
 	if region == "" && o.Endpoint != "" {
 		region = "us-east-1"
 	}
 	load := func(ctx context.Context) (aws.Config, error) {
-		// Its own HTTP client: the Date of a metadata service is not the store's.
+		// The chain has its own HTTP client, so that Skew ignores a metadata service's Date.
 		return config.LoadDefaultConfig(ctx, config.WithRegion(region), config.WithLogger(logging.Nop{}),
 			config.WithHTTPClient(chainClient(o.Transport)))
 	}
@@ -75,9 +75,9 @@ func (o *Options) credentials(ctx context.Context) (source, string, error) {
 	return &chain{load: load}, region, nil
 }
 
-// chainClient is what the default chain fetches credentials with. Where
-// AWS_CA_BUNDLE is set it insists on the SDK's own type, so the means of our
-// transport are lent to one of those.
+// chainClient returns the HTTP client with which the default chain fetches
+// credentials. With AWS_CA_BUNDLE set the chain accepts only the SDK's own
+// client type, so such a client gets the settings of our transport.
 func chainClient(rt http.RoundTripper) config.HTTPClient {
 	if renewing, ok := rt.(interface{ Current() *http.Transport }); ok {
 		rt = renewing.Current()
@@ -98,7 +98,7 @@ func chainClient(rt http.RoundTripper) config.HTTPClient {
 	})
 }
 
-// httpClient follows no redirect: a signature is good for one host only. See follow.
+// httpClient follows no redirect, because a signature is valid for one host only. See follow.
 func httpClient(rt http.RoundTripper) *http.Client {
 	return &http.Client{
 		Transport:     rt,
@@ -106,7 +106,7 @@ func httpClient(rt http.RoundTripper) *http.Client {
 	}
 }
 
-// transport names us to the store, reads its clock and counts the exchanges.
+// transport adds the user agent, reads the store's clock, calls observe and bounds replies.
 type transport struct {
 	base      http.RoundTripper
 	userAgent string
@@ -134,17 +134,17 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		skew := time.Until(date)
 		t.skew.Store(&skew)
 	}
-	// Only an object is read as it streams. All else is held in memory as a whole.
+	// Only an object is streamed. The SDK holds all other replies in memory.
 	if middleware.GetOperationName(req.Context()) != "GetObject" || resp.StatusCode >= 300 {
 		resp.Body = &bounded{resp.Body, maxReply}
 	}
 	return resp, nil
 }
 
-// maxReply bounds a reply that is no object: a listing of 1,000 long keys has 4 MB.
+// maxReply bounds every reply but an object: a listing of 1,000 long keys has 4 MB.
 const maxReply = 16 << 20
 
-// bounded fails a body that goes on for too long.
+// bounded is a body that fails after left bytes.
 type bounded struct {
 	io.ReadCloser
 	left int64
@@ -158,12 +158,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// signed tells the signer the body's SHA-256, which is known: it would hash
-// the body once more over http, and leave it unsigned over https.
+// signed signs the body by its known SHA-256. By itself the signer would hash the
+// body again over http, and leave it unsigned over https.
 func signed(sum [32]byte) func(*s3.Options) { return payloadHash(hex.EncodeToString(sum[:])) }
 
-// unsigned leaves the body out of the signature, over http too, where the signer
-// would hash it for that: two thirds of what a part costs. Its CRC-32 is signed.
+// unsigned leaves the body out of the signature, over http too, where hashing it
+// would be two thirds of the cost of a part. The body's CRC-32 is signed.
 func unsigned() func(*s3.Options) { return payloadHash("UNSIGNED-PAYLOAD") }
 
 func payloadHash(hash string) func(*s3.Options) {

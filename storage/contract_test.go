@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 )
 
-// servers are those to hold to the contract; make stores names others.
+// servers are the servers that the contract suite tests; make stores names others.
 var servers = flag.String("servers", "versitygw,minio", "S3 servers, as storagetest names them")
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

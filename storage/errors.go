@@ -13,29 +13,29 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// What callers branch on, by errors.Is. Each comes wrapped in an [*Error].
+// The errors that callers branch on, by errors.Is. Each comes wrapped in an [*Error].
 var (
 	ErrExists   = errors.New("the key already holds an object")              // 412 PreconditionFailed
 	ErrNotFound = errors.New("no such object")                               // NoSuchKey, NoSuchVersion; for Head also a missing bucket
-	ErrChecksum = errors.New("the bytes do not match their checksum")        // as the store sees them
+	ErrChecksum = errors.New("the bytes do not match their checksum")        // by the store's own comparison
 	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
-	ErrAccess   = errors.New("access refused")                               // 401, 403, or credentials that nobody gives
-	ErrNoUpload = errors.New("the multipart upload is not known (any more)") // NoSuchUpload: completed, aborted, or expired
-	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; of an upload: begin a new one
-	ErrRegion   = errors.New("the bucket is not where it was looked for")    // 301, or 307 and 400 that name another region
-	ErrHeader   = errors.New("a header of the reply can't be read")          // dates and numbers in another form than S3's
+	ErrAccess   = errors.New("access refused")                               // 401, 403, or there are no credentials
+	ErrNoUpload = errors.New("the store does not know the multipart upload") // NoSuchUpload: completed, aborted, or expired
+	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; an upload has to be begun again
+	ErrRegion   = errors.New("the bucket is in another region")              // 301, or 307 and 400 that name another region
+	ErrHeader   = errors.New("a header of the reply can't be read")          // a date or number is not in S3's form
 )
 
-// The codes of S3's conflicts that pass.
+// The codes of conflicts for which S3 asks to repeat the request.
 const (
 	codeConflict = "ConditionalRequestConflict"
 	codeAborted  = "OperationAborted"
 )
 
-// ErrChecksumHeader says that the store refuses the headers that carry checksums, or wants
-// Content-MD5, as stores do that are older than these headers. Options.Checksum "md5"
-// leaves them out.
-var ErrChecksumHeader = errors.New("the store does not know the checksums that S3 has since 2022: set storage.checksum to md5")
+// ErrChecksumHeader: the store refuses the x-amz-checksum headers or requires Content-MD5,
+// as stores older than these headers do. With Options.Checksum "md5" the headers are left
+// out.
+var ErrChecksumHeader = errors.New("the store does not support the checksums that S3 has had since 2022: set storage.checksum to md5")
 
 // The operations, as Error.Op names them.
 const (
@@ -52,7 +52,7 @@ const (
 	opList     = "list"
 )
 
-// Those of a [Probe].
+// The operations of a [Probe].
 const (
 	opVersioning   = "get versioning"
 	opLockConfig   = "get lock configuration"
@@ -63,22 +63,22 @@ const (
 	opDelete       = "delete"
 )
 
-// codePending is the code where there are no credentials yet.
+// codePending is the code of a request that was not sent because there are no credentials yet.
 const codePending = "CredentialsPending"
 
 // Error is a failed operation.
 type Error struct {
 	Op        string // "put", "head", …
 	Key       string // of the object; of a listing the prefix; "" for the bucket itself
-	Code      string // S3's, or one of this package's where nothing was sent; "" where the reply had none
-	Status    int    // of the HTTP reply; 0: none came
+	Code      string // S3's, or one of this package's if nothing was sent; "" if the reply had none
+	Status    int    // of the HTTP reply; 0: there was no reply
 	RequestID string // to quote to the store's support
-	Err       error  // one of the sentinels where there is one, with the cause and a remedy; never nil
+	Err       error  // a cause and a remedy, and one of the sentinels if one fits; never nil
 
-	region string // in which the bucket is, where that is another than ours; "" where not known
+	region string // the bucket's region if it is not ours; "" if it is ours or not known
 }
 
-// Error says what failed and, where known, what to do about it. It never
+// Error says what failed and, if known, what to do about it. It never
 // shows credentials or a URL.
 func (e *Error) Error() string {
 	var s strings.Builder
@@ -105,8 +105,8 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// SetUp tells an error that every request to the store would meet until a person changes
-// the configuration, the credentials' rights or the store.
+// SetUp reports whether every request to the store will fail with err until a person
+// changes the configuration, the credentials' rights or the store.
 func SetUp(err error) bool {
 	for _, kind := range []error{ErrAccess, ErrNoBucket, ErrRegion, ErrHeader, ErrChecksumHeader} {
 		if errors.Is(err, kind) {
@@ -116,10 +116,10 @@ func SetUp(err error) bool {
 	return false
 }
 
-// Temporary reports whether the same call may succeed later with nothing
-// changed: no reply (a cancelled context included: look at the context first),
-// 408, 429, 5xx but 501, a good status with a reply that is not S3's, what
-// S3 documents as passing, and credentials that may come by themselves.
+// Temporary reports whether the same call may succeed later although nobody
+// changes anything: no reply (also after a cancelled context: check the context
+// first), 408, 429, 5xx but 501, a good status with a reply that is not S3's,
+// the codes that S3 documents as temporary, and credentials that may still appear.
 func (e *Error) Temporary() bool {
 	if e.region != "" {
 		return false
@@ -141,18 +141,18 @@ func (e *Error) Temporary() bool {
 	return e.Status >= 500
 }
 
-// refuse is an operation that was not sent.
+// refuse returns the error of an operation that is not sent.
 func refuse(op, key, code, format string, args ...any) error {
 	return &Error{Op: op, Key: key, Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// unreadable is a good status with something else than S3's reply.
+// unreadable returns the error of a reply with a good status that is not S3's.
 func unreadable(op, key, what string) error {
 	return &Error{Op: op, Key: key, Status: http.StatusOK,
-		Err: fmt.Errorf("the reply has no %s: is this an S3 server, or a proxy before it?", what)}
+		Err: fmt.Errorf("the reply has no %s: is this an S3 server, or a proxy in front of one?", what)}
 }
 
-// fail turns what the SDK gave into an *Error; nil stays nil.
+// fail turns an error of the SDK into an *Error; nil stays nil.
 func (b *Bucket) fail(op, key string, err error) error {
 	if err == nil {
 		return nil
@@ -170,7 +170,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 	if errors.As(err, &api) {
 		e.Code = api.ErrorCode()
 	}
-	if reply != nil && (e.Status/100 == 3 || e.Code == "AuthorizationHeaderMalformed" || e.Code == "BadRequest") { // the last: a HEAD's
+	if reply != nil && (e.Status/100 == 3 || e.Code == "AuthorizationHeaderMalformed" || e.Code == "BadRequest") { // BadRequest: of a HEAD
 		e.region = elsewhere(reply.Response.Header, err, b.client.Options().Region)
 	}
 	var garbled *smithy.DeserializationError
@@ -195,7 +195,7 @@ func (b *Bucket) fail(op, key string, err error) error {
 	return e
 }
 
-// reason is a sentinel, a cause and a remedy, as far as there are any.
+// reason joins a sentinel, a cause and a remedy, as far as they are known.
 type reason struct {
 	errs   []error
 	remedy string
@@ -215,7 +215,7 @@ func (r *reason) Error() string {
 
 func (r *reason) Unwrap() []error { return r.errs }
 
-// cause is the part of an SDK error that says something, without the URL.
+// cause returns the part of an SDK error that is of use, without the URL.
 func cause(err error) error {
 	var cred *credentialsError
 	var api smithy.APIError
@@ -244,8 +244,8 @@ func cancelled(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
 
-// sentinel is what callers branch on; nil where there is none. A HEAD's reply
-// has no body, hence no code but the status' own text.
+// sentinel returns the error that callers branch on; nil if no sentinel fits. The
+// reply to a HEAD has no body, so its code is only the text of its status.
 func sentinel(e *Error) error {
 	if e.region != "" {
 		return ErrRegion
@@ -268,7 +268,7 @@ func sentinel(e *Error) error {
 	case "NoCredentials", "InvalidAccessKeyId", "SignatureDoesNotMatch",
 		"XAdminUserNotFound": // versitygw's InvalidAccessKeyId, a 404
 		return ErrAccess
-	case "InvalidObjectState", "QuotaExceeded", codePending: // no matter of rights
+	case "InvalidObjectState", "QuotaExceeded", codePending: // other rights would not help
 		return nil
 	}
 	switch e.Status {
@@ -289,8 +289,8 @@ func sentinel(e *Error) error {
 	return nil
 }
 
-// checksumHeader is [ErrChecksumHeader] where a store names the header that it refuses or
-// misses: Backblaze B2 as InvalidArgument, others as InvalidRequest or NotImplemented.
+// checksumHeader returns [ErrChecksumHeader] if the store's message names a checksum header:
+// Backblaze B2 refuses it as InvalidArgument, others as InvalidRequest or NotImplemented.
 func (b *Bucket) checksumHeader(e *Error, err error) error {
 	var api smithy.APIError
 	if b.md5() || !e.writes() || e.Status != http.StatusBadRequest && e.Status != http.StatusNotImplemented || sentinel(e) != nil || !errors.As(err, &api) {
@@ -303,19 +303,19 @@ func (b *Bucket) checksumHeader(e *Error, err error) error {
 	return nil
 }
 
-// writes tells an operation without which there is no archive.
+// writes reports whether the operation writes to the archive.
 func (e *Error) writes() bool {
 	return e.Op == opPut || e.Op == opCreate || e.Op == opPart || e.Op == opComplete
 }
 
-// remedy tells an operator what to do; "" where there is nothing to say.
+// remedy returns what an operator should do; "" if nothing is known.
 func (b *Bucket) remedy(e *Error, err error) string {
 	if e.region != "" {
 		return fmt.Sprintf("the bucket is in %s: set storage.region", e.region)
 	}
 	switch e.Code {
 	case codePending:
-		return "credentials are asked for again; if none come, set storage.access_key_id and its secret, or see to what the AWS default chain looks for: environment, shared files, web identity token, container or instance role"
+		return "credentials are looked for again; if there are still none, set storage.access_key_id and its secret, or provide what the AWS default chain looks for: environment, shared files, web identity token, container or instance role"
 	case "NoCredentials":
 		return "set storage.access_key_id and its secret, or give this machine an AWS role"
 	case "InvalidAccessKeyId", "XAdminUserNotFound":
@@ -329,15 +329,15 @@ func (b *Bucket) remedy(e *Error, err error) string {
 			return ""
 		}
 		if b.md5() {
-			return "the store lacks conditional writes or locks: it cannot be used so"
+			return "the store lacks conditional writes or locks: archiverd cannot use it without these"
 		}
-		return "the store lacks checksums, for which storage.checksum: md5 may do, or conditional writes or locks: without these it cannot be used so"
+		return "the store lacks checksums, conditional writes or locks: for checksums try storage.checksum: md5; archiverd cannot use a store without the others"
 	case "InvalidObjectState":
 		return "the object was moved to a storage class that must be restored before reading"
 	case "QuotaExceeded":
 		return "raise the store's quota"
 	case codeHeader:
-		return "have the store, or the proxy before it, write this header as S3 does, or use another store"
+		return "make the store, or the proxy in front of it, write this header as S3 does, or use another store"
 	}
 	var cert *tls.CertificateVerificationError
 	switch kind := sentinel(e); {

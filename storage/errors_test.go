@@ -81,12 +81,12 @@ func TestErrorReplies(t *testing.T) {
 			}
 		}
 		if strings.Contains(text, "AKIATEST") || strings.Contains(text, "the-secret") || strings.Contains(text, "http") {
-			t.Errorf("says too much: %s", text)
+			t.Errorf("shows a secret: %s", text)
 		}
 	}
 }
 
-// TestConflictRepeated meets another write twice, and then not any more.
+// TestConflictRepeated wants a request repeated that conflicts with another write twice.
 func TestConflictRepeated(t *testing.T) {
 	for _, code := range []string{"ConditionalRequestConflict", "OperationAborted"} {
 		requests := 0
@@ -104,8 +104,8 @@ func TestConflictRepeated(t *testing.T) {
 	}
 }
 
-// TestOddHeader wants the header named for which a reply can't be read, and nothing called
-// odd that S3 or a server like it sends.
+// TestOddHeader wants the error to name the header that can't be read, and the headers that
+// S3 and similar servers send to be accepted.
 func TestOddHeader(t *testing.T) {
 	for _, h := range []string{
 		"Last-Modified: 2026-11-28T00:00:00Z", "Last-Modified: Sat, 28 Nov 2026 00:00:00 +0000", "Last-Modified: ",
@@ -136,8 +136,8 @@ func TestOddHeader(t *testing.T) {
 	}
 }
 
-// TestChecksumHeader wants a store that is older than checksum headers told from one that
-// found other bytes.
+// TestChecksumHeader wants a store that does not support checksum headers distinguished from
+// a store that received other bytes.
 func TestChecksumHeader(t *testing.T) {
 	for _, tc := range []struct {
 		status        int

@@ -9,16 +9,16 @@ import (
 	smithytime "github.com/aws/smithy-go/time"
 )
 
-// codeHeader is the code of a good reply for one of whose headers the SDK gave up.
+// codeHeader is the code of a good reply with a header that the SDK cannot read.
 const codeHeader = "UnreadableHeader"
 
-// headerError names such a header.
+// headerError names that header.
 type headerError struct{ name, value string }
 
 func (e *headerError) Error() string { return fmt.Sprintf("%s: %q", e.name, e.value) }
 
-// oddHeader finds the header of an object for which the SDK gave up, or nil. The SDK
-// takes most headers as they are, but reads these.
+// oddHeader returns the header of an object that the SDK could not read, or nil. The SDK
+// parses the headers below and takes all others as they are.
 func oddHeader(h http.Header) *headerError {
 	date := func(s string) error { _, err := smithytime.ParseHTTPDate(s); return err }
 	instant := func(s string) error { _, err := smithytime.ParseDateTime(s); return err }

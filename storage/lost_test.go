@@ -14,7 +14,7 @@ import (
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
-// loses carries out the first request that matches and drops the reply.
+// loses forwards the first request that matches and drops its reply.
 func loses(match func(*http.Request) bool, sent *atomic.Int32) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// maxMetadata is what S3 takes of user metadata, names and values together.
+// maxMetadata is S3's limit on user metadata in bytes, names and values together.
 // Names count here with their "x-amz-meta-", as some servers count them.
 const maxMetadata = 2048
 
 const metadataPrefix = "x-amz-meta-"
 
-// encodeMetadata gives metadata as they travel: see [New].
+// encodeMetadata returns metadata escaped for headers: see [New].
 func encodeMetadata(m map[string]string) (map[string]string, error) {
 	out, size := make(map[string]string, len(m)), 0
 	for name, value := range m {
 		if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-			return nil, fmt.Errorf("metadata name %q: only a-z, 0-9 and '-' travel safely", name)
+			return nil, fmt.Errorf("metadata name %q: only a-z, 0-9 and '-' are safe in a header", name)
 		}
 		if value == "" {
 			continue // some servers keep an empty value and some do not
@@ -26,7 +26,7 @@ func encodeMetadata(m map[string]string) (map[string]string, error) {
 		size += len(metadataPrefix) + len(name) + len(out[name])
 	}
 	if size > maxMetadata {
-		return nil, fmt.Errorf("metadata of %d bytes: S3 takes %d", size, maxMetadata)
+		return nil, fmt.Errorf("metadata of %d bytes: S3 accepts at most %d", size, maxMetadata)
 	}
 	return out, nil
 }
@@ -39,9 +39,9 @@ func decodeMetadata(m map[string]string) map[string]string {
 	return out
 }
 
-// escape percent-escapes what a header, a signature or a server might change:
-// bytes that are not printable ASCII, '%', a space at either end or after
-// another, and "=?", which begins an RFC 2047 word that servers may decode.
+// escape percent-escapes the bytes that a header, a signature or a server might
+// change: those that are not printable ASCII, '%', a space at either end or after
+// another space, and "=?", which begins an RFC 2047 word that servers may decode.
 func escape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -62,8 +62,8 @@ func escape(s string) string {
 	return b.String()
 }
 
-// unescape undoes escape; a '%' that begins no escape stands for itself, for
-// objects that others wrote.
+// unescape undoes escape. A '%' that begins no escape stays: others may have
+// written the object.
 func unescape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -16,39 +16,39 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// Retention is an object lock. The zero value is none.
+// Retention is an object lock. The zero value means no lock.
 type Retention struct {
 	Mode  string    // "", "GOVERNANCE", "COMPLIANCE"
 	Until time.Time // sent in whole seconds, rounded up
 }
 
-// Checksum is a hash of a whole object. The zero value is none.
+// Checksum is a hash of a whole object. The zero value means no checksum.
 type Checksum struct {
 	Algorithm string // "SHA256", "CRC32", "CRC64NVME", …
 	Value     string // base64, as S3 gives it
 }
 
-// Object is what the store tells of one version of an object. What it does
-// not tell is zero.
+// Object is one version of an object, as the store describes it. A field that the
+// store leaves out is zero.
 type Object struct {
 	Key         string
-	VersionID   string // "" where the bucket is not versioned
+	VersionID   string // "" if the bucket is not versioned
 	ContentType string
-	Size        int64 // -1 where a reply does not say
+	Size        int64 // -1 if the reply does not say
 	Modified    time.Time
 	Metadata    map[string]string // names in lower case, values unescaped: see New
 	Checksum    Checksum          // of all bytes; never a COMPOSITE one (a hash of the parts' hashes)
-	Retention   Retention         // AWS shows it only to those who may s3:GetObjectRetention
-	Encryption  string            // by the server: "AES256", "aws:kms", …; of Head alone
+	Retention   Retention         // AWS shows it only with the right s3:GetObjectRetention
+	Encryption  string            // by the server: "AES256", "aws:kms", …; only Head sets it
 	// Expires is when a lifecycle rule will remove the object, by the
-	// x-amz-expiration header; zero: none is announced. An announcement that
-	// cannot be read gives the Unix epoch: as good as expired.
+	// x-amz-expiration header; zero: the reply has no such header. A header that
+	// cannot be read gives the Unix epoch, so that the object counts as expired.
 	Expires time.Time
 	ETag    string // with its quotes, as S3 gives it
 }
 
-// Head asks what the store holds under a key. An empty versionID means the
-// newest version, and is [ErrNotFound] where that is a delete marker.
+// Head returns the object that the store holds under a key. An empty versionID
+// means the newest version; if that is a delete marker, Head returns [ErrNotFound].
 func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error) {
 	out, err := b.client.HeadObject(ctx, &s3.HeadObjectInput{
 		Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID), ChecksumMode: types.ChecksumModeEnabled,
@@ -72,9 +72,9 @@ func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error
 	}, nil
 }
 
-// Get opens an object's bytes. The caller closes the reader, which gives
-// io.EOF only after all of them, and an [*Error] when the connection fails.
-// Object.Checksum is empty: nothing is validated on the way, ask Head.
+// Get opens an object's bytes. The caller closes the reader, which returns
+// io.EOF only after all bytes, and an [*Error] when the connection fails.
+// Object.Checksum is empty and Get compares no checksum; Head returns one.
 func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser, Object, error) {
 	out, err := b.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
 	if err != nil {
@@ -93,9 +93,9 @@ func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser,
 	}, nil
 }
 
-// orMissing turns a refusal into ErrNotFound where a listing shows that nothing stands
-// under the key. S3 tells a missing object from a forbidden one only to those who may
-// list the bucket, and may refuse those who may list only a part of it.
+// orMissing turns a refusal into ErrNotFound if a listing shows no object under the key.
+// S3 says that an object is missing only to callers that may list the bucket. To a caller
+// that may list only a part of it, S3 may answer 403.
 func (b *Bucket) orMissing(ctx context.Context, key, versionID string, err error) error {
 	var e *Error
 	if versionID != "" || !errors.As(err, &e) || e.Status != http.StatusForbidden || e.Code != "AccessDenied" && e.Code != "Forbidden" {
@@ -106,7 +106,7 @@ func (b *Bucket) orMissing(ctx context.Context, key, versionID string, err error
 			return err
 		}
 	}
-	return &Error{Op: e.Op, Key: key, Status: e.Status, RequestID: e.RequestID, Err: fmt.Errorf("%w: it was refused, and is not listed", ErrNotFound)}
+	return &Error{Op: e.Op, Key: key, Status: e.Status, RequestID: e.RequestID, Err: fmt.Errorf("%w: the store refused the request, and does not list the key", ErrNotFound)}
 }
 
 type body struct {
@@ -122,14 +122,14 @@ func (r *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// List walks the newest versions whose key begins with prefix, in the store's
-// order (S3's is that of the bytes), 1,000 a request. Only Key, Size, Modified
-// and ETag are set. An error is yielded once, as the last element.
+// List yields the newest versions whose key begins with prefix, in the store's
+// order (S3 sorts by bytes), 1,000 a request. Only Key, Size, Modified and ETag
+// are set. An error is yielded once, as the last element.
 func (b *Bucket) List(ctx context.Context, prefix string) iter.Seq2[Object, error] {
 	return b.ListAfter(ctx, prefix, "")
 }
 
-// ListAfter is List from the first key after a given one.
+// ListAfter is List, beginning with the first key after the given one.
 func (b *Bucket) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[Object, error] {
 	return func(yield func(Object, error) bool) {
 		var next *string
@@ -153,8 +153,9 @@ func (b *Bucket) ListAfter(ctx context.Context, prefix, after string) iter.Seq2[
 	}
 }
 
-// listPage gives one page. Keys travel URL-encoded, for XML cannot hold every
-// byte; a page that does not say how to go on is an error, not an end.
+// listPage returns one page. It asks for URL-encoded keys, because XML cannot hold
+// every byte. A truncated page without a new continuation token is an error, not
+// the end of the listing.
 func (b *Bucket) listPage(ctx context.Context, prefix, after string, token *string) (*s3.ListObjectsV2Output, error) {
 	out, err := b.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &b.opts.Bucket, Prefix: optional(prefix), StartAfter: optional(after), ContinuationToken: token, EncodingType: types.EncodingTypeUrl,
@@ -181,9 +182,9 @@ func (b *Bucket) listPage(ctx context.Context, prefix, after string, token *stri
 	return out, nil
 }
 
-// wholeChecksum is the checksum of all bytes. A store that gives no type may
-// mean one of the parts' checksums if there were parts: those end in "-N", and
-// so does the object's ETag.
+// wholeChecksum returns the checksum of all bytes. If the store gives no type and
+// the object has parts, the value may be a checksum of the parts' checksums: then
+// it, or the object's ETag, ends in "-N".
 func wholeChecksum(out *s3.HeadObjectOutput, etag string) Checksum {
 	parts := strings.Contains(etag, "-")
 	if out.ChecksumType != types.ChecksumTypeFullObject && (out.ChecksumType != "" || parts) {
@@ -192,7 +193,7 @@ func wholeChecksum(out *s3.HeadObjectOutput, etag string) Checksum {
 	for _, c := range []struct {
 		algorithm types.ChecksumAlgorithm
 		value     *string
-	}{ // those we send come first
+	}{ // the ones that this package sends come first
 		{types.ChecksumAlgorithmSha256, out.ChecksumSHA256},
 		{types.ChecksumAlgorithmCrc32, out.ChecksumCRC32},
 		{types.ChecksumAlgorithmCrc64nvme, out.ChecksumCRC64NVME},

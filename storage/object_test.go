@@ -139,8 +139,8 @@ func TestMetadataRoundTrip(t *testing.T) {
 	}
 }
 
-// TestMissingToWhoMayNotListAll refuses what is missing, as S3 may where only a part of the
-// bucket may be listed. Nothing else that is refused is missing.
+// TestMissingToWhoMayNotListAll answers a request for a missing object with 403, as S3 may if
+// the caller may list only a part of the bucket. Other refusals must not become ErrNotFound.
 func TestMissingToWhoMayNotListAll(t *testing.T) {
 	const page = "<ListBucketResult><IsTruncated>false</IsTruncated>%s</ListBucketResult>"
 	for name, tc := range map[string]struct {

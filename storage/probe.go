@@ -13,16 +13,15 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// Probe tries a bucket out: it reads how the bucket is set up, and does to
-// objects made for the purpose what the archive relies on being refused. It is
-// kept apart from [Bucket], so that nothing which holds only a Bucket can
-// overwrite or delete.
+// Probe tests a bucket: it reads the bucket's settings, and tries on test objects
+// what a store has to refuse for the archive to be safe. It is a type of its own,
+// so that code which holds only a [Bucket] cannot overwrite or delete.
 type Probe struct{ b *Bucket }
 
 // NewProbe returns a probe of b. It is as safe for concurrent use as b.
 func NewProbe(b *Bucket) *Probe { return &Probe{b} }
 
-// Versioning is "Enabled", "Suspended", or "" where it never was
+// Versioning returns "Enabled", "Suspended", or "" if versioning was never enabled
 // (s3:GetBucketVersioning).
 func (p *Probe) Versioning(ctx context.Context) (string, error) {
 	out, err := p.b.client.GetBucketVersioning(ctx, &s3.GetBucketVersioningInput{Bucket: &p.b.opts.Bucket})
@@ -32,7 +31,7 @@ func (p *Probe) Versioning(ctx context.Context) (string, error) {
 	return string(out.Status), nil
 }
 
-// LockEnabled tells whether the bucket has Object Lock
+// LockEnabled reports whether the bucket has Object Lock
 // (s3:GetBucketObjectLockConfiguration).
 func (p *Probe) LockEnabled(ctx context.Context) (bool, error) {
 	out, err := p.b.client.GetObjectLockConfiguration(ctx, &s3.GetObjectLockConfigurationInput{Bucket: &p.b.opts.Bucket})
@@ -47,16 +46,16 @@ func (p *Probe) LockEnabled(ctx context.Context) (bool, error) {
 	return out.ObjectLockConfiguration.ObjectLockEnabled == types.ObjectLockEnabledEnabled, nil
 }
 
-// Rule is one enabled rule of a bucket's lifecycle, as far as it concerns
-// objects without tags. Days are whole ones since an object was created, or
-// since a version was replaced; nil: the rule does not do this.
+// Rule is one enabled rule of a bucket's lifecycle that concerns objects without
+// tags. Days are whole days since an object was created, or since a version was
+// replaced. A nil action is one that the rule does not have.
 type Rule struct {
 	ID          string
 	Prefix      string
 	Expire      *Due
-	Noncurrent  *Due // versions that were replaced or hidden are removed for good
+	Noncurrent  *Due // permanent removal of versions that were replaced or hidden
 	Transitions []Transition
-	AbortDays   int32 // of multipart uploads left incomplete; 0: not
+	AbortDays   int32 // after which incomplete multipart uploads are aborted; 0: never
 }
 
 // Due is when a rule acts: after some days, or at a date.
@@ -72,9 +71,9 @@ type Transition struct {
 	Noncurrent bool   // only versions that were replaced or hidden
 }
 
-// Lifecycle gives the enabled rules, none where none was set
-// (s3:GetLifecycleConfiguration). A rule for tagged objects is left out: nothing
-// in this package tags any.
+// Lifecycle returns the enabled rules; nil if the bucket has no rules
+// (s3:GetLifecycleConfiguration). Rules for tagged objects are left out, because
+// this package writes no tags.
 func (p *Probe) Lifecycle(ctx context.Context) ([]Rule, error) {
 	out, err := p.b.client.GetBucketLifecycleConfiguration(ctx, &s3.GetBucketLifecycleConfigurationInput{Bucket: &p.b.opts.Bucket})
 	switch {
@@ -82,7 +81,7 @@ func (p *Probe) Lifecycle(ctx context.Context) ([]Rule, error) {
 		return nil, nil
 	case err != nil:
 		return nil, p.b.fail(opLifecycle, "", err)
-	case len(out.Rules) == 0: // some servers take the question for a listing
+	case len(out.Rules) == 0: // some servers answer this request with a listing
 		return nil, unreadable(opLifecycle, "", "rule")
 	}
 	var rules []Rule
@@ -95,12 +94,12 @@ func (p *Probe) Lifecycle(ctx context.Context) ([]Rule, error) {
 	return rules, nil
 }
 
-// scope is what a rule is for. The bounds that it may set on sizes don't count:
-// some objects are within any.
+// scope returns the keys that a rule applies to, and whether it needs tags. Bounds on
+// sizes are ignored: some objects are within any bounds.
 func scope(r types.LifecycleRule) (prefix string, tagged bool) {
 	switch f := r.Filter; {
 	case f == nil:
-		//lint:ignore SA1019 rules of before 2016 have it there
+		//lint:ignore SA1019 rules made before 2016 have their prefix here
 		return aws.ToString(r.Prefix), false
 	case f.And != nil:
 		return aws.ToString(f.And.Prefix), len(f.And.Tags) > 0
@@ -111,7 +110,7 @@ func scope(r types.LifecycleRule) (prefix string, tagged bool) {
 
 func rule(r types.LifecycleRule, prefix string) Rule {
 	out := Rule{ID: aws.ToString(r.ID), Prefix: prefix}
-	if e := r.Expiration; e != nil && (e.Days != nil || e.Date != nil) { // else it only removes markers with nothing below
+	if e := r.Expiration; e != nil && (e.Days != nil || e.Date != nil) { // else it only removes delete markers without versions
 		out.Expire = &Due{aws.ToInt32(e.Days), aws.ToTime(e.Date)}
 	}
 	if n := r.NoncurrentVersionExpiration; n != nil {
@@ -129,8 +128,8 @@ func rule(r types.LifecycleRule, prefix string) Rule {
 	return out
 }
 
-// Retention asks for the lock of one version (s3:GetObjectRetention); the zero
-// Retention where it has none.
+// Retention returns the lock of one version (s3:GetObjectRetention); the zero
+// Retention if the version has no lock.
 func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention, error) {
 	out, err := p.b.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
 	switch {
@@ -144,13 +143,13 @@ func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention
 	return Retention{string(out.Retention.Mode), aws.ToTime(out.Retention.RetainUntilDate)}, nil
 }
 
-// SetRetention asks for another lock of one version, without leave to bypass
-// the one there is: a store that takes a shorter one does not hold its locks.
+// SetRetention requests another lock for one version, without permission to bypass
+// the present one: a store that accepts a shorter lock does not enforce its locks.
 func (p *Probe) SetRetention(ctx context.Context, key, versionID string, r Retention) error {
 	return p.b.Retain(ctx, key, versionID, r)
 }
 
-// Overwrite puts other bytes in an object's place, with no condition.
+// Overwrite puts body under key without a condition.
 func (p *Probe) Overwrite(ctx context.Context, key string, body []byte) error {
 	sum := sha256.Sum256(body)
 	in, err := p.b.putInput(New{Key: key})
@@ -167,9 +166,9 @@ func (p *Probe) Overwrite(ctx context.Context, key string, body []byte) error {
 	return p.b.fail(opOverwrite, key, err)
 }
 
-// Delete removes one version for good, or hides an object where versionID is
-// empty and the bucket is versioned. With bypass it asks to overrule a
-// governance lock, which takes s3:BypassGovernanceRetention.
+// Delete removes one version permanently. If versionID is empty and the bucket is
+// versioned, it only hides the object. With bypass it asks to ignore a governance
+// lock, which needs the right s3:BypassGovernanceRetention.
 func (p *Probe) Delete(ctx context.Context, key, versionID string, bypass bool) error {
 	in := &s3.DeleteObjectInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)}
 	if bypass {

@@ -17,19 +17,19 @@ import (
 type New struct {
 	Key         string // 1,024 bytes at most
 	ContentType string
-	// Metadata names are of a-z, 0-9 and '-'. Values may hold any bytes: what
-	// does not travel well in a header is percent-escaped on the way, '%' too,
-	// and [Bucket.Head] and [Bucket.Get] undo it. An empty value is the same as
-	// none. Escaped, names and values together are bounded by S3's 2 KB.
+	// Metadata names consist of a-z, 0-9 and '-'. Values may hold any bytes:
+	// bytes that are not safe in a header, and '%', are percent-escaped when sent,
+	// and [Bucket.Head] and [Bucket.Get] unescape them. An empty value is left
+	// out. S3 allows 2 KB for names and escaped values together.
 	Metadata  map[string]string
 	Retention Retention
 }
 
-// Put creates an object in one request, which S3 takes up to 5 GiB; body is
-// not touched after the return. sha256 is the body's hash: the store refuses
-// other bytes with [ErrChecksum]. A key that is taken gives [ErrExists], also
-// where an earlier attempt of this very Put took it and its reply was lost.
-// The Object tells what the reply did, which proves nothing.
+// Put creates an object in one request, which S3 accepts up to 5 GiB. body is
+// not read after Put returns. sha256 is the body's hash: if the bytes differ, the
+// store refuses them with [ErrChecksum]. A key that holds an object gives
+// [ErrExists], also if an earlier attempt of this Put created it and the reply was
+// lost. The returned Object repeats the reply, which proves nothing.
 func (b *Bucket) Put(ctx context.Context, n New, body []byte, sha256 [32]byte) (Object, error) {
 	in, err := b.putInput(n)
 	if err != nil {
@@ -43,16 +43,16 @@ func (b *Bucket) Put(ctx context.Context, n New, body []byte, sha256 [32]byte) (
 	return b.put(ctx, in, body, sha256)
 }
 
-// PutCorrupt is the canary: a put whose declared checksum is wrong.
-// [ErrChecksum] means that the store compares checksums. Nil means that it
-// does not, and that a small object now stands under key. Everything else,
-// [ErrExists] included, shows nothing: use a key that is new.
+// PutCorrupt sends a put whose declared checksum is wrong. [ErrChecksum] means
+// that the store compares checksums. Nil means that it does not, and that key now
+// holds a small object. Any other error, [ErrExists] included, shows nothing: use
+// a key that is new.
 func (b *Bucket) PutCorrupt(ctx context.Context, key string) error {
 	in, err := b.putInput(New{Key: key})
 	if err != nil {
 		return err
 	}
-	// The signature must be right, or it would be what is refused.
+	// The signature must be right, or the store would refuse the put for that.
 	body, other := []byte("archiverd: a store must refuse this"), []byte("for its checksum is of this")
 	if b.md5() {
 		in.ContentMD5 = contentMD5(other)
@@ -64,8 +64,8 @@ func (b *Bucket) PutCorrupt(ctx context.Context, key string) error {
 	return err
 }
 
-// Retain locks one version of an object that has no lock, or for longer than it is.
-// A store that holds its locks refuses to shorten one.
+// Retain locks one version of an object, or extends its lock. A store that enforces
+// its locks refuses to shorten one.
 func (b *Bucket) Retain(ctx context.Context, key, versionID string, r Retention) error {
 	mode, until := r.put()
 	_, err := b.client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
@@ -76,7 +76,7 @@ func (b *Bucket) Retain(ctx context.Context, key, versionID string, r Retention)
 }
 
 func (b *Bucket) put(ctx context.Context, in *s3.PutObjectInput, body []byte, sum [32]byte) (Object, error) {
-	in.Body = bytes.NewReader(body) // the SDK closes it for the transport before each attempt's end: TestPutBodyIsFree
+	in.Body = bytes.NewReader(body) // the SDK stops the transport's reads before an attempt ends: TestPutBodyIsFree
 	out, err := b.client.PutObject(ctx, in, signed(sum))
 	if err != nil {
 		return Object{}, b.fail(opPut, *in.Key, err)
@@ -111,8 +111,8 @@ func (b *Bucket) putInput(n New) (*s3.PutObjectInput, error) {
 	return in, nil
 }
 
-// check refuses what would be stored otherwise than asked, and gives the
-// metadata as they travel.
+// check refuses values that a store would reject or change, and returns the
+// escaped metadata.
 func (n *New) check(op string) (map[string]string, error) {
 	if n.Key == "" || len(n.Key) > 1024 {
 		return nil, refuse(op, n.Key, "InvalidKey", "a key has 1 to 1,024 bytes, not %d", len(n.Key))

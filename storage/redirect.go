@@ -20,12 +20,13 @@ import (
 // maxHops bounds the redirects of one request.
 const maxHops = 3
 
-// follow resends a request where S3 redirects it to for a while, as it does for a bucket
-// that is new (Amazon S3 User Guide, "Request routing and redirection"). The SDK leaves
-// redirects to its HTTP client, which keeps the signature, and that is good for one host.
-// So this stands right before the signer, and the next request goes to the endpoint again.
-// While it redirects, no body is sent there before it says to go on: a server that does
-// not want one may reset the connection, and the redirect is lost.
+// follow resends a request to the host that S3 redirects it to. S3 does that for a while
+// after a bucket was created (Amazon S3 User Guide, "Request routing and redirection"). The
+// SDK leaves redirects to its HTTP client, which keeps the signature, and a signature is
+// valid for one host. So this middleware stands right before the signer. It does not
+// remember a redirect: the next request goes to the endpoint again. While S3 redirects, no
+// body is sent before the server says to go on: a server that does not want a body may
+// reset the connection, and the redirect is lost.
 func follow(region string) func(*s3.Options) {
 	var redirects atomic.Bool
 	m := middleware.FinalizeMiddlewareFunc("Follow", func(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (out middleware.FinalizeOutput, md middleware.Metadata, err error) {
@@ -57,7 +58,8 @@ func follow(region string) func(*s3.Options) {
 	return s3.WithAPIOptions(func(s *middleware.Stack) error { return s.Finalize.Insert(m, "Signing", middleware.Before) })
 }
 
-// redirected is where a request is to be sent instead; nil: nowhere. Another region would
+// redirected returns the URL that a request has to be sent to instead; nil if there is no
+// redirect to follow. A redirect to another region is not followed: the host there would
 // refuse the signature.
 func redirected(err error, from *url.URL, region string) *url.URL {
 	var reply *awshttp.ResponseError
@@ -73,13 +75,13 @@ func redirected(err error, from *url.URL, region string) *url.URL {
 	for name, values := range to.Query() {
 		query[name] = values
 	}
-	// As the signature wants them, however the store wrote them.
+	// Encode query and path as the signature needs them, however the store wrote them.
 	to.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
 	to.RawPath = httpbinding.EscapePath(to.Path, false)
 	return to
 }
 
-// sameDomain tells whether a host is S3's own as the other is, or below it.
+// sameDomain reports whether both hosts are Amazon's, or to is from or a host below it.
 func sameDomain(from, to string) bool {
 	for _, aws := range []string{".amazonaws.com", ".amazonaws.com.cn"} {
 		if strings.HasSuffix(from, aws) {
@@ -89,11 +91,11 @@ func sameDomain(from, to string) bool {
 	return to == from || strings.HasSuffix(to, "."+from)
 }
 
-// expected is how S3 and others name the region in the message of AuthorizationHeaderMalformed.
+// expected matches the region that S3 and others name in the message of AuthorizationHeaderMalformed.
 var expected = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
 
-// elsewhere is the region that a refusal says the bucket is in, or "" where it names none
-// or the one given.
+// elsewhere returns the bucket's region as a refusal names it, or "" if the refusal names no
+// region or the given one.
 func elsewhere(h http.Header, err error, region string) string {
 	is := h.Get("X-Amz-Bucket-Region")
 	var api smithy.APIError

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestRedirect answers every request with a redirect to a second server and to others that
-// it must not be followed to.
+// TestRedirect answers every request with a redirect: to a second server, and to hosts to
+// which the client must not follow.
 func TestRedirect(t *testing.T) {
 	var seen []string
 	second := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -103,6 +103,7 @@ func TestRedirectBeforeTheBody(t *testing.T) {
 }
 
 // questionOf is by what S3 tells operations apart.
+// questionOf returns the part of a query by which S3 distinguishes operations.
 func questionOf(r *http.Request) string {
 	for _, name := range []string{"partNumber", "uploads", "uploadId", "list-type"} {
 		if r.URL.Query().Has(name) && (name != "uploads" || r.Method != http.MethodGet) {
@@ -143,7 +144,7 @@ func TestSameDomain(t *testing.T) {
 	}
 }
 
-// TestRegionNamed wants the region found wherever stores name it.
+// TestRegionNamed wants the region found in all places where stores name it.
 func TestRegionNamed(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status       int
@@ -177,7 +178,7 @@ func TestRegionNamed(t *testing.T) {
 			}
 		}
 	}
-	// What else a store refuses says nothing of its region, whatever region it names.
+	// Other refusals say nothing about the region, even if they name one.
 	b := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("X-Amz-Bucket-Region", "us-west-2")
 		w.WriteHeader(http.StatusBadRequest)

@@ -16,13 +16,13 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
-// source gives credentials, and reads again what they come from.
+// source returns credentials. anew reads them again from where they come from.
 type source interface {
 	aws.CredentialsProvider
 	anew(context.Context) error
 }
 
-// keys are an access key of the configuration.
+// keys is the access key of the configuration.
 type keys struct {
 	again func() (accessKeyID, secretAccessKey string, err error) // may be nil
 
@@ -30,7 +30,7 @@ type keys struct {
 	value aws.Credentials
 }
 
-// keysSource is the Source of credentials that the options give.
+// keysSource is the Source of credentials that come from the options.
 const keysSource = "storage.access_key_id"
 
 func (k *keys) set(id, secret string) {
@@ -57,14 +57,14 @@ func (k *keys) anew(context.Context) error {
 	return err
 }
 
-// renewal sends a request once more, with other credentials, where the store refuses those
-// that it had: they may have been replaced since they were read.
+// renewal repeats a request once with other credentials if the store refuses the first
+// ones: they may have been replaced since they were read.
 type renewal struct {
 	source
 	mu sync.Mutex // held while credentials are read again
 }
 
-// usedKey is where a context keeps the credentials of its request.
+// usedKey is the context key of the credentials that a request was signed with.
 type usedKey struct{}
 
 // Retrieve implements aws.CredentialsProvider.
@@ -79,7 +79,7 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 // ID names the middleware.
 func (*renewal) ID() string { return "RenewCredentials" }
 
-// HandleFinalize stands around the SDK's own repeats.
+// HandleFinalize encloses the SDK's own retries.
 func (r *renewal) HandleFinalize(ctx context.Context, in middleware.FinalizeInput, next middleware.FinalizeHandler) (middleware.FinalizeOutput, middleware.Metadata, error) {
 	req, ok := in.Request.(*smithyhttp.Request)
 	if !ok {
@@ -94,7 +94,7 @@ func (r *renewal) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	return next.HandleFinalize(ctx, middleware.FinalizeInput{Request: again})
 }
 
-// differs tells whether there are other credentials than those used.
+// differs reports whether there are now other credentials than those used.
 func (r *renewal) differs(ctx context.Context, used aws.Credentials) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,8 +105,8 @@ func (r *renewal) differs(ctx context.Context, used aws.Credentials) bool {
 	return used.HasKeys() && (other() || r.anew(ctx) == nil && other())
 }
 
-// signer is the SDK's for S3, made anew where a secret is replaced: it keeps what it derives
-// from a secret by the key's id alone.
+// signer is the SDK's signer for S3. It is replaced when the secret changes, because the SDK
+// caches keys derived from a secret by the access key's id alone.
 type signer struct {
 	mu     sync.Mutex
 	secret string
@@ -124,14 +124,14 @@ func (s *signer) SignHTTP(ctx context.Context, c aws.Credentials, r *http.Reques
 	return v4.SignHTTP(ctx, c, r, hash, service, region, at, options...)
 }
 
-// refusals are the codes of credentials that a store does not take, or takes no more.
+// refusals are the codes with which a store refuses wrong or expired credentials.
 var refusals = []string{
 	"InvalidAccessKeyId", "SignatureDoesNotMatch", "XAdminUserNotFound",
 	"ExpiredToken", "InvalidToken", "TokenRefreshRequired", "RequestExpired",
 }
 
-// refused tells a reply that other credentials may change. That to a HEAD has no code: then
-// it is the status, which is 400 for a token that has ended.
+// refused reports whether other credentials might change the reply. The reply to a HEAD has
+// no code, so its status decides; for an expired token it is 400.
 func refused(err error) bool {
 	var reply *awshttp.ResponseError
 	if !errors.As(err, &reply) {
@@ -150,8 +150,8 @@ func refused(err error) bool {
 	return false
 }
 
-// Credentials tells from where the credentials come, in the SDK's words but for those that
-// the options give, and when they end; the zero time: nobody says.
+// Credentials returns where the credentials come from and when they expire. from is the SDK's
+// name of the source, or storage.access_key_id; ends is zero if no expiry is known.
 func (b *Bucket) Credentials(ctx context.Context) (from string, ends time.Time, err error) {
 	v, err := b.client.Options().Credentials.Retrieve(ctx)
 	if err != nil {

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// picky is a store that takes one access key alone, and says why in the way of a real one.
+// picky is a store that accepts only one access key, and refuses others as a real store does.
 type picky struct {
 	mu     sync.Mutex
 	takes  string
 	code   string
 	status int
-	bodies []string // of the requests that were taken
+	bodies []string // of the accepted requests
 	denied int
 }
 
@@ -51,8 +51,8 @@ func (p *picky) sent() (bodies []string, denied int) {
 	return p.bodies, p.denied
 }
 
-// TestRenewedKeys wants a refused request sent once more, whole, with the keys that were
-// written since; and no request repeated where they are the same.
+// TestRenewedKeys wants a refused request sent once more, whole, with the new keys, and not
+// repeated if the keys are still the same.
 func TestRenewedKeys(t *testing.T) {
 	for _, tc := range []struct {
 		status int
@@ -86,7 +86,7 @@ func TestRenewedKeys(t *testing.T) {
 		all.Wait()
 		bodies, _ := p.sent()
 		if len(bodies) != 8 {
-			t.Errorf("%s: %d requests were taken", tc.code, len(bodies))
+			t.Errorf("%s: %d requests were accepted", tc.code, len(bodies))
 		}
 		for _, body := range bodies {
 			if body != "the body" {
@@ -99,7 +99,7 @@ func TestRenewedKeys(t *testing.T) {
 	}
 }
 
-// TestRenewedSecret wants a signature of the new secret where the key's id stays.
+// TestRenewedSecret wants a signature with the new secret if only the secret changes.
 func TestRenewedSecret(t *testing.T) {
 	var signatures []string
 	secret := "old"
@@ -121,7 +121,7 @@ func TestRenewedSecret(t *testing.T) {
 	}
 }
 
-// TestRenewedHead wants the same of a HEAD, whose reply has no code.
+// TestRenewedHead wants the same for a HEAD, whose reply has no code.
 func TestRenewedHead(t *testing.T) {
 	for _, status := range []int{400, 401, 403} {
 		p := &picky{takes: "AKIANEW", status: status}
@@ -134,7 +134,7 @@ func TestRenewedHead(t *testing.T) {
 	}
 }
 
-// onlyFrom leaves the default chain nothing but a shared file.
+// onlyFrom lets the default chain find only a shared file.
 func onlyFrom(t *testing.T, file string) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_FULL_URI"} {
 		t.Setenv(name, "")
@@ -144,8 +144,8 @@ func onlyFrom(t *testing.T, file string) {
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 }
 
-// TestRenewedAgent wants a container agent's credentials asked for again when they have
-// ended, and before that when the store refuses them.
+// TestRenewedAgent wants a container agent's credentials fetched again when they have
+// expired, and earlier if the store refuses them.
 func TestRenewedAgent(t *testing.T) {
 	onlyFrom(t, filepath.Join(t.TempDir(), "none"))
 	asked, lives := 0, time.Hour
@@ -182,7 +182,7 @@ func TestRenewedAgent(t *testing.T) {
 	}
 }
 
-// TestRenewedChain wants credentials of a shared file, replaced while we run, read again.
+// TestRenewedChain wants the credentials in a shared file read again when they are replaced.
 func TestRenewedChain(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "credentials")
 	write := func(id string) {

@@ -21,19 +21,19 @@ const (
 
 // Upload is a multipart upload under way: nothing is visible under Key before
 // [Upload.Complete], and the store keeps (and charges for) the parts until
-// then or [Upload.Abort]. It is for one goroutine at a time.
+// Complete or [Upload.Abort]. It is for one goroutine at a time.
 type Upload struct {
 	Key string
-	ID  string // with Key all that AbortUpload needs, in a later process too
+	ID  string // Key and ID are all that AbortUpload needs, also in a later process
 
 	b     *Bucket
 	parts []types.CompletedPart
 	size  int64
-	short bool // the newest part is one that only the last may be
+	short bool // the newest part is shorter than MinPartSize, so it must be the last
 }
 
-// Create begins a multipart upload. Whether the key is taken shows only when
-// it is completed.
+// Create begins a multipart upload. Only Complete shows whether the key already
+// holds an object.
 func (b *Bucket) Create(ctx context.Context, n New) (*Upload, error) {
 	metadata, err := n.check(opCreate)
 	if err != nil {
@@ -61,9 +61,9 @@ func (b *Bucket) Create(ctx context.Context, n New) (*Upload, error) {
 	return &Upload{Key: n.Key, ID: *out.UploadId, b: b}, nil
 }
 
-// Part uploads the next part: [MinPartSize] bytes or more unless it is the
-// last, [MaxParts] in all. body is not touched after the return. A part that
-// failed is not counted: the same bytes may be given again.
+// Part uploads the next part. Every part but the last has at least [MinPartSize]
+// bytes; an upload has at most [MaxParts] parts. body is not read after Part
+// returns. A part that failed does not count: call Part again with the same bytes.
 func (u *Upload) Part(ctx context.Context, body []byte) error {
 	number := int32(len(u.parts) + 1)
 	switch {
@@ -93,15 +93,15 @@ func (u *Upload) Part(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// Complete makes the object of the parts, at least one. crc is the CRC-32 (IEEE) of
-// the whole: the store refuses other bytes with [ErrChecksum]. It is also the
-// Object's Checksum, as little a proof as the rest of the reply. In md5 mode it is
-// not sent. A key that is taken gives [ErrExists] and the upload stays, to be
-// aborted. [ErrExists] and [ErrNoUpload] may also mean that an earlier attempt
-// succeeded and its reply was lost: ask [Bucket.Head].
+// Complete joins the parts, at least one, to the object. crc is the CRC-32 (IEEE) of
+// the whole: if the bytes differ, the store refuses them with [ErrChecksum]. crc is
+// also the returned Object's Checksum, which like the rest proves nothing. In md5
+// mode crc is not sent. A key that holds an object gives [ErrExists]; then the upload
+// still has to be aborted. [ErrExists] and [ErrNoUpload] may also mean that an
+// earlier attempt succeeded and its reply was lost: call [Bucket.Head].
 func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	if len(u.parts) == 0 {
-		return Object{}, refuse(opComplete, u.Key, "NoParts", "an upload without parts: an empty object is a put")
+		return Object{}, refuse(opComplete, u.Key, "NoParts", "an upload needs at least one part: use Put for an empty object")
 	}
 	in := &s3.CompleteMultipartUploadInput{
 		Bucket: &u.b.opts.Bucket, Key: &u.Key, UploadId: &u.ID, IfNoneMatch: aws.String("*"),
@@ -116,7 +116,7 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	if err != nil {
 		return Object{}, u.b.fail(opComplete, u.Key, err)
 	}
-	// Ceph RGW 16 names the object, but not its ETag. A page of HTML has nothing of this.
+	// Ceph RGW 16 names the object but not its ETag. A page of HTML has none of these.
 	if cmp.Or(aws.ToString(out.ETag), aws.ToString(out.Key), aws.ToString(out.Bucket), aws.ToString(out.Location)) == "" {
 		return Object{}, unreadable(opComplete, u.Key, "ETag, Key, Bucket or Location")
 	}
@@ -130,12 +130,12 @@ func (u *Upload) Complete(ctx context.Context, crc uint32) (Object, error) {
 	}, nil
 }
 
-// Abort gives up the upload and frees its parts. It may be called again, and
-// after Complete, when it does nothing.
+// Abort ends the upload and frees its parts. After an Abort or a Complete it does
+// nothing.
 func (u *Upload) Abort(ctx context.Context) error { return u.b.AbortUpload(ctx, u.Key, u.ID) }
 
-// AbortUpload is [Upload.Abort] for an upload that another process began. An
-// upload that the store does not know is no error.
+// AbortUpload is [Upload.Abort] for an upload that another process began. It
+// returns nil if the store does not know the upload.
 func (b *Bucket) AbortUpload(ctx context.Context, key, id string) error {
 	_, err := b.client.AbortMultipartUpload(ctx, &s3.AbortMultipartUploadInput{Bucket: &b.opts.Bucket, Key: &key, UploadId: &id})
 	if err = b.fail(opAbort, key, err); errors.Is(err, ErrNoUpload) {

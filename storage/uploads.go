@@ -10,19 +10,19 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// Begun is a multipart upload under way, whoever began it.
+// Begun is a multipart upload under way, begun by any process.
 type Begun struct {
 	Key string
 	ID  string
 	At  time.Time // by the store's clock
 }
 
-// Uploads walks the uploads under way whose key begins with prefix, 1,000 a request
-// (s3:ListBucketMultipartUploads). Not all stores show them: MinIO does only where the
-// prefix is a whole key. An error is yielded once, as the last element.
+// Uploads yields the uploads under way whose key begins with prefix, 1,000 a request
+// (s3:ListBucketMultipartUploads). Not all stores list them: MinIO does only if prefix
+// is a whole key. An error is yielded once, as the last element.
 func (b *Bucket) Uploads(ctx context.Context, prefix string) iter.Seq2[Begun, error] {
 	return func(yield func(Begun, error) bool) {
-		// Not URL-encoded: Ceph RGW 16 does not say that it did as it was asked.
+		// Keys are not requested URL-encoded: Ceph RGW 16 does not say whether it encoded them.
 		in := &s3.ListMultipartUploadsInput{Bucket: &b.opts.Bucket, Prefix: optional(prefix)}
 		for {
 			out, err := b.client.ListMultipartUploads(ctx, in)

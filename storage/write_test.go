@@ -17,7 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// record answers as S3 does and keeps the headers and body of each request.
+// record answers like S3 and keeps the headers and body of each request.
 type record struct {
 	header http.Header
 	body   string
@@ -44,8 +44,8 @@ func (rec *record) want(t *testing.T, op string, want map[string]string) {
 	}
 }
 
-// TestHeaders pins what a write sends, over http and https: the checksums
-// given and no others, the signature's hash without hashing again.
+// TestHeaders fixes the headers of a write, over http and https: only the given
+// checksums, and the given hash in the signature, without hashing again.
 func TestHeaders(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -105,8 +105,8 @@ func hexSum(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// lingering fails at once and reads the body only later, as a transport may:
-// see http.RoundTripper on Body.
+// lingering fails at once and reads the body later, as a transport may: see
+// http.RoundTripper on Body.
 type lingering struct{ bodies chan io.Reader }
 
 func (l lingering) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -114,8 +114,8 @@ func (l lingering) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errors.New("connection lost")
 }
 
-// The body is the caller's again when Put and Part return, whatever the
-// transport still does with it.
+// The caller may change the body once Put or Part has returned, even if the
+// transport still reads it.
 func TestBodyIsFree(t *testing.T) {
 	for _, op := range []string{opPut, opPart} {
 		l := lingering{make(chan io.Reader, attempts)}
@@ -171,8 +171,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestCompleteWithoutETag takes a reply that names the object in any way. Ceph RGW 16
-// leaves out the ETag.
+// TestCompleteWithoutETag wants a reply accepted that names the object in any way. Ceph
+// RGW 16 leaves out the ETag.
 func TestCompleteWithoutETag(t *testing.T) {
 	for reply, good := range map[string]bool{
 		"<CompleteMultipartUploadResult><Location>http://s/bucket/k</Location><Bucket>bucket</Bucket><Key>k</Key><ETag></ETag></CompleteMultipartUploadResult>": true,

@@ -30,7 +30,7 @@ func (i ids) uuid() string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }
 
-// typicalListed is an edit as a listing makes it.
+// typicalListed returns an edit like that of a listing.
 func typicalListed(i ids) func(*state.Entry) {
 	conversation, raw := i.uuid(), i.hex(1200)
 	at := time.Date(2026, 11, 23, 9, 4, 59, 123456789, time.UTC)
@@ -41,7 +41,7 @@ func typicalListed(i ids) func(*state.Entry) {
 	}
 }
 
-// typicalArchived is an edit as a transfer to S3 with versions and a lock makes it.
+// typicalArchived returns an edit like that of a transfer to S3 with versions and a lock.
 func typicalArchived(i ids, k state.Key) func(*state.Entry) {
 	v1, v2, sha1, sha2 := i.hex(32), i.hex(32), i.hex(64), i.hex(64)
 	at := time.Date(2026, 11, 23, 10, 4, 59, 123456789, time.UTC)
@@ -60,8 +60,8 @@ func typicalArchived(i ids, k state.Key) func(*state.Entry) {
 	}
 }
 
-// BenchmarkLedgerBytes fills ledgers the way first runs do, every inbox listed
-// and then archived, and reports what an archived entry costs on disk.
+// BenchmarkLedgerBytes fills ledgers like first runs, listing and then archiving every
+// inbox, and reports the bytes of an archived entry on disk.
 func BenchmarkLedgerBytes(b *testing.B) {
 	const inboxes, recordings = 10, 10_000
 	for b.Loop() {
@@ -119,7 +119,7 @@ func fillInbox(b *testing.B, l *Ledger, i ids, inbox string, n int) {
 	})
 }
 
-// journalled drops the events, as the journal of a long pass does now and then.
+// journalled drops the events, as a long pass does whenever it has written its journal.
 func journalled(b *testing.B, l *Ledger, inbox string) {
 	b.Helper()
 	in, err := l.Inbox(b.Context(), "acme", inbox)

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
-// TestMain lets the test binary be the other process of a test.
+// TestMain lets the test binary run as the other process of a test.
 func TestMain(m *testing.M) {
 	if path := os.Getenv(holdPath); path != "" {
 		holdChild(path)
@@ -66,7 +66,7 @@ func finish(t testing.TB, l *Ledger) {
 	}
 }
 
-// fresh is a new ledger that doesn't wait for the disk.
+// fresh opens a new ledger that doesn't wait for the disk.
 func fresh(t testing.TB) *Ledger {
 	l := open(t, newPath(t), Options{})
 	l.db.NoSync = true

@@ -10,16 +10,16 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// checkLimit is how many faults Check names.
+// checkLimit is the largest number of faults that Check returns.
 const checkLimit = 20
 
-// Check reads the whole file and holds it against all that this package
-// promises of one: its pages, also by bbolt's own check; every entry readable, valid,
-// in the bucket of its state and in no other; counters equal to a recount; every
-// inbox that has anything in the inboxes; events, passes, uploads and tokens readable.
-// It gives up to 20 faults, joined. Nothing is written while it runs.
+// Check reads the whole file and checks that it keeps the promises of this package: its
+// pages are sound, also by bbolt's own check; every entry is readable, valid, and in the
+// bucket of its state alone; counters equal a recount; the inboxes hold every inbox that
+// has data elsewhere; events, passes, uploads and tokens are readable. Check returns up
+// to 20 faults, joined. Writers wait while it runs.
 func (l *Ledger) Check() error {
-	l.writing.Lock() // bbolt's check must not meet a writer
+	l.writing.Lock() // bbolt's check must not run beside a writer
 	defer l.writing.Unlock()
 	return l.read(func(tx *bbolt.Tx) error {
 		h, err := readHeader(l.file)
@@ -33,7 +33,7 @@ func (l *Ledger) Check() error {
 				c.fault(err)
 			}
 		}
-		if len(c.faults) == 0 { // else there may be no reading it
+		if len(c.faults) == 0 { // else the file may be unreadable
 			c.buckets()
 			c.inboxes()
 			c.started(tx.Bucket([]byte("runs")), "run", runsKept, func(data []byte) (string, error) {
@@ -66,7 +66,7 @@ func (c *checker) faultf(format string, args ...any) {
 	c.fault(fmt.Errorf(format, args...))
 }
 
-// buckets looks for what belongs to nothing.
+// buckets checks that no data belong to an unknown bucket or inbox.
 func (c *checker) buckets() {
 	c.fault(c.tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
 		if !slices.Contains(buckets[:], string(name)) {
@@ -128,7 +128,7 @@ func (c *checker) inboxes() {
 	}))
 }
 
-// entries checks those of an inbox in one bucket, and adds them to count.
+// entries checks the entries of an inbox in one bucket, and adds them to count.
 func (c *checker) entries(inbox, top string, count *state.Inbox) {
 	b := c.tx.Bucket([]byte(top)).Bucket([]byte(inbox))
 	if b == nil {
@@ -155,7 +155,7 @@ func (c *checker) entries(inbox, top string, count *state.Inbox) {
 	}))
 }
 
-// raw checks that every recording as listed has an entry that may have it.
+// raw checks that every Raw belongs to an entry that may have one.
 func (c *checker) raw(inbox string) {
 	b := c.tx.Bucket([]byte("raw")).Bucket([]byte(inbox))
 	if b == nil {
@@ -189,7 +189,7 @@ func (c *checker) events(inbox string) {
 	}))
 }
 
-// started checks what is kept by its start: passes of an inbox, or runs.
+// started checks records whose key is their start: passes of an inbox, or runs.
 func (c *checker) started(b *bbolt.Bucket, what string, most int, keyOf func(data []byte) (string, error)) {
 	if b == nil {
 		return

@@ -32,7 +32,7 @@ func setEntry(l *Ledger, k state.Key, edit func(*state.Entry)) func(*bbolt.Tx) e
 		edit(e)
 		counts, totals := maps.Clone(in.Counts), in.Totals
 		in.Account(&was, e)
-		in.Counts, totals.Archived = counts, in.Totals.Archived // the state is not the edit's to count
+		in.Counts, totals.Archived = counts, in.Totals.Archived // setEntry does not change the counters
 		in.Totals = totals
 		data, err := l.codec.encode(e)
 		if err != nil {
@@ -45,7 +45,7 @@ func setEntry(l *Ledger, k state.Key, edit func(*state.Entry)) func(*bbolt.Tx) e
 	}
 }
 
-// TestCheckFinds breaks a good ledger in every way that Check looks for.
+// TestCheckFinds breaks a good ledger in every way that Check detects.
 func TestCheckFinds(t *testing.T) {
 	const in = "acme/u1"
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}

@@ -13,8 +13,8 @@ import (
 	deflate "github.com/klauspost/compress/flate"
 )
 
-// dictionary is what the JSON of an entry is made of beside its data. It is
-// part of the schema: an entry can't be read with another.
+// dictionary holds the recurring text in the JSON of entries. It is part of the
+// schema: an entry can't be read with another dictionary.
 const dictionary = `,"bad_keys":[","expanded":true,"mismatches":1,"missing_since":"2026-,"delete_requested_at":"2026-,"delete_attempts":1` +
 	`{"state":"delete_requested{"state":"deleted{"state":"vanished{"state":"gone{"state":"failed{"state":"listed` +
 	`,"attempts":1,"error":","failed_since":"2026-,"next_attempt":"2026-,"suspect":"` +
@@ -25,33 +25,33 @@ const dictionary = `,"bad_keys":[","expanded":true,"mismatches":1,"missing_since
 	`.json","manifest_version":"","size":1,"sha256":"","checksum":"CRC32:==","manifest_size":1,"manifest_sha256":"` +
 	`","retention":"COMPLIANCE","retain_until":"2036-01-01T00:00:00Z","archived_at":"2026-11-01T00:00:00.000000000Z"}]}`
 
-// codec turns entries into their form in the file, and back: JSON, deflated
-// with the dictionary, because ids and hashes repeat in the keys and their
-// names in every entry; that takes two thirds off. Raw is not in it: that is
-// large, goes soon, and has a bucket of its own. Before it stands, after its
-// length in one byte, what a pass asks of nearly every entry: see state.Entry.Settled.
+// codec encodes and decodes entries: JSON, deflated with the dictionary. Ids and
+// hashes repeat in an entry's keys, and field names in every entry, so this saves two
+// thirds. Raw is left out: it is large, is dropped soon, and has a bucket of its own.
+// The encoded entry begins with one byte of length and state.Entry.Settled, which a
+// pass reads of nearly every entry.
 //
-// It keeps nothing but memory for the next call, and is safe for concurrent use.
+// A codec keeps only memory to reuse, and is safe for concurrent use.
 type codec struct{ readers sync.Pool }
 
 func (c *codec) encode(e *state.Entry) ([]byte, error) {
 	line := *e
 	line.Raw = nil
 	data, err := marshal(line)
-	if err != nil { // a year that JSON can't tell
+	if err != nil { // a year that JSON can't hold
 		return nil, fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
 	var out bytes.Buffer
 	date := e.Settled()
 	out.WriteByte(byte(len(date)))
 	out.WriteString(date)
-	// The standard library's compressor clears 600 KB for each entry.
+	// Not the standard library's compressor, which clears 600 KB for each entry.
 	err = deflate.StatelessDeflate(&out, data, true, []byte(dictionary))
 	return out.Bytes(), err
 }
 
-// decode undoes encode, and refuses what isn't a valid entry. The entry doesn't
-// alias data.
+// decode undoes encode, and refuses an invalid entry. The entry shares no memory with
+// data.
 func (c *codec) decode(data []byte) (*state.Entry, error) {
 	date, deflated, err := cutDate(data)
 	if err != nil {
@@ -80,7 +80,7 @@ func (c *codec) decode(data []byte) (*state.Entry, error) {
 	return e, err
 }
 
-// cutDate parts what encode put before the entry from it.
+// cutDate separates Settled, which encode put first, from the deflated entry.
 func cutDate(data []byte) (date, deflated []byte, err error) {
 	if len(data) == 0 || len(data) <= int(data[0]) {
 		return nil, nil, fmt.Errorf("%w: cut short", state.ErrInvalid)
@@ -111,8 +111,7 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// unmarshal is strict: a field it doesn't know would be lost with the next
-// write, so it is an error.
+// unmarshal refuses unknown fields, which the next write would lose.
 func unmarshal(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()

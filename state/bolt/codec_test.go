@@ -11,7 +11,7 @@ import (
 	"github.com/archiverd/archiverd/state/statetest"
 )
 
-// full is an entry with no field left zero.
+// full returns an entry with every field set.
 func full() state.Entry {
 	v := statetest.Version(1)
 	v.DateModified, v.Format, v.MediaVersionID, v.ManifestVersionID = "m0", "WAV", "v1", "v2"
@@ -54,14 +54,14 @@ func TestCodec(t *testing.T) {
 	}
 }
 
-// TestDictionary: entries of schema 1 must stay readable for ever.
+// TestDictionary: entries written with schema 1 must stay readable.
 func TestDictionary(t *testing.T) {
 	data, err := os.ReadFile("testdata/entry-schema1")
 	must(t, err)
 	got, err := new(codec).decode(data)
 	must(t, err)
 	want := full()
-	want.NeedsPerson = false // what follows came later
+	want.NeedsPerson = false // the following fields were added later
 	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked = "", 0, "", false
 	for i := range want.Versions {
 		v := &want.Versions[i]
@@ -70,8 +70,8 @@ func TestDictionary(t *testing.T) {
 	same(t, *got, want)
 }
 
-// FuzzEntry: whatever is in the file, reading it gives an error or an entry
-// that is written and read again as the same.
+// FuzzEntry: decoding any bytes gives an error, or an entry that is the same after
+// encoding and decoding.
 func FuzzEntry(f *testing.F) {
 	var c codec
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -101,7 +101,7 @@ func TestFuzzCorpus(t *testing.T) {
 		data, err := os.ReadFile("testdata/fuzz/FuzzEntry/" + f.Name())
 		must(t, err)
 		if !bytes.HasPrefix(data, []byte("go test fuzz v1\n")) {
-			t.Errorf("%s is no corpus file", f.Name())
+			t.Errorf("%s is not a corpus file", f.Name())
 		}
 	}
 }

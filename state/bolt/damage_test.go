@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// damages are what a bad disk makes of a page.
+// damages are ways in which a bad disk changes a page.
 var damages = map[string]func(page []byte, r *rand.Rand){
 	"zeros":       func(page []byte, _ *rand.Rand) { clear(page) },
 	"zeroed tail": func(page []byte, _ *rand.Rand) { clear(page[len(page)/2:]) },
@@ -34,7 +34,7 @@ var damages = map[string]func(page []byte, r *rand.Rand){
 
 const recordings = 401
 
-// manyRecordings is a good ledger's file, and which of its pages are in use.
+// manyRecordings returns a good ledger's file, and which of its pages are in use.
 func manyRecordings(t *testing.T) (good []byte, used []int) {
 	path := newPath(t)
 	l := open(t, path, Options{})
@@ -66,8 +66,8 @@ func manyRecordings(t *testing.T) (good []byte, used []int) {
 	return good, used
 }
 
-// TestDamagedInUse wants damage anywhere in the file to be an error that says so,
-// never the end of the process, and never fewer recordings than there are.
+// TestDamagedInUse wants damage anywhere in the file to give ErrDamaged. Damage must
+// never end the process, and never hide recordings.
 func TestDamagedInUse(t *testing.T) {
 	good, used := manyRecordings(t)
 	size, r := os.Getpagesize(), rand.New(rand.NewPCG(7, 8))
@@ -115,7 +115,7 @@ func useDamaged(t *testing.T, what, path string, readOnly bool) {
 	}
 	errs := []error{scanned, recounted, l.Check()}
 	if err := errors.Join(errs...); !errors.Is(err, state.ErrDamaged) {
-		t.Errorf("%s: found by nobody: %v", what, err)
+		t.Errorf("%s: no method found it: %v", what, err)
 	}
 	if !readOnly {
 		_, moved := l.Move(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "recording-0001"}, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.Changes++ })

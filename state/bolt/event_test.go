@@ -10,7 +10,7 @@ import (
 	"github.com/archiverd/archiverd/state/statetest"
 )
 
-// A copy taken while others write is a ledger: the same one, as it was.
+// A copy made while others write is the same ledger in its state when the copy began.
 func TestCopyWhileOthersWrite(t *testing.T) {
 	l := fresh(t)
 	statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "before"}, state.StateArchived)

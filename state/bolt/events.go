@@ -19,7 +19,7 @@ func (p *page) addEvent(ev state.Event) error {
 	if err != nil {
 		return err
 	}
-	b.FillPercent = 1 // they come in order, and go in order
+	b.FillPercent = 1 // events are added and removed in order
 	data, err := marshal(ev)
 	if err != nil {
 		return err
@@ -42,7 +42,7 @@ func decodeEvent(k, v []byte) (ev state.Event, err error) {
 	return ev, nil
 }
 
-// Events gives the oldest events of an inbox, limit at most.
+// Events implements state.Journals.
 func (l *Ledger) Events(ctx context.Context, org, inbox string, limit int) ([]state.Event, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
@@ -70,9 +70,7 @@ func (l *Ledger) Events(ctx context.Context, org, inbox string, limit int) ([]st
 	return out, nil
 }
 
-// MoveJournal moves the head of an inbox's journal and drops the events that
-// the journal has then, in one transaction. ErrJournalMoved where the head is
-// not from.
+// MoveJournal implements state.Journals.
 func (l *Ledger) MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		if p.inbox.Journal.Key != from.Key || p.inbox.Journal.SHA256 != from.SHA256 {
@@ -99,8 +97,7 @@ func (l *Ledger) MoveJournal(ctx context.Context, org, inbox string, from, to st
 	return nil
 }
 
-// AcceptFaults keeps faults of an inbox's journal as accepted, beside those that were
-// before, and makes an event of each.
+// AcceptFaults implements state.Journals.
 func (l *Ledger) AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		for _, f := range faults {

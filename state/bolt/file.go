@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// lockFile opens the file, made empty where it is missing unless ReadOnly, and
-// locks it: exclusively to write. The lock is on the file that is at path once
-// it was granted, not on one that was replaced meanwhile. The path it gives is
-// without symbolic links, so that the file itself can be replaced.
+// lockFile opens and locks the file: shared with ReadOnly, else exclusively. Without
+// ReadOnly it creates a missing file, empty. If the file at path was replaced before the
+// lock was granted, it returns errAgain. The returned path has no symbolic links, so that
+// the file itself can be replaced.
 func lockFile(path string, o Options) (*os.File, string, error) {
 	flag, how := os.O_RDWR|os.O_CREATE, syscall.LOCK_EX
 	if o.ReadOnly {
@@ -47,7 +47,7 @@ func lockFile(path string, o Options) (*os.File, string, error) {
 	return f, real, nil
 }
 
-// lock polls, since a blocking flock can't be given up.
+// lock polls, because a blocking flock cannot be cancelled.
 func lock(f *os.File, how int, timeout time.Duration) error {
 	for deadline := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
@@ -62,7 +62,7 @@ func lock(f *os.File, how int, timeout time.Duration) error {
 	}
 }
 
-// sameFile gives errAgain where f is no longer the file at path.
+// sameFile returns errAgain if f is no longer the file at path.
 func sameFile(f *os.File, path string) error {
 	is, err := os.Stat(path)
 	if err != nil {
@@ -76,12 +76,12 @@ func sameFile(f *os.File, path string) error {
 		return errAgain
 	}
 	if !have.Mode().IsRegular() {
-		return fmt.Errorf("%w: no regular file: set another state.path", ErrNotLedger)
+		return fmt.Errorf("%w: not a regular file: set another state.path", ErrNotLedger)
 	}
 	return nil
 }
 
-// makeDir makes the directory, but none above it: a misspelt path should fail.
+// makeDir makes the directory, but not its parents: a misspelt path should fail.
 func makeDir(dir string) error {
 	err := os.Mkdir(dir, 0o700)
 	if errors.Is(err, fs.ErrExist) {
@@ -104,19 +104,19 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// header is what bbolt keeps in each of the first two pages after the page's own
-// header of 16 bytes, in the machine's byte order. A transaction is there when
-// it is in one of them, and they are written in turn.
+// header is bbolt's meta record in each of the first two pages, after the page's own
+// header of 16 bytes, in the machine's byte order. Transactions write the two in turn; a
+// transaction is complete once its record is written.
 type header struct {
 	Magic, Version, PageSize, Flags uint32
 	Root, Sequence, Freelist        uint64
-	Pages, Tx                       uint64 // Pages: those of the file up to the last one used
+	Pages, Tx                       uint64 // Pages: number of pages up to the last used page
 	Sum                             uint64 // FNV-1a of the 56 bytes before
 }
 
 const headerSize = 64
 
-// readHeader gives the header of the newest transaction; the zero header where there is
+// readHeader returns the header of the newest transaction; the zero header if there is
 // none.
 func readHeader(f *os.File) (newest header, err error) {
 	for at := int64(0); at <= 16<<20; at = max(1<<10, 2*at) { // bbolt knows pages of 1 KiB to 16 MiB
@@ -138,8 +138,8 @@ func readHeader(f *os.File) (newest header, err error) {
 	return newest, nil
 }
 
-// checkHeader looks at the file before bbolt does, which takes a file's word for
-// its size and dies when a page is not there.
+// checkHeader checks the file's size before bbolt opens it: bbolt trusts the size in the
+// header and crashes if a page is missing.
 func checkHeader(f *os.File, size int64) error {
 	newest, err := readHeader(f)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// getInbox gives the record as it is kept, without what addKept adds; nil where
-// there is none.
+// getInbox returns the stored record, without the fields that addKept adds; nil if there
+// is none.
 func getInbox(tx *bbolt.Tx, key string) (*state.Inbox, error) {
 	data := tx.Bucket([]byte("inboxes")).Get([]byte(key))
 	if data == nil {
@@ -31,7 +31,7 @@ func putInbox(tx *bbolt.Tx, key string, in *state.Inbox) error {
 	return putJSON(tx.Bucket([]byte("inboxes")), key, &c)
 }
 
-// addKept adds to an inbox what is kept elsewhere.
+// addKept sets the fields of an inbox that are not in its record.
 func addKept(in *state.Inbox, tx *bbolt.Tx, key string) error {
 	in.Org, in.ID = splitKey([]byte(key))
 	passes, err := getPasses(tx, key, 1)
@@ -41,7 +41,7 @@ func addKept(in *state.Inbox, tx *bbolt.Tx, key string) error {
 	return err
 }
 
-// Inbox reads one inbox; ErrNotFound where there is none.
+// Inbox implements state.Inboxes.
 func (l *Ledger) Inbox(ctx context.Context, org, id string) (state.Inbox, error) {
 	key, err := inboxKey(org, id)
 	if err != nil {
@@ -63,8 +63,7 @@ func (l *Ledger) Inbox(ctx context.Context, org, id string) (state.Inbox, error)
 	return *in, nil
 }
 
-// Inboxes reads the inboxes of one organization, "" for all, in the order of
-// their ids' bytes.
+// Inboxes implements state.Inboxes.
 func (l *Ledger) Inboxes(ctx context.Context, org string) ([]state.Inbox, error) {
 	keys, err := l.inboxKeys(ctx, org, "")
 	if err != nil {
@@ -82,9 +81,7 @@ func (l *Ledger) Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 	return out, nil
 }
 
-// EditInbox changes an inbox, new where it is absent. edit runs once; Org, ID,
-// Counts, Bytes, Totals, NeedsPerson, Suspect, Unproved, LastPass, Journal and AcceptedFaults are not its
-// to change, and stay as they are.
+// EditInbox implements state.Inboxes. edit runs once.
 func (l *Ledger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
 	err := l.changeInbox(ctx, l.update, org, id, func(p *page) error {
 		was := p.inbox.Clone()
@@ -99,7 +96,7 @@ func (l *Ledger) EditInbox(ctx context.Context, org, id string, edit func(*state
 	return nil
 }
 
-// edit changes what the ledger does not keep by itself.
+// edit edits the inbox as state.Inbox.Edit does.
 func (p *page) edit(edit func(*state.Inbox)) error {
 	if err := addKept(p.inbox, p.tx, p.key); err != nil {
 		return err
@@ -114,9 +111,8 @@ const passesKept = 100
 // startTime is RFC 3339 in UTC with all nine digits, so that keys sort.
 const startTime = "2006-01-02T15:04:05.000000000Z"
 
-// AddPass records a pass under its Start, in place of one that started at the
-// same time, forgets the oldest beyond 100, and changes the inbox as EditInbox
-// does, all in one transaction. Concurrent calls share one; edit may run again.
+// AddPass implements state.Inboxes. Concurrent calls share a transaction, so edit may
+// run more than once.
 func (l *Ledger) AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
 	err := l.changeInbox(ctx, l.batch, org, inbox, func(pg *page) error {
 		pg.inbox.Totals.Findings += p.Findings
@@ -135,11 +131,11 @@ func (l *Ledger) AddPass(ctx context.Context, org, inbox string, p state.Pass, e
 	return nil
 }
 
-// addStarted puts v under its start, followed by its id if it has one, and forgets the
-// oldest beyond those kept.
+// addStarted stores v under its start, followed by its id if it has one, and deletes the
+// oldest beyond the number kept.
 func addStarted(b *bbolt.Bucket, start time.Time, id string, v any, kept int) error {
 	if y := start.UTC().Year(); start.IsZero() || y < 1 || y > 9999 {
-		return fmt.Errorf("its start %v is no time", start)
+		return fmt.Errorf("its start %v is not a valid time", start)
 	}
 	if err := putJSON(b, startKey(start, id), v); err != nil {
 		return err
@@ -163,7 +159,7 @@ func startKey(start time.Time, id string) string {
 	return strings.TrimSpace(start.UTC().Format(startTime) + " " + id)
 }
 
-// Passes reads the passes of an inbox, newest first, limit at most.
+// Passes implements state.Inboxes.
 func (l *Ledger) Passes(ctx context.Context, org, inbox string, limit int) ([]state.Pass, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
@@ -184,7 +180,7 @@ func getPasses(tx *bbolt.Tx, key string, limit int) ([]state.Pass, error) {
 	return newest[state.Pass](tx.Bucket([]byte("passes")).Bucket([]byte(key)), limit)
 }
 
-// newest reads what addStarted put, newest first. b may be nil.
+// newest reads records that addStarted stored, newest first. b may be nil.
 func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	if b == nil {
 		return nil, nil
@@ -194,7 +190,7 @@ func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
 		var v T
 		if err := unmarshal(data, &v); err != nil {
-			return nil, damaged(fmt.Errorf("what started %s: %w", k, err))
+			return nil, damaged(fmt.Errorf("the record of start %s: %w", k, err))
 		}
 		out = append(out, v)
 	}

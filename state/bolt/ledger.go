@@ -1,15 +1,15 @@
-// Package bolt keeps a ledger, whose contract is package state's, in one bbolt file.
+// Package bolt keeps a ledger in one bbolt file, by the contract of package state.
 //
-// Beside that contract the file promises:
+// In addition to that contract the file promises:
 //
-//   - One process holds the file for writing. A file that is no ledger, a newer
-//     one, or one bound to another archive is refused and left as it was.
-//   - With a seal key, no token is anywhere in the file in the clear, not even
-//     in the pages that were freed when sealing was turned on.
+//   - Only one process holds the file for writing. Open refuses, and does not change,
+//     a file that is not a ledger, is newer, or is bound to another archive.
+//   - With a seal key, the file holds no token in the clear, not even in the pages
+//     that were freed when sealing was turned on.
 //
-// Only List and Check hold other methods up for longer than a write takes. Moves and
-// AddPasses made at the same time share a transaction and its fsync; one that fails
-// does so alone.
+// Only List and Check block other methods for longer than a write takes. Concurrent
+// Moves and AddPasses share a transaction and its fsync; if one fails, the others
+// succeed.
 //
 // The file, bucket in bucket, {} standing for keys made of data:
 //
@@ -22,28 +22,28 @@
 //	inboxes
 //	    {org/inbox}     JSON Inbox, with the counters
 //	tokens
-//	    {org/inbox}     JSON Token, or that sealed with AES-256-GCM
+//	    {org/inbox}     JSON Token, sealed with AES-256-GCM if there is a seal key
 //	live                listed, failed, archived, delete_requested
 //	    {org/inbox}
 //	        {recording} JSON Entry without its Raw, deflated: see codec
 //	past                deleted, gone, vanished: a pass never walks these
 //	    {org/inbox}
 //	        {recording} as in live; a recording is in one of the two
-//	raw                 of entries that have it: until they are archived
+//	raw                 Raw of entries that are not archived yet
 //	    {org/inbox}
 //	        {recording} the recording as listed, byte for byte
-//	events              what the archive's journal does not have yet: changes of state and bad keys, faults of it accepted
-//	    {org/inbox}     its sequence is the number of the last event
+//	events              events that the archive's journal does not have yet
+//	    {org/inbox}     the bucket's sequence is the number of the last event
 //	        {number}    eight bytes, big endian: JSON Event, a line end, the recording if any
 //	passes
 //	    {org/inbox}     the last 100
 //	        {start}     JSON Pass; the key sorts by time
 //	runs                the last 100
-//	    {start id}      JSON Run; without an id: of an earlier version
+//	    {start id}      JSON Run; without an id if an earlier version wrote it
 //	uploads             multipart uploads under way
 //	    {key NUL id}    JSON UploadRef
 //
-// Organizations are named [a-z0-9-]+, so the first slash ends one; ids of
+// Names of organizations match [a-z0-9-]+, so the first slash ends the name; ids of
 // inboxes and recordings are any bytes, up to bbolt's limit on keys.
 package bolt
 
@@ -62,7 +62,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Errors of Open that callers tell apart, with errors.Is.
+// Errors of Open that callers branch on, with errors.Is.
 var (
 	ErrHeld      = errors.New("the ledger is held by another process")
 	ErrNotLedger = errors.New("not a ledger")
@@ -74,12 +74,12 @@ var (
 // maxKey is bbolt's limit on a key, in bytes.
 const maxKey = bbolt.MaxKeySize
 
-// fill is how full bbolt leaves a page that it splits. Ids are random, so new
-// entries come anywhere; first runs archive them in order. This suits both:
+// fill is how full bbolt leaves a page that it splits. New entries have random ids
+// and go into any page; first runs archive entries in order. This value suits both:
 // BenchmarkLedgerBytes.
 const fill = 0.7
 
-// buckets are those of the top level.
+// buckets are the buckets of the top level.
 var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "events", "passes", "runs", "uploads"}
 
 // Ledger is an open ledger. It is safe for concurrent use.
@@ -92,16 +92,16 @@ type Ledger struct {
 	now      func() time.Time
 	codec    codec
 
-	broken  atomic.Pointer[error] // how the file was found to be damaged
+	broken  atomic.Pointer[error] // the damage, once the file was found to be damaged
 	writing sync.Mutex            // held by the transaction that writes
 	waiting sync.Mutex            // guards calls
-	calls   []call                // of batch
+	calls   []call                // calls of batch that wait for a transaction
 }
 
-// ID is the ledger's own random id, made with the file: its claim on inboxes.
+// ID implements state.Ledger.
 func (l *Ledger) ID() string { return l.id }
 
-// Disk tells the size of the ledger's file and what its file system has left, in
+// Disk returns the size of the ledger's file and the free space of its file system, in
 // bytes.
 func (l *Ledger) Disk() (size, free int64, err error) {
 	info, err := os.Stat(l.db.Path())
@@ -115,9 +115,9 @@ func (l *Ledger) Disk() (size, free int64, err error) {
 	return info.Size(), int64(fs.Bavail) * int64(fs.Bsize), nil
 }
 
-// Copy writes a copy of the whole file as it is now, while others go on to read
-// and write the ledger. Opened, the copy is this ledger: the same id, binding
-// and seal. A write that needs a larger file waits until the copy is done.
+// Copy writes a copy of the whole file in its present state, while others read and
+// write the ledger. The copy has the same id, binding and seal. A write that needs a
+// larger file waits until the copy is done.
 func (l *Ledger) Copy(w io.Writer) error {
 	err := l.read(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(w)
@@ -146,7 +146,7 @@ func (l *Ledger) update(ctx context.Context, f func(*bbolt.Tx) error) error {
 	return l.write(f)
 }
 
-// batch is update together with other goroutines. f may run more than once.
+// batch is update in a transaction shared with other goroutines. f may run more than once.
 func (l *Ledger) batch(ctx context.Context, f func(*bbolt.Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -154,7 +154,7 @@ func (l *Ledger) batch(ctx context.Context, f func(*bbolt.Tx) error) error {
 	return l.writeTogether(f)
 }
 
-// inboxKey names an inbox in the file.
+// inboxKey returns the key of an inbox in the file.
 func inboxKey(org, inbox string) (string, error) {
 	if org == "" || strings.Trim(org, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return "", fmt.Errorf("organization %q: want letters a-z, digits and '-'", org)
@@ -181,7 +181,7 @@ func splitKey(k []byte) (org, inbox string) {
 	return org, inbox
 }
 
-// nested is the bucket of one inbox in a bucket of the top level; nil if there
+// nested returns the bucket of one inbox in a bucket of the top level; nil if there
 // is none and the transaction may not write.
 func nested(tx *bbolt.Tx, top, inbox string) (*bbolt.Bucket, error) {
 	b := tx.Bucket([]byte(top))

@@ -11,12 +11,12 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// migrate brings a file of an older schema to this one, in one transaction, after
-// a copy of the file was made beside it. A file that is only read stays as it is:
-// what its schema lacks reads as zero.
+// migrate copies a file of an older schema beside it, and then brings it to the present
+// schema in one transaction. A file opened with ReadOnly is not changed: fields that its
+// schema lacks read as zero.
 //
-// Schema 2 added fingerprints and wholeness of versions, which schema 1 reads as
-// damage, and the counters Suspect and Unproved.
+// Schema 2 added Fingerprint and Whole of versions, which an archiverd of schema 1 takes
+// for damage, and the counters Suspect and Unproved.
 func (l *Ledger) migrate(path string) error {
 	was, err := l.schema()
 	if err != nil || was == schema {

@@ -9,8 +9,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// A ledger of schema 1 gets the counters that schema 2 added, after a copy that an
-// earlier archiverd still opens. Read, it stays as it is.
+// A ledger of schema 1 gets the counters that schema 2 added, after a copy was made that
+// an earlier archiverd still opens. Opened with ReadOnly, it is not changed.
 func TestSchema1IsMigrated(t *testing.T) {
 	path := newPath(t)
 	l := open(t, path, Options{})

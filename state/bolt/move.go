@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Entry reads one entry; ErrNotFound where there is none.
+// Entry implements state.Recordings.
 func (l *Ledger) Entry(ctx context.Context, k state.Key) (state.Entry, error) {
 	in, err := inboxKey(k.Org, k.Inbox)
 	if err != nil {
@@ -30,17 +30,8 @@ func (l *Ledger) Entry(ctx context.Context, k state.Key) (state.Entry, error) {
 	return *e, nil
 }
 
-// Move takes the entry from one state to another, or edits it within its state
-// where both are the same, and returns it as it is then. From "" it creates the
-// entry, and the inbox with it where that is new. edit, which may be nil, gets
-// the entry to change. It may run more than once, each time on a fresh copy, and
-// must touch only that. See transition for what happens beside the edit.
-//
-// Errors: *ConflictError where the entry isn't in from, ErrEdge where the edge
-// isn't in the table, ErrInvalid where the edit broke a promise.
-//
-// Concurrent Moves share a transaction and its fsync; one that fails does so
-// alone.
+// Move implements state.Recordings. Concurrent Moves share a transaction and its fsync;
+// if one fails, the others succeed.
 func (l *Ledger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
 	var e *state.Entry
 	err := l.changeInbox(ctx, l.batch, k.Org, k.Inbox, func(p *page) (err error) {
@@ -53,10 +44,7 @@ func (l *Ledger) Move(ctx context.Context, k state.Key, from, to state.State, ed
 	return *e, nil
 }
 
-// List applies one page of a listing in one transaction: all of it or nothing.
-// f reads entries with get, which is of no use once f returned, and gives the
-// changes, each like a Move; a recording may have several, applied in order.
-// f runs once, and holds up every other writer.
+// List implements state.Recordings. f runs once, and every other writer waits for it.
 func (l *Ledger) List(ctx context.Context, org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		var failed error
@@ -98,13 +86,13 @@ type page struct {
 	inbox *state.Inbox
 }
 
-// errUnchanged ends a transaction that would change nothing: it is rolled back, which
-// costs no write. Most inboxes have nothing new most of the time.
+// errUnchanged rolls back a transaction that changes nothing, which costs no write. Most
+// inboxes have nothing new most of the time.
 var errUnchanged = errors.New("nothing to change")
 
-// changeInbox runs f in a transaction and keeps the inbox's record with it, new
-// where there is none. run is update or batch. f may end with
-// errUnchanged, which is no failure.
+// changeInbox runs f in a transaction and stores the inbox's record, which it creates if
+// there is none. run is update or batch. If f returns errUnchanged, changeInbox returns
+// nil.
 func (l *Ledger) changeInbox(ctx context.Context, run transaction, org, inbox string, f func(*page) error) error {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
@@ -134,7 +122,7 @@ func (l *Ledger) changeInbox(ctx context.Context, run transaction, org, inbox st
 	return err
 }
 
-// apply does one change and counts it.
+// apply makes one change and updates the counters.
 func (p *page) apply(c state.Change) (*state.Entry, error) {
 	org, inbox := splitKey([]byte(p.key))
 	k := state.Key{Org: org, Inbox: inbox, Recording: c.Recording}
@@ -166,7 +154,7 @@ func bucketOf(s state.State) string {
 	return "live"
 }
 
-// getEntry gives nil where there is none.
+// getEntry returns an entry, or nil if there is none.
 func (l *Ledger) getEntry(tx *bbolt.Tx, inbox string, k state.Key) (*state.Entry, error) {
 	for _, top := range []string{"live", "past"} {
 		b := tx.Bucket([]byte(top)).Bucket([]byte(inbox))
@@ -214,7 +202,7 @@ func (l *Ledger) putEntry(tx *bbolt.Tx, inbox string, k state.Key, old, e *state
 	return put(tx, bucketOf(e.State), inbox, k.Recording, data)
 }
 
-// put writes a value of an inbox, or deletes it where there is no data.
+// put writes a value of an inbox, or deletes it if data is empty.
 func put(tx *bbolt.Tx, top, inbox, key string, data []byte) error {
 	b, err := nested(tx, top, inbox)
 	if err != nil {
@@ -226,10 +214,7 @@ func put(tx *bbolt.Tx, top, inbox, key string, data []byte) error {
 	return b.Put([]byte(key), data)
 }
 
-// Archived gives, for each of the recordings, the dateModified of its newest
-// version, with a space and the version's fingerprint behind it where that is
-// known, if the recording is archived, not missing, and nothing else is to be said
-// of it; "" otherwise. It is far cheaper than reading the entries.
+// Archived implements state.Recordings.
 func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []string) ([]string, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
@@ -260,21 +245,18 @@ func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []s
 	return dates, nil
 }
 
-// Live gives the entries of one inbox that are listed, failed, archived or
-// delete_requested, in the order of their ids' bytes, from the first after
-// `after` on, limit at most, and without those that skip, where it is not nil,
-// leaves out.
+// Live implements state.Recordings.
 func (l *Ledger) Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error) {
 	return l.live(ctx, org, inbox, after, limit, func(k, _ []byte) bool { return skip != nil && skip(string(k)) })
 }
 
-// Waiting gives the entries of Live that are listed or failed, at no cost for
-// those that are archived and nothing else.
+// Waiting implements state.Recordings. An entry with Settled is skipped without decoding.
 func (l *Ledger) Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
 	return l.live(ctx, org, inbox, after, limit, l.waitsNot)
 }
 
-// waitsNot tells, mostly without decoding it, an entry that is neither listed nor failed.
+// waitsNot reports whether an entry is neither listed nor failed. It decodes only entries
+// without Settled.
 func (l *Ledger) waitsNot(_, v []byte) bool {
 	date, _, _ := cutDate(v)
 	if len(date) > 0 {
@@ -300,22 +282,17 @@ func (l *Ledger) live(ctx context.Context, org, inbox, after string, limit int, 
 	return out, nil
 }
 
-// scanChunk is how many entries Scan reads in one transaction: a read
-// transaction keeps pages from being used again, so none may last.
+// scanChunk is the number of entries that Scan reads in one transaction. A read
+// transaction must be short, because it keeps freed pages from being reused.
 const scanChunk = 256
 
-// Scan calls f with every entry, inbox by inbox and in the order of ids; an
-// empty org or inbox stands for all. It reads in chunks, each a transaction of
-// its own: an entry that is there all the time comes exactly once, whatever
-// becomes of it meanwhile. f owns what it gets, and may call the ledger. Scan
-// ends with f's first error and returns it as it is, and with ErrDamaged where the
-// file holds other entries than it counts.
+// Scan implements state.Recordings. It returns ErrDamaged if the number of entries in the
+// file differs from the counters.
 func (l *Ledger) Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error {
 	return l.scan(ctx, org, inbox, func(_, _ []byte) bool { return false }, f, "live", "past")
 }
 
-// ScanWaiting is Scan for the entries that are listed or failed, at next to no cost
-// for the others.
+// ScanWaiting implements state.Recordings.
 func (l *Ledger) ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error {
 	return l.scan(ctx, org, inbox, l.waitsNot, f, "live")
 }
@@ -354,7 +331,7 @@ func (l *Ledger) scan(ctx context.Context, org, inbox string, skip func(k, v []b
 	return nil
 }
 
-// inboxKeys are the keys of the inboxes that org and inbox, "" for all, select.
+// inboxKeys returns the keys of the inboxes that org and inbox, "" for all, select.
 func (l *Ledger) inboxKeys(ctx context.Context, org, inbox string) ([]string, error) {
 	var keys []string
 	err := l.view(ctx, func(tx *bbolt.Tx) error {
@@ -369,8 +346,8 @@ func (l *Ledger) inboxKeys(ctx context.Context, org, inbox string) ([]string, er
 	return keys, err
 }
 
-// collect merges the entries of one inbox in several buckets into one order,
-// without those that skip leaves out.
+// collect returns the entries of one inbox in several buckets, in the order of ids. It
+// leaves out those for which skip returns true.
 func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func(k, v []byte) bool, tops ...string) ([]state.KeyedEntry, error) {
 	type pos struct {
 		c    *bbolt.Cursor

@@ -22,36 +22,35 @@ const schema = 2
 // Options say how to open a ledger.
 type Options struct {
 	Binding  state.Binding    // compared with the ledger's; a new ledger gets it
-	ID       string           // of a new ledger, which takes the place of a lost one; empty: a random one
+	ID       string           // of a new ledger that replaces a lost one; empty: a random id
 	SealKey  []byte           // 32 bytes; nil: tokens are kept in the clear
-	ReadOnly bool             // changes nothing; several may have it open so, but none beside a writer
-	Timeout  time.Duration    // how long to wait for another process to let go; 0: 1 s
+	ReadOnly bool             // changes nothing; several processes may read at once, but not beside a writer
+	Timeout  time.Duration    // how long to wait for another process to release the ledger; 0: 1 s
 	Now      func() time.Time // nil: time.Now
 }
 
 // seal is kept in a ledger whose tokens are sealed.
 type seal struct {
-	Check []byte `json:"check"` // the ledger's id, sealed: tells a wrong key at once
-	// Copied: the file was written anew since its tokens were sealed. Before
-	// that, the pages they were in before still have them in the clear.
+	Check []byte `json:"check"` // the ledger's id, sealed: it shows a wrong key at once
+	// Copied: the file was rewritten after its tokens were sealed. Until then, free
+	// pages may still hold the tokens in the clear.
 	Copied bool `json:"copied"`
 }
 
 const sealContext = "meta/seal"
 
-// errAgain: the file was replaced, so it must be opened anew.
+// errAgain: the file was replaced and must be opened again.
 var errAgain = errors.New("open again")
 
-// Open opens the ledger at path, and makes it where there is none (the last
-// directory too). The file gets mode 0600.
+// Open opens the ledger at path, and creates it if there is none, with its directory
+// but not that directory's parents. The file gets mode 0600.
 //
-// A new seal key seals the tokens that are there in one transaction; the file
-// is then copied, so that its free pages don't keep them.
+// With a new seal key, Open seals the present tokens in one transaction. Then it copies
+// the file, so that its free pages don't keep the tokens in the clear.
 //
-// Errors, all naming the path and the remedy: ErrHeld; ErrNotLedger, for a file
-// that is something else; state.ErrDamaged; ErrNewer; *BindingError; ErrSealKey, for
-// a seal key that is missing or another; ErrNoLedger, with ReadOnly. None of
-// them changes the file.
+// Errors, all naming the path and the remedy: ErrHeld; ErrNotLedger, for any other file;
+// state.ErrDamaged; ErrNewer; *BindingError; ErrSealKey, for a missing or wrong seal key;
+// ErrNoLedger, with ReadOnly. The file is not changed when one of them is returned.
 func Open(path string, o Options) (*Ledger, error) {
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
@@ -77,7 +76,7 @@ func Open(path string, o Options) (*Ledger, error) {
 	return l, nil
 }
 
-// remedy adds to an error of the file system what to do.
+// remedy adds to an error of the file system what an operator should do.
 func remedy(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -90,15 +89,15 @@ func remedy(err error) error {
 	return err
 }
 
-// open does the work of Open in an order in which nothing is written before
-// everything was found to be right:
+// open does the work of Open. It writes nothing to a ledger before it has checked
+// everything:
 //
-//  1. take the lock on the file, which is made empty where it is missing;
-//  2. empty: build a ledger beside it and put that in its place. A crash leaves
-//     an empty file or a ledger, and a "….new" that the next one removes;
+//  1. lock the file, creating it empty if it is missing;
+//  2. if it is empty, build a ledger beside it and replace the file by it. A crash leaves
+//     an empty file or a ledger, and a "….new" that the next Open removes;
 //  3. otherwise, read its header, schema, binding and seal;
 //  4. migrate an older schema, after a copy;
-//  5. write what the options add to it.
+//  5. write what the options add: new organizations, and a seal.
 func (l *Ledger) open(path string, o Options) (err error) {
 	f, path, err := lockFile(path, o)
 	if err != nil {
@@ -106,8 +105,8 @@ func (l *Ledger) open(path string, o Options) (err error) {
 	}
 	defer func() {
 		if err != nil {
-			// Closing isn't enough after a panic: the map that bbolt left behind
-			// keeps the lock. If bbolt closed the file already, never mind.
+			// Closing isn't enough after a panic: bbolt's memory map keeps the lock.
+			// If bbolt has closed the file already, both calls fail harmlessly.
 			syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
 			f.Close()
 		}
@@ -126,7 +125,7 @@ func (l *Ledger) open(path string, o Options) (err error) {
 		return err
 	}
 	l.file = f
-	return l.guard(func() error { // also what bbolt does when it opens the file
+	return l.guard(func() error { // guards also bbolt's own reads when it opens the file
 		if err := l.load(f, path, o); err != nil || o.ReadOnly {
 			return err
 		}
@@ -141,7 +140,7 @@ func (l *Ledger) open(path string, o Options) (err error) {
 	})
 }
 
-// load opens the file in bbolt and finds out whether it is a ledger for us.
+// load opens the file in bbolt and checks that it is the configured ledger.
 func (l *Ledger) load(f *os.File, path string, o Options) (err error) {
 	l.db, err = openBolt(path, o.ReadOnly, func(string, int, os.FileMode) (*os.File, error) { return f, nil })
 	if err != nil {
@@ -159,11 +158,12 @@ func openBolt(path string, readOnly bool, open func(string, int, os.FileMode) (*
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		ReadOnly: readOnly,
 		OpenFile: open,
-		// The list of free pages is read from the file: to find them by a walk
-		// over all pages takes seconds with a million entries. So every
-		// transaction writes it (the caller sets NoFreelistSync to false), but
-		// opening must not: bbolt would add it to a file that has none, and the
-		// file may not be ours. As a map it finds room for large entries fast.
+		// bbolt reads the list of free pages from the file, because finding free
+		// pages by a walk over all pages takes seconds with a million entries. So
+		// every transaction writes the list (the caller sets NoFreelistSync to
+		// false). Opening must not write it: the file may not be ours, and bbolt
+		// would add a list to a file that has none. The list is kept as a map,
+		// which finds room for large entries fast.
 		NoFreelistSync: true,
 		FreelistType:   bbolt.FreelistMapType,
 		NoStatistics:   true,
@@ -171,12 +171,12 @@ func openBolt(path string, readOnly bool, open func(string, int, os.FileMode) (*
 	if err != nil {
 		return nil, err
 	}
-	// Long enough for concurrent transfers to meet, and little beside an fsync.
+	// Long enough for concurrent transfers to share a transaction, and short against an fsync.
 	db.MaxBatchDelay = 2 * time.Millisecond
 	return db, nil
 }
 
-// examine reads meta, and refuses a file that isn't for us.
+// examine reads meta, and refuses a file that is not the configured ledger.
 func (l *Ledger) examine(tx *bbolt.Tx, path string, o Options) error {
 	const foreign = "a bbolt file of another program: set another state.path, or move the file away"
 	meta := tx.Bucket([]byte("meta"))
@@ -214,19 +214,19 @@ func (l *Ledger) checkSeal(tx *bbolt.Tx) error {
 		return err
 	case s == nil:
 		if l.readOnly {
-			l.seal = nil // the key is for the next writer to bring in
+			l.seal = nil // the next writer will seal the tokens
 		}
 		return nil
 	case l.seal == nil:
 		return fmt.Errorf("%w: its tokens are sealed and there is no state.key_file: configure it again. (To do without, start a new ledger; every user must log in anew)", ErrSealKey)
 	}
 	if id, err := l.seal.open(sealContext, s.Check); err != nil || string(id) != l.id {
-		return fmt.Errorf("%w: state.key_file holds another: configure the one used before", ErrSealKey)
+		return fmt.Errorf("%w: state.key_file holds another key: configure the one used before", ErrSealKey)
 	}
 	return nil
 }
 
-// adopt writes what the options add to a ledger that was found to be right.
+// adopt writes what the options add to a ledger that passed all checks.
 func (l *Ledger) adopt(f *os.File, path string, o Options) error {
 	if err := f.Chmod(0o600); err != nil {
 		return err
@@ -258,7 +258,7 @@ func (l *Ledger) adopt(f *os.File, path string, o Options) error {
 	return err
 }
 
-// updateBinding adds organizations that are new to the ledger.
+// updateBinding adds new organizations to the ledger's binding.
 func (l *Ledger) updateBinding(config state.Binding) error {
 	var have, both state.Binding
 	err := l.read(func(tx *bbolt.Tx) (err error) {
@@ -274,8 +274,8 @@ func (l *Ledger) updateBinding(config state.Binding) error {
 	})
 }
 
-// sealTokens seals those that are in the clear: all of them, or none where it
-// was done and only the copy is missing.
+// sealTokens seals all tokens. If they are sealed already and only the copy is missing,
+// it does nothing.
 func (l *Ledger) sealTokens(tx *bbolt.Tx) error {
 	if s, err := readSeal(tx); s != nil || err != nil {
 		return err
@@ -333,9 +333,9 @@ func (l *Ledger) create(db *bbolt.DB, o Options) error {
 	})
 }
 
-// replace builds a file beside path and puts it in its place, durably. The
-// caller holds the lock on path. It gives errAgain: the file at path is another
-// now.
+// replace builds a file beside path and replaces the file at path by it, durably. The
+// caller holds the lock on path. On success replace returns errAgain, because the file
+// at path is now another one.
 func replace(path string, build func(*bbolt.DB) error) error {
 	beside := path + ".new"
 	if err := os.Remove(beside); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -358,8 +358,8 @@ func replace(path string, build func(*bbolt.DB) error) error {
 	return errAgain
 }
 
-// giveAway lets a file that root made belong to whom its directory does: a command
-// run as root must not lock the service out of its ledger.
+// giveAway gives a file that root made to the owner of its directory: a command run as
+// root must not lock the service out of its ledger.
 func giveAway(file string) error {
 	if os.Geteuid() != 0 {
 		return nil

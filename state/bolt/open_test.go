@@ -18,7 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// bolt changes a bbolt file, new where there is none.
+// bolt changes a bbolt file, which it creates if there is none.
 func bolt(t *testing.T, path string, f func(*bbolt.Tx) error) {
 	t.Helper()
 	// Without a freelist in the file, bbolt would add one when it opens it.
@@ -85,7 +85,7 @@ func TestBadFiles(t *testing.T) {
 			finish(t, open(t, p, Options{}))
 			must(t, os.Truncate(p, int64(3*page)))
 		}, state.ErrDamaged},
-		"last page cut off": {func(t *testing.T, p string) { // Open has no need to read it
+		"last page cut off": {func(t *testing.T, p string) { // Open does not need to read this page
 			l := open(t, p, Options{})
 			for i := range 300 {
 				statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: fmt.Sprint("r", i)}, state.StateListed)
@@ -123,7 +123,7 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// unchanged fails the test where f changes the file or its directory.
+// unchanged fails the test if f changes the file or its directory.
 func unchanged(t *testing.T, path string, f func()) {
 	t.Helper()
 	look := func() ([]byte, fs.FileMode, int) {
@@ -143,7 +143,7 @@ func unchanged(t *testing.T, path string, f func()) {
 	}
 }
 
-// TestDamagedPages: no damage behind a good header ends the process.
+// TestDamagedPages: with a good header, no damage of the other pages ends the process.
 func TestDamagedPages(t *testing.T) {
 	path := newPath(t)
 	l := open(t, path, Options{})
@@ -155,7 +155,7 @@ func TestDamagedPages(t *testing.T) {
 	page, refused := os.Getpagesize(), 0
 	for range 150 {
 		data := bytes.Clone(good)
-		for range 1 + r.IntN(4) { // in the headers of pages, where it hurts
+		for range 1 + r.IntN(4) { // in the headers of pages, where damage has the most effect
 			p := 2 + r.IntN(len(data)/page-2)
 			data[p*page+8+r.IntN(40)] = byte(r.Uint32())
 		}
@@ -176,8 +176,8 @@ func TestDamagedPages(t *testing.T) {
 	open(t, path, Options{Timeout: 1})
 }
 
-// TestTornHeader: a transaction cut off while it wrote one of the two headers
-// is not there, and what was before it is.
+// TestTornHeader: a transaction that was cut off while it wrote one of the two headers
+// is undone, and the earlier state is kept.
 func TestTornHeader(t *testing.T) {
 	path := newPath(t)
 	l := open(t, path, Options{})
@@ -332,7 +332,7 @@ func TestBinding(t *testing.T) {
 		}
 	}
 
-	// What only one side has is no difference, and is kept.
+	// An organization that only one side has is not a difference, and is kept.
 	only := func(b *state.Binding) {
 		delete(b.Organizations, "acme")
 		b.Organizations["new"] = state.OrgBinding{APIHost: "h3", ClientID: "c3"}
@@ -351,8 +351,8 @@ func TestBinding(t *testing.T) {
 	open(t, path, Options{Binding: bound(same)})
 }
 
-// TestFirstOpenRace: of many that find no ledger, one makes it and the others
-// use that.
+// TestFirstOpenRace: of many processes that find no ledger, one makes it and the others
+// use it.
 func TestFirstOpenRace(t *testing.T) {
 	for range 10 {
 		path := newPath(t)
@@ -395,7 +395,7 @@ func TestLedgerBelongsToItsDirectory(t *testing.T) {
 		return [2]uint32{s.Uid, s.Gid}
 	}
 	path := filepath.Join(dir, "ledger.db")
-	for _, key := range [][]byte{nil, make([]byte, 32)} { // made new, then made again to be sealed
+	for _, key := range [][]byte{nil, make([]byte, 32)} { // first created, then rewritten to seal the tokens
 		l, err := Open(path, Options{SealKey: key})
 		must(t, err)
 		must(t, l.Login(t.Context(), "acme", "u1", state.Token{Access: "a"}, nil))

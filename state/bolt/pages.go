@@ -7,13 +7,13 @@ import (
 	"math"
 )
 
-// pageTree walks the pages of the file without bbolt, which takes a page's word for where
-// its parts are. bbolt's own check does so in a goroutine of its own, where a wrong word
-// ends the process: no page gets there that did not pass here.
+// pageTree walks the pages of the file without bbolt, because bbolt trusts the offsets in
+// a page. bbolt's own check runs in a goroutine of its own, where a wrong offset ends the
+// process. So pageTree checks all pages before bbolt's check reads them.
 //
-// A page begins with its id (8 bytes), its kind (2), how many elements it has (2) and how
-// many pages belong to it beside the first (4). Its elements follow, of 16 bytes each, then
-// what they point to.
+// A page begins with its id (8 bytes), its kind (2), its number of elements (2) and the
+// number of further pages that belong to it (4). Its elements follow, of 16 bytes each,
+// then the data that they point to.
 type pageTree struct {
 	header
 	file io.ReaderAt
@@ -32,7 +32,7 @@ var order = binary.NativeEndian
 
 // check reads the list of free pages and every page of every bucket.
 func (t *pageTree) check() error {
-	if t.Freelist != math.MaxUint64 { // else the file has none
+	if t.Freelist != math.MaxUint64 { // else the file has no list of free pages
 		page, err := t.read(t.Freelist)
 		if err != nil {
 			return err
@@ -59,11 +59,12 @@ func (t *pageTree) walk(id uint64) error {
 	return nil
 }
 
-// read gives a page, and refuses one that was read before: a circle would have no end.
+// read returns a page. It refuses a page that was read before: a circle of pages would
+// never end.
 func (t *pageTree) read(id uint64) ([]byte, error) {
 	var head [16]byte
 	if id < 2 || id >= t.Pages || t.seen[id] {
-		return nil, fmt.Errorf("is outside the file, or has two places in it")
+		return nil, fmt.Errorf("is outside the file, or is referred to twice")
 	}
 	t.seen[id] = true
 	if _, err := t.file.ReadAt(head[:], int64(id)*int64(t.PageSize)); err != nil {
@@ -71,14 +72,14 @@ func (t *pageTree) read(id uint64) ([]byte, error) {
 	}
 	more := uint64(order.Uint32(head[12:]))
 	if order.Uint64(head[:]) != id || id+more >= t.Pages {
-		return nil, fmt.Errorf("is another page, or has no end")
+		return nil, fmt.Errorf("holds another page's id, or extends beyond the file")
 	}
 	page := make([]byte, (1+more)*uint64(t.PageSize))
 	_, err := t.file.ReadAt(page, int64(id)*int64(t.PageSize))
 	return page, err
 }
 
-// elements looks at all of a page, also of one that is the value of an element.
+// elements checks all elements of a page, or of a small bucket inside an element.
 func (t *pageTree) elements(page []byte) error {
 	if len(page) < 16 {
 		return fmt.Errorf("a small bucket is cut short")
@@ -99,7 +100,7 @@ func (t *pageTree) elements(page []byte) error {
 	return nil
 }
 
-// element looks at the first of elements, which reach to the page's end.
+// element checks the element at the beginning of e, which extends to the page's end.
 func (t *pageTree) element(kind uint16, e []byte) error {
 	word := func(i int) uint64 { return uint64(order.Uint32(e[4*i:])) }
 	if kind == branchPage {

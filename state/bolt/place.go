@@ -9,29 +9,29 @@ import (
 	"syscall"
 )
 
-// Place is what the file system tells of a ledger's path.
+// Place describes the file system at a ledger's path.
 type Place struct {
-	Exists bool        // the file is there; else the next two are zero
+	Exists bool        // the file exists; else Mode and Size are zero
 	Mode   fs.FileMode // of the file
 	Size   int64
-	Shared bool   // others than the directory's owner may write to it, and so replace the file
+	Shared bool   // users other than the directory's owner may write to it, and so replace the file
 	Kind   Medium // of the file system
-	Free   int64  // bytes, for other users than root
+	Free   int64  // bytes, for users other than root
 }
 
-// Medium is where a file system keeps what it is given.
+// Medium is the kind of storage below a file system.
 type Medium string
 
-// The media that tell anything. All other file systems count as local disks.
+// The media that archiverd distinguishes. All other file systems count as local disks.
 const (
 	LocalDisk Medium = "local disk"
 	Network   Medium = "network"              // locks and fsync are only as good as the server's
-	Userspace Medium = "FUSE"                 // likewise
-	Memory    Medium = "memory"               // gone with the machine's next start
-	Container Medium = "container's own disk" // gone with the container
+	Userspace Medium = "FUSE"                 // locks and fsync are only as good as the program's
+	Memory    Medium = "memory"               // lost at the machine's next start
+	Container Medium = "container's own disk" // lost with the container
 )
 
-// medium is that of a file system by the number that statfs(2) gives on Linux.
+// medium returns the medium for the number that statfs(2) gives a file system on Linux.
 func medium(number int64) Medium {
 	switch uint32(number) {
 	case 0x6969, 0x517b, 0xff534d42, 0xfe534d42, 0x00c36400, 0x5346414f, 0x01021997: // NFS, SMB, CIFS, SMB2, Ceph, AFS, 9P
@@ -46,9 +46,9 @@ func medium(number int64) Medium {
 	return LocalDisk
 }
 
-// Examine looks at a ledger's path without opening the ledger, and tries whether a
-// file beside it can be made durable. A directory that is missing is looked for one
-// level up, since Open makes it.
+// Examine examines a ledger's path without opening the ledger, and tests that a file
+// beside it can be made durable. If the directory is missing, Examine takes its parent,
+// because Open makes the directory.
 func Examine(path string) (Place, error) {
 	var p Place
 	dir := filepath.Dir(path)
@@ -79,7 +79,7 @@ func Examine(path string) (Place, error) {
 	return p, nil
 }
 
-// tryDurable writes a file as a ledger is written, and removes it.
+// tryDurable writes and syncs a file as for a ledger, and removes it.
 func tryDurable(dir string) error {
 	f, err := os.CreateTemp(dir, ".archiverd-doctor-*")
 	if err != nil {

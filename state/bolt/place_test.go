@@ -25,7 +25,7 @@ func TestExamine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err = Examine(path) // while it is held
+	p, err = Examine(path) // while the ledger is open
 	if err != nil || !p.Exists || p.Mode != 0o600 || p.Size != info.Size() || p.Shared {
 		t.Errorf("with a ledger: %+v, %v", p, err)
 	}
@@ -39,7 +39,7 @@ func TestExamine(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	if _, err := os.Stat("/dev/shm"); err == nil { // where Linux has one it is a tmpfs
+	if _, err := os.Stat("/dev/shm"); err == nil { // on Linux it is a tmpfs
 		if p, err := Examine("/dev/shm/archiverd.db"); err != nil || p.Kind != Memory {
 			t.Errorf("in memory: %+v, %v", p, err)
 		}

@@ -12,11 +12,11 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Recount holds the entries of every inbox against its counters: there are as many, each
-// is found under its key, and none belongs to an unknown inbox; no event is missing between
-// others. It is far cheaper than
-// Check, since it decodes no entry, and holds nobody up. What is otherwise is ErrDamaged:
-// a page that lost a part makes entries disappear without another sign.
+// Recount compares the entries of every inbox with its counters: their number is right,
+// each is found under its key, no entry belongs to an unknown inbox, and no event between
+// others is missing. Any difference is ErrDamaged: if a page loses a part, entries
+// disappear without another sign. Recount is far cheaper than Check, because it decodes no
+// entry, and it blocks no other method.
 func (l *Ledger) Recount(ctx context.Context) error {
 	err := l.read(func(tx *bbolt.Tx) error {
 		inboxes := tx.Bucket([]byte("inboxes"))
@@ -51,7 +51,7 @@ func (l *Ledger) Recount(ctx context.Context) error {
 	return nil
 }
 
-// recount looks at one inbox.
+// recount compares the entries of one inbox with its counters.
 func (l *Ledger) recount(key string) error {
 	return l.read(func(tx *bbolt.Tx) error {
 		in, err := getInbox(tx, key)
@@ -77,7 +77,8 @@ func (l *Ledger) recount(key string) error {
 	})
 }
 
-// countEvents wants every number from the first event's to the last one given. b may be nil.
+// countEvents checks that the events are numbered without a gap up to the last number
+// given. b may be nil.
 func countEvents(b *bbolt.Bucket) error {
 	if b == nil {
 		return nil
@@ -90,8 +91,8 @@ func countEvents(b *bbolt.Bucket) error {
 	return err
 }
 
-// saw looks closer where a scan saw another number of entries than the inbox counts: they
-// came and went meanwhile, or the file is damaged.
+// saw recounts an inbox if a scan saw another number of entries than its counters say:
+// either entries changed meanwhile, or the file is damaged.
 func (l *Ledger) saw(key string, seen int64, tops ...string) error {
 	var in *state.Inbox
 	err := l.read(func(tx *bbolt.Tx) (err error) {
@@ -104,7 +105,7 @@ func (l *Ledger) saw(key string, seen int64, tops ...string) error {
 	return l.recount(key)
 }
 
-// counted is how many entries there are in some of the buckets, by the counters.
+// counted returns the number of entries in some of the buckets, by the counters.
 func counted(in *state.Inbox, tops ...string) (n int64) {
 	for s, count := range in.Counts {
 		if slices.Contains(tops, bucketOf(s)) {
@@ -114,8 +115,8 @@ func counted(in *state.Inbox, tops ...string) (n int64) {
 	return n
 }
 
-// countKeys walks the keys of b, each of which is to come after the one before and to be
-// found where it is looked up.
+// countKeys counts the keys of b. It returns an error if they are not in order, or if a
+// look-up does not find one.
 func countKeys(b *bbolt.Bucket) (n int64, err error) {
 	var last []byte
 	looked := b.Cursor()
@@ -123,7 +124,7 @@ func countKeys(b *bbolt.Bucket) (n int64, err error) {
 	for k, _ := c.First(); k != nil; k, _ = c.Next() {
 		found, _ := looked.Seek(k)
 		if n > 0 && bytes.Compare(last, k) >= 0 || !bytes.Equal(found, k) {
-			return n, fmt.Errorf("key %q stands in the wrong place", k)
+			return n, fmt.Errorf("key %q is in the wrong place", k)
 		}
 		last = k
 		n++

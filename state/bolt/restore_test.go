@@ -4,7 +4,7 @@ import (
 	"testing"
 )
 
-// A ledger that takes the place of a lost one has its id.
+// A ledger that replaces a lost one has the lost ledger's id.
 func TestOpenWithTheIDOfALostLedger(t *testing.T) {
 	path := newPath(t)
 	l := open(t, path, Options{ID: "LOST"})

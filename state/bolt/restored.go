@@ -7,9 +7,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// Restore puts back what is known of an inbox's recordings from elsewhere, all of it
-// or nothing. It asks no edge and records no event, since it tells what was, not what
-// happens; but no entry gets in that Move would refuse: ErrInvalid.
+// Restore implements state.Recordings.
 func (l *Ledger) Restore(ctx context.Context, org, inbox string, all []state.Restored) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		for _, r := range all {

@@ -8,11 +8,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// runsKept is how many runs are kept.
+// runsKept is the number of runs that are kept.
 const runsKept = 100
 
-// AddRun records a run under its Start, in place of what was recorded of it
-// before, and forgets the oldest beyond 100.
+// AddRun implements state.Runs.
 func (l *Ledger) AddRun(ctx context.Context, r state.Run) error {
 	err := l.update(ctx, func(tx *bbolt.Tx) error {
 		return addStarted(tx.Bucket([]byte("runs")), r.Start, r.ID, &r, runsKept)
@@ -23,7 +22,7 @@ func (l *Ledger) AddRun(ctx context.Context, r state.Run) error {
 	return nil
 }
 
-// Runs reads the runs, newest first, limit at most.
+// Runs implements state.Runs.
 func (l *Ledger) Runs(ctx context.Context, limit int) (out []state.Run, err error) {
 	err = l.view(ctx, func(tx *bbolt.Tx) error {
 		out, err = newest[state.Run](tx.Bucket([]byte("runs")), limit)

@@ -12,7 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// drawn is the tree that the package comment draws: each line a path.
+// drawn returns the tree in the package comment, each line as a path.
 func drawn(t *testing.T) []string {
 	f, err := parser.ParseFile(token.NewFileSet(), "ledger.go", nil, parser.ParseComments)
 	must(t, err)
@@ -34,7 +34,7 @@ func drawn(t *testing.T) []string {
 	return out
 }
 
-// walk gives the paths of a real file; names are what its keys made of data stand for.
+// walk returns the paths of a real file; names maps keys made of data to their names in the tree.
 func walk(b *bbolt.Bucket, path string, names map[string]string, out *[]string) error {
 	return b.ForEach(func(k, v []byte) error {
 		name := string(k)

@@ -29,7 +29,8 @@ func newSealer(key []byte) (*sealer, error) {
 	return &sealer{aead}, nil
 }
 
-// seal binds data to its place in the file: it opens nowhere else.
+// seal encrypts data and binds them to their place in the file: open fails for any other
+// place.
 func (s *sealer) seal(place string, data []byte) []byte {
 	if s == nil {
 		return data
@@ -48,7 +49,7 @@ func (s *sealer) open(place string, data []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// tokenContext is the place of a token.
+// tokenContext returns the place of an inbox's token, for seal and open.
 func tokenContext(inbox string) string { return "tokens/" + inbox }
 
 func (s *sealer) decodeToken(inbox string, data []byte) (state.Token, error) {
@@ -63,6 +64,5 @@ func (s *sealer) decodeToken(inbox string, data []byte) (state.Token, error) {
 	return state.Token(t), nil
 }
 
-// redactJSON drops the text of an error of encoding/json, which may quote what
-// it read.
+// redactJSON drops the text of an error of encoding/json, which may quote the input.
 func redactJSON(err error) error { return fmt.Errorf("%T", err) }

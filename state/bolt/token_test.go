@@ -42,7 +42,7 @@ func TestTokenRedacts(t *testing.T) {
 	}
 }
 
-// inFile tells whether the file has the token's bytes anywhere.
+// inFile reports whether the file holds the token's bytes anywhere.
 func inFile(t *testing.T, path string) bool {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -116,8 +116,8 @@ func TestSealedTokenStaysInItsPlace(t *testing.T) {
 	}
 }
 
-// TestSealLater turns sealing on for a ledger with tokens, also where a crash
-// came between sealing them and copying the file.
+// TestSealLater turns sealing on for a ledger with tokens, also after a crash between
+// sealing the tokens and copying the file.
 func TestSealLater(t *testing.T) {
 	for _, crash := range []bool{false, true} {
 		t.Run(fmt.Sprintf("crash %v", crash), func(t *testing.T) {
@@ -147,7 +147,7 @@ func TestSealLater(t *testing.T) {
 				must(t, l.db.Update(l.sealTokens))
 				finish(t, l)
 				if !inFile(t, path) {
-					t.Fatal("the test doesn't show what the copy is for")
+					t.Fatal("sealing alone leaves no token in the clear: this test does not show that the copy is needed")
 				}
 			}
 			l = open(t, path, Options{SealKey: sealKey(1)})

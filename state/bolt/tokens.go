@@ -9,10 +9,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// plainToken is Token without its methods: the form that is stored.
+// plainToken is Token without its redacting methods. It is the stored form.
 type plainToken state.Token
 
-// Token reads the token of an inbox; the zero Token where there is none.
+// Token implements state.Inboxes.
 func (l *Ledger) Token(ctx context.Context, org, inbox string) (state.Token, error) {
 	key, err := inboxKey(org, inbox)
 	if err != nil {
@@ -78,7 +78,7 @@ func (l *Ledger) Logout(ctx context.Context, org, inbox string) error {
 	return nil
 }
 
-// token reads the inbox's token; the zero Token where there is none.
+// token reads the inbox's token; the zero Token if there is none.
 func (p *page) token() (state.Token, error) {
 	data := p.tx.Bucket([]byte("tokens")).Get([]byte(p.key))
 	if data == nil {

@@ -13,7 +13,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// damaged is the error of a file that does not hold what was written to it.
+// damaged returns the error of a file that does not hold what was written to it.
 func damaged(err error) error {
 	if errors.Is(err, state.ErrDamaged) {
 		return err
@@ -26,8 +26,9 @@ func (l *Ledger) read(f func(*bbolt.Tx) error) error {
 	return l.guard(func() error { return l.db.View(f) })
 }
 
-// write runs f in a transaction that writes, one at a time: bbolt's own lock stays
-// held where a damaged page breaks a transaction off, and others would wait for it.
+// write runs f in a transaction that writes, one at a time. It does not rely on bbolt's
+// own lock: if a damaged page ends a transaction with a panic, that lock stays held and
+// others would wait for ever.
 func (l *Ledger) write(f func(*bbolt.Tx) error) error {
 	l.writing.Lock()
 	defer l.writing.Unlock()
@@ -40,12 +41,12 @@ type call struct {
 	done chan error
 }
 
-// errAlone sends a call back to its caller, to be made in a transaction of its own.
+// errAlone tells a caller to repeat its call in a transaction of its own.
 var errAlone = errors.New("to be made alone")
 
-// writeTogether is write for concurrent callers, who share a transaction and its fsync. f may
-// run more than once. bbolt's Batch runs in a goroutine of its own, where a damaged
-// page would end the process; here the first caller does the work.
+// writeTogether is write for concurrent callers, which share a transaction and its fsync.
+// f may run more than once. It replaces bbolt's Batch, which runs in a goroutine of its
+// own, where a damaged page would end the process; here the first caller does the work.
 func (l *Ledger) writeTogether(f func(*bbolt.Tx) error) error {
 	c := call{f, make(chan error, 1)}
 	l.waiting.Lock()
@@ -67,7 +68,8 @@ func (l *Ledger) writeTogether(f func(*bbolt.Tx) error) error {
 	return err
 }
 
-// together makes calls in one transaction, and again without one that fails.
+// together makes all calls in one transaction. If a call fails, together starts again
+// without it.
 func (l *Ledger) together(calls []call) {
 	for len(calls) > 0 {
 		failed := -1
@@ -91,7 +93,8 @@ func (l *Ledger) together(calls []call) {
 	}
 }
 
-// try takes a panic for a failure: it comes again where f is made alone, and is judged there.
+// try treats a panic as a failure: the panic happens again when f runs alone, and guard
+// handles it there.
 func try(f func(*bbolt.Tx) error, tx *bbolt.Tx) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -102,9 +105,9 @@ func try(f func(*bbolt.Tx) error, tx *bbolt.Tx) (err error) {
 	return f(tx)
 }
 
-// guard runs f on a file that may be damaged: bbolt then panics, or reads where there is
-// no memory. After that nothing more is read or written, since what bbolt holds in
-// memory may be wrong too.
+// guard runs f on a file that may be damaged: bbolt then panics, or reads memory that is
+// not mapped. After that nothing more is read or written, because bbolt's data in memory
+// may be wrong too.
 func (l *Ledger) guard(f func() error) (err error) {
 	if broken := l.broken.Load(); broken != nil {
 		return *broken
@@ -124,8 +127,9 @@ func (l *Ledger) guard(f func() error) (err error) {
 	return f()
 }
 
-// byDamage tells a panic that comes out of bbolt, or from memory that can't be read, from
-// one of our own code. A deferred function calls it while the panic's frames still stand.
+// byDamage reports whether a panic comes from bbolt or from unreadable memory, and not from
+// our own code. It must be called from a deferred function, while the panic's frames are
+// still on the stack.
 func byDamage(r any) bool {
 	if _, ok := r.(interface{ Addr() uintptr }); ok {
 		return true
@@ -147,14 +151,14 @@ func byDamage(r any) bool {
 	return false
 }
 
-// Close waits for transactions under way and releases the file. Methods called
-// later fail. A damaged file is only released: bbolt may hold locks that nobody opens.
+// Close waits for transactions under way and releases the file. Methods called later
+// fail. A damaged file is only released, without waiting: bbolt may hold locks for ever.
 func (l *Ledger) Close() error {
 	var err error
 	if l.broken.Load() == nil {
 		err = l.db.Close()
 	} else {
-		// Closing isn't enough: the map that bbolt leaves behind keeps the lock.
+		// Closing isn't enough: bbolt's memory map keeps the lock.
 		err = errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
 	}
 	if err != nil {

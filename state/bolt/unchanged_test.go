@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// TestNothingNewWritesNothing: an inbox without news must cost no fsync.
+// TestNothingNewWritesNothing: an inbox without new recordings must cost no fsync.
 func TestNothingNewWritesNothing(t *testing.T) {
 	l := fresh(t)
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}

@@ -9,8 +9,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// AddUpload remembers a multipart upload; it is durable at return, so call it
-// before the first part is sent.
+// AddUpload implements state.Uploads.
 func (l *Ledger) AddUpload(ctx context.Context, u state.UploadRef) error {
 	k, err := uploadKey(u.Key, u.ID)
 	if err == nil {
@@ -24,7 +23,7 @@ func (l *Ledger) AddUpload(ctx context.Context, u state.UploadRef) error {
 	return nil
 }
 
-// RemoveUpload forgets a multipart upload; it is no error that there is none.
+// RemoveUpload implements state.Uploads.
 func (l *Ledger) RemoveUpload(ctx context.Context, key, id string) error {
 	k, err := uploadKey(key, id)
 	if err == nil {
@@ -56,7 +55,7 @@ func (l *Ledger) Uploads(ctx context.Context, org, inbox string) ([]state.Upload
 	return out, nil
 }
 
-// uploadKey joins with a NUL, which is in no key or id that a store gives.
+// uploadKey joins key and id with a NUL, which no key or id of a store holds.
 func uploadKey(key, id string) (string, error) {
 	k := key + "\x00" + id
 	if key == "" || id == "" || len(k) > maxKey || strings.Count(k, "\x00") > 1 {

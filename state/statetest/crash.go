@@ -21,11 +21,11 @@ import (
 // ledger that the variable names: see Main.
 const crashPath = "STATETEST_CRASH"
 
-// crashWay is the way of each recording of moveForEver.
+// crashWay is the path of states of each recording in moveForEver.
 var crashWay = []state.State{state.StateListed, state.StateArchived, state.StateDeleteRequested, state.StateDeleted}
 
-// moveForEver moves recordings, those of each inbox one after the other, and writes every
-// Move that was acknowledged.
+// moveForEver moves recordings, those of each inbox one after the other, and prints every
+// acknowledged Move.
 func moveForEver(open Open, path string) {
 	l, err := open(path, time.Now, false)
 	if err != nil {
@@ -64,8 +64,8 @@ func moveForEver(open Open, path string) {
 	wg.Wait()
 }
 
-// crash kills a process that moves entries, again and again on the same
-// file: whatever was acknowledged is there, and the file is whole.
+// crash kills a process that moves entries, again and again on the same file: every
+// acknowledged Move is in the file, and the file is sound.
 func (s suite) crash(t *testing.T) {
 	path := newPath(t)
 	r := rand.New(rand.NewPCG(3, 4))
@@ -89,7 +89,7 @@ func (s suite) crash(t *testing.T) {
 			acked[state.Key{Org: "acme", Inbox: f[0], Recording: f[1]}] = state.State(f[2])
 			return true
 		}
-		for range round * r.IntN(12) { // in the first round, while it makes the file
+		for range round * r.IntN(12) { // the first round kills it while it makes the file
 			if !read() {
 				t.Fatal("the child ended by itself")
 			}

@@ -12,7 +12,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// agreed is the table as the design has it, written a second time on purpose.
+// agreed is the table of edges in the design, written a second time on purpose.
 const agreed = `
  -> listed
 listed -> archived failed vanished listed
@@ -51,7 +51,7 @@ func (s suite) everyEdge(t *testing.T) {
 	for _, from := range states {
 		for _, to := range states {
 			if from == "waived" {
-				continue // no entry can be there
+				continue // no edge leads to this state, so no entry has it
 			}
 			tried++
 			k := state.Key{Org: "acme", Inbox: "u1", Recording: fmt.Sprintf("%s-%s", from, to)}
@@ -127,7 +127,7 @@ func (s suite) transitionClears(t *testing.T) {
 			l := s.fresh(t)
 			k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}
 			Bring(t, l, k, e.From)
-			err := l.Restore(t.Context(), k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: all}}) // whatever the state
+			err := l.Restore(t.Context(), k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: all}}) // in any state
 			must(t, err)
 			want, err := l.Entry(t.Context(), k)
 			must(t, err)
@@ -146,7 +146,7 @@ func (s suite) transitionClears(t *testing.T) {
 			stored, err := l.Entry(t.Context(), k)
 			must(t, err)
 			same(t, stored, want)
-			// What the edit sets holds.
+			// The values that the edit sets are kept.
 			got, err = l.Move(t.Context(), k, e.To, e.To, all)
 			if agreedEdges()[state.Edge{From: e.To, To: e.To}] {
 				must(t, err)
@@ -233,5 +233,5 @@ func (s suite) brokenPromises(t *testing.T) {
 	same(t, got, want)
 }
 
-// noBytes is the SHA-256 of nothing.
+// noBytes is the SHA-256 of no bytes.
 const noBytes = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"

@@ -18,8 +18,8 @@ func (s suite) moveEditGetsFreshCopies(t *testing.T) {
 	for i := range n {
 		Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: fmt.Sprint("r", i)}, state.StateListed)
 	}
-	// Every other Move fails, and so makes bbolt run those it shares a
-	// transaction with once more.
+	// Every other Move fails, so that the Moves which share its transaction
+	// run once more.
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -46,7 +46,7 @@ func (s suite) moveEditGetsFreshCopies(t *testing.T) {
 	same(t, in.Bytes, bytes)
 }
 
-// moveRace lets many try the same changes: each is made once.
+// moveRace makes the same changes concurrently: each is made once.
 func (s suite) moveRace(t *testing.T) {
 	l := s.fresh(t)
 	var wg sync.WaitGroup
@@ -258,8 +258,8 @@ func (s suite) live(t *testing.T) {
 	}
 }
 
-// scanWhileMoving: an entry comes exactly once though it moves between live
-// and past from one chunk to the next, in both directions.
+// scanWhileMoving wants every entry exactly once, although entries move between
+// live and past from one chunk to the next, in both directions.
 func (s suite) scanWhileMoving(t *testing.T) {
 	l := s.fresh(t)
 	const n = 775
@@ -337,7 +337,7 @@ func (s suite) inbox(t *testing.T) {
 		if in.Org != "acme" || in.ID != "u1" || in.LastPass == nil || in.Bytes != 1000 {
 			t.Errorf("edit gets %+v", in)
 		}
-		in.Counts[state.StateArchived] = 7 // no use
+		in.Counts[state.StateArchived] = 7 // has no effect
 		*in = want
 		in.Org, in.ID, in.Counts, in.Bytes, in.Totals, in.NeedsPerson, in.LastPass = "x", "y", nil, 3, state.Totals{}, 7, nil
 		in.AcceptedFaults = []state.AcceptedFault{{Key: "k"}}

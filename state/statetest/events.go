@@ -6,7 +6,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// What an edit says of a change is in its event, and in no entry.
+// An edit's Why is in the event of its change, and not in the entry.
 func (s suite) eventTellsWhy(t *testing.T) {
 	l := s.fresh(t)
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}
@@ -30,7 +30,7 @@ func (s suite) eventTellsWhy(t *testing.T) {
 	}
 }
 
-// A bad key is an event even where the state stays, and each is told once.
+// A bad key makes an event even if the state stays, and each bad key is in one event.
 func (s suite) eventTellsBadKeys(t *testing.T) {
 	l := s.fresh(t)
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}
@@ -58,7 +58,7 @@ func (s suite) eventTellsBadKeys(t *testing.T) {
 	})
 }
 
-// The numbers go on after the events were dropped and the file was opened again.
+// Numbers continue after the events were dropped and the ledger was opened again.
 func (s suite) eventNumbersGoOn(t *testing.T) {
 	path := newPath(t)
 	l := s.open(t, path)
@@ -81,7 +81,7 @@ func (s suite) eventNumbersGoOn(t *testing.T) {
 	}
 }
 
-// What a person accepted of the journal is kept with the inbox, and told once.
+// A fault that a person accepted is kept with the inbox, and is in one event.
 func (s suite) acceptFaults(t *testing.T) {
 	l := s.fresh(t)
 	Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived)

@@ -13,13 +13,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// model is the ledger as one would write it without a disk.
+// model is a ledger in memory.
 type model struct {
 	l       Ledger
 	opener  Open
 	path    string
 	entries map[state.Key]state.Entry
-	inboxes map[state.Key]state.Inbox // by Org and Inbox; without what is counted but Totals
+	inboxes map[state.Key]state.Inbox // by Org and Inbox; of the counters only Totals are set
 	events  map[state.Key][]state.Event
 }
 
@@ -64,7 +64,7 @@ var (
 	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "bad key", "missing", "forget", "rewrite", "other key"})
 )
 
-// edit is one of the things an archiver does to an entry, or must not.
+// edit returns an edit that an archiver makes of an entry, or must not make.
 func edit(what string, n int) func(*state.Entry) {
 	return func(e *state.Entry) {
 		switch what {
@@ -96,7 +96,7 @@ func edit(what string, n int) func(*state.Entry) {
 	}
 }
 
-// expect is what the model makes of a change: false where it is refused.
+// expect applies a change to the model: false if the ledger has to refuse it.
 func (m *model) expect(k state.Key, from, to state.State, what string, n int) (state.Entry, bool) {
 	have := m.entries[k]
 	if have.State != from || !agreedEdges()[state.Edge{From: from, To: to}] {
@@ -127,7 +127,7 @@ func (m *model) expect(k state.Key, from, to state.State, what string, n int) (s
 	return e, true
 }
 
-// draw makes up a change: mostly from the state that the entry has, along an edge.
+// draw draws a change: mostly from the state that the entry has, along an edge.
 func (m *model) draw(rt *rapid.T, k state.Key) (from, to state.State, what string, n int) {
 	from, to = m.entries[k].State, genState.Draw(rt, "to")
 	if rapid.IntRange(0, 9).Draw(rt, "stale") == 0 {
@@ -161,7 +161,7 @@ func (m *model) move(rt *rapid.T) {
 	}
 }
 
-// record is what the ledger makes of a change: the event that the journal gets.
+// record adds the event that the ledger has to record of a change.
 func (m *model) record(k state.Key, old, e state.Entry) {
 	if old.State == "" || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
 		return
@@ -281,7 +281,7 @@ func (m *model) editInbox(rt *rapid.T) {
 	m.inboxes[k] = in
 }
 
-// compare reads all of the ledger in each way there is.
+// compare reads the whole ledger with each method, and compares it with the model.
 func (m *model) compare(rt *rapid.T) {
 	got := make(map[state.Key]state.Entry)
 	counted := maps.Clone(m.inboxes)
@@ -358,8 +358,8 @@ func (m *model) compare(rt *rapid.T) {
 	same(rt, have, counted)
 }
 
-// compareArchived asks what each live entry is, and for those alone that are not
-// archived and nothing else.
+// compareArchived compares Archived with the model, and Live for the entries that Archived
+// does not settle.
 func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
 	dates, err := m.l.Archived(rt.Context(), box.Org, box.Inbox, append(live, "unknown"))
 	if err != nil {
@@ -383,7 +383,7 @@ func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
 	})
 }
 
-// comparePages reads an inbox one entry at a time.
+// comparePages reads an inbox in pages of one entry.
 func (m *model) comparePages(rt *rapid.T, box state.Key, want []string, read func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)) {
 	var ids []string
 	for after := ""; ; {

@@ -9,8 +9,8 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// Restore enters what was, in any order and in any state, and counts it; it records
-// no event, and refuses what no entry may be.
+// Restore adds entries in any order and in any state, and counts them; it records no
+// event, and refuses invalid entries.
 func (s suite) restore(t *testing.T) {
 	l := s.fresh(t)
 	must(t, l.Restore(t.Context(), "acme", "u1", []state.Restored{

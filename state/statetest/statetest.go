@@ -1,4 +1,4 @@
-// Package statetest holds every implementation of state.Ledger to its contract.
+// Package statetest tests implementations of state.Ledger against the contract.
 package statetest
 
 import (
@@ -19,16 +19,16 @@ import (
 // Ledger is a ledger under test.
 type Ledger interface {
 	state.Ledger
-	Check() error // what of the ledger is not as the contract has it
+	Check() error // how the ledger's data break the contract
 	Close() error
 }
 
 // Open opens the ledger that is kept at path, a file or a name below a directory of the
-// test's own, and makes the ledger where there is none. now is its clock. A fast ledger
+// test's own, and makes the ledger if there is none. now is its clock. A fast ledger
 // need not survive a power failure.
 type Open func(path string, now func() time.Time, fast bool) (Ledger, error)
 
-// Main runs a package's tests, and is the process that suite.crash kills. An
+// Main runs a package's tests, or is the process that suite.crash kills. An
 // implementation's TestMain calls it.
 func Main(m *testing.M, open Open) int {
 	if path := os.Getenv(crashPath); path != "" {
@@ -37,7 +37,7 @@ func Main(m *testing.M, open Open) int {
 	return m.Run()
 }
 
-// Run holds a kind of ledger to the contract.
+// Run tests a kind of ledger against the contract.
 func Run(t *testing.T, open Open) {
 	s := suite{open}
 	for _, c := range []struct {
@@ -94,7 +94,7 @@ func (s suite) open(t testing.TB, path string) *opened {
 	return s.opened(t, path, false)
 }
 
-// fresh is a new ledger that does not wait for the disk.
+// fresh opens a new ledger that does not wait for the disk.
 func (s suite) fresh(t testing.TB) *opened {
 	t.Helper()
 	return s.opened(t, newPath(t), true)
@@ -151,7 +151,7 @@ func same(t interface { // testing.TB or *rapid.T
 
 func noEdit(*state.Inbox) {}
 
-// Version is a valid version, another for each n. Not all have a date: see
+// Version returns a valid version, a different one for each n. Not all have a date: see
 // state.Entry.Settled.
 func Version(n int) state.Version {
 	sum := sha256.Sum256(fmt.Append(nil, n))
@@ -166,12 +166,12 @@ func Version(n int) state.Version {
 	}
 }
 
-// AddVersion is an edit that adds Version(n).
+// AddVersion returns an edit that adds Version(n).
 func AddVersion(n int) func(*state.Entry) {
 	return func(e *state.Entry) { e.Versions = append(e.Versions, Version(n)) }
 }
 
-// ways lead from no entry to each state.
+// ways are paths from no entry to each state.
 var ways = map[state.State][]state.State{
 	"":                         {},
 	state.StateListed:          {state.StateListed},
@@ -183,7 +183,7 @@ var ways = map[state.State][]state.State{
 	state.StateGone:            {state.StateListed, state.StateArchived, state.StateGone},
 }
 
-// Bring takes a new recording to a state.
+// Bring moves a new recording to a state.
 func Bring(t testing.TB, l state.Recordings, k state.Key, to state.State) {
 	t.Helper()
 	from := state.State("")

@@ -9,7 +9,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// wantToken insists on the token of inbox u1.
+// wantToken checks the token of inbox u1.
 func wantToken(t *testing.T, l Ledger, want state.Token) {
 	t.Helper()
 	got, err := l.Token(t.Context(), "acme", "u1")
@@ -41,7 +41,7 @@ func (s suite) tokens(t *testing.T) {
 	}
 }
 
-// logins meet renewals of the token that was there before them.
+// A renewal of an earlier token must not undo a login.
 func (s suite) logins(t *testing.T) {
 	l := s.fresh(t)
 	old, renewed, login := state.Token{Refresh: "old"}, state.Token{Access: "a", Refresh: "renewed"}, state.Token{Refresh: "login"}
@@ -50,7 +50,7 @@ func (s suite) logins(t *testing.T) {
 	confirmed := renewed
 	confirmed.Confirmed, confirmed.Expiry = true, testTime
 	must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed))
-	must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed)) // the same token, whatever is known of it
+	must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed)) // the same token, now confirmed
 	if err := l.SaveToken(t.Context(), "acme", "u1", old, renewed); !errors.Is(err, state.ErrTokenMoved) {
 		t.Errorf("a renewal of a token that is no longer there: %v", err)
 	}

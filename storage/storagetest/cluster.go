@@ -18,7 +18,7 @@ func SeaweedFS(t testing.TB) *Server { t.Helper(); return run(t, StartSeaweedFS)
 //go:embed ceph-rgw
 var cephRGW string
 
-// StartCephRGW starts radosgw, and the Ceph cluster of one node that it needs, from the
+// StartCephRGW starts radosgw and the one-node Ceph cluster that it needs, from the
 // system's packages, with all data in memory.
 func StartCephRGW() (*Server, error) {
 	can := Capabilities{Authentication: true, Locks: true, VersionedHead: true, Lifecycle: true}
@@ -32,8 +32,8 @@ func StartCephRGW() (*Server, error) {
 	})
 }
 
-// StartSeaweedFS starts .tools/weed on a directory of its own. Nothing of it listens
-// or reports elsewhere than on loopback.
+// StartSeaweedFS starts .tools/weed on a directory of its own. It listens and reports
+// only on loopback.
 func StartSeaweedFS() (*Server, error) {
 	return start("weed", everything(), func(s *Server, address, dir string) (args, env []string, err error) {
 		ports, err := freePorts(7)
@@ -50,11 +50,11 @@ func StartSeaweedFS() (*Server, error) {
 			"-volume.port=" + ports[5], "-volume.port.grpc=" + ports[6], "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false",
 			"-filer.localSocket=" + filepath.Join(dir, "filer.sock"), "-s3.localSocket=" + filepath.Join(dir, "s3.sock"),
 			"-s3.autoCreateBucket=false", "-volume.max=2000", "-master.volumeSizeLimitMB=64"}
-		return args, []string{"WEED_MASTER_VOLUME_GROWTH_COPY_1=1", "HOME=" + dir}, writeKeys(keys, s) // a volume is of one bucket
+		return args, []string{"WEED_MASTER_VOLUME_GROWTH_COPY_1=1", "HOME=" + dir}, writeKeys(keys, s) // each bucket has its own volumes
 	})
 }
 
-// writeKeys writes SeaweedFS' file of users: the one that may do all.
+// writeKeys writes SeaweedFS' file of users, with one user who may do everything.
 func writeKeys(path string, s *Server) error {
 	type m map[string]any
 	b, err := json.Marshal(m{"identities": []m{{
@@ -67,7 +67,7 @@ func writeKeys(path string, s *Server) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// freePorts gives n ports that nothing listens on.
+// freePorts returns n ports that nothing listens on.
 func freePorts(n int) (ports []string, err error) {
 	for range n {
 		address, err := freeAddress()

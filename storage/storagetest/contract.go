@@ -19,7 +19,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Run holds s to the contract of package storage.
+// Run tests s against the contract of package storage.
 func Run(t *testing.T, s *Server) {
 	t.Helper()
 	c := contract{s}
@@ -56,7 +56,7 @@ func Run(t *testing.T, s *Server) {
 		"probe deletes":       c.probeDeletes,
 		"probe refused":       c.probeRefused,
 	}
-	if s.Capabilities.ConditionalComplete { // uploadTaken asserts the lack
+	if s.Capabilities.ConditionalComplete { // uploadTaken asserts that others lack it
 		tests["upload raced"] = c.uploadRaced
 	}
 	for name, test := range tests {
@@ -69,7 +69,7 @@ func Run(t *testing.T, s *Server) {
 
 type contract struct{ s *Server }
 
-// bucket opens a new bucket, with the options edited.
+// bucket creates a bucket and opens it with edited options.
 func (c contract) bucket(t *testing.T, edit ...func(*storage.Options)) (*storage.Bucket, string) {
 	t.Helper()
 	name := c.s.NewBucket(t, false)
@@ -140,8 +140,8 @@ func (c contract) putRaced(t *testing.T) {
 	wantBytes(t, b, "k", "", winner)
 }
 
-// race runs create n times at once, each with a body of its own, and gives
-// that of the one that won.
+// race runs create n times at once, each with a body of its own, and returns
+// the body of the one that succeeded.
 func race(t *testing.T, n int, create func(body []byte) error) []byte {
 	t.Helper()
 	errs := make([]error, n)
@@ -171,7 +171,7 @@ func race(t *testing.T, n int, create func(body []byte) error) []byte {
 
 func (c contract) putChecksum(t *testing.T) {
 	b, _ := c.bucket(t)
-	if !c.s.Capabilities.Checksums { // exempt, and really without
+	if !c.s.Capabilities.Checksums { // assert that the server really lacks them
 		if err := b.PutCorrupt(t.Context(), "k"); err != nil {
 			t.Errorf("PutCorrupt: %v: does it compare checksums now?", err)
 		}
@@ -183,8 +183,8 @@ func (c contract) putChecksum(t *testing.T) {
 	wantAbsent(t, b, "k")
 }
 
-// noChecksumHeaders fails the test if a request carries what a store that only
-// knows Content-MD5 may refuse.
+// noChecksumHeaders fails the test if a request carries a header that a store with
+// Content-MD5 only may refuse.
 type noChecksumHeaders struct {
 	http.RoundTripper
 	t *testing.T
@@ -398,7 +398,7 @@ func (c contract) skew(t *testing.T) {
 	}
 }
 
-// shownOfPut is the checksum that Head shows of an object that was put.
+// shownOfPut returns the checksum that Head shows for an object written by Put.
 func (c contract) shownOfPut(body []byte) storage.Checksum {
 	if !c.s.Capabilities.Checksums && !c.s.Capabilities.Echoes {
 		return storage.Checksum{}
@@ -468,7 +468,7 @@ func temporary(err error) bool {
 	return errors.As(err, &e) && e.Temporary()
 }
 
-// random gives n bytes, the same every time.
+// random returns n bytes, the same every time.
 func random(n int) []byte {
 	b := make([]byte, n)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b)

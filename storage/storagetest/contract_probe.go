@@ -74,7 +74,7 @@ func (c contract) probeLifecycle(t *testing.T) {
 
 func (c contract) probeLocks(t *testing.T) {
 	c.locked(t, func(b *storage.Bucket, name string, o storage.Object, r storage.Retention) {
-		p := storage.NewProbe(c.open(t, name)) // a lock's own request has the SDK's checksum, also where b has MD5 alone
+		p := storage.NewProbe(c.open(t, name)) // not b: with MD5 only, b would not send the checksum that a lock request needs
 		sooner := storage.Retention{Mode: r.Mode, Until: r.Until.Add(-30 * time.Minute)}
 		if !c.s.Capabilities.Locks {
 			if got, err := p.Retention(t.Context(), o.Key, o.VersionID); err == nil {
@@ -100,9 +100,9 @@ func (c contract) probeLocks(t *testing.T) {
 		if err != nil || got.Mode != r.Mode || !got.Until.Equal(r.Until) {
 			t.Errorf("%s: retention %v, %v, want %v", o.Key, got, err, r)
 		}
-		// The servers' root may overrule governance, nobody compliance.
+		// The servers' root may bypass a governance lock; nobody may bypass a compliance lock.
 		if err := p.Delete(t.Context(), o.Key, o.VersionID, true); (err == nil) != (r.Mode == "GOVERNANCE") {
-			t.Errorf("%s: deleted with leave to bypass: %v", o.Key, err)
+			t.Errorf("%s: deleted with permission to bypass: %v", o.Key, err)
 		}
 	})
 	name := c.s.NewBucket(t, true)
@@ -134,7 +134,7 @@ func (c contract) probeDeletes(t *testing.T) {
 
 func (c contract) probeRefused(t *testing.T) {
 	if !c.s.Capabilities.Authentication {
-		return // access asserts the lack
+		return // access asserts that the server lacks them
 	}
 	p := storage.NewProbe(c.open(t, c.s.NewBucket(t, true), func(o *storage.Options) { o.SecretAccessKey = "wrong" }))
 	_, versioning := p.Versioning(t.Context())

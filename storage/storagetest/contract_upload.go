@@ -24,7 +24,7 @@ import (
 
 const mib = 1 << 20
 
-// uploaded makes an object of parts, in as many.
+// uploaded creates an object by a multipart upload of the given parts.
 func uploaded(t *testing.T, b *storage.Bucket, n storage.New, parts ...[]byte) (storage.Object, error) {
 	t.Helper()
 	u, err := b.Create(t.Context(), n)
@@ -88,8 +88,8 @@ func (c contract) uploadInvisible(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantBytes(t, b, "k", "", []byte("x"))
-	// A second Complete is what a retry sends whose first reply was lost:
-	// versitygw repeats its reply, the others do not know the upload.
+	// A retry after a lost reply sends a second Complete: versitygw repeats
+	// its reply, the others no longer know the upload.
 	if _, err := u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("x"))); err != nil && !errors.Is(err, storage.ErrNoUpload) && !errors.Is(err, storage.ErrExists) {
 		t.Errorf("completed twice: %v", err)
 	}
@@ -101,7 +101,7 @@ func (c contract) uploadInvisible(t *testing.T) {
 
 func (c contract) uploadAborted(t *testing.T) {
 	b, name := c.bucket(t)
-	for range 2 { // the first is aborted by its Upload, the second by key and id
+	for range 2 { // the first upload is aborted by its Upload, the second by key and id
 		u, err := b.Create(t.Context(), storage.New{Key: "k"})
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +155,7 @@ func (c contract) uploadsListed(t *testing.T) {
 		}
 		got = append(got, u.Key+" "+u.ID)
 	}
-	if !c.s.Capabilities.UploadsListed { // exempt, and really without
+	if !c.s.Capabilities.UploadsListed { // assert that the server really lacks it
 		want = nil
 	}
 	slices.Sort(want)
@@ -180,7 +180,7 @@ func (c contract) uploadTaken(t *testing.T) {
 	wantBytes(t, b, "k", "", []byte("first"))
 }
 
-// uploadCorrupt completes parts that are not the whole that the caller saw.
+// uploadCorrupt completes an upload with a checksum of other bytes than its parts'.
 func (c contract) uploadCorrupt(t *testing.T) {
 	b, _ := c.bucket(t)
 	u, err := b.Create(t.Context(), storage.New{Key: "k"})
@@ -191,7 +191,7 @@ func (c contract) uploadCorrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = u.Complete(t.Context(), crc32.ChecksumIEEE([]byte("y")))
-	if !c.s.Capabilities.Checksums { // exempt, and really without
+	if !c.s.Capabilities.Checksums { // assert that the server really lacks them
 		if err != nil {
 			t.Errorf("Complete: %v: does it compare checksums now?", err)
 		}
@@ -210,7 +210,7 @@ func (c contract) uploadRaced(t *testing.T) {
 	wantBytes(t, b, "k", "", winner)
 }
 
-// cancelOnBody cancels once the transport has read of a body.
+// cancelOnBody cancels the request once the transport has read some of its body.
 type cancelOnBody struct {
 	http.RoundTripper
 	cancel context.CancelFunc
@@ -240,7 +240,7 @@ func (c contract) uploadCancelled(t *testing.T) {
 	}
 	body := random(8 * mib)
 	wantErr(t, u.Part(ctx, body), context.Canceled)
-	clear(body) // ours again: the race detector watches
+	clear(body) // Part has returned: the race detector reports a read that goes on
 	copy(body, "again")
 	if err := u.Part(t.Context(), body); err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func (c contract) version(t *testing.T) {
 	wantBytes(t, b, "k", first.VersionID, []byte("first"))
 }
 
-// putBesideVersions wants a second create refused where the bucket would keep both.
+// putBesideVersions wants a second create refused in a bucket that could keep both versions.
 func (c contract) putBesideVersions(t *testing.T) {
 	b := c.open(t, c.s.NewBucket(t, true))
 	first := create(t, b, storage.New{Key: "k"}, []byte("first"))
@@ -328,7 +328,7 @@ func (c contract) locked(t *testing.T, f func(b *storage.Bucket, name string, o 
 			r.Until = until
 			if can := c.s.Capabilities; can.Locks && !can.LockedParts {
 				if got := head(t, b, up.Key, "").Retention; got.Mode != "" {
-					t.Errorf("%s is locked: does it lock what comes in parts now?", up.Key)
+					t.Errorf("%s is locked: does the server lock multipart uploads now?", up.Key)
 				}
 				if err := c.open(t, name).Retain(t.Context(), up.Key, up.VersionID, r); err != nil {
 					t.Fatal(err)
@@ -360,7 +360,7 @@ func (c contract) retention(t *testing.T) {
 
 func (c contract) retentionLonger(t *testing.T) {
 	c.locked(t, func(_ *storage.Bucket, name string, o storage.Object, r storage.Retention) {
-		b := c.open(t, name) // the SDK has no Content-MD5 for this request
+		b := c.open(t, name) // not in md5 mode: the SDK has no Content-MD5 for this request
 		r.Until = r.Until.Add(time.Hour).Truncate(time.Second)
 		if err := b.Retain(t.Context(), o.Key, o.VersionID, r); (err == nil) != c.s.Capabilities.Locks {
 			t.Fatalf("lock %s for longer: %v", o.Key, err)

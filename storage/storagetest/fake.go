@@ -18,8 +18,8 @@ func Fake(t testing.TB, wrap ...func(http.Handler) http.Handler) *Server {
 	return run(t, func() (*Server, error) { return StartFake(wrap...) })
 }
 
-// StartFake starts gofakes3 in this process, in memory. Each wrap goes around
-// the server, the last outermost: there a test makes requests fail, before or
+// StartFake starts gofakes3 in this process, in memory. Each wrap encloses the
+// server, the last one outermost. With a wrap a test makes requests fail, before or
 // after their effect.
 func StartFake(wrap ...func(http.Handler) http.Handler) (*Server, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -29,9 +29,9 @@ func StartFake(wrap ...func(http.Handler) http.Handler) (*Server, error) {
 	return ServeFake(l, (&net.Dialer{}).DialContext, wrap...), nil
 }
 
-// ServeFake is StartFake on a listener, and with the way to reach that.
+// ServeFake is StartFake on a given listener, with the transport that reaches it.
 func ServeFake(l net.Listener, dial func(ctx context.Context, network, address string) (net.Conn, error), wrap ...func(http.Handler) http.Handler) *Server {
-	// Its own bound on metadata counts all headers, not only the user's.
+	// gofakes3's own limit on metadata counts all headers, not only the user's.
 	handler := gofakes3.New(s3mem.New(), gofakes3.WithMetadataSizeLimit(0)).Server()
 	for _, w := range wrap {
 		handler = w(handler)

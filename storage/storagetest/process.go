@@ -16,7 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-// How long a server may take to answer its first request, and to stop.
+// Limits on starting and stopping a server.
 const (
 	startTimeout = time.Minute
 	stopTimeout  = 10 * time.Second
@@ -29,7 +29,7 @@ func Versitygw(t testing.TB) *Server { t.Helper(); return run(t, StartVersitygw)
 // MinIO starts MinIO for a test: see [StartMinIO].
 func MinIO(t testing.TB) *Server { t.Helper(); return run(t, StartMinIO) }
 
-// everything is what a server can that does all that S3 does.
+// everything is the capabilities of a server that does all that S3 does.
 func everything() Capabilities {
 	return Capabilities{
 		Authentication: true, Checksums: true, ConditionalComplete: true, ConditionalVersions: true, AbortedUploads: true,
@@ -56,7 +56,7 @@ func StartVersitygw() (*Server, error) {
 // StartMinIO starts .tools/minio on a directory of its own.
 func StartMinIO() (*Server, error) {
 	can := everything()
-	can.UploadsListed = false // but those of one whole key
+	can.UploadsListed = false // MinIO lists only the uploads of one whole key
 	return start("minio", can, func(s *Server, address, dir string) (args, env []string, err error) {
 		args = []string{"server", "--quiet", "--address", address, "--certs-dir", filepath.Join(dir, "certs"), filepath.Join(dir, "data")}
 		return args, []string{"MINIO_ROOT_USER=" + s.AccessKey, "MINIO_ROOT_PASSWORD=" + s.SecretKey,
@@ -66,7 +66,7 @@ func StartMinIO() (*Server, error) {
 
 type command func(s *Server, address, dir string) (args, env []string, err error)
 
-// start runs one of .tools until it answers.
+// start runs a server from .tools and waits until it answers.
 func start(name string, c Capabilities, cmd command) (*Server, error) {
 	path, err := tool(name)
 	if err != nil {
@@ -75,7 +75,7 @@ func start(name string, c Capabilities, cmd command) (*Server, error) {
 	return startProgram(name, path, c, cmd)
 }
 
-// startProgram runs a server until it answers, on another port if it does not.
+// startProgram runs a server and waits until it answers. If it does not, another port is tried.
 func startProgram(name, path string, c Capabilities, cmd command) (s *Server, err error) {
 	for range startTries {
 		if s, err = startOnce(name, path, c, cmd); err == nil {
@@ -118,8 +118,8 @@ func startOnce(name, path string, c Capabilities, cmd command) (*Server, error) 
 	return s, nil
 }
 
-// ready waits until the server answers our own credentials: it is not another
-// one that holds the port.
+// ready waits until the server accepts our credentials, which shows that no other
+// server holds the port.
 func (s *Server) ready(exited <-chan struct{}) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
@@ -158,7 +158,7 @@ func freeAddress() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// tool finds a binary in .tools, beside the go.mod above the working directory.
+// tool returns the path of a binary in .tools, beside the go.mod above the working directory.
 func tool(name string) (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -1,12 +1,13 @@
-// Package storagetest starts S3 servers and holds them to one contract.
+// Package storagetest starts S3 servers and tests them against one contract.
 //
-// [Run] is the contract suite: what package storage promises, asked of a real
-// server. What a server cannot do is said in its [Capabilities], and the suite
-// asserts that it really cannot, so that the list does not rot.
+// [Run] is the contract suite: it tests the promises of package storage on a real
+// server. [Capabilities] names what a server cannot do, and the suite asserts that
+// the server really cannot, so that the list stays true.
 //
-// [Fake], [Versitygw], [MinIO], [CephRGW] and [SeaweedFS] start a server for a test,
-// StartFake and its like for any other program: each on a free loopback port, with random
-// credentials and fresh directories, ready when they return, gone when closed.
+// [Fake], [Versitygw], [MinIO], [CephRGW] and [SeaweedFS] start a server for a test;
+// StartFake and its siblings start one for any other program. A server has a free loopback
+// port, random credentials and fresh directories. It is ready when the function returns,
+// and Close removes everything.
 package storagetest
 
 import (
@@ -25,19 +26,19 @@ import (
 	"github.com/aws/smithy-go/logging"
 )
 
-// Capabilities says what of the contract a server fulfils.
+// Capabilities says which parts of the contract a server fulfils.
 type Capabilities struct {
 	Authentication      bool // refuses wrong credentials
 	Checksums           bool // compares, keeps and shows x-amz-checksum-*
 	ConditionalComplete bool // heeds If-None-Match on CompleteMultipartUpload
 	ConditionalVersions bool // heeds If-None-Match on PutObject also where the bucket keeps versions
-	AbortedUploads      bool // says NoSuchUpload to the completion of one
+	AbortedUploads      bool // answers the completion of an aborted upload with NoSuchUpload
 	Locks               bool // keeps, shows and enforces retention
-	LockedParts         bool // also that which an upload began with
+	LockedParts         bool // does so also for the retention that an upload began with
 	VersionedHead       bool // heeds the version id of a HEAD
 	UploadsListed       bool // shows the uploads under way below a prefix
 	Lifecycle           bool // keeps lifecycle rules and shows them
-	Echoes              bool // shows the x-amz headers of a write as they came, whether it heeds them or not
+	Echoes              bool // shows the x-amz headers of a write as they came, even those that it ignores
 }
 
 // Server is a running S3 server. It is safe for concurrent use.
@@ -63,13 +64,13 @@ func newServer(name, address string, c Capabilities) *Server {
 	}
 }
 
-// Close stops the server and removes what it kept.
+// Close stops the server and removes its data.
 func (s *Server) Close() error {
 	s.transport.CloseIdleConnections()
 	return s.close()
 }
 
-// Options is what package storage needs to open a bucket of this server.
+// Options returns the options with which package storage opens a bucket of this server.
 func (s *Server) Options(bucket string) storage.Options {
 	return storage.Options{
 		Endpoint: s.Endpoint, Region: s.Region, Bucket: bucket, PathStyle: s.PathStyle,
@@ -77,8 +78,8 @@ func (s *Server) Options(bucket string) storage.Options {
 	}
 }
 
-// Client is the plain SDK, for what package storage does not do. It repeats
-// nothing.
+// Client returns a client of the plain SDK, for operations that package storage
+// lacks. It does not repeat failed requests.
 func (s *Server) Client() *s3.Client {
 	return s3.New(s3.Options{
 		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: s.PathStyle,
@@ -88,8 +89,8 @@ func (s *Server) Client() *s3.Client {
 	})
 }
 
-// CreateBucket creates a bucket, with Object Lock (and so versions) where
-// asked. On a server that knows no locks, lock is versions alone.
+// CreateBucket creates a bucket, with Object Lock (and so versioning) if lock is
+// set. On a server without locks, lock only enables versioning.
 func (s *Server) CreateBucket(ctx context.Context, name string, lock bool) error {
 	in := &s3.CreateBucketInput{Bucket: &name}
 	if lock && s.Capabilities.Locks {
@@ -121,7 +122,7 @@ func (s *Server) NewBucket(t testing.TB, lock bool) string {
 	return name
 }
 
-// Named starts a server of its own process for a test.
+// Named starts the named server, in a process of its own, for a test.
 func Named(t testing.TB, name string) *Server {
 	t.Helper()
 	start := map[string]func(testing.TB) *Server{"versitygw": Versitygw, "minio": MinIO, "ceph-rgw": CephRGW, "seaweedfs": SeaweedFS}[name]
@@ -131,7 +132,7 @@ func Named(t testing.TB, name string) *Server {
 	return start(t)
 }
 
-// run starts a server for a test and stops it at its end.
+// run starts a server for a test and stops it at the test's end.
 func run(t testing.TB, start func() (*Server, error)) *Server {
 	t.Helper()
 	s, err := start()
