@@ -60,7 +60,7 @@ var documented = []string{
 const storesSettings = `
 | store | settings, and what else to know |
 |---|---|
-| all | For locks, create the bucket with Object Lock. The user's policy is in the README. A lifecycle rule should end unfinished uploads |
+| all | For locks, create the bucket with Object Lock. [install.md](install.md#the-bucket) has the user's policy. A lifecycle rule should end unfinished uploads |
 | AWS S3 | ` + "`region`" + ` |
 | MinIO | ` + "`endpoint`, `path_style: true`" + ` |
 | SeaweedFS | ` + "`endpoint`, `path_style: true`" + `. It announces no expiry: no rule may expire the archive |

@@ -11,7 +11,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Exit codes. They are a contract with service managers and CronJobs: see the README.
+// Exit codes. They are a contract with service managers and CronJobs: see docs/operate.md.
 const (
 	exitOK         = 0
 	exitUnexpected = 1 // unexpected, a panic included

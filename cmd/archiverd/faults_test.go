@@ -60,11 +60,13 @@ type cellResult struct {
 
 const sameRun = "the same run"
 
-// laterRuns are when a run follows the one before, and what to call that.
-var laterRuns = []struct {
+// laterRun is when a run follows the one before, and what to call that.
+type laterRun struct {
 	after time.Duration
 	name  string
-}{
+}
+
+var laterRuns = []laterRun{
 	{time.Minute, "next run"}, {15 * time.Minute, "15 minutes later"}, {time.Hour, "an hour later"}, {2 * time.Hour, "3 hours later"},
 	{25 * time.Hour, "a day later"}, {time.Hour, "a day later"}, {25 * time.Hour, "2 days later"}, {time.Hour, "2 days later"},
 }

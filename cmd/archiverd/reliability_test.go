@@ -1,14 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/archiverd/archiverd/integration_test/faults"
 )
 
 var update = flag.Bool("update", false, "write docs/reliability.md anew")
@@ -34,32 +39,52 @@ func wantReliability(t *testing.T, rows []faultRow) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff(string(have), page); d != "" {
+	if d := gocmp.Diff(string(have), page); d != "" {
 		t.Errorf("docs/reliability.md is not what the cells showed; look at each difference, then run make reliability: -page +shown\n%s", d)
 	}
 }
 
 const reliabilityIntro = `# What happens when something fails
 
-This page is made by running every row of it. Two recordings wait in an inbox, and deletion of originals is on without any delay. A
-run meets the fault, once for a single request ("one request") and once for every such request ("all requests"). Then the fault is
-lifted, and the next runs follow after a minute, a quarter of an hour, an hour, two hours and a day.
+Everything that can fail between archiverd, Genesys, the store and the ledger was made to fail: %d failures in %d runs. In each of them
+every recording ended up in the bucket exactly as Genesys served it, once, with its manifest, and only then its original was deleted;
+nothing was overwritten, and no token left its host.
 
-In every row each recording ends up in the bucket exactly as Genesys served it, once, with its manifest, and only then its original
-is deleted; nothing is overwritten, and no token leaves its host. Where a row says that a user has to log in, nothing else is needed.
-The last column says which run after the fault had all archived and, where that took longer, all originals deleted.
+%s
+
+Each cell shows the exit codes of a run in which one request fails / all such requests fail. Below them is the run that had everything
+archived at the latest, counted from the end of the failure, and the run that had all originals deleted where that is another one.
+
+`
+
+const reliabilityLegend = `
+| exit code | who repairs |
+|---|---|
+| 0 | the run itself |
+| 3, 5 | archiverd: the run that the cell names. "login": the user has to log in first |
+| 1, 2, 4 | a person sets right what the message names: the disk, the configuration, a right. Then as for 3 and 5 |
+| 6 | archiverd as for 3 and 5, under another key if need be; a person finds out what wrote or altered the object that the run names |
+
+[operate.md](operate.md#exit-codes) has the exit codes.
+
+## How each row was run
+
+` + "`make reliability`" + ` runs every row and writes this page; ` + "`make test`" + ` fails where the two differ. The rows are data, in
+integration_test/faults; some of them are run again with the real binary against real stores.
+
+Two recordings wait in an inbox, and deletion of originals is on without any delay. A run meets the failure, once for a single request
+("one request") and once for every such request ("all requests"). Then the failure is lifted, and the next runs follow after a minute, a
+quarter of an hour, an hour, two hours and a day. The last column says which run had everything archived and, where that took longer, all
+originals deleted.
 
 Not in the table, since nobody can detect it: audio altered on the way by someone who breaks TLS. Genesys gives no checksum of a
 recording; archiverd checks size, format and duration.
-
-` + "`make reliability`" + ` runs the table and writes this page; ` + "`make test`" + ` fails where the two differ. The rows are data, in
-integration_test/faults; some of them are run again with the real binary against real stores.
 `
 
 // reliability is the page.
 func reliability(rows []faultRow) string {
 	var b strings.Builder
-	b.WriteString(reliabilityIntro)
+	b.WriteString(summary(rows) + reliabilityLegend)
 	action := ""
 	for _, group := range grouped(rows) {
 		first := group[0]
@@ -75,6 +100,105 @@ func reliability(rows []faultRow) string {
 		fmt.Fprintf(&b, "| *%s:* %s | %s | %s | %s |\n", first.Class, strings.Join(names, "; "), once, lasting, repaired)
 	}
 	return b.String()
+}
+
+// classes are the rows of the summary, with examples for who does not know the words.
+var classes = []struct {
+	class    faults.Class
+	examples string
+}{
+	{faults.Refused, "no connection, 400, disk full"},
+	{faults.Reset, "connection reset"},
+	{faults.Lost, "it happened, nobody said so"},
+	{faults.Cut, "connection closed half way"},
+	{faults.Wrong, "a page of HTML, half of the media"},
+	{faults.Stalled, "no reply, or it stops"},
+	{faults.Wait, "429, 503 with Retry-After"},
+	{faults.Gone, "404"},
+	{faults.Forbidden, "403, 401"},
+	{faults.Expired, "a token, a link"},
+	{faults.Failing, "500, 502, 503, 504"},
+	{faults.NotDone, "202, and nothing happens"},
+}
+
+// summary is the first screen of the page: each class of failure by each service.
+func summary(rows []faultRow) string {
+	var b strings.Builder
+	b.WriteString("| what fails | Genesys' API | Genesys' login | media host | store | ledger |\n|---|---|---|---|---|---|\n")
+	for _, c := range classes {
+		fmt.Fprintf(&b, "| *%s:* %s", c.class, c.examples)
+		for _, side := range []faults.Side{faults.API, faults.Login, faults.MediaHost, faults.Storage, faults.Ledger} {
+			of := slices.DeleteFunc(slices.Clone(rows), func(r faultRow) bool { return r.Class != c.class || r.On != side })
+			b.WriteString(" | " + summed(of))
+		}
+		b.WriteString(" |\n")
+	}
+	runs, self, next, login := 0, 0, 0, 0
+	for _, r := range rows {
+		for _, c := range r.results() {
+			runs++
+			switch {
+			case c.login:
+				login++
+			case c.deleted == sameRun:
+				self++
+			case c.deleted == laterRuns[0].name:
+				next++
+			}
+		}
+	}
+	counts := fmt.Sprintf("After %d of the runs nothing was left to do, after %d the next run did it, after %d a later one, and %d needed a user's login.", self, next, runs-self-next-login, login)
+	return fmt.Sprintf(reliabilityIntro, len(rows), runs, counts) + b.String()
+}
+
+// summed is a cell of the summary.
+func summed(rows []faultRow) string {
+	if len(rows) == 0 {
+		return ""
+	}
+	var once, lasting []string
+	archived, deleted, login := sameRun, sameRun, ""
+	for _, r := range rows {
+		once = append(once, strconv.Itoa(r.once.code))
+		if !r.Once {
+			lasting = append(lasting, strconv.Itoa(r.lasting.code))
+		}
+		for _, c := range r.results() {
+			archived, deleted = later(archived, c.archived), later(deleted, c.deleted)
+			if c.login {
+				login = ", login"
+			}
+		}
+	}
+	if deleted != archived {
+		login += "; originals: " + deleted
+	}
+	return fmt.Sprintf("%s / %s<br>%s%s", codes(once), codes(lasting), archived, login)
+}
+
+// later is the later of two runs.
+func later(a, b string) string {
+	at := func(name string) int {
+		return slices.IndexFunc(laterRuns, func(l laterRun) bool { return l.name == name })
+	}
+	if at(b) > at(a) {
+		return b
+	}
+	return a
+}
+
+// codes are different exit codes in their order.
+func codes(all []string) string {
+	slices.Sort(all)
+	return cmp.Or(strings.Join(slices.Compact(all), " "), "-")
+}
+
+// results are those of the runs that a row stands for.
+func (r faultRow) results() []cellResult {
+	if r.Once {
+		return []cellResult{r.once}
+	}
+	return []cellResult{r.once, r.lasting}
 }
 
 // grouped puts rows of an action and class together whose outcome is the same.

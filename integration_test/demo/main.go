@@ -88,7 +88,7 @@ func serve(config string, cloud *genesystest.Cloud, s3 *storagetest.Server) erro
 
 type demonstration struct{ binary, config string }
 
-// writeConfig is the first real configuration of the README, for the services here.
+// writeConfig writes a configuration as docs/configure.md explains it, for the services here.
 func writeConfig(file, ledger string, cloud *genesystest.Cloud, s3 *storagetest.Server) error {
 	text := fmt.Sprintf(`organizations:
   - name: acme
