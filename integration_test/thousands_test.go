@@ -66,7 +66,7 @@ func TestStatusOfThousands(t *testing.T) {
 	})
 	w.fails("u0100", "r1", false)
 	w.fails("u0200", "r2", true)
-	w.withLedger(func(l *bolt.Ledger) error { // so that the service waits
+	w.withLedger(func(l *bolt.Ledger) error { // so that the service waits for the schedule
 		return l.AddRun(t.Context(), state.Run{Start: time.Now().Add(-time.Minute), End: time.Now(), Inboxes: 2000, ExitCode: 3})
 	})
 	w.wantStatus(4, "acme          2,000    4", "1,996 of 2,000 inboxes are well: archiverd status --all lists them",
@@ -74,7 +74,8 @@ func TestStatusOfThousands(t *testing.T) {
 	if out := w.expect(0, "status", "--all").stdout; strings.Count(out, "\nacme/u") != 2000+4 {
 		t.Errorf("status --all names %d inboxes, want each of 2,000, and 4 with a reason", strings.Count(out, "\nacme/u"))
 	}
-	p := w.serve()
+	p := w.start("run")
+	w.awaitLog(p, "archiverd starts", 1)
 	var status struct{ Inboxes []state.Inbox }
 	w.parse(w.expect(0, "status", "--json").stdout, &status)
 	if len(status.Inboxes) != 2000 {
@@ -116,4 +117,56 @@ func TestStatusOfAnOutage(t *testing.T) {
 	}
 	w.thousands(unwell)
 	w.wantStatus(50, "acme          2,000    1,990", "acme/u0000 and 49 more of these: Genesys is away", "1,940 more inboxes are not well, and 10 are: archiverd status --all lists them")
+}
+
+// TestDoctorSumsUp wants the doctor to say of a check how many inboxes passed it, to
+// list the others, and to say once what holds for many.
+func TestDoctorSumsUp(t *testing.T) {
+	t.Parallel()
+	var ids []string
+	for i := range 48 {
+		ids = append(ids, fmt.Sprintf("u%02d", i))
+	}
+	w, inboxes := newUsers(t, genesyssim.Options{RateLimit: 1000}, 1, ids...)
+	w.once(0)
+	w.login(state.Token{Access: "old", Refresh: "r", Expiry: time.Now().Add(-time.Hour)}, inboxes[3])
+	inboxes[5].RevokeAccess()
+	if found := w.doctor(6); len(found) < 48*3 || found["genesys.token acme/u01"].Result != "pass" {
+		t.Errorf("--json has %d checks", len(found))
+	}
+	inboxes[7].AnswerMe("emma")
+	out := w.expect(6, "doctor").stdout // the store's fault
+	for _, want := range []string{
+		"genesys.token acme 46 of 48 accepted", "genesys.user acme 45 of 48 have their own user's token", "genesys.read acme 46 of 48 can be listed",
+		"genesys.delete acme 46 of 48: originals are not to be deleted", "genesys.rate_limit acme 46 of 48: Genesys allows 1000 requests a minute",
+		"warn genesys.token acme/u03 the access token has expired", "warn genesys.token acme/u05 the access token in the ledger is not accepted any more",
+		"fail genesys.user acme/u07 the token is that of user emma", "genesys.token acme/u03: run archiverd run --once", "genesys.rate_limit acme: set requests_per_minute to 1000",
+	} {
+		if !strings.Contains(strings.Join(strings.Fields(out), " "), want) {
+			t.Errorf("the doctor does not say %q", want)
+		}
+	}
+	if n := strings.Count(out, "acme/u"); n != 2*3 { // what was found, and what to do
+		t.Errorf("the doctor names inboxes %d times", n)
+	}
+	if t.Failed() {
+		t.Log(out)
+	}
+}
+
+// TestDoctorOfAnOutage wants the doctor to fit on a screen where Genesys refuses every
+// inbox, each time with another correlation id.
+func TestDoctorOfAnOutage(t *testing.T) {
+	t.Parallel()
+	var ids []string
+	for i := range 24 {
+		ids = append(ids, fmt.Sprintf("u%02d", i))
+	}
+	w, _ := newUsers(t, genesyssim.Options{}, 1, ids...)
+	w.once(0)
+	w.cloud.Inject(genesyssim.Fault{Op: opSummary, Times: genesyssim.Always, Effect: genesyssim.Status(400, "bad.request")})
+	out := w.expect(6, "doctor").stdout
+	if n := strings.Count(out, "\nfail       genesys.read"); n != 21 || !strings.Contains(out, "4 more: archiverd doctor --json names them") {
+		t.Errorf("want 20 inboxes, and a line for the other 4, got %d: %s", n, out)
+	}
 }
