@@ -447,7 +447,8 @@ func TestAllUnwell(t *testing.T) {
 	for i := range 2000 {
 		unwell[fmt.Sprintf("u%04d", i)] = inCondition(archiver.ConditionFailing, "Genesys is away")
 	}
-	page := text(t, newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{}), "/")
+	h := newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
+	page := text(t, h, "/")
 	for _, want := range []string{"2,000 inboxes need a person", "50 of 2,000: all inboxes begin with them", "200 of 2,000: all inboxes"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
@@ -455,6 +456,9 @@ func TestAllUnwell(t *testing.T) {
 	}
 	if n := strings.Count(page, "Genesys is away"); n != listShown {
 		t.Errorf("the reason is there %d times", n)
+	}
+	if n := strings.Count(text(t, h, "/inboxes"), "Genesys is away"); n != 2000 {
+		t.Errorf("the full list has the reason %d times", n)
 	}
 }
 
