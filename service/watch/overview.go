@@ -119,7 +119,7 @@ func (i Inbox) urgency() int {
 	return i.Needs[0].urgency
 }
 
-// late is from when on what waits is late, as for the alert ArchiverdUnarchivedTooLong.
+// late is the age at which a waiting recording is late: that of the alert ArchiverdUnarchivedTooLong.
 const late = 48 * time.Hour
 
 // needs are the reasons to list an inbox, the most urgent first. Of an inbox that a
