@@ -175,7 +175,7 @@ func TestNeedsPerson(t *testing.T) {
 		t.Errorf("the run does not say so: %s", r)
 	}
 	w.expect(3, "run", "--once", "--strict")
-	if r := w.expect(0, "status"); !strings.Contains(r.stdout, "1 of them have failed for a week") {
+	if r := w.expect(0, "status"); !strings.Contains(r.stdout, "1 of its recordings have failed for a week") {
 		t.Errorf("status does not say so: %s", r)
 	}
 	w.cloud.ClearFaults()

@@ -62,7 +62,7 @@ func TestCommandsReachService(t *testing.T) {
 	if info, err := os.Stat(w.socketPath()); err != nil || info.Mode() != fs.ModeSocket|0o600 {
 		t.Errorf("the control socket: %v, %v", info, err)
 	}
-	if out := w.expect(0, "status").stdout; !strings.Contains(out, "acme/client") {
+	if out := w.expect(0, "status", "--all").stdout; !strings.Contains(out, "acme/client") {
 		t.Errorf("status says %q", out)
 	}
 	if out := w.expect(0, "ls", "--json").stdout; strings.Count(out, `"state":"archived"`) != 3 {

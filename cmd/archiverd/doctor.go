@@ -38,6 +38,10 @@ recording that does not exist, where originals are to be deleted. It renews no u
 token. A Pushgateway and the heartbeat's host are asked whether they answer; neither
 metrics nor a heartbeat is sent.
 
+Of several inboxes of an organization it says how many passed a check, and lists the
+others: of each check 20 at most, and once what it found alike in more than 20. --json
+has every check of every inbox.
+
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
 service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
@@ -224,7 +228,7 @@ func (a *app) printChecks(checks []doctor.Check, code int) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "RESULT\tCHECK\tABOUT\tFOUND")
 	var todo strings.Builder
-	for _, c := range checks {
+	for _, c := range summed(checks) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Result, c.Name, cell(c.About), cell(c.Found))
 		if c.Remedy != "" {
 			fmt.Fprintf(&todo, "%s: %s\n", strings.TrimSpace(c.Name+" "+cell(c.About)), cell(c.Remedy))

@@ -16,19 +16,26 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/service"
+	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newStatus(a *app) *cobra.Command {
+	var all bool
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show runs, inboxes, counts and failures with remedies",
-		Args:  cobra.NoArgs,
+		Long: `Sums up the inboxes of each organization, and lists those that need someone or hold
+something up, the most urgent first and 50 at most: a pass failed, recordings failed,
+were missed, or have waited for two days. --all lists every inbox, and --json has
+all that the ledger knows of each.`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.status(cmd.Context(), l) })
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.status(cmd.Context(), l, all) })
 		},
 	}
+	c.Flags().BoolVar(&all, "all", false, "list every inbox, those that are well too")
 	a.addJSON(c)
 	return c
 }
@@ -40,10 +47,14 @@ type statusJSON struct {
 	Inboxes []state.Inbox   `json:"inboxes"`
 }
 
-// runsShown is how many runs status shows.
-const runsShown = 5
+// runsShown and inboxesShown are how many runs, and without --all how many inboxes,
+// status shows.
+const (
+	runsShown    = 5
+	inboxesShown = 50
+)
 
-func (a *app) status(ctx context.Context, l *bolt.Ledger) error {
+func (a *app) status(ctx context.Context, l *bolt.Ledger, all bool) error {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return err
@@ -63,42 +74,12 @@ func (a *app) status(ctx context.Context, l *bolt.Ledger) error {
 	if s.Service != nil {
 		fmt.Fprintf(a.stdout, "The service is %s.\n\n", s.Service.Text())
 	}
-	if err := a.printInboxes(inboxes); err != nil {
-		return err
+	o := watch.NewOverview(inboxes, time.Now())
+	shown := o.Inboxes
+	if !all {
+		shown = shown[:min(o.Total.Listed, inboxesShown)]
 	}
-	if err := a.printRuns(runs); err != nil {
-		return err
-	}
-	for _, i := range inboxes {
-		if i.Reason != "" {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %s\n", i.Org, cell(i.ID), cell(i.Reason))
-		}
-		if n := i.Counts[state.StateFailed]; n > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
-		}
-		if i.NeedsPerson > 0 {
-			fmt.Fprintf(a.stdout, "%d of them have failed for a week, or keep changing, and need a person\n", i.NeedsPerson)
-		}
-		if i.Suspect > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd show tells why\n", i.Org, cell(i.ID), i.Suspect)
-		}
-		if i.Unproved > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived without proof that their media are whole; their originals stay unless delete_originals.unproved is true\n", i.Org, cell(i.ID), i.Unproved)
-		}
-	}
-	return nil
-}
-
-func (a *app) printInboxes(inboxes []state.Inbox) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "INBOX\tCONDITION\tWAITING\tFAILED\tARCHIVED\tDELETED\tVANISHED\tBYTES\tLAST PASS")
-	for _, i := range inboxes {
-		n := i.Counts
-		archived := n[state.StateArchived] + n[state.StateGone] + n[state.StateDeleteRequested]
-		fmt.Fprintf(w, "%s/%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\t%s\n", i.Org, cell(i.ID), or(i.Condition, "new"),
-			n[state.StateListed], n[state.StateFailed], archived, n[state.StateDeleted], n[state.StateVanished], size(i.Bytes), lastPass(i))
-	}
-	return w.Flush()
+	return errors.Join(a.printOrganizations(o), a.printRuns(runs), a.printInboxes(o, shown))
 }
 
 func (a *app) printRuns(runs []state.Run) error {
@@ -120,7 +101,7 @@ func (a *app) printRuns(runs []state.Run) error {
 	return w.Flush()
 }
 
-func lastPass(i state.Inbox) string {
+func lastPass(i watch.Inbox) string {
 	if i.LastPass == nil {
 		return "never"
 	}

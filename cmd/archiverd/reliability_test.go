@@ -129,7 +129,7 @@ func summary(rows []faultRow) string {
 		fmt.Fprintf(&b, "| *%s:* %s", c.class, c.examples)
 		for _, side := range []faults.Side{faults.API, faults.Login, faults.MediaHost, faults.Storage, faults.Ledger} {
 			of := slices.DeleteFunc(slices.Clone(rows), func(r faultRow) bool { return r.Class != c.class || r.On != side })
-			b.WriteString(" | " + summed(of))
+			b.WriteString(" | " + failureSums(of))
 		}
 		b.WriteString(" |\n")
 	}
@@ -151,8 +151,8 @@ func summary(rows []faultRow) string {
 	return fmt.Sprintf(reliabilityIntro, len(rows), runs, counts) + b.String()
 }
 
-// summed is a cell of the summary.
-func summed(rows []faultRow) string {
+// failureSums is a cell of the summary.
+func failureSums(rows []faultRow) string {
 	if len(rows) == 0 {
 		return ""
 	}

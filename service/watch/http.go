@@ -93,6 +93,7 @@ func routes(o Options) http.Handler {
 	})
 	if o.Page != nil {
 		mux.Handle("GET /{$}", o.Page)
+		mux.Handle("GET /inboxes", o.Page)
 		mux.Handle("GET /page.css", o.Page)
 		mux.Handle("GET /page.js", o.Page)
 	}

@@ -48,18 +48,24 @@ type Page struct {
 func NewPage(o PageOptions) *Page {
 	p := &Page{o: o}
 	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"time": p.stamp, "bytes": bytesText, "took": tookText, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
-	}).ParseFS(assets, "page/page.html"))
+		"time": p.stamp, "bytes": bytesText, "number": Number[int64], "count": Number[int], "took": tookText, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+	}).ParseFS(assets, "page/*.html"))
 	return p
 }
 
-// ServeHTTP answers for / and for the two files that the page needs.
+// ServeHTTP answers for /, for /inboxes, which lists every inbox, and for the two files
+// that both need.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Path != "/" {
+	draw := p.picture
+	switch r.URL.Path {
+	case "/":
+	case "/inboxes":
+		draw = p.inboxes
+	default:
 		http.ServeFileFS(w, r, assets, "page"+r.URL.Path)
 		return
 	}
-	body, err := p.picture(r.Context(), time.Now())
+	body, err := draw(r.Context(), time.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -77,5 +83,20 @@ func (p *Page) picture(ctx context.Context, now time.Time) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	err = p.template.Execute(&b, v)
+	return b.Bytes(), err
+}
+
+// inboxes draws every inbox as it is at the moment. This page does not renew itself: it
+// is as long as there are inboxes.
+func (p *Page) inboxes(ctx context.Context, now time.Time) ([]byte, error) {
+	p.drawing.Lock()
+	defer p.drawing.Unlock()
+	inboxes, err := p.o.Ledger.Inboxes(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	zone := p.o.Zone()
+	err = p.template.ExecuteTemplate(&b, "inboxes.html", view{Now: now.In(zone), Zone: zone.String(), Overview: NewOverview(inboxes, now)})
 	return b.Bytes(), err
 }

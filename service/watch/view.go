@@ -1,7 +1,6 @@
 package watch
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"html/template"
@@ -13,7 +12,7 @@ import (
 )
 
 const (
-	inboxesShown = 200
+	inboxesShown = 200  // of those that need someone or hold something up
 	listShown    = 50   // failures, and deletions
 	lookedAt     = 2000 // entries read for each of these lists, at most
 	runsShown    = 10
@@ -30,11 +29,9 @@ type view struct {
 	Error    string // why the last run could not be made
 	Stopping bool
 	Run      *runView // nil: none is under way
-	Total    inboxView
-	Oldest   time.Time // made, of what waits; zero: nothing waits
-	Inboxes  []inboxView
-	More     int // inboxes not shown
-	Attend   []inboxView
+	Overview
+	Shown    []Inbox // that need someone or hold something up
+	Attend   []Inbox // of these, those that need someone
 	Runs     []state.Run
 	Failures []failureView
 	Deletion archiver.Deletion
@@ -51,13 +48,6 @@ type runView struct {
 	Found, Done, Failed    int64         // recordings
 	Deletions, Bytes, Rate int64         // Rate: bytes a second
 	Left                   time.Duration // for those found so far; 0: not known
-}
-
-// inboxView is one inbox, or all together.
-type inboxView struct {
-	Org, ID, Condition, Reason, Remedy                               string
-	Waiting, Failed, NeedsPerson, Archived, Deleted, Vanished, Bytes int64
-	LastPass                                                         *state.Pass
 }
 
 type failureView struct {
@@ -92,7 +82,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	if !status.Running.IsZero() {
 		v.Run = underWay(p.o.Progress(), status.Running, now)
 	}
-	v.addInboxes(inboxes)
+	v.list(NewOverview(inboxes, now))
 	if v.Failures, err = failures(ctx, p.o.Ledger, inboxes); err != nil {
 		return nil, err
 	}
@@ -118,68 +108,15 @@ func underWay(n *archiver.Progress, since, now time.Time) *runView {
 	return r
 }
 
-// addInboxes shows those first that are not well, then those with most to do.
-func (v *view) addInboxes(inboxes []state.Inbox) {
-	for _, i := range inboxes {
-		in := inboxView{
-			Org: i.Org, ID: i.ID, Condition: conditionOf(i), Reason: i.Reason, LastPass: i.LastPass,
-			Waiting: i.Counts[state.StateListed], Failed: i.Counts[state.StateFailed], NeedsPerson: i.NeedsPerson,
-			Archived: kept(i.Counts), Deleted: i.Counts[state.StateDeleted], Vanished: i.Counts[state.StateVanished], Bytes: i.Bytes,
-		}
-		in.Remedy = remedy(in)
-		v.Inboxes = append(v.Inboxes, in)
-		t := &v.Total
-		t.Waiting += in.Waiting
-		t.Failed += in.Failed
-		t.NeedsPerson += in.NeedsPerson
-		t.Archived += in.Archived
-		t.Deleted += in.Deleted
-		t.Vanished += in.Vanished
-		t.Bytes += in.Bytes
-		if w := i.OldestWaiting; !w.IsZero() && (v.Oldest.IsZero() || w.Before(v.Oldest)) {
-			v.Oldest = w
-		}
-	}
-	slices.SortStableFunc(v.Inboxes, func(a, b inboxView) int {
-		return cmp.Or(cmp.Compare(b.trouble(), a.trouble()), cmp.Compare(b.Failed+b.Waiting, a.Failed+a.Waiting))
-	})
-	for _, in := range v.Inboxes {
-		if in.trouble() > 0 && len(v.Attend) < listShown {
+// list takes from an overview as much as one page shows.
+func (v *view) list(o Overview) {
+	v.Overview = o
+	v.Shown = o.Inboxes[:min(o.Total.Listed, inboxesShown)]
+	for _, in := range v.Shown {
+		if in.NeedsSomeone() && len(v.Attend) < listShown {
 			v.Attend = append(v.Attend, in)
 		}
 	}
-	v.More = max(0, len(v.Inboxes)-inboxesShown)
-	v.Inboxes = v.Inboxes[:len(v.Inboxes)-v.More]
-}
-
-// trouble ranks what needs a look; 0 is none.
-func (i inboxView) trouble() int {
-	switch {
-	case i.Condition == archiver.ConditionFailing:
-		return 4
-	case i.Condition == archiver.ConditionShort:
-		return 3
-	case i.Condition == archiver.ConditionNeedsLogin:
-		return 2
-	case i.NeedsPerson > 0:
-		return 1
-	}
-	return 0
-}
-
-// remedy says what a person can do about an inbox.
-func remedy(i inboxView) string {
-	switch {
-	case i.Condition == archiver.ConditionNeedsLogin:
-		return fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)
-	case i.Condition == archiver.ConditionFailing:
-		return "Mend what the reason names. It is tried again with every run."
-	case i.Condition == archiver.ConditionShort:
-		return "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."
-	case i.NeedsPerson > 0:
-		return "See the failures below; archiverd retry tries them now."
-	}
-	return ""
 }
 
 // failures are what could not be archived, those that need a person first.

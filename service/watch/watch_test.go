@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/service"
@@ -198,7 +199,7 @@ func TestUnreadableLedger(t *testing.T) {
 	l := sample(t)
 	h := newSite(t, l, service.Status{Next: time.Now().Add(time.Hour)}, archiver.Deletion{}, &archiver.Progress{})
 	must(t, l.Close())
-	for path, want := range map[string]int{"/metrics": 500, "/readyz": 503, "/": 500, "/healthz": 200} {
+	for path, want := range map[string]int{"/metrics": 500, "/readyz": 503, "/": 500, "/inboxes": 500, "/healthz": 200} {
 		if code, _, body := get(h, path); code != want {
 			t.Errorf("%s: %d %s, want %d", path, code, body, want)
 		}
@@ -225,7 +226,7 @@ func TestReady(t *testing.T) {
 // TestGuard wants nobody else's page to read ours.
 func TestGuard(t *testing.T) {
 	h := newSite(t, sample(t), service.Status{}, archiver.Deletion{}, &archiver.Progress{})
-	for _, path := range []string{"/", "/metrics", "/healthz", "/page.css", "/page.js", "/debug/pprof/", "/none"} {
+	for _, path := range []string{"/", "/inboxes", "/metrics", "/healthz", "/page.css", "/page.js", "/debug/pprof/", "/none"} {
 		code, header, _ := get(h, path, func(r *http.Request) { r.Header.Set("Origin", "https://attacker.example") })
 		if (code == 200) != (path != "/none") {
 			t.Errorf("%s: %d", path, code)
@@ -284,9 +285,9 @@ func TestPortTaken(t *testing.T) {
 var tag = regexp.MustCompile(`(?s)<head>.*</head>|<[^>]*>`)
 
 // text is the page as a reader has it.
-func text(t *testing.T, h http.Handler) string {
+func text(t *testing.T, h http.Handler, path string) string {
 	t.Helper()
-	code, _, body := get(h, "/")
+	code, _, body := get(h, path)
 	if code != 200 {
 		t.Fatalf("%d %s", code, body)
 	}
@@ -322,11 +323,12 @@ func TestPage(t *testing.T) {
 			"2 inboxes need a person", "None is under way. The next begins at 2026-11-23 13:00", "3 times of the schedule were skipped since 2026-11-23 12:00",
 			"archived 4", "archived, original deleted 1", "waiting 1", "failed, tried again 2", "of these need a person 1", "vanished before they were archived 1",
 			"media 4.9 KiB", "oldest left by a pass 2026-11-22 12:00",
-			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "1 of its recordings have failed for so long",
+			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "acme/u1 ok the last pass met 2 objects in the archive that are not what they should be See archiverd verify --inbox u1, which names them. 1 of its recordings have failed for a week",
+			"Last good pass acme 3 2 1 2 4 1 1 4.9 KiB 2026-11-23 12:00",
 			"fail-2 acme/u1 for a week Needs a person: mend it, then archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
-			"acme/u2 needs login 0 0 0 0 0 0 B – acme/u1 ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u3 new 0 0 0 0 0 0 B –",
-			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1"}},
+			"acme/u1 1 failed, and are tried again the last pass left a recording waiting", "ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
+			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1", "acme/u3"}},
 		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "None is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{
 			"Under way since", "10 of 40 recordings, 1 of 3 inboxes", "10.0 MiB at 10", "about 5m", "2 failed",
@@ -335,7 +337,7 @@ func TestPage(t *testing.T) {
 			[]string{"None is under way", "arch-3", "Only a part"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			page := text(t, newSite(t, sample(t), tc.status, tc.deletion, &n))
+			page := text(t, newSite(t, sample(t), tc.status, tc.deletion, &n), "/")
 			for _, want := range tc.want {
 				if !strings.Contains(page, want) {
 					t.Errorf("the page does not say %q", want)
@@ -356,9 +358,6 @@ func TestPage(t *testing.T) {
 // TestPageIsBounded wants a large ledger to make no larger a page, and to be told so.
 func TestPageIsBounded(t *testing.T) {
 	l := newLedger(t)
-	for i := range inboxesShown + 5 {
-		must(t, l.EditInbox(t.Context(), "acme", fmt.Sprintf("u%03d", i), func(in *state.Inbox) { in.Condition = archiver.ConditionOK }))
-	}
 	var ids []string
 	for i := range lookedAt + 100 {
 		ids = append(ids, fmt.Sprintf("r%05d", i))
@@ -375,9 +374,8 @@ func TestPageIsBounded(t *testing.T) {
 		return changes
 	}))
 	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{Enabled: true}, &archiver.Progress{})
-	page := text(t, h)
-	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "Only a part of the ledger was looked at",
-		"5 more, that are well and have less to do", "Nothing needs a person"} {
+	page := text(t, h, "/")
+	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "Only a part of the ledger was looked at", "Nothing needs a person"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -385,6 +383,89 @@ func TestPageIsBounded(t *testing.T) {
 	for what, want := range map[string]int{"no answer": listShown, "acme/u000": 1 + 2*listShown} {
 		if n := strings.Count(page, what); n != want {
 			t.Errorf("%q is there %d times, want %d", what, n, want)
+		}
+	}
+}
+
+// thousands is a ledger with 2,000 inboxes of two organizations. Some are not well.
+func thousands(t *testing.T, unwell map[string]func(*state.Inbox)) *bolt.Ledger {
+	t.Helper()
+	l := newLedger(t)
+	var g errgroup.Group
+	for i := range 2000 {
+		org, id := []string{"acme", "umbrella"}[i%2], fmt.Sprintf("u%04d", i)
+		g.Go(func() error {
+			return l.AddPass(t.Context(), org, id, state.Pass{Start: now.Add(-time.Minute), End: now}, func(in *state.Inbox) {
+				in.Condition, in.LastSuccess = archiver.ConditionOK, now
+				if f := unwell[id]; f != nil {
+					f(in)
+				}
+			})
+		})
+	}
+	must(t, g.Wait())
+	return l
+}
+
+func inCondition(condition, reason string) func(*state.Inbox) {
+	return func(i *state.Inbox) { i.Condition, i.Reason = condition, reason }
+}
+
+// TestThousands wants a page of 2,000 inboxes to show the few that are not well, the
+// organizations' sums, and the way to all of them.
+func TestThousands(t *testing.T) {
+	loggedOut := func(i *state.Inbox) { inCondition(archiver.ConditionNeedsLogin, "nobody's")(i); i.LoggedOut = true }
+	l := thousands(t, map[string]func(*state.Inbox){
+		"u0700": inCondition(archiver.ConditionNeedsLogin, "revoked"), "u0801": inCondition(archiver.ConditionFailing, "no permission"), "u0900": loggedOut,
+		"u1000": func(i *state.Inbox) { i.OldestWaiting = now.Add(-72 * time.Hour) }, "u1001": func(i *state.Inbox) { i.OldestWaiting = time.Now().Add(-time.Hour) },
+	})
+	listed(t, l, "u0702", "r1")
+	move(t, l, "u0702", "r1", state.StateListed, state.StateFailed, failedSince(now, false, "no answer"))
+	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
+	page := text(t, h, "/")
+	for _, want := range []string{"2 inboxes need a person", "acme 1,000 3 0 1 ", "umbrella 1,000 1 0 0 ", "4 of 2,000: all inboxes",
+		"umbrella/u0801 failing no permission", "acme/u0700 needs login revoked", "acme/u0702 1 failed, and are tried again", "acme/u1000 the last pass left a recording waiting"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q: %s", want, page)
+		}
+	}
+	if n := len(regexp.MustCompile(`/u\d{4} `).FindAllString(page, -1)); n != 2+4+1 { // what needs a person, the table, and the failure
+		t.Errorf("the page names inboxes %d times: %s", n, page)
+	}
+	all := text(t, h, "/inboxes")
+	if n := len(regexp.MustCompile(`/u\d{4} `).FindAllString(all, -1)); n != 2000 {
+		t.Errorf("the full list names %d inboxes", n)
+	}
+	if first := strings.Index(all, "umbrella/u0801"); first < 0 || first > strings.Index(all, "acme/u0000") {
+		t.Error("the full list does not begin with those that need someone")
+	}
+}
+
+// TestAllUnwell wants an outage of everything to make no larger a page, and every inbox counted.
+func TestAllUnwell(t *testing.T) {
+	unwell := map[string]func(*state.Inbox){}
+	for i := range 2000 {
+		unwell[fmt.Sprintf("u%04d", i)] = inCondition(archiver.ConditionFailing, "Genesys is away")
+	}
+	h := newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
+	page := text(t, h, "/")
+	for _, want := range []string{"2,000 inboxes need a person", "50 of 2,000: all inboxes begin with them", "200 of 2,000: all inboxes"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if n := strings.Count(page, "Genesys is away"); n != listShown {
+		t.Errorf("the reason is there %d times", n)
+	}
+	if n := strings.Count(text(t, h, "/inboxes"), "Genesys is away"); n != 2000 {
+		t.Errorf("the full list has the reason %d times", n)
+	}
+}
+
+func TestNumber(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1997: "1,997", 1234567: "1,234,567", -1000: "-1,000", -100: "-100"} {
+		if have := Number(n); have != want {
+			t.Errorf("%d is %q, want %q", n, have, want)
 		}
 	}
 }
