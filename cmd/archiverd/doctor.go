@@ -20,28 +20,27 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// doctorWidth bounds the inboxes that the doctor tries side by side.
+// doctorWidth is the number of inboxes that the doctor checks at once.
 const doctorWidth = 16
 
 func newDoctor(a *app) *cobra.Command {
 	var org string
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Prove configuration, access and the store's promises",
-		Long: `Tries, on the services that are configured, what archiverd's promises lean on, and
-says what to do about each thing that is not as it should be. It archives and deletes
-nothing. In the bucket it leaves a few small objects below {prefix}/doctor/, one of
-them locked for a minute where a lock is configured; of Genesys it asks to delete a
-recording that does not exist, where originals are to be deleted. It renews no user's
-token. A Pushgateway and the heartbeat's host are asked whether they answer; neither
-metrics nor a heartbeat is sent.
+		Short: "Test configuration, access and the store's promises",
+		Long: `Tests that the configured services keep the promises archiverd depends on, and says
+what to do about each failure. It archives and deletes nothing. It leaves a few small
+objects in the bucket below {prefix}/doctor/, one of them locked for a minute if a lock
+is configured. If deletion is enabled, it sends Genesys a DELETE for a recording that
+does not exist. It does not renew users' tokens. It asks a Pushgateway and the
+heartbeat's host whether they answer, but sends neither metrics nor a heartbeat.
 
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
 service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), org) },
 	}
-	c.Flags().StringVar(&org, "org", "", "of the organizations only this, by its configured `name`")
+	c.Flags().StringVar(&org, "org", "", "only this organization, by its configured `name`")
 	a.addJSON(c)
 	return c
 }
@@ -55,10 +54,10 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	if org != "" && !slices.ContainsFunc(c.Organizations, named) {
 		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
 	}
-	w := ward{c, map[string][]patient{}}
-	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.admit(ctx, l) })
+	known := snapshot{c, map[string][]inboxToken{}}
+	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return known.read(ctx, l) })
 	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
-		return err // the service did it, or could not be talked to
+		return err // the service ran the command, or did not answer
 	}
 	checks := []archiver.Check{{Name: "configuration", Result: archiver.Pass, Found: a.configPath + " is complete"}}
 	checks = append(checks, archiver.LedgerPlace(bolt.Examine(c.State.Path))...)
@@ -74,26 +73,27 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	checks = append(checks, d.Store(a.stop)...)
 	for _, o := range c.Organizations {
 		if org == "" || named(o) {
-			checks = append(checks, w.organization(a, d, o)...)
+			checks = append(checks, known.organization(a, d, o)...)
 		}
 	}
 	return a.sayChecks(append(checks, a.watchers(c)...))
 }
 
-// ward is what the doctor knows of the inboxes once the ledger is closed again: a run
-// that starts meanwhile finds it free.
-type ward struct {
-	config   *config.Config
-	patients map[string][]patient // by organization
+// snapshot is what the doctor reads from the ledger. The doctor works on the snapshot
+// with the ledger closed, so that a run can open it in the meantime.
+type snapshot struct {
+	config  *config.Config
+	inboxes map[string][]inboxToken // by organization
 }
 
-type patient struct {
+type inboxToken struct {
 	inbox state.Inbox
 	token state.Token
 }
 
-func (w ward) admit(ctx context.Context, l *bolt.Ledger) error {
-	for _, o := range w.config.Organizations {
+// read fills the snapshot and checks the ledger.
+func (s snapshot) read(ctx context.Context, l *bolt.Ledger) error {
+	for _, o := range s.config.Organizations {
 		inboxes, err := l.Inboxes(ctx, o.Name)
 		if err != nil {
 			return err
@@ -103,34 +103,34 @@ func (w ward) admit(ctx context.Context, l *bolt.Ledger) error {
 			if err != nil {
 				return err
 			}
-			w.patients[o.Name] = append(w.patients[o.Name], patient{i, t})
+			s.inboxes[o.Name] = append(s.inboxes[o.Name], inboxToken{i, t})
 		}
 	}
 	return l.Check()
 }
 
-// organization tries an organization's inboxes, side by side.
-func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []archiver.Check {
-	patients := w.patients[o.Name]
-	if o.Grant == genesys.GrantClientCredentials && len(patients) == 0 {
-		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: clientInbox}}} // as the first run will enter it
+// organization checks an organization's inboxes, several at once.
+func (s snapshot) organization(a *app, d *archiver.Doctor, o config.Organization) []archiver.Check {
+	inboxes := s.inboxes[o.Name]
+	if o.Grant == genesys.GrantClientCredentials && len(inboxes) == 0 {
+		inboxes = []inboxToken{{inbox: state.Inbox{Org: o.Name, ID: clientInbox}}} // as the first run will enter it
 	}
-	if len(patients) == 0 {
+	if len(inboxes) == 0 {
 		return []archiver.Check{{
 			Name: "genesys.token", About: o.Name, Result: archiver.Warn,
 			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
 		}}
 	}
-	h, err := newHosts(w.config, o, nil, nil)
+	h, err := newHosts(s.config, o, nil, nil)
 	if err != nil {
 		return configFaults(err)
 	}
-	found := make([][]archiver.Check, len(patients))
+	found := make([][]archiver.Check, len(inboxes))
 	var g errgroup.Group
 	g.SetLimit(doctorWidth)
-	for i, p := range patients {
+	for i, in := range inboxes {
 		g.Go(func() error {
-			found[i] = d.Inbox(a.stop, h.patient(p))
+			found[i] = d.Inbox(a.stop, h.forDoctor(in))
 			return nil
 		})
 	}
@@ -138,45 +138,45 @@ func (w ward) organization(a *app, d *archiver.Doctor, o config.Organization) []
 	return slices.Concat(found...)
 }
 
-// patient makes a client for the doctor alone. It has a user's access token, but not
-// the refresh token: two clients that spend that would log the user out.
-func (h *hosts) patient(p patient) archiver.Patient {
-	token := genesys.Token{Access: p.token.Access, Expiry: p.token.Expiry, Confirmed: p.token.Confirmed}
-	out := archiver.Patient{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.org.RequestsPerMinute}
+// forDoctor gives an inbox a client for the doctor alone. The client has a user's access
+// token but not the refresh token: if two clients spent that, the user would be logged out.
+func (h *hosts) forDoctor(k inboxToken) archiver.Patient {
+	token := genesys.Token{Access: k.token.Access, Expiry: k.token.Expiry, Confirmed: k.token.Confirmed}
+	out := archiver.Patient{Org: k.inbox.Org, ID: k.inbox.ID, PerMinute: h.org.RequestsPerMinute}
 	if h.org.Grant == genesys.GrantAuthorizationCode {
-		out.NoToken, out.Remedy = noToken(p)
+		out.NoToken, out.Remedy = noToken(k)
 	} else {
 		token = genesys.Token{} // a new one costs nothing and proves the client's secret
 	}
-	if c := p.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
-		out.Trouble = p.inbox.Reason
+	if c := k.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
+		out.Trouble = k.inbox.Reason
 	}
-	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
-	in, client := h.client(p.inbox, &memoryStore{token}, budget)
+	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{NotBefore: k.inbox.NotBefore})
+	in, client := h.client(k.inbox, &memoryStore{token}, budget)
 	out.API, out.Identity = client, in.Identity
 	return out
 }
 
-// noToken says why a user's token can't be tried.
-func noToken(p patient) (found, remedy string) {
+// noToken returns why a user's token can't be tested, and the remedy.
+func noToken(k inboxToken) (found, remedy string) {
 	switch {
-	case p.inbox.Condition == archiver.ConditionNeedsLogin:
-		return p.inbox.Reason, "have the user log in: archiverd login --org " + p.inbox.Org
-	case p.token == state.Token{}:
-		return "the ledger holds no token", "have the user log in: archiverd login --org " + p.inbox.Org
-	case time.Until(p.token.Expiry) < 2*time.Minute:
+	case k.inbox.Condition == archiver.ConditionNeedsLogin:
+		return k.inbox.Reason, "have the user log in: archiverd login --org " + k.inbox.Org
+	case k.token == state.Token{}:
+		return "the ledger holds no token", "have the user log in: archiverd login --org " + k.inbox.Org
+	case time.Until(k.token.Expiry) < 2*time.Minute:
 		return "the access token has expired, and only a run may renew it", "run archiverd run --once: it renews the token, or says that the user has to log in"
 	}
 	return "", ""
 }
 
-// memoryStore forgets the token with the process.
+// memoryStore keeps a token in memory only.
 type memoryStore struct{ token genesys.Token }
 
 func (s *memoryStore) LoadToken(context.Context) (genesys.Token, error)   { return s.token, nil }
 func (s *memoryStore) SaveToken(_ context.Context, t genesys.Token) error { s.token = t; return nil }
 
-// configFaults is a check for each fault of the configuration.
+// configFaults returns a failed check for each fault of the configuration.
 func configFaults(err error) []archiver.Check {
 	check := archiver.Check{
 		Name: "configuration", Result: archiver.Fail, Found: err.Error(), Kind: archiver.KindConfiguration,
@@ -194,7 +194,7 @@ func configFaults(err error) []archiver.Check {
 	return all
 }
 
-// sayChecks prints what the doctor found, and gives the exit code.
+// sayChecks prints the checks and returns the exit code as an error.
 func (a *app) sayChecks(checks []archiver.Check) error {
 	var codes []int
 	for _, c := range checks {

@@ -12,8 +12,8 @@ import (
 	"github.com/archiverd/archiverd/service/watch"
 )
 
-// watchers tries who is to hear of runs. None of them keeps a run from archiving, so
-// that nothing here is a failure.
+// watchers checks the metrics file, the Pushgateway and the heartbeat's host. A run
+// archives without them, so these checks warn but never fail.
 func (a *app) watchers(c *config.Config) []archiver.Check {
 	var all []archiver.Check
 	if path := c.Metrics.Textfile; path != "" {
@@ -49,26 +49,26 @@ func textfileCheck(path string, err error) archiver.Check {
 	return check
 }
 
-// hostCheck judges the answer to a question that changes nothing there. What a
-// heartbeat's host says to a stranger tells only that it is there.
+// hostCheck judges the reply to a request that changes nothing at the host. For a
+// heartbeat, any reply only shows that its host is up.
 func hostCheck(check archiver.Check, key string, status int, err error) archiver.Check {
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
 	switch {
 	case err != nil:
 		check.Result, check.Found = archiver.Warn, "the host can't be reached: "+err.Error()
-		check.Remedy = "see that the host of " + key + " can be reached from here: each run waits for it, report_timeout at most, and goes on without it"
+		check.Remedy = "make the host of " + key + " reachable from here: until then each run waits for it, at most report_timeout, and continues without it"
 	case key == "heartbeat_url":
-		check.Result, check.Found = archiver.Pass, "the host answers; whether it knows the address only a run shows, since each call counts"
+		check.Result, check.Found = archiver.Pass, "the host answers; only a run can show whether it knows the address, since each call counts as a heartbeat"
 	case refused:
-		check.Result, check.Found = archiver.Warn, fmt.Sprintf("the reply is %d: it refuses the user and the password", status)
-		check.Remedy = "mend the user and the password in " + key
+		check.Result, check.Found = archiver.Warn, fmt.Sprintf("the gateway refuses the user and the password, its reply is %d", status)
+		check.Remedy = "correct the user and the password in " + key
 	case status/100 == 2:
 		check.Result, check.Found = archiver.Pass, "the gateway is ready"
 	case status >= 500:
 		check.Result, check.Found = archiver.Warn, fmt.Sprintf("the gateway is not ready, its reply is %d", status)
-		check.Remedy = "see why at the gateway: until it is ready it takes no metrics"
-	default: // some that take metrics know no such question
-		check.Result, check.Found = archiver.Unchecked, fmt.Sprintf("asked whether it is ready, the gateway answers %d: whether it takes metrics only a run shows", status)
+		check.Remedy = "find the reason at the gateway: until it is ready, it accepts no metrics"
+	default: // some servers that accept metrics have no readiness check
+		check.Result, check.Found = archiver.Unchecked, fmt.Sprintf("the gateway's readiness check replied %d: only a run can show whether it accepts metrics", status)
 	}
 	return check
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// Exit codes. They are a contract with service managers and CronJobs: see the README.
+// Exit codes. They are a contract with service managers and CronJobs: see docs/operate.md.
 const (
 	exitOK         = 0
 	exitUnexpected = 1 // unexpected, a panic included
@@ -19,12 +19,12 @@ const (
 	exitFailed     = 3 // some recordings or inboxes failed, the rest is archived
 	exitRefused    = 4 // Genesys refused the client, its scope, or every inbox
 	exitTemporary  = 5 // unreachable, limited for too long, or stopped early
-	exitIntegrity  = 6 // the archive is not what the ledger says, or the ledger is damaged
+	exitIntegrity  = 6 // the archive differs from the ledger, or the ledger is damaged
 	exitHeld       = 7 // another process holds the ledger
 )
 
-// An exitError ends the process with a code. Without an error inside, everything
-// has been said.
+// An exitError ends the process with a code. Without an error inside, nothing more is
+// printed.
 type exitError struct {
 	code int
 	err  error
@@ -39,8 +39,8 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// fail is an exitError, or nil for no error. A damaged ledger has the same code whatever
-// came upon it.
+// fail returns err as an exitError, or nil for nil. A damaged ledger always has
+// exitIntegrity.
 func fail(code int, err error) error {
 	switch {
 	case err == nil:
@@ -51,8 +51,8 @@ func fail(code int, err error) error {
 	return &exitError{code, err}
 }
 
-// recovered makes an error of a panic: Go's own exit code for one is 2, which says that
-// the configuration needs a person. It is for a defer.
+// recovered turns a panic into an error; call it with defer. Go's own exit code for a
+// panic is 2, which here means a faulty configuration.
 func recovered(stderr io.Writer, err *error) {
 	if r := recover(); r != nil {
 		fmt.Fprintf(stderr, "%s\n", debug.Stack())
@@ -72,7 +72,7 @@ func codeOf(err error) int {
 	return exitUnexpected
 }
 
-// worst picks the exit code that stands for several.
+// worst returns the most severe of several exit codes.
 func worst(codes []int) int {
 	for _, c := range []int{exitIntegrity, exitUsage, exitHeld, exitRefused, exitTemporary, exitFailed, exitUnexpected} {
 		if slices.Contains(codes, c) {
@@ -82,11 +82,11 @@ func worst(codes []int) int {
 	return exitOK
 }
 
-// failures are an inbox's recordings that the ledger counts as failed. Those that
-// need a person have been reported for a week, and are no news.
+// failures counts an inbox's failed recordings, by the ledger: needPerson are those
+// that have been reported for a week, news are the others.
 type failures struct{ news, needPerson int64 }
 
-// runCode judges a run, given the failures of each inbox of the report.
+// runCode returns the exit code of a run. failing has one value for each inbox of r.
 func runCode(r *archiver.Report, failing []failures, strict bool) int {
 	var codes []int
 	refused := 0

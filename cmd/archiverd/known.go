@@ -12,8 +12,8 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// knownInboxes are those of an organization that a run passes over. The client's own inbox needs nobody's login, and those
-// of a token command come from the roster: they are entered here.
+// knownInboxes returns the inboxes of an organization that a run archives. Inboxes that need no login are entered in the
+// ledger here: the client's own, and those of the roster where a token command is configured.
 func knownInboxes(ctx context.Context, l *bolt.Ledger, o config.Organization, log *slog.Logger) ([]state.Inbox, error) {
 	var roster map[string]string
 	switch o.Grant {
@@ -33,7 +33,7 @@ func knownInboxes(ctx context.Context, l *bolt.Ledger, o config.Organization, lo
 	return slices.DeleteFunc(known, func(i state.Inbox) bool { _, expected := roster[i.ID]; return !expected }), err
 }
 
-// enterRoster makes the ledger know everyone on the roster, with the address given there.
+// enterRoster enters everyone on the roster in the ledger, with the roster's e-mail address.
 func enterRoster(ctx context.Context, l *bolt.Ledger, org string, known []state.Inbox, roster map[string]string) error {
 	entered := map[string]string{}
 	for _, i := range known {
@@ -50,8 +50,9 @@ func enterRoster(ctx context.Context, l *bolt.Ledger, org string, known []state.
 	return nil
 }
 
-// rosterNow is the e-mail address of every user of the roster by id; nil where none is configured. It is read anew, since
-// people come and go while a service runs. A faulty one is refused, and the one read with the configuration stays.
+// rosterNow returns the e-mail address of every user of the roster by id; nil if no roster is configured. It reads the file
+// each time, since people come and go while a service runs. In place of a faulty file it uses the roster that was read with
+// the configuration.
 func rosterNow(o config.Organization, log *slog.Logger) map[string]string {
 	if o.RosterFile == "" {
 		return nil
@@ -68,7 +69,7 @@ func rosterNow(o config.Organization, log *slog.Logger) map[string]string {
 	return emails
 }
 
-// organization is the one named, or the only one.
+// organization returns the organization of that name, or the only one if name is "".
 func organization(c *config.Config, name string) (config.Organization, error) {
 	if name == "" && len(c.Organizations) == 1 {
 		return c.Organizations[0], nil
@@ -83,7 +84,7 @@ func organization(c *config.Config, name string) (config.Organization, error) {
 	return config.Organization{}, fail(exitUsage, fmt.Errorf("--org %q: want one of %q", name, names))
 }
 
-// loginOrganization is organization for what a user's login is about.
+// loginOrganization is organization, and refuses one whose users don't log in.
 func loginOrganization(c *config.Config, name string) (config.Organization, error) {
 	o, err := organization(c, name)
 	if err != nil {
@@ -93,7 +94,7 @@ func loginOrganization(c *config.Config, name string) (config.Organization, erro
 	case genesys.GrantClientCredentials:
 		err = fmt.Errorf("organization %s has grant: client_credentials: its one inbox is the client's, nobody logs in or out", o.Name)
 	case genesys.GrantCommand:
-		err = fmt.Errorf("organization %s has grant: command: whose inboxes are archived is for its roster to say, %s", o.Name, o.RosterFile)
+		err = fmt.Errorf("organization %s has grant: command: the inboxes that are archived are those of its roster, %s", o.Name, o.RosterFile)
 	}
 	return o, fail(exitUsage, err)
 }

@@ -34,7 +34,7 @@ func newStatus(a *app) *cobra.Command {
 
 // statusJSON is what status --json prints.
 type statusJSON struct {
-	Service *service.Status `json:"service"` // null: none is running
+	Service *service.Status `json:"service"` // null: no service is running
 	Runs    []state.Run     `json:"runs"`    // newest first
 	Inboxes []state.Inbox   `json:"inboxes"`
 }
@@ -73,13 +73,13 @@ func (a *app) status(ctx context.Context, l *bolt.Ledger) error {
 			fmt.Fprintf(a.stdout, "\n%s/%s: %s\n", i.Org, cell(i.ID), cell(i.Reason))
 		}
 		if n := i.Counts[state.StateFailed]; n > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s tells why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d failed; archiverd ls --state failed --inbox %s shows why, archiverd retry tries them now\n", i.Org, cell(i.ID), n, cell(i.ID))
 		}
 		if i.NeedsPerson > 0 {
 			fmt.Fprintf(a.stdout, "%d of them have failed for a week, or keep changing, and need a person\n", i.NeedsPerson)
 		}
 		if i.Suspect > 0 {
-			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd show tells why\n", i.Org, cell(i.ID), i.Suspect)
+			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd show says why\n", i.Org, cell(i.ID), i.Suspect)
 		}
 		if i.Unproved > 0 {
 			fmt.Fprintf(a.stdout, "\n%s/%s: %d archived without proof that their media are whole; their originals stay unless delete_originals.unproved is true\n", i.Org, cell(i.ID), i.Unproved)
@@ -130,7 +130,7 @@ func lastPass(i state.Inbox) string {
 	return s
 }
 
-// filter is what ls selects entries by.
+// filter selects the entries that ls lists.
 type filter struct {
 	*selection
 	conversation, name, from, to, state string
@@ -160,7 +160,7 @@ func newLs(a *app) *cobra.Command {
 	return c
 }
 
-// matcher reads the filter.
+// matcher returns a function that reports whether an entry passes the filter.
 func (f filter) matcher() (func(*state.Entry) bool, error) {
 	from, err := date("--from", f.from)
 	if err != nil {
@@ -231,7 +231,7 @@ func (a *app) ls(ctx context.Context, l *bolt.Ledger, f filter, match func(*stat
 	return errors.Join(err, w.Flush())
 }
 
-// lsChunk is how many lines ls lines up: the writer holds them.
+// lsChunk is how many lines ls aligns with each other: the writer holds them in memory.
 const lsChunk = 1000
 
 // entryJSON is an entry as --json prints it.
@@ -328,7 +328,7 @@ func (a *app) show(found []entryJSON) error {
 	return w.Flush()
 }
 
-// meaning explains a state to its reader.
+// meaning explains a state.
 func meaning(s state.State) string {
 	switch s {
 	case state.StateListed:

@@ -21,15 +21,16 @@ func newRetry(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry",
 		Short: "Try failed recordings again now",
-		Long: `Makes every failed recording due and runs once. With --accept-gone, an inbox from
-which many recordings disappeared at once may call them gone. With --accept-journal, what
-is wrong with an inbox's journal now, as archiverd reconcile shows it, is accepted for good:
-reconcile lists it as accepted and finds the journal right, and the journal itself tells
-what was accepted and when. Anything else that is ever wrong with it is a fault again.
-A lock that is too short is mended in the store, not accepted.
+		Long: `Makes one run that tries every failed recording again. If many recordings disappear
+from an inbox at once, archiverd waits for a person: --accept-gone confirms that they are
+gone. --accept-journal accepts for good the faults that an inbox's journal has now, as
+archiverd reconcile shows them: reconcile then lists them as accepted and counts the
+journal as sound, and the journal records what was accepted and when. Any other fault of
+the journal still counts. A lock that is too short can't be accepted: lock the object
+again in the store.
 
-Where Genesys, or a gateway before it, told to wait, no request is sent before that time,
-which is an hour ahead at most. --ask-anyway asks at once, for a time that can't be meant.`,
+If Genesys, or a gateway in front of it, asks to wait, no request is sent until then, for
+at most an hour. --ask-anyway sends requests at once, for a wait that must be a mistake.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if accept != (acceptance{}) && f.only.inbox == "" {
@@ -39,14 +40,14 @@ which is an hour ahead at most. --ask-anyway asks at once, for a time that can't
 		},
 	}
 	f.only = addSelection(c)
-	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "ask Genesys at once, although it told to wait")
-	c.Flags().BoolVar(&accept.gone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
-	c.Flags().BoolVar(&accept.journal, "accept-journal", false, "accept what is wrong with the inbox's journal now (with --inbox)")
+	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "send requests to Genesys at once, although it asked to wait")
+	c.Flags().BoolVar(&accept.gone, "accept-gone", false, "confirm that the many recordings that disappeared at once are gone (with --inbox)")
+	c.Flags().BoolVar(&accept.journal, "accept-journal", false, "accept the faults that the inbox's journal has now (with --inbox)")
 	a.addJSON(c)
 	return c
 }
 
-// acceptance is what a person takes as it is in one inbox.
+// acceptance says what a person accepts in one inbox.
 type acceptance struct{ gone, journal bool }
 
 func (a *app) retry(ctx context.Context, f runFlags, accept acceptance) error {
@@ -70,7 +71,7 @@ func (a *app) retry(ctx context.Context, f runFlags, accept acceptance) error {
 	})
 }
 
-// prepare changes what the run is to find otherwise than before.
+// prepare makes failed recordings due, and enters what is accepted, before the run.
 func (a *app) prepare(ctx context.Context, c *config.Config, l *bolt.Ledger, arch *archiver.Archiver, only selection, accept acceptance) error {
 	if accept == (acceptance{}) {
 		return makeDue(ctx, l, only)
@@ -101,7 +102,7 @@ func (a *app) prepare(ctx context.Context, c *config.Config, l *bolt.Ledger, arc
 	return makeDue(ctx, l, only)
 }
 
-// acceptJournal accepts what is wrong with an inbox's journal, and says what that is.
+// acceptJournal accepts the faults that an inbox's journal has now, and logs them.
 func (a *app) acceptJournal(c *config.Config, arch *archiver.Archiver, i state.Inbox) error {
 	faults, err := arch.AcceptJournal(a.stop, i.Org, i.ID)
 	if err != nil {
@@ -109,15 +110,15 @@ func (a *app) acceptJournal(c *config.Config, arch *archiver.Archiver, i state.I
 	}
 	log := a.logger(c.Log, a.stderr).With("org", i.Org, "inbox", i.ID)
 	for _, f := range faults {
-		log.Warn("accepted as it is in the inbox's journal", "fault", f.Kind, "object", f.Key, "detail", f.Detail)
+		log.Warn("accepted a fault of the inbox's journal", "fault", f.Kind, "object", f.Key, "detail", f.Detail)
 	}
 	if len(faults) == 0 {
-		log.Info("nothing is wrong with the inbox's journal but what was accepted before")
+		log.Info("the inbox's journal has no faults but those accepted before")
 	}
 	return nil
 }
 
-// makeDue takes failed recordings back to listed, which every pass tries.
+// makeDue moves failed recordings back to listed, so that the next pass tries them.
 func makeDue(ctx context.Context, l *bolt.Ledger, only selection) error {
 	var failed []state.Key
 	err := l.ScanWaiting(ctx, only.org, only.inbox, func(k state.Key, e *state.Entry) error {

@@ -6,8 +6,8 @@ import (
 	"github.com/archiverd/archiverd/config"
 )
 
-// errOther says that a configuration that was read again is not only another secret.
-var errOther = errors.New("the configuration speaks of something else by now: reload it")
+// errOther says that more than the secret has changed in the configuration.
+var errOther = errors.New("more than the secret has changed in the configuration: reload it")
 
 // storageKeys reads the store's access key again: both its parts may have been replaced.
 func storageKeys(c *config.Config) func() (id, secret string, err error) {

@@ -25,11 +25,11 @@ func newVerify(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare every stored object with the ledger",
-		Long: `Compares media and manifest of every archived version with the ledger: by HEAD their
-presence, size, checksum, retention and announced expiry; with --read also every
-byte by its SHA-256, and what the manifest says. HEAD believes the store: bytes that
-changed below it only show with --read. --sample 5% reads that part of the versions,
-drawn by a seed that is printed, and asks HEAD for the others; the same --seed draws
+		Long: `Compares media and manifest of every archived version with the ledger. HEAD requests
+show presence, size, checksum, retention and announced expiry. --read also reads every
+object, and compares its SHA-256 and what the manifest says. HEAD trusts the store: only
+--read finds bytes that changed inside it. --sample 5% reads that part of the versions,
+chosen at random, and sends HEAD for the others; --seed with the printed number chooses
 the same ones again. Exit code 6: something is not as recorded.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -45,7 +45,7 @@ the same ones again. Exit code 6: something is not as recorded.`,
 	}
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
 	c.Flags().StringVar(&sample, "sample", "100%", "with --read: how much to read, in `percent`")
-	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "draw the sample of this `number` again (default: a new one)")
+	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "choose the sample that printed this `number` again (default: a new sample)")
 	only = addSelection(c)
 	a.addJSON(c)
 	return c
@@ -97,8 +97,8 @@ func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only
 	return nil
 }
 
-// countEntries tells how many recordings there are to look at. A selection of none is
-// a mistake, and must not look like a clean archive.
+// countEntries returns the number of recordings to verify. A selection without inboxes
+// is a mistake, and must not look like a clean archive.
 func countEntries(ctx context.Context, l *bolt.Ledger, only selection) (n int64, err error) {
 	inboxes, err := l.Inboxes(ctx, only.org)
 	if err != nil {
@@ -119,7 +119,8 @@ func countEntries(ctx context.Context, l *bolt.Ledger, only selection) (n int64,
 	return n, nil
 }
 
-// storeCode is the exit code of what ended a look at the store.
+// storeCode is the exit code of an error that ended a verification, a reconciliation or
+// an acceptance.
 func storeCode(err error) int {
 	var s *storage.Error
 	switch {
@@ -129,7 +130,7 @@ func storeCode(err error) int {
 		return exitTemporary
 	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrHeader):
 		return exitUsage
-	case errors.As(err, &s): // it worked at first: even a bucket that is gone may only be out of reach
+	case errors.As(err, &s): // the bucket was usable before: even a missing bucket may be a passing fault
 		return exitTemporary
 	}
 	return exitUnexpected
@@ -180,7 +181,7 @@ func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, f
 	}
 	fmt.Fprintf(w, "in all\t%d\tmedia and manifests of %d versions of %d recordings\n", v.Objects, v.Versions, v.Recordings)
 	if v.KnownBad > 0 {
-		fmt.Fprintf(w, "known bad\t%d\tkeys beside these, which the ledger already has for bad\n", v.KnownBad)
+		fmt.Fprintf(w, "known bad\t%d\tfurther keys, which the ledger already records as bad\n", v.KnownBad)
 	}
 	if depth.Read {
 		fmt.Fprintf(w, "read\t%d\t%s\n", v.Read, size(v.Bytes))
@@ -192,7 +193,7 @@ func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, f
 		fmt.Fprintf(w, "size only\t%d\tthe store shows no checksum to compare: use --read\n", v.SizeOnly)
 	}
 	if failure != nil {
-		fmt.Fprintf(w, "\nNot everything was looked at.\n")
+		fmt.Fprintf(w, "\nNot everything was verified.\n")
 	}
 	return w.Flush()
 }

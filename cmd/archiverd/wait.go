@@ -9,14 +9,14 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// keepWait returns what is told whenever Genesys asks to be left alone: it keeps the
-// time in the ledger for the next start.
+// keepWait returns a function to be called for each Retry-After: it logs the wait and
+// saves it in the ledger, so that it holds after a restart.
 func keepWait(l *bolt.Ledger, in state.Inbox, log *slog.Logger) func(until time.Time, cut string) {
 	return func(until time.Time, cut string) {
 		if cut == "" {
 			log.Warn("Genesys limits the requests of this inbox", "until", until)
 		} else {
-			log.Warn("Genesys asked for more than an hour without requests, which is taken as one hour; archiverd retry --ask-anyway asks at once",
+			log.Warn("Genesys asked for more than an hour without requests; archiverd waits one hour; archiverd retry --ask-anyway sends requests at once",
 				"retry_after", cut, "until", until)
 		}
 		if err := l.EditInbox(context.Background(), in.Org, in.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
@@ -25,8 +25,8 @@ func keepWait(l *bolt.Ledger, in state.Inbox, log *slog.Logger) func(until time.
 	}
 }
 
-// endWaits has Genesys asked although a Retry-After has not passed, where the flags
-// want that. The new clients don't know what the ones before have spent.
+// endWaits clears every Retry-After of the selected inboxes, if --ask-anyway is set. The
+// inboxes get new clients, whose budgets start empty: what the old clients spent is lost.
 func (f *fleet) endWaits(ctx context.Context, flags runFlags) error {
 	if !flags.askAnyway {
 		return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// listen takes http.listen, or gives nil where it is empty.
+// listen listens at http.listen. It returns nil if that is empty.
 func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	if d.config.HTTP.Listen == "" {
 		return nil, nil
@@ -43,20 +43,21 @@ func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	return s, err
 }
 
-// progress is that of the run under way, or the last one.
+// progress returns the progress of the run under way, or of the last one.
 func (d *daemon) progress() *archiver.Progress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return &d.fleet.archiver.Progress
 }
 
-// reporting bounds what is sent to other hosts at the end of a run, and asked of them.
+// reporting limits requests to the Pushgateway and to the heartbeat's host to
+// report_timeout.
 func reporting(ctx context.Context, c *config.Config) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, c.ReportTimeout, fmt.Errorf("no answer within %v (report_timeout)", c.ReportTimeout))
 }
 
-// leaveMetrics leaves the metrics of a single run where they are asked for. They never
-// change how the run ended.
+// leaveMetrics writes and pushes the metrics of a single run, as configured. It logs
+// failures; they don't change the result of the run.
 func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger) {
 	if c.Metrics.Textfile != "" {
 		if err := m.WriteTextfile(c.Metrics.Textfile); err != nil {
@@ -80,8 +81,9 @@ func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger)
 	}
 }
 
-// heartbeat begins to call heartbeat_url after a run that leaves nothing new for a
-// person to do; sending ends with it. before are the inboxes as they were when it began.
+// heartbeat calls heartbeat_url in the background, unless the run needs a person's
+// attention; sending waits for the call. before holds the inboxes as they were when the
+// run began.
 func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) {
 	address := f.config.HeartbeatURL.Reveal()
 	if address == "" {
@@ -104,8 +106,8 @@ func (f *fleet) heartbeat(stop context.Context, r *archiver.Report, before map[[
 	})
 }
 
-// newForPerson says what a run brought up that waits for a person who can't know of it
-// yet, or that keeps recordings from being archived at all; "" where nothing did.
+// newForPerson returns why this run needs a person's attention that no earlier run has
+// asked for, or why nothing can be archived at all; "" if neither is so.
 func newForPerson(r *archiver.Report, before map[[2]string]state.Inbox, failing []failures) string {
 	good := 0
 	for i, in := range r.Inboxes {

@@ -28,12 +28,12 @@ import (
 // clientInbox is the one inbox of an organization that uses client credentials.
 const clientInbox = "client"
 
-// openBucket reaches for the bucket before anything is created or started.
+// openBucket opens the bucket and checks that it can be used.
 func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
 	return openObservedBucket(ctx, c, nil, nil)
 }
 
-// openObservedBucket tells observe of every request, and moved whenever bytes move.
+// openObservedBucket calls observe after every request, and moved whenever bytes move.
 func openObservedBucket(ctx context.Context, c *config.Config, observe func(op string, status int), moved func()) (*storage.Bucket, error) {
 	b, err := newBucket(ctx, c, observe, moved)
 	if err != nil {
@@ -90,7 +90,8 @@ func openLedger(c *config.Config, readOnly bool) (*bolt.Ledger, error) {
 	return l, fail(exitUsage, err)
 }
 
-// binding is what a ledger of the configuration belongs to.
+// binding returns the bucket and the organizations that a ledger of the configuration
+// is bound to.
 func binding(c *config.Config) state.Binding {
 	b := state.Binding{
 		Endpoint:      c.Storage.Endpoint,
@@ -143,7 +144,7 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.
 	})
 }
 
-// retention is the one configured, in S3's words.
+// retention returns the configured retention, in S3's terms.
 func retention(c *config.Config) archiver.Retention {
 	r := archiver.Retention{Until: c.Storage.ObjectLock.RetainFor.After}
 	if mode := c.Storage.ObjectLock.Mode; mode != "none" {
@@ -152,9 +153,9 @@ func retention(c *config.Config) archiver.Retention {
 	return r
 }
 
-// fleet is every inbox of a configuration with the means to reach it, and what
-// archives them. It outlives a run: tokens, connections, budgets and the archiver's
-// canary are kept for the next one. Its methods are for one caller at a time.
+// fleet holds every inbox of a configuration, the clients that reach them, and the
+// archiver. It outlives a run, so that the next run has the same tokens, connections,
+// budgets and canary. Its methods are for one caller at a time.
 type fleet struct {
 	config   *config.Config
 	ledger   *bolt.Ledger
@@ -164,10 +165,10 @@ type fleet struct {
 	started  time.Time
 	hosts    map[string]*hosts            // of each organization
 	known    map[[2]string]archiver.Inbox // by organization and id
-	moved    func()                       // told whenever bytes move; may be nil
+	moved    func()                       // called whenever bytes move; may be nil
 
-	sending     sync.WaitGroup // the heartbeat after a run: who makes the run waits for it
-	noDeletions atomic.Bool    // while a run is under way, deletions were switched off
+	sending     sync.WaitGroup // the heartbeat after a run; the caller of run waits for it
+	noDeletions atomic.Bool    // deletions were turned off while a run is under way
 }
 
 func newFleet(c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, log *slog.Logger) *fleet {
@@ -180,10 +181,10 @@ func newFleet(c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metr
 	return f
 }
 
-// run makes one pass over every selected inbox and gives its exit code. follow shows
-// the progress until the function that it returns is called. A run over all inboxes
-// is kept in the ledger, from its start on: the schedule goes by it. stop ends the run
-// soon; ctx must outlive it.
+// run makes one pass over every selected inbox and returns the exit code. follow shows
+// the progress until the function that it returns is called. A run over all inboxes is
+// recorded in the ledger when it starts and when it ends: the schedule continues from
+// the recorded start. The end of stop ends the run within the grace; ctx must outlive it.
 func (f *fleet) run(ctx, stop context.Context, flags runFlags, follow func(*archiver.Progress) (finish func())) (report *archiver.Report, code int, err error) {
 	kept := state.Run{ID: rand.Text(), Start: time.Now().UTC()}
 	if *flags.only == (selection{}) {
@@ -239,10 +240,10 @@ func (f *fleet) run(ctx, stop context.Context, flags runFlags, follow func(*arch
 	return report, code, nil
 }
 
-// collectRarely has the garbage collector work less during a run, until the function
-// it returns is called: a recording leaves little behind, but there are many. Where
-// the process takes more than so many bytes the collector works as hard as it has to.
-// An operator's own GOGC and GOMEMLIMIT hold.
+// collectRarely lets the garbage collector run less often until restore is called: each
+// recording leaves only little garbage, but there are many recordings. Above memory
+// bytes the collector runs as often as needed. GOGC or GOMEMLIMIT in the environment
+// take precedence.
 func collectRarely(memory int64) (restore func()) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return func() {}
@@ -254,13 +255,14 @@ func collectRarely(memory int64) (restore func()) {
 	}
 }
 
-// What a run takes beside its buffers, in bytes.
+// The memory of a run besides its buffers, in bytes.
 const (
 	heapRoom   = 32 << 20
-	listedRoom = 64 // for each recording that the ledger has in an inbox, and the run remembers
+	listedRoom = 64 // for each recording in the ledger that the run remembers
 )
 
-// failures looks up what the ledger counts as failed in each inbox of the report.
+// failures returns the failed recordings of each inbox of the report, by the ledger, and
+// logs what went wrong.
 func (f *fleet) failures(ctx context.Context, report *archiver.Report) ([]failures, error) {
 	failing := make([]failures, len(report.Inboxes))
 	for i, in := range report.Inboxes {
@@ -277,14 +279,14 @@ func (f *fleet) failures(ctx context.Context, report *archiver.Report) ([]failur
 			log.Error("the inbox is short", "reason", in.Short)
 		}
 		if n := known.NeedsPerson; n > 0 {
-			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed tells why", "count", n)
+			log.Warn("recordings have failed for a week and need a person: archiverd ls --state failed shows why", "count", n)
 		}
 	}
 	return failing, nil
 }
 
-// inboxes gives every inbox of the selected organizations its client. Inboxes come
-// and go between runs.
+// inboxes returns the selected inboxes with their clients. It looks for new inboxes at
+// each call.
 func (f *fleet) inboxes(ctx context.Context, only selection) ([]archiver.Inbox, error) {
 	var all []archiver.Inbox
 	for _, o := range f.config.Organizations {
@@ -326,10 +328,10 @@ func (f *fleet) inbox(org string, i state.Inbox) archiver.Inbox {
 }
 
 func noSuchInbox(only selection) error {
-	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd inboxes lists those there are", only.org, only.inbox))
+	return fail(exitUsage, fmt.Errorf("no such inbox: --org %q --inbox %q; archiverd inboxes lists all of them", only.org, only.inbox))
 }
 
-// hosts are how one organization is reached.
+// hosts holds the connections to one organization.
 type hosts struct {
 	org     config.Organization
 	api     http.RoundTripper
@@ -343,8 +345,8 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 	if err != nil {
 		return nil, err
 	}
-	// Links come out of replies: they lead nowhere private unless the API is there
-	// itself or the configuration allows it.
+	// Links come from replies, so they must not lead to a private address, unless the
+	// API is at that address or the configuration allows it.
 	media, err := network.NewTransport(network.Options{
 		CAFile:     c.Network.CAFile,
 		Moved:      moved,
@@ -363,9 +365,9 @@ func newHosts(c *config.Config, o config.Organization, observe genesys.Observer,
 	return &hosts{o, api, links, observe, clientSecret(c, o)}, nil
 }
 
-// inbox makes the client of one inbox. Its rate budget was empty at the given start
-// of this process: what the one before spent in its last moments is not known, and a
-// full bucket is a second away. A Retry-After outlives the process.
+// inbox makes the client of one inbox. It assumes that the rate budget was empty when
+// this process started, because the previous process may have spent it; the budget is
+// full again within a second. A Retry-After of an earlier process still holds.
 func (h *hosts) inbox(l *bolt.Ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
@@ -402,14 +404,14 @@ func (h *hosts) client(known state.Inbox, store genesys.TokenStore, budget *gene
 	return in, client
 }
 
-// identity joins what the token is known to be with asking anew.
+// identity combines what is known of the token's user with a request that asks again.
 type identity struct {
 	*genesys.Tokens
 	*genesys.Client
 }
 
-// tokenStore keeps one inbox's token in the ledger. A renewed token takes the place of
-// the one that it was made from alone: a login or logout meanwhile stands.
+// tokenStore keeps one inbox's token in the ledger. A renewed token replaces only the
+// token from which it was made, so a login or logout in the meantime is not undone.
 type tokenStore struct {
 	ledger     *bolt.Ledger
 	org, inbox string
