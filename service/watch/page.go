@@ -18,7 +18,7 @@ import (
 //go:embed page
 var assets embed.FS
 
-// pageLedger is what the page asks of *state.Ledger.
+// pageLedger is implemented by *bolt.Ledger.
 type pageLedger interface {
 	ledger
 	Runs(ctx context.Context, limit int) ([]state.Run, error)
@@ -26,8 +26,8 @@ type pageLedger interface {
 	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
-// PageOptions say what the page shows. All are required; the functions are called for
-// each picture.
+// PageOptions say what the page shows. All are required; the functions are called each
+// time that the page is made.
 type PageOptions struct {
 	Ledger   pageLedger
 	Version  string
@@ -41,7 +41,7 @@ type PageOptions struct {
 type Page struct {
 	o        PageOptions
 	template *template.Template
-	drawing  sync.Mutex // one picture at a time: many viewers must not slow down a run
+	making   sync.Mutex // one page at a time: many viewers must not slow down a run
 }
 
 // NewPage returns the status page.
@@ -59,18 +59,18 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, assets, "page"+r.URL.Path)
 		return
 	}
-	body, err := p.picture(r.Context(), time.Now())
+	body, err := p.render(r.Context(), time.Now())
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(body) // nobody is left to be told
+	_, _ = w.Write(body) // on an error, the browser is gone
 }
 
-func (p *Page) picture(ctx context.Context, now time.Time) ([]byte, error) {
-	p.drawing.Lock()
-	defer p.drawing.Unlock()
+func (p *Page) render(ctx context.Context, now time.Time) ([]byte, error) {
+	p.making.Lock()
+	defer p.making.Unlock()
 	v, err := p.view(ctx, now)
 	if err != nil {
 		return nil, err

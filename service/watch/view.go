@@ -15,7 +15,7 @@ import (
 const (
 	inboxesShown = 200
 	listShown    = 50   // failures, and deletions
-	lookedAt     = 2000 // entries read for each of these lists, at most
+	maxRead      = 2000 // entries read for each of these lists
 	runsShown    = 10
 )
 
@@ -29,9 +29,9 @@ type view struct {
 	Skipped  int64
 	Error    string // why the last run could not be made
 	Stopping bool
-	Run      *runView // nil: none is under way
+	Run      *runView // nil: no run is under way
 	Total    inboxView
-	Oldest   time.Time // made, of what waits; zero: nothing waits
+	Oldest   time.Time // creation time of the oldest waiting recording; zero: nothing waits
 	Inboxes  []inboxView
 	More     int // inboxes not shown
 	Attend   []inboxView
@@ -39,7 +39,7 @@ type view struct {
 	Failures []failureView
 	Deletion archiver.Deletion
 	Due      []deletionView
-	AllSeen  bool // no deletion can come before those in Due
+	AllSeen  bool // the whole ledger was read, so no deletion comes before those in Due
 	Size     int64
 	Free     int64
 }
@@ -50,7 +50,7 @@ type runView struct {
 	Inboxes, InboxesDone   int64
 	Found, Done, Failed    int64         // recordings
 	Deletions, Bytes, Rate int64         // Rate: bytes a second
-	Left                   time.Duration // for those found so far; 0: not known
+	Left                   time.Duration // for the recordings found so far; 0: not known
 }
 
 // inboxView is one inbox, or all together.
@@ -73,7 +73,7 @@ type deletionView struct {
 	Archived, Due time.Time
 }
 
-// view looks at everything once.
+// view reads everything that the page shows.
 func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	inboxes, err := p.o.Ledger.Inboxes(ctx, "")
 	if err != nil {
@@ -118,7 +118,7 @@ func underWay(n *archiver.Progress, since, now time.Time) *runView {
 	return r
 }
 
-// addInboxes shows those first that are not well, then those with most to do.
+// addInboxes adds the inboxes: first those with trouble, then those with most to do.
 func (v *view) addInboxes(inboxes []state.Inbox) {
 	for _, i := range inboxes {
 		in := inboxView{
@@ -152,7 +152,7 @@ func (v *view) addInboxes(inboxes []state.Inbox) {
 	v.Inboxes = v.Inboxes[:len(v.Inboxes)-v.More]
 }
 
-// trouble ranks what needs a look; 0 is none.
+// trouble ranks why an inbox needs a person; 0: it does not.
 func (i inboxView) trouble() int {
 	switch {
 	case i.Condition == archiver.ConditionFailing:
@@ -173,19 +173,19 @@ func remedy(i inboxView) string {
 	case i.Condition == archiver.ConditionNeedsLogin:
 		return fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)
 	case i.Condition == archiver.ConditionFailing:
-		return "Mend what the reason names. It is tried again with every run."
+		return "Remove the reason. Every run tries the inbox again."
 	case i.Condition == archiver.ConditionShort:
-		return "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."
+		return "Listed recordings are archived as usual. For the others, set a smaller page_size, or ask Genesys support."
 	case i.NeedsPerson > 0:
 		return "See the failures below; archiverd retry tries them now."
 	}
 	return ""
 }
 
-// failures are what could not be archived, those that need a person first.
+// failures returns the failed recordings, those that need a person first.
 func failures(ctx context.Context, l pageLedger, inboxes []state.Inbox) ([]failureView, error) {
 	var all []failureView
-	budget := lookedAt
+	budget := maxRead
 	for _, i := range inboxes {
 		left := i.Counts[state.StateFailed]
 		if left == 0 {
@@ -214,10 +214,10 @@ func failures(ctx context.Context, l pageLedger, inboxes []state.Inbox) ([]failu
 	return all[:min(len(all), listShown)], nil
 }
 
-// deletions are the originals whose time comes next, and whether none can come before
-// them.
+// deletions returns the originals that are deleted next. allSeen tells whether all
+// entries were read, so that no other deletion can come before these.
 func deletions(ctx context.Context, l pageLedger, inboxes []state.Inbox, d archiver.Deletion) (next []deletionView, allSeen bool, err error) {
-	budget := lookedAt
+	budget := maxRead
 	live := func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
 		return l.Live(ctx, org, inbox, after, limit, nil)
 	}
@@ -243,7 +243,7 @@ func deletions(ctx context.Context, l pageLedger, inboxes []state.Inbox, d archi
 	return next[:min(len(next), listShown)], budget > 0, nil
 }
 
-// look reads an inbox's entries until f has seen enough or the budget is spent.
+// look reads an inbox's entries until f returns false or the budget is spent.
 func look(ctx context.Context, read func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error), i state.Inbox, budget *int, f func(state.Key, state.Entry) (more bool)) error {
 	for after := ""; *budget > 0; {
 		limit := min(*budget, 256)
@@ -265,7 +265,7 @@ func look(ctx context.Context, read func(ctx context.Context, org, inbox, after 
 	return nil
 }
 
-// stamp is a time for people, and for programs beside it.
+// stamp formats a time for people, with an attribute for programs.
 func (p *Page) stamp(t time.Time) template.HTML {
 	if t.IsZero() {
 		return "–"

@@ -126,7 +126,7 @@ archiverd_inboxes{condition="needs_login",org="acme"} 1
 archiverd_inboxes{condition="new",org="acme"} 1
 archiverd_inboxes{condition="ok",org="acme"} 1
 archiverd_inboxes{condition="short",org="acme"} 0
-# HELP archiverd_integrity_findings_total Objects in the archive that were not what they should be, counted in each pass that met them, since the ledger was made.
+# HELP archiverd_integrity_findings_total Objects in the archive that were not as they should be, counted in each pass that found them, since the ledger was made.
 # TYPE archiverd_integrity_findings_total counter
 archiverd_integrity_findings_total{org="acme"} 2
 # HELP archiverd_last_success_timestamp_seconds When the last pass of any inbox that did not end early ended.
@@ -135,13 +135,13 @@ archiverd_last_success_timestamp_seconds{org="acme"} 1.7954352e+09
 # HELP archiverd_media_bytes_total Bytes of media archived, since the ledger was made.
 # TYPE archiverd_media_bytes_total counter
 archiverd_media_bytes_total{org="acme"} 5000
-# HELP archiverd_needs_person_recordings Of those that could not be archived yet, the ones that have failed for so long that a person has to look.
+# HELP archiverd_needs_person_recordings Failed recordings that need a person, because they have failed for too long.
 # TYPE archiverd_needs_person_recordings gauge
 archiverd_needs_person_recordings{org="acme"} 1
-# HELP archiverd_oldest_unarchived_timestamp_seconds When the oldest recording was made that the last passes left unarchived. Absent where they left none.
+# HELP archiverd_oldest_unarchived_timestamp_seconds Creation time of the oldest recording that the last passes left unarchived. Absent if all were archived.
 # TYPE archiverd_oldest_unarchived_timestamp_seconds gauge
 archiverd_oldest_unarchived_timestamp_seconds{org="acme"} 1.7953488e+09
-# HELP archiverd_rate_limited_inboxes Inboxes to which Genesys has said to send nothing for now.
+# HELP archiverd_rate_limited_inboxes Inboxes for which Genesys asked to wait before the next request.
 # TYPE archiverd_rate_limited_inboxes gauge
 archiverd_rate_limited_inboxes{org="acme"} 1
 # HELP archiverd_recordings_total What happened to recordings, since the ledger was made: versions archived, attempts failed, originals vanished, gone and deleted.
@@ -319,20 +319,20 @@ func TestPage(t *testing.T) {
 		not      []string
 	}{
 		"idle": {idle, archiver.Deletion{}, []string{
-			"2 inboxes need a person", "None is under way. The next begins at 2026-11-23 13:00", "3 times of the schedule were skipped since 2026-11-23 12:00",
+			"2 inboxes need a person", "No run is under way. The next begins at 2026-11-23 13:00", "3 scheduled runs were skipped since 2026-11-23 12:00",
 			"archived 4", "archived, original deleted 1", "waiting 1", "failed, tried again 2", "of these need a person 1", "vanished before they were archived 1",
 			"media 4.9 KiB", "oldest left by a pass 2026-11-22 12:00",
-			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "1 of its recordings have failed for so long",
-			"fail-2 acme/u1 for a week Needs a person: mend it, then archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
+			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "1 of its recordings have failed for too long",
+			"fail-2 acme/u1 for a week Needs a person: remove the reason, then run archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
 			"acme/u2 needs login 0 0 0 0 0 0 B – acme/u1 ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u3 new 0 0 0 0 0 0 B –",
 			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1"}},
-		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "None is under way. The service is stopping."}, []string{"The next begins"}},
+		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "No run is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{
 			"Under way since", "10 of 40 recordings, 1 of 3 inboxes", "10.0 MiB at 10", "about 5m", "2 failed",
-			"Originals are deleted 7d after", "1000 at most",
+			"Originals are deleted 7d after", "at most 1000 in one pass",
 			"arch-2 acme/u1 2026-11-21 12:00 2026-11-28 12:00 arch-1 acme/u1 2026-11-23 11:00 2026-11-30 11:00"},
-			[]string{"None is under way", "arch-3", "Only a part"}},
+			[]string{"No run is under way", "arch-3", "only a part"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			page := text(t, newSite(t, sample(t), tc.status, tc.deletion, &n))
@@ -360,7 +360,7 @@ func TestPageIsBounded(t *testing.T) {
 		must(t, l.EditInbox(t.Context(), "acme", fmt.Sprintf("u%03d", i), func(in *state.Inbox) { in.Condition = archiver.ConditionOK }))
 	}
 	var ids []string
-	for i := range lookedAt + 100 {
+	for i := range maxRead + 100 {
 		ids = append(ids, fmt.Sprintf("r%05d", i))
 	}
 	listed(t, l, "u000", ids...)
@@ -376,8 +376,8 @@ func TestPageIsBounded(t *testing.T) {
 	}))
 	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{Enabled: true}, &archiver.Progress{})
 	page := text(t, h)
-	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "Only a part of the ledger was looked at",
-		"5 more, that are well and have less to do", "Nothing needs a person"} {
+	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "covers only a part of the ledger",
+		"5 more, without faults and with less to do", "Nothing needs a person"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
