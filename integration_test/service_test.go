@@ -124,7 +124,7 @@ func TestRetryInService(t *testing.T) {
 	p := w.start("run")
 	w.await(opLink, 1)
 	retry := w.start("retry", "--json")
-	w.awaitLog(retry, "a run is under way", 1)
+	w.awaitLog(retry, "waiting for the run under way", 1)
 	inbox.Add(genesyssim.Recording{ID: "later"})
 	if n := w.cloud.Requests(opSummary); n != 1 {
 		t.Errorf("%d passes began, want the first alone", n)
@@ -242,7 +242,7 @@ func TestReload(t *testing.T) {
 	}
 	bucket := w.bucket
 	w.bucket = "another"
-	w.reload(p, "restart of the service: storage.bucket", 1)
+	w.reload(p, "restart the service for changes of storage.bucket", 1)
 	w.bucket = bucket
 	w.expect(0, "retry") // with the old one
 
