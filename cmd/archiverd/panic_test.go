@@ -18,7 +18,7 @@ type panicking struct{}
 func (panicking) Write([]byte) (int, error) { panic("nobody expects this") }
 
 // TestPanicExitsOne wants a panic of a command, its own or one that the service runs for a
-// caller, to be an unexpected error, and never the exit code that says to mend the configuration.
+// caller, to be an unexpected error, and never the exit code of a faulty configuration.
 func TestPanicExitsOne(t *testing.T) {
 	var stderr bytes.Buffer
 	a := &app{args: []string{"version"}, stdout: panicking{}, stderr: &stderr, stop: t.Context()}
@@ -32,15 +32,15 @@ func TestPanicExitsOne(t *testing.T) {
 	}
 }
 
-// TestPanicOfRun wants a run that panics kept in the ledger as one that failed, and the
-// service that made it to go on.
+// TestPanicOfRun wants a run that panics recorded in the ledger as failed, and the service
+// that made it to continue.
 func TestPanicOfRun(t *testing.T) {
 	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	// An organization without a URL has no client: a fault that only the code could make.
+	// An organization without a URL has no client: only a bug could cause that.
 	c := &config.Config{Organizations: []config.Organization{{Name: "acme", Grant: "client_credentials", APIURL: "\x00"}}}
 	f := newFleet(c, nil, l, watch.NewMetrics("test"), slog.New(slog.DiscardHandler))
 	_, _, err = f.run(t.Context(), t.Context(), runFlags{only: &selection{}}, nil)

@@ -16,8 +16,8 @@ var update = flag.Bool("update", false, "write docs/reliability.md anew")
 // reliabilityPage is what operators read.
 const reliabilityPage = "../../docs/reliability.md"
 
-// wantReliability compares the page with what the cells showed. A test run that left
-// cells out has nothing to compare.
+// wantReliability compares the page with the results of the cells. A test run that left
+// cells out compares nothing.
 func wantReliability(t *testing.T, rows []faultRow) {
 	for _, r := range rows {
 		if !r.ran {
@@ -56,7 +56,7 @@ recording; archiverd checks size, format and duration.
 integration_test/faults; some of them are run again with the real binary against real stores.
 `
 
-// reliability is the page.
+// reliability makes the page.
 func reliability(rows []faultRow) string {
 	var b strings.Builder
 	b.WriteString(reliabilityIntro)
@@ -77,7 +77,7 @@ func reliability(rows []faultRow) string {
 	return b.String()
 }
 
-// grouped puts rows of an action and class together whose outcome is the same.
+// grouped joins rows of an action and class with the same outcome.
 func grouped(rows []faultRow) (groups [][]faultRow) {
 	index := map[string]int{}
 	for _, r := range rows {

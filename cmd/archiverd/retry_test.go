@@ -9,8 +9,8 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// What a person accepts is accepted of one inbox alone: every organization with client
-// credentials has one of the same name.
+// A person accepts for one inbox alone: every organization with client credentials has an
+// inbox of the same name.
 func TestAcceptOneInbox(t *testing.T) {
 	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
 	if err != nil {

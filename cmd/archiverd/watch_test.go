@@ -9,7 +9,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// TestNewForPerson wants the heartbeat to go on where a person can do nothing, or knows.
+// TestNewForPerson wants heartbeats if a person can do nothing, or already knows.
 func TestNewForPerson(t *testing.T) {
 	login := &genesys.Error{Op: "oauth_token", Status: 400, Err: genesys.ErrNeedsLogin}
 	down := &genesys.Error{Op: "get_userrecordings", Status: 503, Parsed: true, Err: errors.New("down")}

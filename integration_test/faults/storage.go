@@ -11,7 +11,7 @@ import (
 	"github.com/archiverd/archiverd/integration_test/genesyssim"
 )
 
-// answered is an effect that answers in the store's place.
+// replied returns an effect that answers instead of the store.
 func replied(code int, text string, header ...string) func(*genesyssim.Cloud) genesyssim.Effect {
 	return same(genesyssim.Effect{Name: "replied", Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		for i := 0; i < len(header); i += 2 {
@@ -23,7 +23,7 @@ func replied(code int, text string, header ...string) func(*genesyssim.Cloud) ge
 	}})
 }
 
-// refuse answers with an error of S3's.
+// refuse answers with an error of S3.
 func refuse(code int, name string) func(*genesyssim.Cloud) genesyssim.Effect {
 	return same(genesyssim.Effect{Name: name, Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		s3Error(w, code, name)
@@ -31,7 +31,7 @@ func refuse(code int, name string) func(*genesyssim.Cloud) genesyssim.Effect {
 	}})
 }
 
-// forwarded changes a request before the store has it.
+// forwarded changes a request before the store gets it.
 func forwarded(change func(h http.Header, body []byte) []byte) func(*genesyssim.Cloud) genesyssim.Effect {
 	return same(genesyssim.Effect{Name: "forwarded", Before: func(_ http.ResponseWriter, r *http.Request) bool {
 		body, err := io.ReadAll(r.Body)
@@ -59,7 +59,7 @@ func altered(_ http.Header, body []byte) []byte {
 
 func halved(_ http.Header, body []byte) []byte { return body[:len(body)/2] }
 
-// shown changes a header of a good reply; "" takes it away.
+// shown changes a header of a good reply; "" removes the header.
 func shown(name, value string) func(*genesyssim.Cloud) genesyssim.Effect {
 	return same(genesyssim.Effect{Name: "shown", Wrap: func(w http.ResponseWriter, _ *http.Request) http.ResponseWriter {
 		return &reshown{w, name, value}
@@ -82,7 +82,7 @@ func (r *reshown) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-// s3 is what any request to a store may meet.
+// s3 is what may happen to any request to a store.
 var s3 = slices.Concat(transport, []Form{
 	{Class: Refused, Name: "400 InvalidRequest", Effect: refuse(400, "InvalidRequest")},
 	{Class: Refused, Name: "409 OperationAborted", Effect: refuse(409, "OperationAborted")},
@@ -101,7 +101,7 @@ var s3 = slices.Concat(transport, []Form{
 	{Class: Failing, Name: "504 with a page of HTML", Effect: same(genesyssim.HTML(504))},
 })
 
-// create is what a create-only write may meet.
+// create is what may happen to a create-only write.
 var create = []Form{
 	{Class: Refused, Name: "409 ConditionalRequestConflict", Effect: refuse(409, "ConditionalRequestConflict")},
 	{Class: Refused, Name: "403 QuotaExceeded", Effect: refuse(403, "QuotaExceeded")},
@@ -117,7 +117,7 @@ var put = slices.Concat(create, []Form{
 	{Class: NotDone, Name: "stored, but not locked", Effect: without("X-Amz-Object-Lock-")},
 })
 
-// careless is what a store may do that compares nothing.
+// careless is what a store that compares nothing may do.
 var careless = []Form{
 	{Class: Wrong, Name: "other bytes stored than came", Effect: forwarded(altered)},
 	{Class: Wrong, Name: "fewer bytes stored than came", Effect: forwarded(halved)},
@@ -144,7 +144,7 @@ var get = []Form{
 	{Class: Gone, Name: "404 NoSuchKey", Effect: refuse(404, "NoSuchKey")},
 }
 
-// s3Create leaves uploads whose ids were never heard.
+// s3Create leaves uploads whose ids the client never got.
 var s3Create = func() []Form {
 	forms := slices.Clone(s3)
 	for i := range forms {
