@@ -22,7 +22,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
-// manifest is what these tests read of one, by its published form.
+// manifest holds the fields of a manifest that these tests read, as in its schema.
 type manifest struct {
 	key          string
 	RecordingID  string          `json:"recording_id"`
@@ -36,25 +36,25 @@ type manifest struct {
 	}
 }
 
-// object is what a listing shows of one version of an object.
+// object is one version of an object, as a listing shows it.
 type object struct {
 	Key, VersionID, ETag, Modified string
 	Size                           int64
 }
 
-// media is what reading an object shows.
+// media is what a read of a media object returns.
 type media struct {
 	size   int64
 	sha256 string
 }
 
-// archive is all there is in a bucket.
+// archive is the content of a bucket.
 type archive struct {
 	media     map[string]media // by key
 	manifests []manifest       // in the order of their keys
 }
 
-// manifestSchema is the published description of manifests.
+// manifestSchema is the published schema of manifests.
 var manifestSchema = sync.OnceValues(func() (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
@@ -67,8 +67,8 @@ var plainKey = regexp.MustCompile(`^genesys/(` +
 	`|journal/org=acme/inbox=[A-Za-z0-9_%-]{1,200}/\d{8}T\d{6}\.\d{9}Z\.json` +
 	`|owners/org=acme/inbox=[A-Za-z0-9_%-]{1,200}\.json|doctor/[A-Za-z0-9_-]+)$`)
 
-// listing is every version of every object in the bucket. The fake can't list versions
-// beyond the first page; it shows the newest.
+// listing returns every version of every object in the bucket. The fake can't list
+// versions beyond the first page; there only the newest versions are returned.
 func (w *world) listing() []object {
 	w.Helper()
 	if !w.s3.Capabilities.Locks {
@@ -90,11 +90,11 @@ func (w *world) listing() []object {
 		}
 		for _, v := range page.Versions {
 			if !w.s3.Capabilities.ConditionalVersions && strings.HasPrefix(*v.Key, "genesys/doctor/") {
-				continue // the canary of each run overwrites that of the last
+				continue // each run's canary overwrites the previous one
 			}
 			o := object{aws.ToString(v.Key), aws.ToString(v.VersionId), aws.ToString(v.ETag),
 				aws.ToTime(v.LastModified).String(), aws.ToInt64(v.Size)}
-			if len(all) == 0 || all[len(all)-1] != o { // versitygw begins a page with the one before
+			if len(all) == 0 || all[len(all)-1] != o { // versitygw repeats the last object at the start of the next page
 				all = append(all, o)
 			}
 		}
@@ -102,13 +102,14 @@ func (w *world) listing() []object {
 	return all
 }
 
-// holdings is the listing without the journal, which every day and every change add to.
+// holdings returns the listing without the journal, which grows with every day and
+// every change.
 func (w *world) holdings() []object {
 	w.Helper()
 	return slices.DeleteFunc(w.listing(), func(o object) bool { return strings.HasPrefix(o.Key, "genesys/journal/") })
 }
 
-// newest is the newest version of every object.
+// newest returns the newest version of every object.
 func (w *world) newest(prefix string) (all []object, err error) {
 	pages := s3.NewListObjectsV2Paginator(w.s3.Client(), &s3.ListObjectsV2Input{Bucket: &w.bucket, Prefix: &prefix})
 	for pages.HasMorePages() {
@@ -132,8 +133,8 @@ func (w *world) read(key string) ([]byte, error) {
 	return io.ReadAll(out.Body)
 }
 
-// archive reads the bucket, and insists on what holds of every archive: plain keys,
-// one version of each object, manifests that keep to their schema and name media.
+// archive reads the bucket, and checks what must hold in every archive: plain keys, one
+// version of each object, and manifests that match their schema and name stored media.
 func (w *world) archive() archive {
 	w.Helper()
 	a := archive{media: map[string]media{}}
@@ -202,7 +203,7 @@ func parseManifest(key string, body []byte) (m manifest, err error) {
 	return m, json.Unmarshal(body, &m)
 }
 
-// recordings are those of an inbox that an archive should hold.
+// recordings returns the recordings of an inbox that an archive should hold.
 type recordings struct {
 	inbox *genesystest.Inbox
 	ids   []string
@@ -212,8 +213,8 @@ func all(inbox *genesystest.Inbox) recordings { return recordings{inbox, inbox.I
 
 func some(inbox *genesystest.Inbox, ids ...string) recordings { return recordings{inbox, ids} }
 
-// wantArchived insists that the bucket holds exactly these recordings: the bytes that
-// Genesys served, once, each with the one manifest that describes it.
+// wantArchived checks that the bucket holds exactly these recordings: the bytes that
+// Genesys served, stored once, each with exactly one manifest.
 func (w *world) wantArchived(want ...recordings) archive {
 	w.Helper()
 	a := w.archive()
@@ -264,8 +265,8 @@ func (a archive) of(inbox *genesystest.Inbox, id string) (found []manifest) {
 	return found
 }
 
-// identities are what must not depend on how a run went: keys, bytes, and what each
-// manifest says of whom.
+// identities returns what must be the same however a run went: keys, bytes, and whose
+// recording each manifest describes.
 func (a archive) identities() []string {
 	var ids []string
 	for key, m := range a.media {

@@ -176,7 +176,7 @@ func TestLogin(t *testing.T) {
 	l := w.startLogin("--org", "acme")
 	redirect := w.org["redirect_url"].(string)
 	for _, wrong := range []string{redirect + "?code=x&state=y", redirect + "?code=x", redirect} {
-		if _, status, page := w.browse(wrong, anna, true); status != 400 || !strings.Contains(page, "not the answer") {
+		if _, status, page := w.browse(wrong, anna, true); status != 400 || !strings.Contains(page, "waiting for another login") {
 			t.Errorf("%s was answered with %d %s", wrong, status, page)
 		}
 	}
@@ -189,7 +189,7 @@ func TestLogin(t *testing.T) {
 	if _, status, page := w.browse(l.address, anna, true); status != 200 || !strings.Contains(page, "User anna, anna@example.com") {
 		t.Errorf("the browser shows %d %s", status, page)
 	}
-	l.wantEnd(0, "acme/anna", "User anna, anna@example.com", "an answer that does not belong to this login")
+	l.wantEnd(0, "acme/anna", "User anna, anna@example.com", "a redirect from another login")
 	w.wantLedgerInbox(anna)
 	w.once(0)
 	w.wantArchived(all(anna))
@@ -235,7 +235,7 @@ func TestLogout(t *testing.T) {
 	w.expect(2, "logout", "--org", "acme")
 	w.expect(2, "logout", "--org", "acme", "--inbox", "nobody")
 	w.expect(2, "logout", "--org", "other", "--inbox", "anna")
-	if r := w.expect(0, "logout", "--org", "acme", "--inbox", "anna"); !strings.Contains(r.stdout, "What is archived stays") {
+	if r := w.expect(0, "logout", "--org", "acme", "--inbox", "anna"); !strings.Contains(r.stdout, "Archived recordings stay") {
 		t.Errorf("logout says %s", r)
 	}
 	if w.token(anna) != (state.Token{}) {
@@ -270,7 +270,7 @@ func TestPaste(t *testing.T) {
 		says        string
 	}{
 		{"wrong state", w.org["redirect_url"].(string) + "?code=x&state=y", 2, "not the answer to the login"},
-		{"no address", "http://%zz", 2, "no address"},
+		{"no address", "http://%zz", 2, "not an address"},
 		{"nothing", "", 2, "want one line"},
 		{"chatter", "it says page not found", 2, "want one line"},
 	} {
@@ -356,7 +356,7 @@ func TestLoginEnds(t *testing.T) {
 	taken.Close()
 	for _, elsewhere := range []string{"http://192.0.2.1:8085/callback", "https://127.0.0.1:8085/callback", "https://archive.example.com/"} {
 		w.org["redirect_url"] = elsewhere
-		if r := w.expect(2, "login"); !strings.Contains(r.stderr, "take --no-browser") {
+		if r := w.expect(2, "login"); !strings.Contains(r.stderr, "use --no-browser") {
 			t.Errorf("redirect_url %s: %s", elsewhere, r)
 		}
 	}
@@ -383,7 +383,7 @@ func TestImport(t *testing.T) {
 	if err := os.WriteFile(file, []byte("of-another-client\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.expect(4, "login", "--import", file); !strings.Contains(r.stderr, "used before, revoked, or given to another client") {
+	if r := w.expect(4, "login", "--import", file); !strings.Contains(r.stderr, "used before, revoked, or issued to another client") {
 		t.Errorf("a token that is not this client's: %s", r)
 	}
 	w.expect(2, "login", "--import", filepath.Join(w.dir, "none"))

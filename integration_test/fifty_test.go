@@ -44,7 +44,7 @@ func TestFiftyInboxes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.awaitLog(p, "is refused: the one before stays", 1)
+	w.awaitLog(p, "and refused; the previous one stays", 1)
 	w.samePage(site)
 	if err := os.WriteFile(w.configPath(), good, 0o600); err != nil {
 		t.Fatal(err)

@@ -95,7 +95,7 @@ func TestImpossibleRetryAfter(t *testing.T) {
 			text := c.text()
 			w.cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.RetryAfterText(429, text)})
 			r := w.once(c.code)
-			warned := strings.Contains(r.stderr, "taken as one hour") && strings.Contains(r.stderr, `"retry_after":`+strconv.Quote(text))
+			warned := strings.Contains(r.stderr, "waits one hour") && strings.Contains(r.stderr, `"retry_after":`+strconv.Quote(text))
 			if warned != (c.held > 0) {
 				t.Errorf("a warning: %v; %s", warned, r)
 			}

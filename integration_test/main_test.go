@@ -1,10 +1,10 @@
 // Package integration_test runs the real archiverd against a simulated Genesys Cloud
-// and S3 servers, and judges it by what its user can see: exit codes, output, the
-// bucket, the ledger and what Genesys was asked.
+// and S3 servers, and checks what its user can see: exit codes, output, the bucket, the
+// ledger and the requests to Genesys.
 //
-// Every test has a cloud, a bucket, a configuration and a ledger of its own, and ends
-// with the same questions: did archiverd ever break what a client owes Genesys, was
-// anything deleted that the bucket did not hold, and is the ledger sound.
+// Every test has a cloud, a bucket, a configuration and a ledger of its own. At its end
+// it checks that archiverd broke no rule for clients of Genesys, that only recordings
+// were deleted that the bucket held, and that the ledger is sound.
 package integration_test
 
 import (
@@ -37,7 +37,7 @@ func testMain(m *testing.M) int {
 	binary = filepath.Join(dir, "archiverd")
 	build := exec.Command("go", "build", "-o", binary, "../cmd/archiverd")
 	build.Stderr = os.Stderr
-	if err := errors.Join(build.Run(), os.Chmod(dir, 0o755)); err != nil { // others run it too
+	if err := errors.Join(build.Run(), os.Chmod(dir, 0o755)); err != nil { // other users run it too
 		fmt.Fprintln(os.Stderr, "build archiverd:", err)
 		return 1
 	}
@@ -57,7 +57,7 @@ func (r result) String() string {
 	return fmt.Sprintf("exit code %d\nstdout:\n%s\nstderr:\n%s", r.code, tail(r.stdout), tail(r.stderr))
 }
 
-// tail keeps the output of a failed test readable.
+// tail cuts text, to keep the output of a failed test readable.
 func tail(s string) string {
 	const most = 6000
 	if len(s) <= most {
@@ -74,7 +74,7 @@ type process struct {
 	ended  chan struct{}
 }
 
-// startBinary starts archiverd; edit may change how.
+// startBinary starts archiverd; edit may change the command first.
 func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
@@ -88,17 +88,17 @@ func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...strin
 		t.Fatalf("start archiverd: %v", err)
 	}
 	go func() {
-		_ = p.cmd.Wait() // its code is in ProcessState
+		_ = p.cmd.Wait() // the exit code is in ProcessState
 		close(p.ended)
 	}()
-	t.Cleanup(func() { // what a failed test leaves running
+	t.Cleanup(func() { // a failed test may leave it running
 		cancel()
 		<-p.ended
 	})
 	return p
 }
 
-// transcript is output that can be waited for.
+// transcript collects output and lets tests wait for text in it.
 type transcript struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -121,7 +121,7 @@ func (t *transcript) String() string {
 	return t.text.String()
 }
 
-// await tells whether the text came n times before the process ended.
+// await waits for n occurrences of the text. It returns false if the process ends first.
 func (t *transcript) await(text string, n int, ended <-chan struct{}) bool {
 	for last := false; ; {
 		t.mu.Lock()
@@ -146,7 +146,7 @@ func (p *process) wait() result {
 	return result{p.cmd.ProcessState.ExitCode(), p.stdout.String(), p.stderr.String()}
 }
 
-// kill ends it as a power failure would, and returns when it is gone.
+// kill ends the process as a power failure would, and waits for its end.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.ended

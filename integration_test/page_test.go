@@ -112,7 +112,7 @@ func TestPage(t *testing.T) {
 	}))
 	defer front.Close()
 	dom, dark := w.look(front.URL, 60_000, "--blink-settings=preferredColorScheme=0")
-	w.wantText(dom, "None is under way. The next begins at", "exit code 3", "archived 3", "failed, tried again 1")
+	w.wantText(dom, "No run is under way. The next begins at", "exit code 3", "archived 3", "failed, tried again 1")
 	if looks.Load() < 2 {
 		t.Error("the page did not renew itself")
 	}

@@ -178,7 +178,7 @@ func TestBackup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := w.expect(2, "backup", copied); !strings.Contains(r.stderr, "there already") {
+	if r := w.expect(2, "backup", copied); !strings.Contains(r.stderr, "exists already") {
 		t.Errorf("a second backup to the same place: %s", r)
 	}
 	inbox.Add(genesystest.Recording{ID: "later", Size: 1000})

@@ -119,7 +119,7 @@ func TestMetricsFileRefused(t *testing.T) {
 		want string
 	}
 	cases := map[string]refused{
-		"no folder":        {func(w *world) string { return filepath.Join(w.dir, "no", "such", "archiverd.prom") }, "its folder is not there"},
+		"no folder":        {func(w *world) string { return filepath.Join(w.dir, "no", "such", "archiverd.prom") }, "its folder does not exist"},
 		"another's folder": {func(w *world) string { return folder(w, 0o555) }, "belongs to another user"},
 		"a folder": {func(w *world) string {
 			file := folder(w, 0o777)
@@ -127,7 +127,7 @@ func TestMetricsFileRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			return file
-		}, "a folder stands there"},
+		}, "the path is a folder"},
 	}
 	if os.Getuid() == 0 { // only root can make a file for another user
 		cases["another's file in a folder for all"] = refused{func(w *world) string {

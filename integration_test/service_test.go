@@ -103,7 +103,7 @@ func TestCommandsReachService(t *testing.T) {
 		t.Fatal(err)
 	}
 	r = startBinary(t, w.env, nil, "--config", other, "status").wait()
-	if r.code != 0 || !strings.Contains(r.stderr, "answers for its own configuration "+w.configPath()) {
+	if r.code != 0 || !strings.Contains(r.stderr, "its configuration applies: "+w.configPath()) {
 		t.Errorf("by another configuration: %s", r)
 	}
 
@@ -235,14 +235,14 @@ func TestReload(t *testing.T) {
 	p := w.serve()
 
 	w.text = []byte("organizations: []\nstorage: {bucket: x, region: y, nonsense: 1}\n")
-	w.reload(p, "is refused", 1)
+	w.reload(p, "refused; the previous one", 1)
 	w.text = nil
 	if log := p.stderr.String(); !strings.Contains(log, "organizations") || !strings.Contains(log, "nonsense") {
 		t.Errorf("the faults are not all said: %s", log)
 	}
 	bucket := w.bucket
 	w.bucket = "another"
-	w.reload(p, "restart of the service: storage.bucket", 1)
+	w.reload(p, "restart the service for changes of storage.bucket", 1)
 	w.bucket = bucket
 	w.expect(0, "retry") // with the old one
 

@@ -30,11 +30,11 @@ type world struct {
 	bucket   string
 	dir      string
 	org      map[string]any // the organization's section of the configuration
-	config   map[string]any // all others
-	text     []byte         // the configuration file instead of these; nil: these
+	config   map[string]any // all other sections
+	text     []byte         // the configuration file; nil: it is made of org and config
 	env      []string
-	as       *syscall.Credential // whom archiverd runs as; nil: as the test
-	sealKey  []byte              // of the ledger; nil: none
+	as       *syscall.Credential // the user that archiverd runs as; nil: the test's
+	sealKey  []byte              // the ledger's; nil: tokens are not sealed
 }
 
 // newWorld has a store in this process, which is fast and believes anything.
@@ -88,7 +88,7 @@ func place(t *testing.T, cloud *genesystest.Cloud, s3 *storagetest.Server) *worl
 func (w *world) ledgerPath() string { return filepath.Join(w.dir, "archiverd.db") }
 func (w *world) configPath() string { return filepath.Join(w.dir, "archiverd.yaml") }
 
-// format is the one configured.
+// format is the configured format.
 func (w *world) format() string { return w.org["format"].(string) }
 
 // deleting turns deletions on.
@@ -104,7 +104,7 @@ func (w *world) storageSection() map[string]any {
 	}
 }
 
-// configText is the configuration as it stands, in YAML's subset JSON.
+// configText returns the current configuration as JSON, which is valid YAML.
 func (w *world) configText() []byte {
 	w.Helper()
 	all := map[string]any{"organizations": []any{w.org}, "storage": w.storageSection()}
@@ -132,7 +132,7 @@ func (w *world) writeConfig() {
 	}
 }
 
-// start starts archiverd with the configuration as it stands.
+// start starts archiverd with the current configuration.
 func (w *world) start(args ...string) *process {
 	w.Helper()
 	w.writeConfig()
@@ -142,7 +142,7 @@ func (w *world) start(args ...string) *process {
 	}, append([]string{"--config", w.configPath()}, args...)...)
 }
 
-// run runs archiverd, which never shows a secret.
+// run runs archiverd, and checks that its output shows no secret.
 func (w *world) run(args ...string) result {
 	w.Helper()
 	r := w.start(args...).wait()
@@ -152,7 +152,7 @@ func (w *world) run(args ...string) result {
 	return r
 }
 
-// expect runs archiverd and insists on its exit code.
+// expect runs archiverd and checks its exit code.
 func (w *world) expect(code int, args ...string) result {
 	w.Helper()
 	r := w.run(args...)
@@ -168,7 +168,7 @@ func (w *world) once(code int) result {
 	return w.expect(code, "run", "--once")
 }
 
-// binding is what a ledger of this configuration belongs to.
+// binding returns the binding of a ledger of this configuration.
 func (w *world) binding() state.Binding {
 	api, err := url.Parse(w.cloud.APIURL())
 	if err != nil {
@@ -180,7 +180,7 @@ func (w *world) binding() state.Binding {
 	}
 }
 
-// withLedger opens the ledger as archiverd would, which must not be running.
+// withLedger opens the ledger as archiverd does. archiverd must not be running.
 func (w *world) withLedger(f func(*bolt.Ledger) error) {
 	w.Helper()
 	l, err := bolt.Open(w.ledgerPath(), bolt.Options{Binding: w.binding(), SealKey: w.sealKey, Timeout: 10 * time.Second})

@@ -6,8 +6,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// setBackBy is how far the wall clock must go back to count as set: corrections of a
-// running clock are smaller.
+// setBackBy is how far the wall clock must go back to count as set back: time
+// synchronization makes smaller corrections.
 const setBackBy = time.Minute
 
 // clock tells when a schedule is due.
@@ -17,8 +17,8 @@ type clock struct {
 	latest   time.Time // the latest time seen
 }
 
-// newClock goes on from the last run: where the schedule had a time since then, it is
-// due at once, as it is where there was no run yet.
+// newClock continues from the last run: a run is due at once if the schedule had a time
+// since then, or if there was no run yet.
 func newClock(schedule cron.Schedule, last, now time.Time) clock {
 	c := clock{schedule: schedule, next: now, latest: now}
 	if !last.IsZero() {
@@ -27,8 +27,8 @@ func newClock(schedule cron.Schedule, last, now time.Time) clock {
 	return c
 }
 
-// due tells whether the time has come, and looks for the next one then. However many
-// times were missed, they are due once.
+// due tells whether a run is due, and then moves on to the next time. Missed times make
+// one run due, however many they are.
 func (c *clock) due(now time.Time) (due, setBack bool) {
 	setBack = now.Before(c.latest.Add(-setBackBy))
 	if setBack {
@@ -43,7 +43,7 @@ func (c *clock) due(now time.Time) (due, setBack bool) {
 	return due, setBack
 }
 
-// change goes on with another schedule.
+// change continues with another schedule.
 func (c *clock) change(schedule cron.Schedule, now time.Time) {
 	c.schedule = schedule
 	c.next = schedule.Next(now)

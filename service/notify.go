@@ -9,8 +9,8 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 )
 
-// notifier talks to the service manager, where there is one. That it can't be reached
-// is said once and changes nothing else.
+// notifier sends messages to the service manager, if there is one. A manager that can't
+// be reached is logged once and changes nothing else.
 type notifier struct {
 	log *slog.Logger
 
@@ -33,7 +33,7 @@ func (n *notifier) deliver(lines ...string) {
 	n.silent = err != nil
 }
 
-// status tells people what the service is doing, where that has changed.
+// status sends what the service is doing, if that has changed.
 func (n *notifier) status(text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -45,11 +45,11 @@ func (n *notifier) status(text string) {
 
 func (n *notifier) reloading() { n.send("RELOADING=1", daemon.SdNotifyMonotonicUsec()) }
 
-// watchdog is how often the service manager wants to hear from this process; 0: never.
+// watchdog is the interval in which the service manager expects a message; 0: no watchdog.
 func watchdog() time.Duration {
 	d, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		return 0 // a number that is none, which no service manager sets
+		return 0 // the variable is no number: it comes from no service manager
 	}
 	return d
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Pulse tells whether a run moves: whoever moves bytes for it beats.
+// Pulse shows whether a run makes progress: every transfer of bytes calls Beat.
 type Pulse struct {
 	born time.Time
 	last atomic.Int64 // beat, since born
@@ -14,8 +14,8 @@ type Pulse struct {
 // NewPulse returns a pulse that has just beaten.
 func NewPulse() *Pulse { return &Pulse{born: time.Now()} }
 
-// Beat notes that something moved.
+// Beat records progress.
 func (p *Pulse) Beat() { p.last.Store(int64(time.Since(p.born))) }
 
-// since is how long nothing has moved. A suspended machine's time does not count.
+// since is the time since the last beat, without the time that the machine was suspended.
 func (p *Pulse) since() time.Duration { return time.Since(p.born) - time.Duration(p.last.Load()) }

@@ -9,11 +9,11 @@ import (
 // anyHour is the bit by which cron marks a field that was written with a star.
 const anyHour = 1 << 63
 
-// Local is a schedule whose every time comes once, also where its zone changes its
-// clock. A schedule for certain hours follows the local clock: a time that the clock
-// skips comes when it has skipped, one that it shows twice comes the first time only.
-// (cron alone would leave out the one and repeat the other.) A schedule for every
-// hour follows the time that passes, as cron does.
+// Local returns a schedule each of whose times comes once, also when its zone changes
+// the clock. A schedule for certain hours follows the local clock: a time that the clock
+// skips comes right after the change; a time that the clock shows twice comes the first
+// time only. (cron alone would leave out the first and repeat the second.) A schedule
+// for every hour follows the time that passes, as cron does.
 func Local(s cron.Schedule) cron.Schedule {
 	spec, ok := s.(*cron.SpecSchedule)
 	if !ok || spec.Hour&anyHour != 0 {
@@ -41,12 +41,12 @@ func (l local) Next(t time.Time) time.Time {
 	}
 }
 
-// asUTC is what a clock in UTC would be called that shows the same as t.
+// asUTC returns the time at which a clock in UTC shows what t shows.
 func asUTC(t time.Time) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC)
 }
 
-// first is when the zone's clock first shows what is given, or has skipped it.
+// first returns when the zone's clock first shows the given time, or skips it.
 func (l local) first(shown time.Time) time.Time {
 	t := time.Date(shown.Year(), shown.Month(), shown.Day(), shown.Hour(), shown.Minute(), shown.Second(), 0, l.zone)
 	begin, end := t.ZoneBounds()

@@ -1,17 +1,17 @@
 // Package service is the long-running side of archiverd: it starts runs on the
-// schedule, never two at once, and tells the service manager how it does.
+// schedule, never two at once, and reports its status to the service manager.
 //
-//   - The schedule is kept by the wall clock, looked at again and again: after a
-//     suspended night, or a clock set forwards, what was missed is made up by one run;
-//     after a clock set back, the schedule goes on from the new time. Where a zone
-//     changes its clock, each time of the schedule still comes once: see schedule.
-//   - A start catches up on a run that was missed while nobody ran, and the first one
-//     ever runs at once.
-//   - A time that comes while a run is under way is skipped and counted.
-//   - A run that could not be made for a reason that may pass by itself is tried again
-//     before the schedule's next time, after longer and longer pauses.
-//   - The watchdog is fed while the schedule is kept and the run under way moves:
-//     see Pulse.
+//   - The schedule follows the wall clock, which is read again and again. After a
+//     suspended night, or after a clock was set forwards, one run makes up for all
+//     missed times. After a clock was set back, the schedule continues from the new
+//     time. When a zone changes its clock, each time still comes once: see Local.
+//   - A start catches up on a run that was missed while the service was down. A service
+//     that never ran before runs at once.
+//   - A time of the schedule that comes while a run is under way is skipped and counted.
+//   - A run that failed for a temporary reason is tried again before the schedule's next
+//     time, after longer and longer pauses.
+//   - The watchdog is fed while the schedule is kept and the run under way makes
+//     progress: see Pulse.
 package service
 
 import (
@@ -27,13 +27,13 @@ import (
 // Options configure a Service. All are required, but for LastRun.
 type Options struct {
 	Schedule cron.Schedule
-	LastRun  time.Time        // when the last run started, by whomever; zero: there was none
-	Run      func() error     // makes one run; its error is why none could be made
-	Passing  func(error) bool // whether that may pass by itself
-	Pulse    *Pulse           // of what runs do
-	Doing    func() string    // how far the run under way has come, for people
-	// Reload reads the configuration anew and gives its schedule, nil for none, and
-	// logs why.
+	LastRun  time.Time        // when the last run started, also outside the service; zero: there was none
+	Run      func() error     // makes one run; an error says why there could be no run
+	Passing  func(error) bool // whether an error of Run is temporary
+	Pulse    *Pulse           // beats while a run makes progress
+	Doing    func() string    // the progress of the run under way, for people
+	// Reload reads the configuration again and returns its schedule. It returns nil, and
+	// logs why, if the configuration is refused.
 	Reload func() cron.Schedule
 	Log    *slog.Logger
 }
@@ -48,17 +48,17 @@ type Service struct {
 
 	mu     sync.Mutex
 	clock  clock
-	again  time.Time     // when a run is tried again before its time; zero: at its time
-	pauses time.Duration // before the last such try
+	again  time.Time     // when a failed run is tried again; zero: at the schedule's next time
+	pauses time.Duration // the pause before the last such try
 	status Status
 }
 
 // Status is what a service is doing.
 type Status struct {
 	Started  time.Time `json:"started"`
-	Next     time.Time `json:"next"`             // of the schedule, or before it of a run that could not be made
-	Running  time.Time `json:"running,omitzero"` // since when a run is under way; zero: none is
-	Doing    string    `json:"doing,omitempty"`  // how far that run has come
+	Next     time.Time `json:"next"`             // when the next run starts, by the schedule or after a failed run
+	Running  time.Time `json:"running,omitzero"` // since when a run is under way; zero: no run is
+	Doing    string    `json:"doing,omitempty"`  // the progress of that run
 	Runs     int64     `json:"runs"`             // ended since Started
 	Skipped  int64     `json:"skipped"`          // times of the schedule that came while a run was under way, since Started
 	Error    string    `json:"error,omitempty"`  // why the last run could not be made
@@ -94,11 +94,11 @@ func newService(o Options, now func() time.Time) *Service {
 	return s
 }
 
-// wall is the time of the wall clock alone: the monotonic one stands still while a
-// machine is suspended, and does not know that its clock was set.
+// wall is the time of the wall clock alone: the monotonic clock stands still while the
+// machine is suspended, and does not follow a clock that was set.
 func (s *Service) wall() time.Time { return s.now().Round(0) }
 
-// Status tells what the service is doing.
+// Status returns what the service is doing.
 func (s *Service) Status() Status {
 	s.mu.Lock()
 	status := s.status
@@ -109,11 +109,11 @@ func (s *Service) Status() Status {
 	return status
 }
 
-// lookAtLeast is how often the wall clock is looked at, and people are told.
+// lookAtLeast is how often the wall clock is read and the status sent.
 const lookAtLeast = 15 * time.Second
 
-// Serve keeps the schedule until ctx ends and the run that it started has returned. A
-// value from reload has the configuration read anew.
+// Serve keeps the schedule until ctx ends and the run that it started has returned. For
+// each value from reload it calls Reload.
 func (s *Service) Serve(ctx context.Context, reload <-chan os.Signal) {
 	var runs sync.WaitGroup
 	defer runs.Wait()
@@ -139,7 +139,7 @@ func (s *Service) Serve(ctx context.Context, reload <-chan os.Signal) {
 	}
 }
 
-// pause is how long nothing needs to be looked at but the schedule.
+// pause is the longest time until tell has to be called again.
 func (s *Service) pause() time.Duration {
 	if w := watchdog(); w > 0 {
 		return min(lookAtLeast, w/2)
@@ -147,7 +147,7 @@ func (s *Service) pause() time.Duration {
 	return lookAtLeast
 }
 
-// tell has people and the watchdog know how it goes.
+// tell sends the status and feeds the watchdog.
 func (s *Service) tell() {
 	s.notify.status(s.Status().Text())
 	if watchdog() > 0 && s.moves() {
@@ -155,7 +155,7 @@ func (s *Service) tell() {
 	}
 }
 
-// stop waits for the run under way, and tells so.
+// stop waits for the run under way, and keeps sending the status.
 func (s *Service) stop(runs *sync.WaitGroup) {
 	s.mu.Lock()
 	s.status.Stopping = true
@@ -179,14 +179,14 @@ func (s *Service) reload() {
 		s.mu.Lock()
 		s.clock.change(schedule, s.wall())
 		if !s.again.IsZero() {
-			s.again, s.pauses = s.wall(), 0 // somebody has mended something
+			s.again, s.pauses = s.wall(), 0 // the reload may have removed the reason
 		}
 		s.mu.Unlock()
 	}
 	s.notify.send("READY=1")
 }
 
-// look asks the clock.
+// look reads the clock, and returns whether a run is due and how long to wait otherwise.
 func (s *Service) look() (due bool, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,14 +215,13 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// The pauses before a run that could not be made is tried again: each is twice the one
-// before.
+// The pauses before a failed run is tried again: each is twice the previous one.
 const (
 	firstPause = 5 * time.Second
 	lastPause  = 10 * time.Minute
 )
 
-// failed keeps why a run could not be made, nil for one that was.
+// failed records why a run could not be made, and when to try again; nil: it was made.
 func (s *Service) failed(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -248,7 +247,7 @@ func (s *Service) start(runs *sync.WaitGroup) {
 		s.mu.Lock()
 		s.status.Skipped++
 		s.mu.Unlock()
-		s.Log.Warn("a scheduled run was skipped: the one before is still under way")
+		s.Log.Warn("a scheduled run was skipped: the previous run is still under way")
 		return
 	}
 	s.began()
@@ -263,8 +262,8 @@ func (s *Service) start(runs *sync.WaitGroup) {
 	})
 }
 
-// RunNow makes a run outside the schedule. Where one is under way, it calls waiting
-// and waits for its turn; the end of ctx ends the wait.
+// RunNow makes a run outside the schedule. If a run is under way, it calls waiting and
+// waits for the end of that run; the end of ctx ends the wait.
 func (s *Service) RunNow(ctx context.Context, waiting, run func()) error {
 	select {
 	case s.turn <- struct{}{}:
@@ -288,7 +287,7 @@ func (s *Service) began() {
 	s.mu.Unlock()
 }
 
-// take makes a run whose turn it is.
+// take calls run, and gives up the turn that the caller has taken.
 func (s *Service) take(run func()) {
 	defer func() {
 		s.mu.Lock()
@@ -302,12 +301,12 @@ func (s *Service) take(run func()) {
 	run()
 }
 
-// stuckAfter is how long a run may go without moving. Whatever a run waits for is
-// over sooner: a wait for the rate budget or a Retry-After after three minutes, a
-// connection on which nothing moves after one.
+// stuckAfter is how long a run may go without progress. Every wait within a run is
+// shorter: for the rate budget or a Retry-After at most three minutes, for a silent
+// connection one.
 const stuckAfter = 10 * time.Minute
 
-// moves tells whether the run under way, if any, is not stuck.
+// moves tells whether no run is under way, or the run makes progress.
 func (s *Service) moves() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -13,7 +13,7 @@ func newConfig(a *app) *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Work with the configuration file"}
 	check := &cobra.Command{
 		Use:   "check",
-		Short: "Read the configuration and report every fault; changes and reaches nothing",
+		Short: "Read the configuration and report every fault, without any change or request",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := a.loadConfig()

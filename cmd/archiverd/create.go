@@ -10,7 +10,7 @@ import (
 	"github.com/archiverd/archiverd/service/control"
 )
 
-// createFile makes a file that appears at path once it is whole.
+// createFile makes a file that appears at path when it is kept.
 func createFile(path string) (control.File, error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".part*")
 	if err != nil {
@@ -19,7 +19,7 @@ func createFile(path string) (control.File, error) {
 	return &newFile{f, path}, nil
 }
 
-// newFile is a file under a name of its own, until it is kept.
+// newFile is a file under a temporary name, until it is kept.
 type newFile struct {
 	*os.File
 	path string

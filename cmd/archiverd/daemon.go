@@ -27,10 +27,10 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// daemon is archiverd as a service: the holder of the ledger, which runs on the
-// schedule and runs other processes' commands for them.
+// daemon is the service: it holds the ledger, makes runs on the schedule, and executes
+// the commands that other processes send.
 type daemon struct {
-	app        *app   // the command that it is
+	app        *app   // the run command that became the service
 	configPath string // absolute
 	ledger     *bolt.Ledger
 	metrics    *watch.Metrics
@@ -45,7 +45,7 @@ type daemon struct {
 	reached bool           // the bucket could be used since the start
 }
 
-// serve stays until it is told to stop.
+// serve runs the service until a signal stops it.
 func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f runFlags) (err error) {
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
@@ -69,7 +69,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 		return err
 	}
 	if !d.reached {
-		last = time.Time{} // a run at once finds out when the store can be used
+		last = time.Time{} // run at once: failed runs are repeated until the bucket can be used
 	}
 	d.service = service.New(service.Options{
 		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
@@ -95,8 +95,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	return nil
 }
 
-// open opens the ledger once the bucket can be used. A bucket that can't be, for a reason
-// that may pass, is left to the runs: the service waits for it, and can be asked why.
+// open checks the bucket and opens the ledger. If the bucket can't be used for a
+// temporary reason, the service starts all the same: its runs wait for the bucket, and
+// archiverd status shows why.
 func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, error) {
 	err := b.Check(d.app.stop)
 	switch {
@@ -110,8 +111,8 @@ func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, err
 	return openRecounted(ctx, d.config)
 }
 
-// lastRun is when the last run started; zero: there was none. What a clock that was
-// wrong has put into the future does not count.
+// lastRun returns when the last run started; zero: there was none. Runs that a wrong
+// clock dated in the future are ignored.
 func lastRun(ctx context.Context, l *bolt.Ledger) (time.Time, error) {
 	runs, err := l.Runs(ctx, 1000)
 	now := time.Now()
@@ -128,7 +129,7 @@ func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
 	return newFleet(c, arch, d.ledger, d.metrics, d.pulse.Beat)
 }
 
-// run is a run of the schedule.
+// run makes one run of the schedule.
 func (d *daemon) run(ctx context.Context) error {
 	f, err := d.readyFleet(ctx)
 	if err != nil {
@@ -139,7 +140,8 @@ func (d *daemon) run(ctx context.Context) error {
 	return err
 }
 
-// pulse is what a command that takes the turn of a run has to beat, or nil.
+// pulse returns the function that a command has to call whenever it makes progress in
+// place of a run; nil outside the service.
 func (a *app) pulse() func() {
 	if a.daemon == nil {
 		return nil
@@ -179,7 +181,7 @@ func (d *daemon) current() *config.Config {
 	return d.config
 }
 
-// doing tells how far the run under way has come.
+// doing describes the progress of the run under way.
 func (d *daemon) doing() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -187,15 +189,15 @@ func (d *daemon) doing() string {
 	return fmt.Sprintf("%d of %d inboxes done, %d of %d recordings archived", n.InboxesDone.Load(), n.Inboxes.Load(), n.Archived.Load(), n.Found.Load())
 }
 
-// reload reads the configuration anew. A good one takes effect with the next run, but
-// for deletions: where it wants none, none is asked for from here on.
+// reload reads the configuration again. A valid one takes effect with the next run, but
+// if it turns deletions off, they stop at once.
 func (d *daemon) reload() cron.Schedule {
 	c, err := config.Load(d.configPath, d.app.lookupEnv)
 	if err == nil {
 		err = needsRestart(d.current(), c)
 	}
 	if err != nil {
-		d.log.Error("the configuration was read anew and is refused: the one before stays", "error", err)
+		d.log.Error("the configuration was read again and refused; the previous one stays in effect", "error", err)
 		return nil
 	}
 	d.mu.Lock()
@@ -204,11 +206,11 @@ func (d *daemon) reload() cron.Schedule {
 	if !c.DeleteOriginals.Enabled {
 		d.fleet.HaltDeletions()
 	}
-	d.log.Info("the configuration was read anew; it takes effect with the next run")
+	d.log.Info("the configuration was read again; it takes effect with the next run")
 	return service.Local(c.Schedule.Parsed)
 }
 
-// needsRestart refuses what a running service can't change.
+// needsRestart refuses changes that a running service can't make.
 func needsRestart(old, now *config.Config) error {
 	var keys []string
 	differs := func(key string, differs bool) {
@@ -220,12 +222,12 @@ func needsRestart(old, now *config.Config) error {
 	differs("storage.endpoint", was.Endpoint != is.Endpoint)
 	differs("storage.bucket", was.Bucket != is.Bucket)
 	differs("storage.prefix", was.Prefix != is.Prefix)
-	differs("organizations (which there are, their hosts and client ids)", !maps.Equal(was.Organizations, is.Organizations))
+	differs("organizations (their names, hosts and client ids)", !maps.Equal(was.Organizations, is.Organizations))
 	differs("state.path", old.State.Path != now.State.Path)
 	differs("state.key_file", !bytes.Equal(old.State.SealKey, now.State.SealKey))
 	differs("http", old.HTTP != now.HTTP)
 	if len(keys) > 0 {
-		return fmt.Errorf("changed, which takes a restart of the service: %s", strings.Join(keys, "; "))
+		return fmt.Errorf("restart the service for changes of %s", strings.Join(keys, "; "))
 	}
 	return nil
 }
@@ -233,10 +235,10 @@ func needsRestart(old, now *config.Config) error {
 // command runs a caller's command line.
 func (d *daemon) command(ctx context.Context, r control.Request, c *control.Caller) int {
 	if r.Version != version() {
-		fmt.Fprintf(c.Stderr(), "archiverd: the service that answers is version %s, this is %s: restart the service\n", version(), r.Version)
+		fmt.Fprintf(c.Stderr(), "archiverd: the service has version %s, this command %s: restart the service\n", version(), r.Version)
 	}
 	if r.Config != d.configPath {
-		fmt.Fprintf(c.Stderr(), "archiverd: the service that holds the ledger answers for its own configuration %s\n", d.configPath)
+		fmt.Fprintf(c.Stderr(), "archiverd: the service holds the ledger, so its configuration applies: %s\n", d.configPath)
 	}
 	a := &app{
 		args: r.Args, stdin: c.Stdin(), stdout: c.Stdout(), stderr: c.Stderr(),
@@ -245,14 +247,14 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 	return a.execute()
 }
 
-// retryInService prepares a run and makes it, when no other run is under way.
+// retryInService waits until no run is under way, then calls prepare and makes a run.
 func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*archiver.Archiver) error) error {
 	d := a.daemon
 	shown := newProgress(a.stderr)
 	log := a.logger(d.current().Log, shown.w)
 	var result *fleet.Result
 	var err error
-	waiting := func() { log.Info("a run is under way; this one follows it") }
+	waiting := func() { log.Info("waiting for the run under way to end") }
 	run := func() {
 		var f *fleet.Fleet
 		if f, err = d.readyFleet(ctx); err != nil {
@@ -264,7 +266,7 @@ func (a *app) retryInService(ctx context.Context, flags runFlags, prepare func(*
 		}
 	}
 	if err := d.service.RunNow(a.stop, waiting, run); err != nil {
-		return fail(exitTemporary, errors.New("stopped before it was this run's turn"))
+		return fail(exitTemporary, errors.New("stopped while it waited for another run to end"))
 	}
 	if err != nil {
 		return err

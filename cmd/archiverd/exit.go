@@ -19,12 +19,12 @@ const (
 	exitFailed     = 3 // some recordings or inboxes failed, the rest is archived
 	exitRefused    = 4 // Genesys refused the client, its scope, or every inbox
 	exitTemporary  = 5 // unreachable, limited for too long, or stopped early
-	exitIntegrity  = 6 // the archive is not what the ledger says, or the ledger is damaged
+	exitIntegrity  = 6 // the archive differs from the ledger, or the ledger is damaged
 	exitHeld       = 7 // another process holds the ledger
 )
 
-// An exitError ends the process with a code. Without an error inside, everything
-// has been said.
+// An exitError ends the process with a code. Without an error inside, nothing more is
+// printed.
 type exitError struct {
 	code int
 	err  error
@@ -39,8 +39,8 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// fail is an exitError, or nil for no error. A damaged ledger has the same code whatever
-// came upon it.
+// fail returns err as an exitError, or nil for nil. A damaged ledger always has
+// exitIntegrity.
 func fail(code int, err error) error {
 	switch {
 	case err == nil:

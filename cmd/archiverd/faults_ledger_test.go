@@ -12,7 +12,7 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// ledgerFault orders a fault for a method of the ledger, or for moves into a state.
+// ledgerFault injects a fault into a method of the ledger, or into moves into a state.
 type ledgerFault struct {
 	op   string
 	as   faults.Commit

@@ -44,7 +44,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// faultRow is a cell with what came of it.
+// faultRow is a cell with its result.
 type faultRow struct {
 	faults.Cell
 	ran           bool
@@ -125,7 +125,7 @@ func (r *cellResult) note(w *faultWorld, when string) {
 	}
 }
 
-// order puts the fault in place. met tells whether archiverd came upon it, lift ends it.
+// order injects the fault. met tells whether archiverd ran into it, lift ends it.
 func (w *faultWorld) order(c faults.Cell, times int) (met func() bool, lift func()) {
 	var before genesystest.Options
 	w.cloud.Configure(func(o *genesystest.Options) {
@@ -188,7 +188,7 @@ func (w *faultWorld) needsLogin() (needed bool) {
 	return needed
 }
 
-// wantNothingBroken asks the services what they saw.
+// wantNothingBroken checks that the services saw no violation.
 func (w *faultWorld) wantNothingBroken() {
 	w.Helper()
 	for _, v := range append(w.cloud.Violations(), w.store.Violations()...) {
@@ -201,7 +201,7 @@ func (w *faultWorld) wantUploads(some bool) {
 	w.Helper()
 	out, err := w.server.Client().ListMultipartUploads(w.Context(), &s3.ListMultipartUploadsInput{Bucket: aws.String(faultBucket)})
 	if e, ok := errors.AsType[smithy.APIError](err); ok && e.ErrorCode() == "NoSuchUpload" {
-		out, err = &s3.ListMultipartUploadsOutput{}, nil // gofakes3's word for none
+		out, err = &s3.ListMultipartUploadsOutput{}, nil // so gofakes3 reports that there are no uploads
 	}
 	if err != nil || len(out.Uploads) > 0 != some {
 		w.Errorf("uploads under way: %v, %v, want some: %v", out, err, some)

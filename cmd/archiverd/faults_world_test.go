@@ -39,8 +39,8 @@ const (
 )
 
 // faultWorld is an organization with one user's inbox, a store and a ledger, on a network
-// in memory and under a clock that jumps. Each run in it is wired as a process is, but for
-// how it dials and what it logs.
+// in memory and with a clock that jumps. Each run is wired as in a process, except for how
+// it dials and what it logs.
 type faultWorld struct {
 	*testing.T
 	of     faults.World
@@ -98,7 +98,7 @@ func newFaultWorld(t *testing.T, of faults.World) *faultWorld {
 	return w
 }
 
-// leaveUpload leaves an upload behind as a killed process does.
+// leaveUpload leaves an unfinished upload, as a killed process does.
 func (w *faultWorld) leaveUpload() {
 	w.Helper()
 	key := "genesys/media/org=acme/inbox=" + faultUser + "/left.wav"
@@ -137,7 +137,7 @@ func (w *faultWorld) close() {
 	}
 }
 
-// login leaves in the ledger what the user's login does.
+// login stores a token in the ledger, as the user's login does.
 func (w *faultWorld) login(life time.Duration) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
@@ -161,7 +161,7 @@ func (w *faultWorld) withLedger(f func(*bolt.Ledger) error) {
 	}
 }
 
-// entries are what the ledger knows of the recordings.
+// entries returns the ledger's entries of the recordings.
 func (w *faultWorld) entries() map[string]state.Entry {
 	w.Helper()
 	all := map[string]state.Entry{}
@@ -174,7 +174,7 @@ func (w *faultWorld) entries() map[string]state.Entry {
 	return all
 }
 
-// keys and read look into the bucket past all faults.
+// keys and read read the bucket without any fault.
 func (w *faultWorld) keys(prefix string) (keys []string, err error) {
 	pages := s3.NewListObjectsV2Paginator(w.server.Client(), &s3.ListObjectsV2Input{Bucket: aws.String(faultBucket), Prefix: &prefix})
 	for pages.HasMorePages() {
@@ -198,13 +198,13 @@ func (w *faultWorld) read(key string) ([]byte, error) {
 	return io.ReadAll(out.Body)
 }
 
-// faultOutcome is how a run ended, for its user.
+// faultOutcome is the result of a run, as its user sees it.
 type faultOutcome struct {
 	code   int
 	report string // the inbox's message, else a recording's
 }
 
-// reach is what a process has of the network and the bucket.
+// reach is a process's access to the network and the bucket.
 func (w *faultWorld) reach() (*network.Transport, *storage.Bucket) {
 	w.Helper()
 	transport, err := network.NewTransport(network.Options{Dial: w.net.Dial})
@@ -255,7 +255,7 @@ func (w *faultWorld) run() faultOutcome {
 	return faultOutcome{done.ExitCode, result(done.Inboxes[0])}
 }
 
-// unseen is progress that nobody follows.
+// unseen shows no progress.
 func unseen(*archiver.Progress) (finish func()) { return func() {} }
 
 // fleet is wired as it always is, but for how it dials.
@@ -322,8 +322,8 @@ func (w *faultWorld) settled() bool {
 	return len(w.user.IDs()) == 0
 }
 
-// wantExact insists that the bucket holds every recording's bytes exactly once under the
-// keys that the ledger names, and nothing beside but what allowed names as left over.
+// wantExact checks that the bucket holds every recording's bytes exactly once under the
+// keys that the ledger names, and nothing else but the leftovers that allowed names.
 func (w *faultWorld) wantExact() {
 	w.Helper()
 	all := w.entries()

@@ -22,10 +22,10 @@ func newGet(a *app) *cobra.Command {
 	var number int
 	c := &cobra.Command{
 		Use:   "get RECORDING",
-		Short: "Fetch a recording's media from the archive, hashed again on the way",
-		Long: `Fetches a recording's media and compares their SHA-256 with the ledger's. A file is
-there only once the hash agreed. With --output -, the bytes go to stdout as they
-come, and exit code 6 says afterwards that they were not the archived ones.`,
+		Short: "Fetch a recording's media from the archive and check their hash",
+		Long: `Fetches a recording's media and compares their SHA-256 with the ledger's. The file
+appears only if the hashes agree. With --output -, the bytes go to stdout as they
+arrive; exit code 6 then says that they are not the archived ones.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var v state.Version
@@ -54,7 +54,7 @@ func archivedVersion(ctx context.Context, l *bolt.Ledger, id string, number int)
 		number = len(versions)
 	}
 	if number < 1 || number > len(versions) {
-		return state.Version{}, fail(exitUsage, fmt.Errorf("recording %s has %d archived versions; archiverd show tells more", cell(id), len(versions)))
+		return state.Version{}, fail(exitUsage, fmt.Errorf("recording %s has %d archived versions; archiverd show lists them", cell(id), len(versions)))
 	}
 	return versions[number-1], nil
 }
@@ -92,7 +92,7 @@ func (a *app) get(v state.Version, output string) error {
 func fetch(ctx context.Context, b *storage.Bucket, v state.Version, w io.Writer) error {
 	r, _, err := b.Get(ctx, v.MediaKey, v.MediaVersionID)
 	if errors.Is(err, storage.ErrNotFound) {
-		return fail(exitIntegrity, fmt.Errorf("the archive lacks %s, which the ledger has", v.MediaKey))
+		return fail(exitIntegrity, fmt.Errorf("the archive lacks %s, which the ledger names", v.MediaKey))
 	}
 	if err != nil {
 		return err

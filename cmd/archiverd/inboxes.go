@@ -23,8 +23,8 @@ func newInboxes(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inboxes",
 		Short: "List all inboxes with coverage and backlog",
-		Long: `Lists every inbox that the ledger or the roster knows: who is covered, who needs a
-login, who came or left, and how much waits to be archived.`,
+		Long: `Lists every inbox in the ledger or the roster: whether archiverd can archive it, whether
+its user has to log in or has left the roster, and how many recordings wait.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })
@@ -35,27 +35,27 @@ login, who came or left, and how much waits to be archived.`,
 	return c
 }
 
-// How an inbox stands.
+// Whether archiverd has access to an inbox.
 const (
 	accessEnrolled   = "enrolled"    // a run can reach it, as far as is known
-	accessNeedsLogin = "needs_login" // its user has not logged in, or Genesys' answer was no refresh token
+	accessNeedsLogin = "needs_login" // its user has not logged in, or Genesys issued no refresh token
 	accessRevoked    = "revoked"     // Genesys does not accept its refresh token any more
 	accessLoggedOut  = "logged_out"  // by archiverd logout
 	accessLeft       = "left"        // the roster, which says whose inboxes are archived, no longer names its user
 )
 
-// coverage is one inbox as inboxes shows it.
+// coverage is what archiverd inboxes shows of one inbox.
 type coverage struct {
 	Org       string    `json:"org"`
 	Inbox     string    `json:"inbox"`
 	Name      string    `json:"name,omitempty"`
 	Email     string    `json:"email,omitempty"`
-	Expected  *bool     `json:"expected"` // by the roster; null: there is none
+	Expected  *bool     `json:"expected"` // by the roster; null: no roster is configured
 	Access    string    `json:"access"`
 	Condition string    `json:"condition,omitempty"` // of the last pass
 	Reason    string    `json:"reason,omitempty"`
-	Backlog   int64     `json:"backlog"`         // recordings seen and not archived
-	Oldest    time.Time `json:"oldest,omitzero"` // of the backlog that the last pass left
+	Backlog   int64     `json:"backlog"`         // recordings listed and not archived
+	Oldest    time.Time `json:"oldest,omitzero"` // of the recordings that the last pass left unarchived
 	LastPass  time.Time `json:"last_pass,omitzero"`
 }
 
@@ -83,7 +83,7 @@ func (t *totals) add(c coverage) {
 	}
 }
 
-// earlier ignores zero times.
+// earlier returns the earlier time, and ignores zero times.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
@@ -116,7 +116,7 @@ func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, onl
 	return a.printCoverage(rows, sum)
 }
 
-// covered joins what the ledger knows of an organization's inboxes with its roster.
+// covered returns the inboxes of an organization's ledger and roster together.
 func covered(ctx context.Context, l *bolt.Ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
 	known, err := l.Inboxes(ctx, o.Name)
 	if err != nil {
@@ -156,7 +156,7 @@ func covered(ctx context.Context, l *bolt.Ledger, o config.Organization, roster 
 	return rows, nil
 }
 
-// access tells how an inbox stands by what the ledger holds.
+// access returns the access to an inbox, as far as the ledger shows it.
 func access(ctx context.Context, l *bolt.Ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
 	switch {
 	case o.Grant == genesys.GrantCommand && !*expected: // it has a roster

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// toJournald tells whether w is systemd's journal: $JOURNAL_STREAM names the device
-// and inode of what the service was started with.
+// toJournald tells whether w is systemd's journal, whose device and inode are in
+// $JOURNAL_STREAM.
 func toJournald(w io.Writer, lookupEnv func(string) (string, bool)) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -25,13 +25,13 @@ func toJournald(w io.Writer, lookupEnv func(string) (string, bool)) bool {
 	return stream == fmt.Sprintf("%d:%d", s.Dev, s.Ino)
 }
 
-// journal puts the priority that journald reads before each line of a handler.
+// journal is a handler that starts each line with the priority that journald reads.
 type journal struct {
 	slog.Handler // writes to prefix
 	prefix       *prefix
 }
 
-// prefix is written before what the handler writes.
+// prefix is a writer that puts text before each line.
 type prefix struct {
 	w    io.Writer
 	mu   sync.Mutex // held from the level to its line
@@ -45,7 +45,8 @@ func (p *prefix) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// newJournal is a handler made by handler, which writes a line for each record.
+// newJournal puts priorities before the lines of the handler that the function handler
+// makes, which must write one line for each record.
 func newJournal(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := &prefix{w: w}
 	return journal{handler(p), p}
@@ -59,7 +60,7 @@ func (j journal) Handle(ctx context.Context, r slog.Record) error {
 	return j.Handler.Handle(ctx, r)
 }
 
-// priority is sd-daemon(3)'s.
+// priority is the prefix that sd-daemon(3) defines for a level.
 func priority(l slog.Level) string {
 	switch {
 	case l >= slog.LevelError:

@@ -37,17 +37,17 @@ func newLogin(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Authorize a user's inbox",
-		Long: `Authorizes one user's inbox: that of whoever logs in to Genesys Cloud at the printed
-address. The answer comes back to the configured redirect_url, where archiverd
-listens meanwhile; with --no-browser the user may be anywhere, and the address that
-the browser ends at is pasted here instead. A second login of the same user replaces
-the first. With --inbox, nobody else's login is taken.
+		Long: `Authorizes the inbox of the user who logs in to Genesys Cloud at the printed address.
+After the login, Genesys sends the browser to the configured redirect_url, where
+archiverd listens. With --no-browser the user may be at any machine; paste the address
+at which the browser ends. A second login of the same user replaces the first. With
+--inbox, only that user's login is accepted.
 
---import takes a refresh token of the organization's client from a file or from
-stdin. It is spent by that: it is good for nothing else afterwards.`,
+--import reads a refresh token of the organization's client from a file or from stdin.
+The import uses the token up: it can't be used elsewhere afterwards.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			if f.from != "" && f.from != "-" && a.daemon == nil { // to the service it comes as stdin
+			if f.from != "" && f.from != "-" && a.daemon == nil { // the service gets it as stdin
 				token, err := os.Open(f.from)
 				if err != nil {
 					return fail(exitUsage, fmt.Errorf("read the refresh token: %w", err))
@@ -58,10 +58,10 @@ stdin. It is spent by that: it is good for nothing else afterwards.`,
 			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.login(c, l, f) })
 		},
 	}
-	c.Flags().StringVar(&f.org, "org", "", "the organization, by its configured `name`; needed where there are several")
-	c.Flags().StringVar(&f.inbox, "inbox", "", "take the login of this user `id` alone")
-	c.Flags().BoolVar(&f.noBrowser, "no-browser", false, "open and listen to nothing; read the address that the login ended at from stdin")
-	c.Flags().StringVar(&f.from, "import", "", "take a refresh token from this `file`, - for stdin")
+	c.Flags().StringVar(&f.org, "org", "", "the organization, by its configured `name`; required if there are several")
+	c.Flags().StringVar(&f.inbox, "inbox", "", "accept only the login of this user `id`")
+	c.Flags().BoolVar(&f.noBrowser, "no-browser", false, "open no browser and don't listen; read the address at which the browser ends from stdin")
+	c.Flags().StringVar(&f.from, "import", "", "read a refresh token from this `file`, - for stdin")
 	c.Flags().DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long to wait for the user")
 	c.MarkFlagsMutuallyExclusive("no-browser", "import")
 	return c
@@ -120,8 +120,8 @@ func (a *app) redirected(ctx context.Context, e *enrolment) error {
 		err := e.answer(ctx, answer)
 		switch {
 		case errors.Is(err, genesys.ErrNotThisLogin):
-			fmt.Fprintln(a.stderr, "Left alone: an answer that does not belong to this login.")
-			return "This is not the answer to the login that archiverd is waiting for. Use the address that archiverd printed last.", err
+			fmt.Fprintln(a.stderr, "Ignored a redirect from another login.")
+			return "archiverd is waiting for another login. Use the address that it printed last.", err
 		case err != nil:
 			return "The login did not succeed: " + err.Error(), err
 		}
@@ -129,7 +129,7 @@ func (a *app) redirected(ctx context.Context, e *enrolment) error {
 	})
 }
 
-// openBrowser does what it can: the address is printed too.
+// openBrowser opens the address if it can. It reports no failure: the address is printed too.
 func openBrowser(address string) {
 	program, err := exec.LookPath("xdg-open")
 	if err != nil {
@@ -138,13 +138,13 @@ func openBrowser(address string) {
 	c := exec.Command(program, address)
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C is for archiverd, not for the browser
 	if c.Start() == nil {
-		_ = c.Process.Release() // it lives as long as its user wants
+		_ = c.Process.Release() // archiverd does not wait for the browser
 	}
 }
 
 // pasted waits for the address that the user's browser ended at.
 func (a *app) pasted(ctx context.Context, e *enrolment) error {
-	fmt.Fprintf(a.stderr, "Log in as the user whose recordings are to be archived:\n\n%s\n\nThe browser ends at an address that begins with %s; it need not show anything.\nPaste that address here: ",
+	fmt.Fprintf(a.stderr, "Log in as the user whose recordings are to be archived:\n\n%s\n\nThe browser ends at an address that begins with %s; it may show an empty page or an error.\nPaste that address here: ",
 		e.login.URL(), e.org.RedirectURL)
 	line, err := a.readLine(ctx)
 	if err != nil {
@@ -152,7 +152,7 @@ func (a *app) pasted(ctx context.Context, e *enrolment) error {
 	}
 	address, err := url.Parse(line)
 	if err != nil {
-		return fail(exitUsage, errors.New("what was pasted is no address"))
+		return fail(exitUsage, errors.New("the pasted text is not an address"))
 	}
 	return e.answer(ctx, address.Query())
 }
@@ -168,8 +168,8 @@ func (a *app) imported(ctx context.Context, e *enrolment) error {
 // maxLine is more than any address or token has.
 const maxLine = 64 << 10
 
-// readLine reads one line of stdin. Where ctx ends first, the reading goroutine stays until stdin ends, which nothing can
-// make it do.
+// readLine reads one line of stdin. If ctx ends first, the reading goroutine stays until stdin ends: a read can't be
+// interrupted.
 func (a *app) readLine(ctx context.Context) (string, error) {
 	type read struct {
 		text string
@@ -182,7 +182,7 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}()
 	select {
 	case r := <-got:
-		text := strings.TrimSpace(strings.TrimPrefix(r.text, "\ufeff")) // as editors write it before the first word
+		text := strings.TrimSpace(strings.TrimPrefix(r.text, "\ufeff")) // some editors write a byte order mark first
 		switch {
 		case r.err != nil && !errors.Is(r.err, io.EOF):
 			return "", fmt.Errorf("read: %w", r.err)
@@ -195,19 +195,19 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 	}
 }
 
-// enrolment makes one login an inbox of the ledger.
+// enrolment enters the inbox of one login in the ledger.
 type enrolment struct {
 	org    config.Organization
 	want   string // the user who is to log in; "": anyone
 	ledger *bolt.Ledger
 	login  *genesys.Login
 
-	user        *genesys.User // who it was
-	unconfirmed bool          // users/me did not say so
+	user        *genesys.User // who logged in
+	unconfirmed bool          // users/me did not confirm the user
 }
 
-// answer takes what came with the redirect. Once Genesys has been asked, neither the user's patience nor Ctrl-C counts any
-// more: a token that nobody stores would cost another login.
+// answer redeems the code that came with the redirect, and stores the token. Neither the timeout nor Ctrl-C interrupts this:
+// a token that is issued and not stored would cost another login.
 func (e *enrolment) answer(ctx context.Context, answer url.Values) error {
 	ctx = context.WithoutCancel(ctx)
 	token, err := e.login.Redeem(ctx, answer)
@@ -221,18 +221,18 @@ func (e *enrolment) imported(ctx context.Context, refresh string) error {
 	ctx = context.WithoutCancel(ctx)
 	token, err := e.login.Import(ctx, refresh)
 	if errors.Is(err, genesys.ErrNeedsLogin) {
-		return fail(exitRefused, fmt.Errorf("the refresh token is not accepted: it was used before, revoked, or given to another client (%w)", err))
+		return fail(exitRefused, fmt.Errorf("the refresh token is not accepted: it was used before, revoked, or issued to another client (%w)", err))
 	}
 	if err != nil {
 		return err
 	}
 	if err := e.enrol(ctx, token); err != nil {
-		return fmt.Errorf("%w\nThe refresh token is spent all the same: another try needs another one", err)
+		return fmt.Errorf("%w\nThe refresh token is used up all the same: try again with another one", err)
 	}
 	return nil
 }
 
-// enrol finds out whose token it is, and stores it there.
+// enrol asks Genesys whose token it is, and stores it in that user's inbox.
 func (e *enrolment) enrol(ctx context.Context, token genesys.Token) error {
 	user, err := e.login.Whose(ctx, token)
 	var refused *genesys.Error
@@ -242,7 +242,7 @@ func (e *enrolment) enrol(ctx context.Context, token genesys.Token) error {
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden && e.want != "":
 		user, e.unconfirmed = &genesys.User{ID: e.want}, true
 	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
-		return fail(exitRefused, fmt.Errorf("nothing was stored, since Genesys does not tell who logged in: give the client the scope users:readonly, or say who it was with --inbox (%w)", err))
+		return fail(exitRefused, fmt.Errorf("nothing was stored, since Genesys does not say who logged in: give the client the scope users:readonly, or name the user with --inbox (%w)", err))
 	default:
 		return err
 	}
@@ -260,12 +260,12 @@ func (e *enrolment) enrol(ctx context.Context, token genesys.Token) error {
 
 func (e *enrolment) result() string {
 	if e.unconfirmed {
-		return "authorized, but Genesys did not confirm whose inbox it is (scope users:readonly): it will be archived, and nothing deleted from it."
+		return "authorized, but Genesys did not confirm whose inbox it is (scope users:readonly): it will be archived, but nothing will be deleted from it."
 	}
 	return fmt.Sprintf("the inbox of %s, %s, is authorized. The next run archives it.", cell(or(e.user.Name, "a user without a name")), cell(or(e.user.Email, "no e-mail address")))
 }
 
-// loginFailure gives a login that came to nothing its exit code, and the reason that Genesys does not give.
+// loginFailure gives a failed login its exit code, and an explanation if Genesys gives none.
 func loginFailure(err error) error {
 	var coded *exitError
 	switch {
@@ -274,7 +274,7 @@ func loginFailure(err error) error {
 	case errors.Is(err, genesys.ErrNotThisLogin):
 		return fail(exitUsage, fmt.Errorf("%w: begin again with the address printed last", err))
 	case errors.Is(err, genesys.ErrNoRefreshToken):
-		return fail(exitRefused, fmt.Errorf(`%w, so archiverd could not come back tomorrow and nothing was stored. Genesys gives one only
+		return fail(exitRefused, fmt.Errorf(`%w, so the authorization would soon expire, and nothing was stored. Genesys issues a refresh token only
 if no inactivity timeout is set for the organization or for a group of this user (Admin > Organization settings, Admin > Groups), and
 if the client's grant type is Code Authorization: a confidential client, not a PKCE or implicit one`, err))
 	case errors.Is(err, context.Canceled):

@@ -17,9 +17,9 @@ func newLogout(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logout --inbox ID",
 		Short: "Forget the authorization of a user's inbox",
-		Long: `Forgets the tokens of one inbox and leaves it alone until its user logs in again. What
-is archived stays, in the archive and in the ledger. The authorization itself is
-Genesys Cloud's: an administrator can revoke it there.`,
+		Long: `Removes the tokens of one inbox from the ledger. The inbox is not archived until its
+user logs in again. Archived recordings stay in the archive and in the ledger. Genesys
+Cloud keeps the authorization: an administrator can revoke it there.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if inbox == "" {
@@ -28,7 +28,7 @@ Genesys Cloud's: an administrator can revoke it there.`,
 			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.logout(cmd.Context(), c, l, org, inbox) })
 		},
 	}
-	c.Flags().StringVar(&org, "org", "", "the organization, by its configured `name`; needed where there are several")
+	c.Flags().StringVar(&org, "org", "", "the organization, by its configured `name`; required if there are several")
 	c.Flags().StringVar(&inbox, "inbox", "", "the inbox, by its user `id`")
 	return c
 }
@@ -39,14 +39,14 @@ func (a *app) logout(ctx context.Context, c *config.Config, l *bolt.Ledger, org,
 		return err
 	}
 	if _, err := l.Inbox(ctx, o.Name, inbox); errors.Is(err, state.ErrNotFound) {
-		return fail(exitUsage, fmt.Errorf("no such inbox: %s/%s; archiverd inboxes lists those there are", o.Name, cell(inbox)))
+		return fail(exitUsage, fmt.Errorf("no such inbox: %s/%s; archiverd inboxes lists all of them", o.Name, cell(inbox)))
 	} else if err != nil {
 		return err
 	}
 	if err := l.Logout(ctx, o.Name, inbox); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s/%s: logged out. What is archived stays, and what the ledger knows of it. Genesys Cloud still lists the authorization until an administrator revokes it there.\n",
+	_, err = fmt.Fprintf(a.stdout, "%s/%s: logged out. Archived recordings stay in the archive and in the ledger. Genesys Cloud keeps the authorization until an administrator revokes it there.\n",
 		o.Name, cell(inbox))
 	return err
 }

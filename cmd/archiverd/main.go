@@ -16,16 +16,16 @@ import (
 )
 
 func main() {
-	// A panic that nothing recovers ends the process by a signal, not by exit code 2, and
-	// leaves no copy of its memory.
+	// An unrecovered panic ends the process with SIGABRT instead of exit code 2, and
+	// leaves no core dump.
 	debug.SetTraceback("crash")
 	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{})
 	os.Exit(execute(os.Args[1:]))
 }
 
 // execute runs one command line in a process of its own and returns its exit code.
-// The first SIGTERM or SIGINT asks for a stop; a second one ends the process at once,
-// by the signal's own default.
+// The first SIGTERM or SIGINT asks the command to stop. From then on signals have their
+// default effect, so a second one kills the process.
 func execute(args []string) int {
 	stop, release := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer release()

@@ -12,7 +12,7 @@ type panicking struct{}
 func (panicking) Write([]byte) (int, error) { panic("nobody expects this") }
 
 // TestPanicExitsOne wants a panic of a command, its own or one that the service runs for a
-// caller, to be an unexpected error, and never the exit code that says to mend the configuration.
+// caller, to be an unexpected error, and never the exit code of a faulty configuration.
 func TestPanicExitsOne(t *testing.T) {
 	var stderr bytes.Buffer
 	a := &app{args: []string{"version"}, stdout: panicking{}, stderr: &stderr, stop: t.Context()}

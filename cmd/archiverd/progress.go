@@ -20,20 +20,20 @@ const (
 // progress shows how a run goes: a bar on a terminal, a log line now and then
 // elsewhere.
 type progress struct {
-	bars *mpb.Progress // nil: no terminal
-	w    io.Writer     // where log lines don't tear the bar
+	bars *mpb.Progress // nil: not on a terminal
+	w    io.Writer     // for log lines, which must not break the bar
 }
 
 func newProgress(stderr io.Writer) *progress {
 	if !isTerminal(stderr) {
 		return &progress{w: stderr}
 	}
-	bars := mpb.New(mpb.WithOutput(stderr), mpb.WithRefreshRate(barInterval), mpb.WithAutoRefresh()) // a caller's terminal is none to mpb
+	bars := mpb.New(mpb.WithOutput(stderr), mpb.WithRefreshRate(barInterval), mpb.WithAutoRefresh()) // mpb can't recognize a caller's terminal
 	return &progress{bars: bars, w: bars}
 }
 
-// follow shows the counters until the returned function is called, which waits for
-// the last look at them.
+// follow shows the counters until finish is called. When finish returns, nothing more
+// is written.
 func (p *progress) follow(n *archiver.Progress, log *slog.Logger) (finish func()) {
 	if p.bars != nil {
 		return p.bar(n)
@@ -68,7 +68,7 @@ func (p *progress) bar(n *archiver.Progress) (finish func()) {
 		t := time.NewTicker(barInterval)
 		defer t.Stop()
 		for {
-			bar.SetTotal(n.Found.Load()+1, false) // one more: a total that is reached would end the bar
+			bar.SetTotal(n.Found.Load()+1, false) // one more, since the bar ends when it reaches its total
 			bar.SetCurrent(handled(n))
 			select {
 			case <-t.C:

@@ -42,7 +42,7 @@ all that the ledger knows of each.`,
 
 // statusJSON is what status --json prints.
 type statusJSON struct {
-	Service *service.Status `json:"service"` // null: none is running
+	Service *service.Status `json:"service"` // null: no service is running
 	Runs    []state.Run     `json:"runs"`    // newest first
 	Inboxes []state.Inbox   `json:"inboxes"`
 }
@@ -112,7 +112,7 @@ func lastPass(i watch.Inbox) string {
 	return s
 }
 
-// filter is what ls selects entries by.
+// filter selects the entries that ls lists.
 type filter struct {
 	*fleet.Selection
 	conversation, name, from, to, state string
@@ -142,7 +142,7 @@ func newLs(a *app) *cobra.Command {
 	return c
 }
 
-// matcher reads the filter.
+// matcher returns a function that reports whether an entry passes the filter.
 func (f filter) matcher() (func(*state.Entry) bool, error) {
 	from, err := date("--from", f.from)
 	if err != nil {
@@ -213,7 +213,7 @@ func (a *app) ls(ctx context.Context, l *bolt.Ledger, f filter, match func(*stat
 	return errors.Join(err, w.Flush())
 }
 
-// lsChunk is how many lines ls lines up: the writer holds them.
+// lsChunk is how many lines ls aligns with each other: the writer holds them in memory.
 const lsChunk = 1000
 
 // entryJSON is an entry as --json prints it.
@@ -310,7 +310,7 @@ func (a *app) show(found []entryJSON) error {
 	return w.Flush()
 }
 
-// meaning explains a state to its reader.
+// meaning explains a state.
 func meaning(s state.State) string {
 	switch s {
 	case state.StateListed:

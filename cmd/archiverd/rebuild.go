@@ -25,19 +25,18 @@ func newRebuild(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Make a lost ledger again, from the bucket alone",
-		Long: `Makes a new ledger at state.path from manifests, media and journal, without asking
-Genesys for anything. It must not be there yet. Inboxes come back without their
-tokens: each user logs in again (a client's own inbox just goes on). What was listed
-and not archived yet is listed again by the next run. Nothing is deleted from an inbox
-until archiverd reconcile has found it right.
+		Long: `Makes a new ledger at state.path from the manifests, media and journal in the bucket,
+without a request to Genesys. The file must not exist yet. The new ledger has no users'
+tokens: each user logs in again (a client's own inbox needs no login). Recordings that
+were listed and not archived are listed again by the next run. Nothing is deleted from
+an inbox until archiverd reconcile has found it clean.
 
-Where all owner objects of the archive name one ledger, the new one takes its id and
-so its right to delete. If that old ledger turns up again, never run archiverd on it:
-destroy it, or use it in place of this one. A backup may spare the users the logins,
-but knows nothing of what came after it: see archiverd backup. Exit code 6: something
-in the archive is missing, torn, foreign, can't be read or contradicts itself; the
-ledger was made without it. A store that fails altogether ends the rebuild, and leaves
-no ledger.`,
+If all owner objects of the archive name the same ledger, the new one takes over its id,
+and with it the right to delete. If the old ledger turns up again, never run archiverd
+on it: destroy it, or use it in place of the new one. A backup may spare the users their
+logins, but lacks everything that happened after it: see archiverd backup. Exit code 6:
+something in the archive is missing, torn, foreign, unreadable or contradicts itself;
+the ledger was made without it. If the store itself fails, no ledger is made.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return a.rebuild() },
 	}
@@ -64,7 +63,7 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	// Under another name until it is whole: half a ledger would pass for a ledger.
+	// The ledger gets its name only when it is complete: half of one would look whole.
 	path := c.State.Path + ".rebuild-" + rand.Text()
 	l, err := bolt.Open(path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
 	if err != nil {
@@ -85,7 +84,7 @@ func noLedger(path string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return fail(exitUsage, errors.Join(err, fmt.Errorf("%s is there: rebuild makes a new ledger and replaces none; move that file away first, if it is really of no use", path)))
+	return fail(exitUsage, errors.Join(err, fmt.Errorf("%s exists: rebuild makes a new ledger and never replaces one; move that file away first, if it is really of no use", path)))
 }
 
 func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiver.Rebuilt, error) {
@@ -106,7 +105,7 @@ func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiv
 	})
 }
 
-// publish moves the whole ledger to its place, where nothing may be by now.
+// publish moves the complete ledger to its place. It fails if a file is there by now.
 func publish(from, to string) error {
 	if err := os.Link(from, to); err != nil {
 		return fmt.Errorf("put the ledger in its place: %w", err)
@@ -142,7 +141,7 @@ func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 		}
 	}
 	if r.Unfinished > 0 {
-		fmt.Fprintf(w, "media without a manifest\t%d; the next runs describe them\n", r.Unfinished)
+		fmt.Fprintf(w, "media without a manifest\t%d; the next runs write the manifests\n", r.Unfinished)
 	}
 	for _, in := range r.Foreign {
 		fmt.Fprintf(w, "owned by another ledger\t%s; to take over, delete its owner object once no other archiverd works on it\n", cell(in))
@@ -150,12 +149,12 @@ func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 	if r.Findings > 0 {
 		fmt.Fprintf(w, "findings\t%d, above\n", r.Findings)
 	}
-	fmt.Fprintln(w, "next\tarchiverd login for each user, archiverd run --once, archiverd reconcile: until that found an inbox right, nothing is deleted from it")
+	fmt.Fprintln(w, "next\tarchiverd login for each user, archiverd run --once, archiverd reconcile: nothing is deleted from an inbox until reconcile has found it clean")
 	return w.Flush()
 }
 
-// openOwnLedger opens the ledger for a run, and makes it where neither it nor an
-// archive is there yet.
+// openOwnLedger opens the ledger for a run. It makes a new one only if there is neither
+// a ledger nor an archive.
 func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bucket) (*bolt.Ledger, error) {
 	if _, err := os.Lstat(c.State.Path); errors.Is(err, fs.ErrNotExist) {
 		if err := fleet.MayBegin(a.stop, c, b, nil); err != nil {
@@ -172,7 +171,8 @@ func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bu
 	return l, nil
 }
 
-// openRecounted opens the ledger for runs, and wants as many entries there as it counts.
+// openRecounted opens the ledger for runs, and checks that it has as many entries as its
+// counts say.
 func openRecounted(ctx context.Context, c *config.Config) (*bolt.Ledger, error) {
 	l, err := openLedger(c, toWrite)
 	if err != nil {

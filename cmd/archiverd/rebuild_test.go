@@ -15,8 +15,8 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// TestRebuildFromAFailingStore: a store that fails now and then is asked again, one that
-// works without giving some object leaves a finding, and one that is down ends it.
+// TestRebuildFromAFailingStore wants a request repeated that fails now and then, a finding
+// for an object that a working store can't give, and an end if the store is down.
 func TestRebuildFromAFailingStore(t *testing.T) {
 	status := genesystest.Status(http.StatusInternalServerError, "internal")
 	for _, c := range []struct {

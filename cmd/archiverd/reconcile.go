@@ -28,16 +28,16 @@ func newReconcile(a *app) *cobra.Command {
 	var f reconcileFlags
 	c := &cobra.Command{
 		Use:   "reconcile",
-		Short: "Hold Genesys, ledger and bucket against each other",
-		Long: `Holds Genesys' summary and listing, the ledger and the bucket against each other, inbox
-by inbox. Each recording is in exactly one class, and the sums are checked. Nothing is
-changed in Genesys or in the archive; in the ledger only a token that had to be renewed,
-and that a rebuilt inbox which turned out clean may be deleted from again.
+		Short: "Compare Genesys, ledger and bucket",
+		Long: `Compares Genesys' summary and listing, the ledger and the bucket, inbox by inbox. Each
+recording is in exactly one class, and the sums are checked. Nothing is changed in
+Genesys or in the archive. In the ledger, a token may be renewed, and deletions from a
+rebuilt inbox that is found clean are allowed again.
 --html writes the result as a page for auditors. --from and --to select recordings by the
-UTC day of their creation; without them, those without a date are looked at too.
-Faults of a journal that archiverd retry --accept-journal accepted are shown as such.
-Exit code 6: the archive is not what it should be. 3, 4 or 5: it is, as far as it was
-looked at, but an inbox could not be listed.`,
+UTC day of their creation; without them, recordings without a date are included.
+Faults of a journal that archiverd retry --accept-journal accepted are shown as accepted.
+Exit code 6: something is wrong in the archive. 3, 4 or 5: nothing was found wrong, but
+not every inbox could be listed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			span, err := f.span()
@@ -50,7 +50,7 @@ looked at, but an inbox could not be listed.`,
 	f.only = addSelection(c)
 	c.Flags().StringVar(&f.from, "from", "", "only recordings created on or after this `day` (2026-11-23)")
 	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `day`")
-	c.Flags().StringVar(&f.html, "html", "", "write a page to this `file`")
+	c.Flags().StringVar(&f.html, "html", "", "write the result as a page to this `file`")
 	a.addJSON(c)
 	return c
 }
@@ -106,20 +106,20 @@ func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f
 	return report.finish(page)
 }
 
-// alone calls f while no run is under way: a recording must not change its place while
-// it is looked for.
+// alone calls f while no run is under way: a run would move recordings while f looks for
+// them.
 func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 	if a.daemon == nil {
 		return f()
 	}
-	waiting := func() { log.Info("a run is under way; this follows it") }
+	waiting := func() { log.Info("waiting for the run under way to end") }
 	run := func() {
 		a.caller.Hurry(true)
 		defer a.caller.Hurry(false)
 		err = f()
 	}
 	if stopped := a.daemon.service.RunNow(a.stop, waiting, run); stopped != nil {
-		return fail(exitTemporary, errors.New("stopped before it was its turn"))
+		return fail(exitTemporary, errors.New("stopped while it waited for a run to end"))
 	}
 	return err
 }

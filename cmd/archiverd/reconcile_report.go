@@ -15,15 +15,15 @@ import (
 	"github.com/archiverd/archiverd/service/control"
 )
 
-// maxPageRows bounds what the page lists of one class or kind in one inbox. The JSON
-// has all.
+// maxPageRows limits the page's rows for one class or kind in one inbox. The JSON has
+// all of them.
 const maxPageRows = 200
 
 //go:embed reconcile.html
 var reconcilePage string
 
-// reconcileReport prints a reconciliation while it is made, and keeps what the page
-// shows of it. It is an archiver.Listener.
+// reconcileReport prints a reconciliation while it is made, and collects what the page
+// shows. It implements archiver.Listener.
 type reconcileReport struct {
 	*app
 	Made                            time.Time
@@ -41,7 +41,7 @@ type inboxSection struct {
 	Strays     map[archiver.ObjectKind][]archiver.Stray
 }
 
-// sort brings what came from several workers into one order.
+// sort orders the rows, which come from several workers.
 func (s *inboxSection) sort() {
 	for _, rows := range s.Recordings {
 		slices.SortFunc(rows, func(x, y archiver.Reconciled) int { return strings.Compare(x.Recording, y.Recording) })
@@ -70,7 +70,7 @@ func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
 	if rows := r.section().Recordings; len(rows[rec.Class]) < maxPageRows {
 		rows[rec.Class] = append(rows[rec.Class], rec)
 	}
-	if r.json || rec.Class == archiver.ClassWaiting { // of those there may be as many as in the inbox
+	if r.json || rec.Class == archiver.ClassWaiting { // the whole inbox may be waiting
 		return nil
 	}
 	_, err := fmt.Fprintf(r.stdout, "%s: recording %s of %s/%s: %s\n", rec.Class, cell(rec.Recording), rec.Org, cell(rec.Inbox), cell(rec.Detail))
@@ -132,7 +132,7 @@ func (r *reconcileReport) end(result archiver.Reconciliation) error {
 	return w.Flush()
 }
 
-// genesysText says what Genesys showed.
+// genesysText describes what Genesys showed.
 func genesysText(g archiver.GenesysSide) string {
 	if g.NotAsked != "" {
 		return "not asked, or not to the end: " + g.NotAsked
@@ -169,10 +169,11 @@ func journalText(j archiver.JournalSide) string {
 	return fmt.Sprintf("%s; objects: %d", text, j.Objects)
 }
 
-// broken tells a fault of the chain from one of a lock, which is mended, not accepted.
+// broken tells a fault of the chain, which can be accepted, from one of a lock, which
+// can only be repaired.
 func broken(f record.JournalFault) bool { return f.Kind != record.JournalLock }
 
-// typed is a line of JSON that says what it is about.
+// typed is a line of JSON with the type of its value.
 type typed[T any] struct {
 	Type string `json:"type"`
 	Of   T      `json:"of"`
@@ -207,7 +208,7 @@ func (r *reconcileReport) finish(page control.File) error {
 	return &exitError{code: r.Code}
 }
 
-// Recordings and Wrong sum all inboxes up.
+// Recordings and Wrong count over all inboxes.
 func (r *reconcileReport) Recordings() (n int64) {
 	for _, i := range r.Inboxes {
 		n += i.Total().Recordings

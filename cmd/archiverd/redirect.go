@@ -17,13 +17,13 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// redirectListener waits where Genesys sends the user's browser after a login.
+// redirectListener listens at the address to which Genesys sends the browser after a login.
 type redirectListener struct {
 	net.Listener
 	path string
 }
 
-// listenForRedirect listens where a redirect URL leads, if that is this machine alone.
+// listenForRedirect listens at a redirect URL, which has to be on loopback.
 func listenForRedirect(redirectURL string) (*redirectListener, error) {
 	u, err := url.Parse(redirectURL)
 	if err != nil {
@@ -31,12 +31,12 @@ func listenForRedirect(redirectURL string) (*redirectListener, error) {
 	}
 	addr, err := netip.ParseAddr(u.Hostname())
 	if u.Scheme != "http" || u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback()) {
-		return nil, fmt.Errorf("redirect_url %s does not lead to http on this machine, so archiverd can't listen there: take --no-browser", redirectURL)
+		return nil, fmt.Errorf("redirect_url %s is not an http address of this machine, so archiverd can't listen there: use --no-browser", redirectURL)
 	}
 	port := or(u.Port(), "80")
 	l, err := net.Listen("tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
-		return nil, fmt.Errorf("listen for the redirect: %w; end what uses the port, or take --no-browser", err)
+		return nil, fmt.Errorf("listen for the redirect: %w; stop the program that uses the port, or use --no-browser", err)
 	}
 	return &redirectListener{l, or(u.Path, "/")}, nil
 }
@@ -46,15 +46,15 @@ var redirectPage = template.Must(template.New("").Parse(`<!DOCTYPE html>
 <body style="font: 1.1rem/1.5 sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem"><h1>archiverd</h1><p>{{.}}</p>
 `))
 
-// serve hands every answer to take, and its text to the browser, until take has taken one. An error that is not about the
-// answer as such is taken too: with it the login is over.
+// serve calls take with the query of each redirect, and shows take's text in the browser. Redirects for which take returns
+// ErrNotThisLogin are ignored; the first other one ends the login, and serve returns its error.
 func (l *redirectListener) serve(ctx context.Context, take func(url.Values) (text string, err error)) error {
 	var one sync.Mutex
 	over := make(chan error, 1)
 	done := false
 	s := &http.Server{
 		ReadTimeout: 10 * time.Second,
-		ErrorLog:    log.New(io.Discard, "", 0), // of clients' mistakes
+		ErrorLog:    log.New(io.Discard, "", 0), // it would log clients' mistakes
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Method != http.MethodGet || r.URL.Path != l.path {
 				http.NotFound(w, r)
@@ -87,14 +87,15 @@ func (l *redirectListener) serve(ctx context.Context, take func(url.Values) (tex
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
-	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second) // a page takes no longer
+	closing, cancel := context.WithTimeout(context.Background(), 5*time.Second) // enough to send the page
 	defer cancel()
 	_ = s.Shutdown(closing)
 	<-served
 	return err
 }
 
-// showPage says one sentence. The address holds the code: no page that follows may see it.
+// showPage shows one sentence. The page's address contains the authorization code, so the browser must not send it to
+// another page as referrer.
 func showPage(w http.ResponseWriter, status int, text string) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -103,5 +104,5 @@ func showPage(w http.ResponseWriter, status int, text string) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Connection", "close")
 	w.WriteHeader(status)
-	_ = redirectPage.Execute(w, text) // a browser that has gone
+	_ = redirectPage.Execute(w, text) // the browser may be gone
 }

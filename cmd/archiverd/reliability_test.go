@@ -21,8 +21,8 @@ var update = flag.Bool("update", false, "write docs/reliability.md anew")
 // reliabilityPage is what operators read.
 const reliabilityPage = "../../docs/reliability.md"
 
-// wantReliability compares the page with what the cells showed. A test run that left
-// cells out has nothing to compare.
+// wantReliability compares the page with the results of the cells. A test run that left
+// cells out compares nothing.
 func wantReliability(t *testing.T, rows []faultRow) {
 	for _, r := range rows {
 		if !r.ran {
@@ -81,7 +81,7 @@ Not in the table, since nobody can detect it: audio altered on the way by someon
 recording; archiverd checks size, format and duration.
 `
 
-// reliability is the page.
+// reliability makes the page.
 func reliability(rows []faultRow) string {
 	var b strings.Builder
 	b.WriteString(summary(rows) + reliabilityLegend)

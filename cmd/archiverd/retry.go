@@ -19,15 +19,16 @@ func newRetry(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry",
 		Short: "Try failed recordings again now",
-		Long: `Makes every failed recording due and runs once. With --accept-gone, an inbox from
-which many recordings disappeared at once may call them gone. With --accept-journal, what
-is wrong with an inbox's journal now, as archiverd reconcile shows it, is accepted for good:
-reconcile lists it as accepted and finds the journal right, and the journal itself tells
-what was accepted and when. Anything else that is ever wrong with it is a fault again.
-A lock that is too short is mended in the store, not accepted.
+		Long: `Makes one run that tries every failed recording again. If many recordings disappear
+from an inbox at once, archiverd waits for a person: --accept-gone confirms that they are
+gone. --accept-journal accepts for good the faults that an inbox's journal has now, as
+archiverd reconcile shows them: reconcile then lists them as accepted and counts the
+journal as sound, and the journal records what was accepted and when. Any other fault of
+the journal still counts. A lock that is too short can't be accepted: lock the object
+again in the store.
 
-Where Genesys, or a gateway before it, told to wait, no request is sent before that time,
-which is an hour ahead at most. --ask-anyway asks at once, for a time that can't be meant.`,
+If Genesys, or a gateway in front of it, asks to wait, no request is sent until then, for
+at most an hour. --ask-anyway sends requests at once, for a wait that must be a mistake.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if accept != (fleet.Acceptance{}) && f.only.Inbox == "" {

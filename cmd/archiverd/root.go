@@ -23,18 +23,18 @@ import (
 
 const defaultConfig = "/etc/archiverd/archiverd.yaml"
 
-// app is what every command shares: the streams, the environment and the flags
-// that all commands take. It is the same for a command that runs in its own process
-// and for one that the service runs for a caller.
+// app holds what all commands share: the streams, the environment and the common
+// flags. It serves a command in its own process, and one that the service runs for a
+// caller.
 type app struct {
 	args           []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	stop           context.Context                         // ends with the first SIGTERM or SIGINT
-	create         func(path string) (control.File, error) // a file for whoever gave the command, at their side
+	stop           context.Context                         // canceled by the first SIGTERM or SIGINT
+	create         func(path string) (control.File, error) // creates a file on the caller's side
 	lookupEnv      func(string) (string, bool)
 	daemon         *daemon         // the service that runs the command, or nil
-	caller         *control.Caller // for whom it does; nil without a service
+	caller         *control.Caller // who sent the command to the service; nil without a service
 
 	configPath string
 	json       bool
@@ -44,10 +44,10 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "archiverd",
 		Short: "Archive Genesys Cloud user recordings into S3-compatible storage",
-		Long: `archiverd empties Genesys Cloud users' recording inboxes into S3-compatible storage
-for compliance retention: it lists each inbox, downloads every recording, uploads
-it, proves that the stored bytes are the downloaded ones, writes the fact into its
-ledger and, where asked, deletes the original.
+		Long: `archiverd moves recordings from Genesys Cloud users' inboxes into S3-compatible
+storage for compliance retention. It lists each inbox, downloads every recording,
+uploads it, proves that the stored bytes equal the downloaded ones, records that in
+its ledger and, if configured, deletes the original.
 
 Exit codes: 0 done, 1 unexpected error, 2 usage or configuration, 3 some recordings
 or inboxes failed, 4 refused by Genesys, 5 temporary, 6 integrity of the archive or of
@@ -60,14 +60,15 @@ the ledger, 7 ledger held by another process.`,
 		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newReconcile(a),
 		newRebuild(a), newBackup(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
-	own(root)
+	wrapErrors(root)
 	return root
 }
 
-// own tells the errors of commands from cobra's, which are about the command line.
-func own(c *cobra.Command) {
+// wrapErrors turns every error of a command into an exitError. Errors that stay
+// unwrapped are cobra's own, and are about the command line.
+func wrapErrors(c *cobra.Command) {
 	for _, sub := range c.Commands() {
-		own(sub)
+		wrapErrors(sub)
 	}
 	if c.RunE == nil {
 		return
@@ -83,7 +84,7 @@ func own(c *cobra.Command) {
 	}
 }
 
-// loadConfig reads the configuration. The service answers for its own.
+// loadConfig reads the configuration. In the service it returns the service's own.
 func (a *app) loadConfig() (*config.Config, error) {
 	if a.daemon != nil {
 		return a.daemon.current(), nil
@@ -98,9 +99,9 @@ const (
 	toWrite = false
 )
 
-// withLedger opens the ledger, toRead or toWrite, for one command. Where a service
-// holds it, the whole command runs there instead of f: call this before anything else
-// is done, and do nothing after it has failed.
+// withLedger opens the ledger, toRead or toWrite, and calls f. If a service holds the
+// ledger, the service runs the whole command and f is not called here: call withLedger
+// before the command does anything else, and return at once if it fails.
 func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) error) error {
 	c, err := a.loadConfig()
 	if err != nil {
@@ -109,8 +110,8 @@ func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) err
 	if a.daemon != nil {
 		return f(c, a.daemon.ledger)
 	}
-	if code, err := a.travel(c); !errors.Is(err, control.ErrNobody) {
-		return &exitError{code, err} // also of 0: the command is done
+	if code, err := a.callService(c); !errors.Is(err, control.ErrNobody) {
+		return &exitError{code, err} // even with code 0: the service has run the command
 	}
 	l, err := openLedger(c, readOnly)
 	if err != nil {
@@ -119,7 +120,7 @@ func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) err
 	return errors.Join(f(c, l), l.Close())
 }
 
-// logger writes to stderr, or to w where progress owns the terminal.
+// logger writes to w, which is stderr or, while a progress bar is shown, the bar.
 func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: c.Level}
 	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, options) }
@@ -132,8 +133,8 @@ func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 	return slog.New(handler(w))
 }
 
-// travel has the service that holds the ledger run the command.
-func (a *app) travel(c *config.Config) (code int, err error) {
+// callService lets the service that holds the ledger run the command.
+func (a *app) callService(c *config.Config) (code int, err error) {
 	path, err := filepath.Abs(a.configPath)
 	if err != nil {
 		return exitUnexpected, err
@@ -149,8 +150,8 @@ func (a *app) travel(c *config.Config) (code int, err error) {
 	return code, err
 }
 
-// createAsked makes a file for the service, if the command line speaks of it: the
-// caller may be root, and the service is not.
+// createAsked creates a file for the service, but only if the command line names it:
+// the caller may be root, and the service must not gain root's rights.
 func (a *app) createAsked(path string) (control.File, error) {
 	asked := func(arg string) bool { return strings.HasSuffix(arg, path) }
 	if path != filepath.Base(path) && !slices.ContainsFunc(a.args, asked) {
@@ -159,7 +160,7 @@ func (a *app) createAsked(path string) (control.File, error) {
 	return a.create(path)
 }
 
-// socketPath is where the service that holds the ledger answers.
+// socketPath is the control socket of the service that holds the ledger.
 func socketPath(c *config.Config) string { return c.State.Path + ".sock" }
 
 func isTerminal(w io.Writer) bool {
@@ -184,7 +185,7 @@ func addSelection(c *cobra.Command) *fleet.Selection {
 	return s
 }
 
-// printJSON writes one value, indented where a person reads it.
+// printJSON writes one value, indented on a terminal.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.stdout)
 	enc.SetEscapeHTML(false)

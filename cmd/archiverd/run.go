@@ -30,16 +30,16 @@ func newRun(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "run",
 		Short: "Archive on the schedule, or once",
-		Long: `Stays and archives on the configured schedule; with --once, archives one time and
-exits. SIGTERM or SIGINT stops it: transfers under way are finished within
-shutdown_grace, nothing new begins; a second signal ends it at once. Whatever is
-interrupted, the next run goes on.`,
+		Long: `Runs as a service and archives on the configured schedule; with --once, archives
+once and exits. SIGTERM or SIGINT stops it: nothing new begins, and transfers under
+way have shutdown_grace to finish; a second signal ends it at once. The next run
+continues whatever was interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd.Context(), f) },
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "make one run, then exit")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "with --once: print what would be archived and deleted, and change nothing")
-	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login, and for recordings that were already reported for a week")
+	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login, and for recordings that have been reported as failed for a week")
 	f.only = addSelection(c)
 	a.addJSON(c)
 	return c
@@ -47,10 +47,10 @@ interrupted, the next run goes on.`,
 
 func (a *app) run(ctx context.Context, f runFlags) error {
 	if f.dryRun && !f.once {
-		return fail(exitUsage, errors.New("--dry-run goes with --once"))
+		return fail(exitUsage, errors.New("--dry-run needs --once"))
 	}
 	if a.daemon != nil {
-		return fail(exitHeld, errors.New("the service holds the ledger and runs on its schedule; archiverd retry makes a run now"))
+		return fail(exitHeld, errors.New("the service holds the ledger and runs on its schedule; to make a run now, use archiverd retry"))
 	}
 	c, err := a.loadConfig()
 	if err != nil {
@@ -77,8 +77,8 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 	return errors.Join(err, l.Close())
 }
 
-// runOnce makes one run and says how it went on stdout, and its metrics to whoever
-// collects them.
+// runOnce makes one run, prints its report, and writes and pushes its metrics as
+// configured.
 func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
@@ -204,7 +204,7 @@ func result(in archiver.InboxReport) string {
 	case in.Short != "":
 		return cell(in.Short)
 	case in.Pass.Failed > 0:
-		return fmt.Sprintf("%d failed; archiverd ls --state failed tells why", in.Pass.Failed)
+		return fmt.Sprintf("%d failed; archiverd ls --state failed shows why", in.Pass.Failed)
 	case in.Pass.Missing > 0:
 		return fmt.Sprintf("Genesys counts %d more recordings than it lists; the next run looks again", in.Pass.Missing)
 	case !in.Pass.Complete:

@@ -24,7 +24,7 @@ func cell(s string) string {
 	}, s)
 }
 
-// short is a cell of bounded length.
+// short is cell, cut to maxCell characters.
 func short(s string) string {
 	s = cell(s)
 	if utf8.RuneCountInString(s) <= maxCell {

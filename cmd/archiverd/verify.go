@@ -24,11 +24,11 @@ func newVerify(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare every stored object with the ledger",
-		Long: `Compares media and manifest of every archived version with the ledger: by HEAD their
-presence, size, checksum, retention and announced expiry; with --read also every
-byte by its SHA-256, and what the manifest says. HEAD believes the store: bytes that
-changed below it only show with --read. --sample 5% reads that part of the versions,
-drawn by a seed that is printed, and asks HEAD for the others; the same --seed draws
+		Long: `Compares media and manifest of every archived version with the ledger. HEAD requests
+show presence, size, checksum, retention and announced expiry. --read also reads every
+object, and compares its SHA-256 and what the manifest says. HEAD trusts the store: only
+--read finds bytes that changed inside it. --sample 5% reads that part of the versions,
+chosen at random, and sends HEAD for the others; --seed with the printed number chooses
 the same ones again. Exit code 6: something is not as recorded.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -44,7 +44,7 @@ the same ones again. Exit code 6: something is not as recorded.`,
 	}
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
 	c.Flags().StringVar(&sample, "sample", "100%", "with --read: how much to read, in `percent`")
-	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "draw the sample of this `number` again (default: a new one)")
+	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "choose the sample that printed this `number` again (default: a new sample)")
 	only = addSelection(c)
 	a.addJSON(c)
 	return c
@@ -152,7 +152,7 @@ func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, f
 	}
 	fmt.Fprintf(w, "in all\t%d\tmedia and manifests of %d versions of %d recordings\n", v.Objects, v.Versions, v.Recordings)
 	if v.KnownBad > 0 {
-		fmt.Fprintf(w, "known bad\t%d\tkeys beside these, which the ledger already has for bad\n", v.KnownBad)
+		fmt.Fprintf(w, "known bad\t%d\tfurther keys, which the ledger already records as bad\n", v.KnownBad)
 	}
 	if depth.Read {
 		fmt.Fprintf(w, "read\t%d\t%s\n", v.Read, size(v.Bytes))
@@ -164,7 +164,7 @@ func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, f
 		fmt.Fprintf(w, "size only\t%d\tthe store shows no checksum to compare: use --read\n", v.SizeOnly)
 	}
 	if failure != nil {
-		fmt.Fprintf(w, "\nNot everything was looked at.\n")
+		fmt.Fprintf(w, "\nNot everything was verified.\n")
 	}
 	return w.Flush()
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
-// TestVerifyUnreadable lets a store that works fail to give some objects, which are to
-// blame then, and too many in a row, for which it is.
+// TestVerifyUnreadable lets a store fail for some objects, which are then unreadable, and
+// for too many in a row, which means that the store has failed.
 func TestVerifyUnreadable(t *testing.T) {
 	for _, c := range []struct {
 		op         string

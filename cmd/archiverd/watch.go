@@ -15,7 +15,7 @@ import (
 	"github.com/archiverd/archiverd/service/watch"
 )
 
-// listen takes http.listen, or gives nil where it is empty.
+// listen listens at http.listen. It returns nil if that is empty.
 func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	if d.config.HTTP.Listen == "" {
 		return nil, nil
@@ -42,20 +42,21 @@ func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	return s, err
 }
 
-// progress is that of the run under way, or the last one.
+// progress returns the progress of the run under way, or of the last one.
 func (d *daemon) progress() *archiver.Progress {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return &d.fleet.Archiver.Progress
 }
 
-// reporting bounds what is sent to other hosts at the end of a run, and asked of them.
+// reporting limits requests to the Pushgateway and to the heartbeat's host to
+// report_timeout.
 func reporting(ctx context.Context, c *config.Config) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, c.ReportTimeout, fmt.Errorf("no answer within %v (report_timeout)", c.ReportTimeout))
 }
 
-// leaveMetrics leaves the metrics of a single run where they are asked for. They never
-// change how the run ended.
+// leaveMetrics writes and pushes the metrics of a single run, as configured. It logs
+// failures; they don't change the result of the run.
 func (a *app) leaveMetrics(c *config.Config, m *watch.Metrics, log *slog.Logger) {
 	if c.Metrics.Textfile != "" {
 		if err := m.WriteTextfile(c.Metrics.Textfile); err != nil {

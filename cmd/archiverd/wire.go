@@ -22,7 +22,7 @@ func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) 
 	return openObservedBucket(ctx, c, nil, nil)
 }
 
-// openObservedBucket tells observe of every request, and moved whenever bytes move.
+// openObservedBucket calls observe after every request, and moved whenever bytes move.
 func openObservedBucket(ctx context.Context, c *config.Config, observe func(op string, status int), moved func()) (*storage.Bucket, error) {
 	b, err := newBucket(ctx, c, observe, moved)
 	if err != nil {
@@ -65,7 +65,8 @@ func openLedger(c *config.Config, readOnly bool) (*bolt.Ledger, error) {
 	return l, fail(exitUsage, err)
 }
 
-// binding is what a ledger of the configuration belongs to.
+// binding returns the bucket and the organizations that a ledger of the configuration
+// is bound to.
 func binding(c *config.Config) state.Binding {
 	b := state.Binding{
 		Endpoint:      c.Storage.Endpoint,
@@ -113,7 +114,7 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.
 	})
 }
 
-// retention is the one configured, in S3's words.
+// retention returns the configured retention, in S3's terms.
 func retention(c *config.Config) archiver.Retention {
 	r := archiver.Retention{Until: c.Storage.ObjectLock.RetainFor.After}
 	if mode := c.Storage.ObjectLock.Mode; mode != "none" {

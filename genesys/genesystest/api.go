@@ -15,7 +15,7 @@ import (
 	"strings"
 )
 
-// The operations, as faults, events and counters name them: by the official SDKs' names, but for the last two.
+// The names of the operations in faults, events and counters. All but the last two are the official SDKs' names.
 const (
 	opList        = "get_userrecordings"
 	opSummary     = "get_userrecordings_summary"
@@ -38,26 +38,26 @@ const (
 // call is one request.
 type call struct {
 	c         *Cloud
-	o         Options // as they were when it arrived
+	o         Options // the options when the request arrived
 	r         *http.Request
 	query     url.Values
 	body      []byte
-	op        string // "": none of the API's
+	op        string // "": not an operation of the API
 	inbox     *Inbox // nil: unknown
-	recording string // its id; "" where the operation has none
+	recording string // its id; "" if the operation names no recording
 	client    bool   // the token comes from client credentials
 	access    *accessToken
 	event     int    // index into the Cloud's events
 	id        string // ININ-Correlation-Id
-	listing   bool   // counts among the inbox's listings under way
+	listing   bool   // counted in the inbox's listings under way
 }
 
-// reply is what the API answers, before any fault.
+// reply is the API's reply, before any fault is applied.
 type reply struct {
 	status    int
 	header    http.Header
 	body      []byte
-	unchecked bool // holds a RawJSON
+	unchecked bool // contains a RawJSON
 }
 
 func jsonReply(status int, v any) reply {
@@ -93,7 +93,7 @@ func newID() string {
 	return uuid(b)
 }
 
-// send writes p to w, which may be a fault's.
+// send writes p to w, which a fault may have wrapped.
 func (p reply) send(w http.ResponseWriter) {
 	maps.Copy(w.Header(), p.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(p.body)))
@@ -121,7 +121,7 @@ func (c *Cloud) serveAPI(w http.ResponseWriter, r *http.Request) {
 	x.underFault(w, func(w http.ResponseWriter) { x.answer().send(w) })
 }
 
-// answer lets the operation have its effect, and checks what it answers.
+// answer executes the operation, and checks its reply against the contract.
 func (x *call) answer() reply {
 	p, ok := x.refuse()
 	if !ok {
@@ -157,7 +157,7 @@ func (x *call) operate() reply {
 	return errorReply(http.StatusNotFound, "not.found", "HTTP 404 Not Found")
 }
 
-// refuse answers requests that no operation sees.
+// refuse answers requests that are refused before any operation.
 func (x *call) refuse() (reply, bool) {
 	switch {
 	case x.inbox == nil && x.r.Header.Get("Authorization") == "":
@@ -210,8 +210,8 @@ func (c *Cloud) newCall(w http.ResponseWriter, r *http.Request) *call {
 	return x
 }
 
-// begin notes the request, holds it against what its sender was told, and returns the writer that watches the reply.
-// holder is who must heed a Retry-After. The caller defers done.
+// begin records the request, checks that its sender heeded what it was told, and returns the writer that watches the reply.
+// holder names who must heed a Retry-After. The caller defers done.
 func (x *call) begin(w http.ResponseWriter, holder string) (_ http.ResponseWriter, done func()) {
 	now := x.o.Now()
 	x.c.mu.Lock()
@@ -243,8 +243,8 @@ func (x *call) begin(w http.ResponseWriter, holder string) (_ http.ResponseWrite
 	return &watcher{ResponseWriter: w, x: x, holder: holder}, x.end
 }
 
-// checkOwner wants nothing done with the token of somebody whom users/me named as another,
-// and nothing deleted before it was asked.
+// checkOwner notes a violation if a token is used after users/me named another user for it, or if something is deleted
+// before users/me was asked.
 func (x *call) checkOwner() {
 	if x.access == nil || x.client || x.op == opMe {
 		return
@@ -284,13 +284,13 @@ func (x *call) note(format string, args ...any) {
 	e.Notes = append(e.Notes, fmt.Sprintf(format, args...))
 }
 
-// watcher sees the reply as it goes out.
+// watcher watches the reply while it is sent.
 type watcher struct {
 	http.ResponseWriter
 	x      *call
 	holder string
 	wrote  bool
-	left   int64 // of the declared length
+	left   int64 // bytes of the declared length still to be sent
 }
 
 func (w *watcher) Unwrap() http.ResponseWriter { return w.ResponseWriter }

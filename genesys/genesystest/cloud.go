@@ -1,9 +1,9 @@
 // Package genesystest is a Genesys Cloud on loopback: its login service, its user recordings API and the storage behind its media links.
 //
-// It is as strict as the real one is known to be and as awkward as it may be. It answers only what its openapi.json allows, checks
-// every request and every reply of its own against that file, and notes each breach of what a client owes it in Violations: a bearer
-// token sent to the media host, a request before a Retry-After has passed, a DELETE while the inbox is being listed.
-// Faults can be ordered for any request, before or after its effect.
+// It is as strict as the real one is known to be, and can be as awkward. It sends only replies that its openapi.json allows, and
+// checks every request and every reply against that file. Violations lists each rule that a client broke, such as a bearer
+// token sent to the media host, a request before a Retry-After has passed, or a DELETE while the inbox is being listed.
+// Faults can be injected into any request, before or after its effect.
 //
 // It needs no testing.T, so that a demonstration can run it too, and shares no code with the client under test.
 package genesystest
@@ -21,34 +21,35 @@ import (
 	"time"
 )
 
-// Order is that of a listing.
+// Order is the order of a listing.
 type Order int
 
-// The orders. Genesys does not say which is its own.
+// The orders. Genesys does not document its own.
 const (
 	NewestFirst Order = iota
 	OldestFirst
-	Shuffled // random, but the same at each request
+	Shuffled // random, but the same in each request
 )
 
-// Absence says how a download operation that the platform lacks is answered.
+// Absence is the reply to a download operation that the platform lacks.
 type Absence int
 
-// The ways of being absent.
+// The kinds of Absence.
 const (
 	Present       Absence = iota
 	AbsentCoded           // 404 with the ErrorBody that an unknown recording has too
 	AbsentUncoded         // 404 from a gateway that knows no such path: not an ErrorBody
 )
 
-// Options are how the simulated organization behaves. The zero value is a plain one. Configure changes them while it runs.
+// Options say how the simulated organization behaves. The zero value is a plain organization. Configure changes them while the
+// Cloud runs.
 type Options struct {
 	ClientID, ClientSecret string // default: "client", "secret"
 
 	// Read by New only.
-	BasePath string                       // of the API, as behind a gateway: "/genesys"
+	BasePath string                       // path of the API, as behind a gateway: "/genesys"
 	TLS      bool                         // serve https; CertificatePEM is what to trust
-	Listen   func() (net.Listener, error) // three times; default: a free port on loopback
+	Listen   func() (net.Listener, error) // called three times; default: a free port on loopback
 
 	Now      func() time.Time // default: time.Now
 	DateSkew time.Duration    // added to every Date header
@@ -73,7 +74,7 @@ type Options struct {
 	Broken          map[string]int                        // recordings whose pages are answered with this status
 	RepeatAcross    bool                                  // each page but the first starts with the recording that ended the one before
 	DeletedListings int                                   // listings in which a deleted recording still shows; -1: all until Settle
-	OnPage          func(inbox *Inbox, page int)          // runs when a page is ready to be sent: what it changes shows on the next
+	OnPage          func(inbox *Inbox, page int)          // runs when a page is ready to be sent: its changes show on the next page
 	OnDelete        func(inbox, recordingID string) error // runs when a DELETE arrives, before any effect; an error is a violation
 
 	Transcoding     Absence                  // of GET …/transcoding
@@ -82,10 +83,10 @@ type Options struct {
 	Running         int                      // then 200 replies with state Running
 	WithoutLocation int                      // then 200 replies with state Completed, but no link
 	LinkLife        time.Duration            // default: 1 h
-	RewriteLink     func(link string) string // what is handed out instead
+	RewriteLink     func(link string) string // returns the link that is handed out instead
 	Reencode        bool                     // each fresh link has other bytes
 	Links           LinkMode
-	Serve           func(inbox, recordingID string) []byte // what a link serves instead of the recording's own media; nil: those
+	Serve           func(inbox, recordingID string) []byte // returns what a link serves instead of the recording's media; nil: the media
 	OnDownload      func(inbox *Inbox, recordingID string) // runs when media were sent
 
 	RateLimit       int  // requests in any 60 s for one token; 0: none
@@ -198,7 +199,7 @@ func (c *Cloud) listen(ctx context.Context, serve http.HandlerFunc, secure bool)
 	return scheme + l.Addr().String(), nil
 }
 
-// Close cuts every connection and waits for the requests under way.
+// Close closes every connection and waits for the requests under way.
 func (c *Cloud) Close() {
 	c.stop()
 	c.mu.Lock()
@@ -231,7 +232,7 @@ func (c *Cloud) MediaURL() string { return c.mediaURL }
 // CertificatePEM is the certificate of all listeners where Options.TLS is set.
 func (c *Cloud) CertificatePEM() []byte { return c.certificate }
 
-// Configure changes options for the requests that arrive from now on.
+// Configure changes the options for requests that arrive after it.
 func (c *Cloud) Configure(edit func(*Options)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,7 +249,7 @@ func (c *Cloud) options() Options {
 	return c.opts
 }
 
-// Event is one request as it was received, in order of arrival.
+// Event is one request that was received.
 type Event struct {
 	Time                 time.Time
 	Op, Inbox, Recording string
@@ -259,14 +260,14 @@ type Event struct {
 	Notes                []string
 }
 
-// Events are all requests so far.
+// Events returns all requests so far, in order of arrival.
 func (c *Cloud) Events() []Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return append([]Event(nil), c.events...)
 }
 
-// Requests counts those of an operation, faulted ones included.
+// Requests counts the requests of an operation, including those with a fault.
 func (c *Cloud) Requests(op string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -290,7 +291,7 @@ func (c *Cloud) Await(ctx context.Context, op string, n int) error {
 	}
 }
 
-// Violations are the breaches so far of what a client owes the Cloud, and mistakes of the Cloud's own.
+// Violations returns the rules that clients have broken so far, and the Cloud's own mistakes.
 func (c *Cloud) Violations() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -106,14 +106,14 @@ func (w *world) send(method, path, body string) answer {
 	return w.do(r)
 }
 
-// named lets users/me have named a user for the token.
+// named makes users/me name a user for the token.
 func (w *world) named(user string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.access[w.token].named = user
 }
 
-// delete asks for a deletion as if the recording had just been looked at.
+// delete sends a DELETE as if the client had just asked for the recording.
 func (w *world) delete(id string) answer {
 	w.mu.Lock()
 	if r := w.inbox.records[id]; r != nil {
@@ -125,7 +125,7 @@ func (w *world) delete(id string) answer {
 
 func (w *world) get(path string) answer { w.Helper(); return w.send("GET", path, "") }
 
-// fetch gets a link, with pairs of headers.
+// fetch requests a link; headers come in pairs of name and value.
 func (w *world) fetch(link string, header ...string) answer {
 	w.Helper()
 	r, err := http.NewRequest("GET", link, nil)
@@ -138,7 +138,7 @@ func (w *world) fetch(link string, header ...string) answer {
 	return w.do(r)
 }
 
-// link asks for a download that is ready at once.
+// link returns the link of a download that is ready at once.
 func (w *world) link(id, format string) string {
 	w.Helper()
 	a := w.get("/api/v2/userrecordings/" + url.PathEscape(id) + "/transcoding?formatId=" + format)

@@ -8,7 +8,7 @@ import (
 	"github.com/archiverd/archiverd/media/mediatest"
 )
 
-// download answers both operations that lead to media: /transcoding, and the older /media.
+// download answers both operations that return links to media: /transcoding, and the older /media.
 func (x *call) download(absent Absence) reply {
 	switch absent {
 	case AbsentCoded:
@@ -33,7 +33,7 @@ func (x *call) download(absent Absence) reply {
 	return x.progress(r, format, m)
 }
 
-// progress counts the request, and answers as far as the transcode has come. The Cloud's mu is held.
+// progress counts the request, and answers with the state of the transcode. The Cloud's mu is held.
 func (x *call) progress(r *record, format string, m map[string]any) reply {
 	key := x.op + " " + format
 	n := r.polls[key]

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Always as Fault.Times: again and again.
+// Always as Fault.Times applies the fault without limit.
 const Always = -1
 
-// Fault orders an Effect for requests. Of several that match a request the one injected first is applied.
+// Fault applies an Effect to requests. If several faults match a request, the one injected first is applied.
 type Fault struct {
 	Op, Inbox, Recording string // "": any
 	Skip                 int    // so many matching requests are let through first
@@ -17,7 +17,7 @@ type Fault struct {
 	Effect
 }
 
-// Effect is what happens to a request. The functions below make the usual ones; any other can be written.
+// Effect is what happens to a request. The functions below make the usual effects.
 type Effect struct {
 	Name string
 
@@ -28,7 +28,7 @@ type Effect struct {
 	Wrap func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 }
 
-// Inject orders a fault.
+// Inject adds a fault.
 func (c *Cloud) Inject(f Fault) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -43,7 +43,7 @@ func (c *Cloud) ClearFaults() {
 	c.faults = nil
 }
 
-// underFault runs answer under the fault that is ordered for x, if any.
+// underFault runs answer under the fault that matches x, if any.
 func (x *call) underFault(w http.ResponseWriter, answer func(http.ResponseWriter)) {
 	if e := x.fault(); e != nil {
 		if e.Before != nil && e.Before(w, x.r) {
@@ -81,7 +81,7 @@ func (f *Fault) matches(x *call) bool {
 	return (f.Op == "" || f.Op == x.op) && (f.Inbox == "" || f.Inbox == x.inboxID()) && (f.Recording == "" || f.Recording == x.recording)
 }
 
-// answered is an Effect that answers instead of the Cloud.
+// answered returns an Effect that answers instead of the Cloud.
 func answered(name string, p func() reply) Effect {
 	return Effect{Name: name, Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		p().send(w)
@@ -99,12 +99,12 @@ func OAuthError(status int, code string) Effect {
 	return answered(code, func() reply { return oauthError(status, code, "ordered") })
 }
 
-// RetryAfter answers 429 or 503 and asks to come back after so many seconds.
+// RetryAfter answers 429 or 503 with a Retry-After of so many seconds.
 func RetryAfter(status, seconds int) Effect {
 	return answered("retry after", func() reply { return retryReply(status, seconds) })
 }
 
-// RetryAfterText does so with any text in the place of the seconds.
+// RetryAfterText is RetryAfter with any text in place of the seconds.
 func RetryAfterText(status int, text string) Effect {
 	return answered("retry after", func() reply {
 		p := retryReply(status, 0)
@@ -135,8 +135,8 @@ func Redirect(to string) Effect {
 	return answered("redirect", func() reply { return reply{status: http.StatusFound, header: http.Header{"Location": {to}}} })
 }
 
-// Reset cuts the connection before the request has any effect. Where that was kept from an earlier request, Go's http.Transport
-// repeats a GET on its own: order the fault Times: 2 to make that fail too.
+// Reset closes the connection before the request has any effect. On a reused connection, Go's http.Transport repeats a GET on
+// its own: set the fault's Times to 2 to make the repeated GET fail too.
 func Reset() Effect {
 	return Effect{Name: "reset", Before: func(w http.ResponseWriter, _ *http.Request) bool {
 		hangUp(w, true)
@@ -144,7 +144,8 @@ func Reset() Effect {
 	}}
 }
 
-// Stall keeps the request waiting, before any effect, until the client gives up, Release or Close; released, it goes on as usual.
+// Stall keeps the request waiting, before any effect, until the client gives up, Release or Close. After Release it continues
+// as usual.
 func (c *Cloud) Stall() Effect {
 	wait := c.waiter()
 	return Effect{Name: "stall", Before: func(w http.ResponseWriter, r *http.Request) bool {
@@ -153,7 +154,7 @@ func (c *Cloud) Stall() Effect {
 	}}
 }
 
-// Release lets the requests go on that stall, or would later, by the stalls made so far.
+// Release ends all stalls made so far, also for requests that have not arrived yet.
 func (c *Cloud) Release() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +162,7 @@ func (c *Cloud) Release() {
 	c.released = make(chan struct{})
 }
 
-// waiter gives a function that returns after the next Release, and not at all when there is nobody left to answer.
+// waiter returns a function that returns after the next Release, and aborts the request if the client has gone.
 func (c *Cloud) waiter() func(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

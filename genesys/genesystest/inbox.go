@@ -14,7 +14,7 @@ import (
 	"github.com/archiverd/archiverd/media/mediatest"
 )
 
-// Recording is one to put into an inbox. All but ID has defaults.
+// Recording describes a recording to put into an inbox. All fields but ID have defaults.
 type Recording struct {
 	ID                        string // any string but ""
 	Name                      string
@@ -29,12 +29,12 @@ type Recording struct {
 	Null    []string        // fields that are null
 	RawJSON json.RawMessage // the entity byte for byte, whatever it is; replies with it are not validated
 
-	MediaDuration time.Duration // of the media, where they shall disagree with durationMilliseconds
-	WAVDataSize   *uint32       // what a WAV states as the size of its data, where that shall disagree
+	MediaDuration time.Duration // of the media, if it shall differ from durationMilliseconds
+	WAVDataSize   *uint32       // the size of its data that a WAV states, if it shall be wrong
 	Empty         bool          // no media at all; contentLength and durationMilliseconds are 0
 }
 
-// Expected are media as the Cloud serves them.
+// Expected describes media as the Cloud serves them.
 type Expected struct {
 	Size        int64
 	SHA256      [sha256.Size]byte
@@ -48,10 +48,10 @@ type record struct {
 	original  int64
 	polls     map[string]int // download requests answered since the media changed, by operation and format
 	encodings map[string]int // links handed out, by format
-	deleted   bool           // DELETE was received; still there
-	showings  int            // listings left to it once deleted; negative: until Settle
+	deleted   bool           // DELETE was received; the recording still shows
+	showings  int            // listings in which it still shows once deleted; negative: until Settle
 	removed   bool
-	looked    int // value of its inbox's listings when it was last asked for singly
+	looked    int // the inbox's listings when a client last asked for this recording alone
 }
 
 // Inbox holds one user's recordings, or those of the client itself.
@@ -60,15 +60,15 @@ type Inbox struct {
 
 	cloud    *Cloud // whose mu guards the rest
 	records  map[string]*record
-	sorted   []*record // those not removed in the order of listings; nil: to be made again
+	sorted   []*record // recordings that are not removed, in the order of listings; nil: has to be made again
 	added    int
 	listing  int    // listings under way
-	listings int    // pages asked for so far
+	listings int    // pages requested so far
 	meID     string // what users/me says instead of ID
 	used     []time.Time
 }
 
-// AddUser makes an inbox, or returns the one there is.
+// AddUser makes an inbox, or returns the existing one.
 func (c *Cloud) AddUser(id, name, email string) *Inbox {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,10 +80,10 @@ func (c *Cloud) AddUser(id, name, email string) *Inbox {
 	return i
 }
 
-// ClientInbox is what client credentials reach.
+// ClientInbox returns the inbox that client credentials reach.
 func (c *Cloud) ClientInbox() *Inbox { return c.client }
 
-// Add puts a recording into the inbox. One that was there is replaced, and has other media.
+// Add puts a recording into the inbox. It replaces a recording of the same id, and its media are new.
 func (i *Inbox) Add(r Recording) {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -116,7 +116,7 @@ func (i *Inbox) setDefaults(r *Recording) {
 	}
 }
 
-// Change gives a recording a new dateModified and other media.
+// Change gives a recording a new dateModified and new media.
 func (i *Inbox) Change(id string) {
 	i.edit(id, func(r *record) {
 		r.version++
@@ -125,8 +125,8 @@ func (i *Inbox) Change(id string) {
 	})
 }
 
-// Edit changes what the API says of a recording, and nothing else: its dateModified
-// moves only if edit moves it. Media follow MediaDuration.
+// Edit changes only what the API says of a recording: dateModified changes only if edit
+// changes it. The media follow MediaDuration.
 func (i *Inbox) Edit(id string, edit func(*Recording)) {
 	i.edit(id, func(r *record) {
 		was := r.MediaDuration
@@ -136,7 +136,7 @@ func (i *Inbox) Edit(id string, edit func(*Recording)) {
 	})
 }
 
-// Remove takes a recording away, as its user does: it is gone at once.
+// Remove removes a recording as its user does: it is gone at once.
 func (i *Inbox) Remove(id string) { i.edit(id, func(r *record) { r.removed = true }) }
 
 // Restore brings a removed or deleted recording back as it was.
@@ -151,7 +151,7 @@ func (i *Inbox) edit(id string, f func(*record)) {
 	i.sorted = nil
 }
 
-// known gives a recording that was once added. The Cloud's mu is held.
+// known returns a recording that was once added. The Cloud's mu is held.
 func (i *Inbox) known(id string) *record {
 	r := i.records[id]
 	if r == nil {
@@ -172,7 +172,7 @@ func (c *Cloud) Settle() {
 	}
 }
 
-// IDs are those of the recordings there are, deleted ones that still show included, in the order of listings.
+// IDs returns the ids of the recordings in the order of listings, including deleted ones that still show.
 func (i *Inbox) IDs() []string {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -183,7 +183,7 @@ func (i *Inbox) IDs() []string {
 	return ids
 }
 
-// JSON is the recording as the API serves it now, removed or not.
+// JSON returns the recording as the API serves it now, even if it is removed.
 func (i *Inbox) JSON(id string, expand bool) json.RawMessage {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -197,7 +197,7 @@ func (i *Inbox) Spec(id, format string) mediatest.Spec {
 	return i.known(id).spec(format, i.cloud.opts.Reencode)
 }
 
-// Media tells the exact bytes behind the newest link to a recording's media.
+// Media describes the exact bytes behind the newest link to a recording's media.
 func (i *Inbox) Media(id, format string) (Expected, error) {
 	s := i.Spec(id, format)
 	m, err := mediatest.New(s)
@@ -215,7 +215,7 @@ func (i *Inbox) AnswerMe(userID string) {
 	i.meID = userID
 }
 
-// list gives the recordings there are in the order of listings. The Cloud's mu is held.
+// list returns the recordings in the order of listings. The Cloud's mu is held.
 func (i *Inbox) list() []*record {
 	if i.sorted != nil {
 		return i.sorted
@@ -263,7 +263,7 @@ func (r *record) spec(format string, reencode bool) mediatest.Spec {
 	return s
 }
 
-// entity is the UserRecording of r. The Cloud's mu is held.
+// entity returns the UserRecording of r. The Cloud's mu is held.
 func (i *Inbox) entity(r *record, expand bool) json.RawMessage {
 	if r.RawJSON != nil {
 		return r.RawJSON
@@ -305,7 +305,7 @@ func reference(path, id, name string) map[string]any {
 
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
-// uuid writes the first 16 of b in the form of ids that Genesys gives out.
+// uuid formats the first 16 bytes of b as Genesys formats ids.
 func uuid(b []byte) string {
 	h := hex.EncodeToString(b[:16])
 	return fmt.Sprintf("%s-%s-%s-%s-%s", h[:8], h[8:12], h[12:16], h[16:20], h[20:])

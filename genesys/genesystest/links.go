@@ -16,7 +16,7 @@ import (
 	"github.com/archiverd/archiverd/media/mediatest"
 )
 
-// Length says how a reply without a range tells where its body ends.
+// Length is how a reply without a range marks the end of its body.
 type Length int
 
 // The lengths.
@@ -26,7 +26,7 @@ const (
 	CloseDelimited               // the end of the connection
 )
 
-// LinkMode is how the media host serves.
+// LinkMode says how the media host serves.
 type LinkMode struct {
 	Length      Length
 	NoRanges    bool // a Range is ignored
@@ -67,7 +67,7 @@ func (c *Cloud) sign(path, expires string) string {
 
 func (c *Cloud) serveMedia(w http.ResponseWriter, r *http.Request) {
 	x := c.newCall(w, r)
-	w.Header().Del("ININ-Correlation-Id") // storage knows nothing of it
+	w.Header().Del("ININ-Correlation-Id") // the storage does not send it
 	x.op = opLink
 	l, ok := c.link(r.URL.Path)
 	if ok {
@@ -104,7 +104,7 @@ func (c *Cloud) link(path string) (link, bool) {
 	return c.links[n], true
 }
 
-// refuseLink gives the storage's error code; "" lets the request through.
+// refuseLink returns the storage's error code, or "" if the request is allowed.
 func (x *call) refuseLink(l link, known bool) string {
 	expires := x.query.Get("Expires")
 	millis, err := strconv.ParseInt(expires, 10, 64)
@@ -132,8 +132,8 @@ func storageError(status int, code, message string) reply {
 	return reply{status: status, header: http.Header{"Content-Type": {"application/xml"}}, body: []byte(body)}
 }
 
-// serve sends the media behind a link, or what Serve puts in their place: with a true
-// length, as a cache does that was filled too early.
+// serve sends the media behind a link, or what Serve returns instead. The declared length
+// is true in both cases, as of a cache that was filled too early.
 func (x *call) serve(w http.ResponseWriter, l link) {
 	var body []byte
 	if x.o.Serve != nil {
@@ -177,7 +177,7 @@ func (x *call) sendMedia(w http.ResponseWriter, s mediatest.Spec) {
 	case Declared:
 		h.Set("Content-Length", strconv.FormatInt(m.Size(), 10))
 	case CloseDelimited:
-		h.Set("Transfer-Encoding", "identity") // net/http's word for it
+		h.Set("Transfer-Encoding", "identity") // net/http then closes the connection at the end
 	}
 	w.WriteHeader(http.StatusOK)
 	_ = http.NewResponseController(w).Flush() // before the body is known to be short

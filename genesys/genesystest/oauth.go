@@ -16,13 +16,13 @@ type accessToken struct {
 	client  bool // from client credentials
 	expires time.Time
 	revoked bool
-	named   string // whom users/me named for it
+	named   string // the user that users/me named for it
 }
 
 type refreshToken struct {
 	inbox          *Inbox
 	spent, revoked bool
-	answered       bool // with the next, undisturbed: there is no excuse to send it again
+	answered       bool // the client got the next token, so it must not send this one again
 }
 
 // Code is an authorization code to be issued.
@@ -37,7 +37,7 @@ type authCode struct {
 	spent bool
 }
 
-// IssueCode gives a code as if the inbox's user had just logged in.
+// IssueCode returns a code as if the inbox's user had just logged in.
 func (i *Inbox) IssueCode(code Code) string {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -46,21 +46,21 @@ func (i *Inbox) IssueCode(code Code) string {
 	return id
 }
 
-// IssueRefreshToken gives a refresh token without a request.
+// IssueRefreshToken returns a refresh token without a request.
 func (i *Inbox) IssueRefreshToken() string {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
 	return i.newRefresh()
 }
 
-// IssueAccessToken gives an access token, a user's except for the client's inbox, without a request.
+// IssueAccessToken returns an access token without a request: a user's token, or the client's for the client's inbox.
 func (i *Inbox) IssueAccessToken(life time.Duration) string {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
 	return i.newAccess(life)
 }
 
-// RevokeTokens makes all tokens of the inbox worthless, as a changed password does.
+// RevokeTokens revokes all tokens of the inbox, as a changed password does.
 func (i *Inbox) RevokeTokens() {
 	i.RevokeAccess()
 	i.cloud.mu.Lock()
@@ -70,7 +70,7 @@ func (i *Inbox) RevokeTokens() {
 	}
 }
 
-// RevokeAccess makes the access tokens of the inbox worthless.
+// RevokeAccess revokes the access tokens of the inbox.
 func (i *Inbox) RevokeAccess() {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -79,7 +79,7 @@ func (i *Inbox) RevokeAccess() {
 	}
 }
 
-// Secrets are all tokens, codes and signatures of links there ever were: nothing that people read may hold one.
+// Secrets returns all tokens, codes and signatures of links that were ever issued: no output may contain one.
 func (c *Cloud) Secrets() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,10 +105,10 @@ func (i *Inbox) newAccess(life time.Duration) string {
 
 func newToken() string { return newID() + newID() }
 
-// UserCookie is how the login page knows the user of a browser: its value is the inbox's id. Real browsers have a session.
+// UserCookie tells the login page the user of a browser: its value is the inbox's id. Real browsers have a session.
 const UserCookie = "user"
 
-// authorize is the login page of a user who agrees: back to the client with a code.
+// authorize is the login page of a user who agrees: it redirects to the client with a code.
 func (x *call) authorize() reply {
 	redirect, err := url.Parse(x.query.Get("redirect_uri"))
 	if err != nil || x.query.Get("client_id") != x.o.ClientID || x.query.Get("response_type") != "code" || x.query.Get("redirect_uri") != x.o.RedirectURI {
@@ -169,7 +169,7 @@ func (c *Cloud) serveLogin(w http.ResponseWriter, r *http.Request) {
 	x.answered(form.Get("refresh_token"))
 }
 
-// answered notes a refresh token whose successor arrived.
+// answered notes a refresh token whose successor reached the client.
 func (x *call) answered(token string) {
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()
@@ -178,7 +178,7 @@ func (x *call) answered(token string) {
 	}
 }
 
-// grantee is the inbox that the request's grant leads to; nil: none.
+// grantee returns the inbox that the request's grant gives access to, or nil.
 func (c *Cloud) grantee(form url.Values) *Inbox {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -215,7 +215,7 @@ func (x *call) token(form url.Values) reply {
 	return oauthError(http.StatusBadRequest, "unsupported_grant_type", "unsupported grant type")
 }
 
-// sameCredential takes a credential form-encoded, as RFC 6749 has it, or plain, as many clients send it.
+// sameCredential accepts a credential form-encoded, as RFC 6749 wants it, or plain, as many clients send it.
 func sameCredential(got, want string) bool { return got == want || got == url.QueryEscape(want) }
 
 func (x *call) redeem(form url.Values, confidential bool) reply {
@@ -223,7 +223,7 @@ func (x *call) redeem(form url.Values, confidential bool) reply {
 	code := x.c.codes[form.Get("code")]
 	ok := code != nil && !code.spent && code.RedirectURI == form.Get("redirect_uri") && code.verified(form.Get("code_verifier"), confidential)
 	if code != nil {
-		code.spent = true // also by a failed try
+		code.spent = true // even if the request fails
 	}
 	x.c.mu.Unlock()
 	if !ok {
@@ -232,7 +232,7 @@ func (x *call) redeem(form url.Values, confidential bool) reply {
 	return x.issue(confidential)
 }
 
-// verified checks a PKCE verifier. A public client has to have one.
+// verified checks a PKCE verifier. A public client has to send one.
 func (c *authCode) verified(verifier string, confidential bool) bool {
 	if c.Challenge == "" {
 		return confidential
@@ -241,7 +241,7 @@ func (c *authCode) verified(verifier string, confidential bool) bool {
 	return base64.RawURLEncoding.EncodeToString(sum[:]) == c.Challenge
 }
 
-// rotate spends a refresh token for the next.
+// rotate exchanges a refresh token for the next one.
 func (x *call) rotate(token string) reply {
 	x.c.mu.Lock()
 	t := x.c.refresh[token]
@@ -263,7 +263,7 @@ func (x *call) rotate(token string) reply {
 	return x.issue(true)
 }
 
-// issue answers new tokens for the call's inbox.
+// issue answers with new tokens for the call's inbox.
 func (x *call) issue(refresh bool) reply {
 	x.c.mu.Lock()
 	defer x.c.mu.Unlock()

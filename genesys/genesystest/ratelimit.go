@@ -8,7 +8,7 @@ import (
 
 const ratePeriod = time.Minute
 
-// limit counts the request against its token's budget; the reply is the 429 where that is spent. h gets the rate headers.
+// limit counts the request against its token's budget, and returns the 429 if the budget is spent. h gets the rate headers.
 func (x *call) limit(h http.Header) (reply, bool) {
 	if x.o.RateLimit == 0 || x.inbox == nil {
 		return reply{}, false
@@ -36,7 +36,7 @@ func (x *call) limit(h http.Header) (reply, bool) {
 	return retryReply(http.StatusTooManyRequests, reset), true
 }
 
-// retryReply is a 429 or 503 that says when to come back.
+// retryReply is a 429 or 503 with a Retry-After.
 func retryReply(status, after int) reply {
 	code, message := "too.many.requests.retry.after", "Rate limit exceeded the maximum. Retry the request in ["+strconv.Itoa(after)+"] seconds"
 	if status == http.StatusServiceUnavailable {
@@ -58,7 +58,7 @@ func (i *Inbox) forget(now time.Time) {
 	i.used = i.used[n:]
 }
 
-// UseBudget spends n requests of the inbox's budget, as another client of the same user would.
+// UseBudget uses n requests of the inbox's budget, as another client of the same user would.
 func (i *Inbox) UseBudget(n int) {
 	i.cloud.mu.Lock()
 	defer i.cloud.mu.Unlock()
@@ -68,15 +68,15 @@ func (i *Inbox) UseBudget(n int) {
 	}
 }
 
-// hold is what a Retry-After asked for.
+// hold is the time in which a Retry-After forbids requests.
 type hold struct {
 	from, until time.Time // from: when a request can no longer have been under way
 }
 
-// longestHold is what a client owes at most: a Retry-After of more can't be meant.
+// longestHold is the longest wait that a client must heed: a longer Retry-After is a mistake.
 const longestHold = time.Hour
 
-// holdAsked reads a Retry-After: seconds, a Unix time in their place, or a date.
+// holdAsked reads a Retry-After: seconds, a Unix time, or a date.
 func holdAsked(text string, now time.Time) time.Duration {
 	if date, err := http.ParseTime(text); err == nil {
 		return min(date.Sub(now), longestHold)
@@ -91,14 +91,14 @@ func holdAsked(text string, now time.Time) time.Duration {
 	return time.Duration(min(n, longestHold.Seconds()) * float64(time.Second))
 }
 
-// ForgetHolds has clients owe no more waiting, as where a person knows better.
+// ForgetHolds ends all waits, as when a person overrides them.
 func (c *Cloud) ForgetHolds() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.holds)
 }
 
-// setHold notes a Retry-After. Requests that cross the reply on its way are forgiven.
+// setHold records a Retry-After. Requests that were sent before the reply arrived don't break it.
 func (c *Cloud) setHold(holder string, now time.Time, after time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

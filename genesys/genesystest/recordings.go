@@ -14,7 +14,7 @@ func notFound() reply {
 	return errorReply(http.StatusNotFound, "not.found", "The requested resource was not found.")
 }
 
-// list answers one page.
+// list answers with one page.
 func (x *call) list() reply {
 	asked, okSize := x.number("pageSize", 25)
 	page, okPage := x.number("pageNumber", 1)
@@ -139,7 +139,7 @@ func (x *call) entityReply(r *record) reply {
 	return p
 }
 
-// put takes name and read; everything else is not the client's to change.
+// put changes name and read; a client can't change other fields.
 func (x *call) put() reply {
 	var body struct {
 		Name *string
@@ -164,8 +164,8 @@ func (x *call) put() reply {
 	return x.entityReply(r)
 }
 
-// delete accepts; how long the recording still shows is Options.DeletedListings. It wants the recording to have been looked at
-// since the inbox was last listed.
+// delete accepts the deletion; Options.DeletedListings says how long the recording still shows. It is a violation if the client
+// did not ask for the recording itself since the inbox was last listed.
 func (x *call) delete() reply {
 	x.c.mu.Lock()
 	r := x.find()
@@ -199,7 +199,7 @@ func (x *call) me() reply {
 	return jsonReply(http.StatusOK, m)
 }
 
-// find gives the recording that the call names. The Cloud's mu is held.
+// find returns the recording that the call names. The Cloud's mu is held.
 func (x *call) find() *record {
 	if r := x.inbox.records[x.recording]; r != nil && !r.removed {
 		return r

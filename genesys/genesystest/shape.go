@@ -35,7 +35,7 @@ func (s *shaper) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// shaped makes an Effect of a shaper made for each reply.
+// shaped returns an Effect that makes a shaper for each reply.
 func shaped(name string, shape func(r *http.Request) *shaper) Effect {
 	return Effect{Name: name, Wrap: func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 		s := shape(r)
@@ -44,7 +44,7 @@ func shaped(name string, shape func(r *http.Request) *shaper) Effect {
 	}}
 }
 
-// hangUp ends the connection, and the request's goroutine with it: at once by a reset, or after what was written.
+// hangUp closes the connection, and ends the request's goroutine: at once by a reset, or after the written bytes.
 func hangUp(w http.ResponseWriter, reset bool) {
 	control := http.NewResponseController(w)
 	if !reset {
@@ -71,10 +71,10 @@ func LoseReply() Effect {
 	}}
 }
 
-// CutAfter ends the connection after n bytes of the body, if that has more.
+// CutAfter closes the connection after n bytes of the body, if it has more.
 func CutAfter(n int64) Effect { return cut("cut", func(int64) int64 { return n }) }
 
-// CutHalf ends the connection after half of the declared length.
+// CutHalf closes the connection after half of the declared length.
 func CutHalf() Effect { return cut("cut half", func(declared int64) int64 { return declared / 2 }) }
 
 func cut(name string, at func(declared int64) int64) Effect {
@@ -94,7 +94,7 @@ func cut(name string, at func(declared int64) int64) Effect {
 	})
 }
 
-// Shorten sends, and declares, only the first half of the body: JSON that ends midway, or media that lack their end.
+// Shorten sends and declares only the first half of the body: JSON that ends midway, or media without their end.
 func Shorten() Effect {
 	return shaped("shorten", func(*http.Request) *shaper {
 		var left int64

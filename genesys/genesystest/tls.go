@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// listenTLS puts the Cloud's certificate, made at its first use, before l. HTTP/1.1 only.
+// listenTLS serves l with the Cloud's certificate, which is made at its first use. HTTP/1.1 only.
 func (c *Cloud) listenTLS(l net.Listener) (net.Listener, error) {
 	if c.keyPair.Certificate == nil {
 		if err := c.makeCertificate(); err != nil {

@@ -20,7 +20,7 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// spec is the published contract, against which every request and reply is held.
+// spec is the published contract, against which every request and reply is checked.
 type spec struct {
 	routes  map[string]*routers.Route // by operation
 	options *openapi3filter.Options
@@ -35,7 +35,7 @@ func loadSpec() (*spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("genesystest: convert openapi.json: %w", err)
 	}
-	// No model has a required field, and every field can be null, which Swagger 2.0 has no word for.
+	// No model has a required field, and every field can be null, which Swagger 2.0 can't express.
 	for _, model := range v3.Components.Schemas {
 		for _, field := range model.Value.Properties {
 			field.Value.Nullable = true
@@ -105,7 +105,7 @@ func (s *spec) checkReply(x *call, p reply) error {
 	return openapi3filter.ValidateResponse(x.r.Context(), in.SetBodyBytes(p.body))
 }
 
-// scopes are those of which one suffices for an operation.
+// scopes returns the scopes of an operation. One of them is enough.
 func (s *spec) scopes(op string) (names []string) {
 	for _, requirement := range *security(s.routes[op].Operation) {
 		for _, scopes := range requirement {

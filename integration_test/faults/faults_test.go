@@ -21,7 +21,7 @@ const (
 	manifestText = `{"recording_id":"r","user":{"id":"u"},"media":{"key":"genesys/media/org=acme/inbox=u/undated/r.wav","size":%d,"sha256":"%s"}}`
 )
 
-// badClient writes to a store as archiverd never must.
+// badClient writes to a store as archiverd must never do.
 type badClient struct {
 	*testing.T
 	store  *Store
@@ -41,7 +41,7 @@ func newBadClient(t *testing.T) *badClient {
 	return c
 }
 
-// send sends a request with headers in pairs, and gives the reply's status.
+// send sends a request with pairs of headers, and returns the reply's status.
 func (c *badClient) send(method, path, body string, header ...string) int {
 	c.Helper()
 	r, err := http.NewRequest(method, c.server.Endpoint+path, strings.NewReader(body))
@@ -69,7 +69,7 @@ func (c *badClient) put(path, body string, header ...string) int {
 	}, header...)...)
 }
 
-// TestEveryRuleOfTheStoreCanBeBroken lets a bad client break each.
+// TestEveryRuleOfTheStoreCanBeBroken lets a bad client break each rule.
 func TestEveryRuleOfTheStoreCanBeBroken(t *testing.T) {
 	for name, bad := range map[string]struct {
 		do   func(c *badClient)
@@ -102,7 +102,7 @@ func TestEveryRuleOfTheStoreCanBeBroken(t *testing.T) {
 	}
 }
 
-// A good client breaks none, and other clients are not watched.
+// A good client breaks no rule, and other clients are not checked.
 func TestTheStoreTakesGoodRequests(t *testing.T) {
 	c := newBadClient(t)
 	c.store.Locked = true

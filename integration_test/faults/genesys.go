@@ -137,8 +137,8 @@ var renewal = []Form{
 	{Class: NotDone, Name: "200 with a token that is not accepted", Effect: body("application/json", `{"access_token":"worthless","token_type":"bearer","expires_in":86400}`)},
 }
 
-// link is what may happen to a download. Altered audio is not among it: Genesys gives no
-// checksum, so TLS alone protects that.
+// link is what may happen to a download. Altered audio is left out: Genesys gives no
+// checksum, so only TLS protects the audio.
 var link = slices.Concat(transport, []Form{
 	{Class: Cut, Name: "connection closed in the middle of the media", Effect: same(genesystest.CutHalf())},
 	{Class: Stalled, Name: "media stop in the middle", Effect: stallAfter(1000)},
@@ -160,7 +160,8 @@ var link = slices.Concat(transport, []Form{
 	{Class: Failing, Name: "504 with a page of HTML", Effect: same(genesystest.HTML(504))},
 })
 
-// fresh is what makes a download go on behind another link: its transcode has other bytes.
+// fresh is what makes a download continue behind another link, whose transcode has other
+// bytes.
 var fresh = []Form{
 	{Class: Cut, Name: "connection closed in the middle of the media, and the link expired", Effect: same(genesystest.CutHalf()),
 		Cloud: func(o *genesystest.Options) { o.LinkLife = 100 * time.Millisecond }, Once: true},

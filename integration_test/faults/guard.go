@@ -11,7 +11,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
-// Manifest is what the guard reads of one.
+// Manifest holds the fields of a manifest that the guard reads.
 type Manifest struct {
 	RecordingID string `json:"recording_id"`
 	User        struct{ ID string }
@@ -21,9 +21,9 @@ type Manifest struct {
 	}
 }
 
-// Guard looks into the bucket whenever Genesys is asked for a deletion: what is to be
-// deleted must be there, byte for byte, and described. It knows manifests by their
-// content, and takes no word of archiverd's for anything. Check is an OnDelete.
+// Guard checks the bucket whenever Genesys is asked for a deletion: the recording must be
+// there, byte for byte, with a manifest. It identifies manifests by their content, and
+// relies on nothing that archiverd says. Check is an OnDelete.
 type Guard struct {
 	Cloud  *genesystest.Cloud
 	Format func() string
@@ -34,9 +34,9 @@ type Guard struct {
 	manifests map[string]Manifest // those that were read, by key
 }
 
-// Check tells why a recording must not be deleted now.
+// Check returns why a recording must not be deleted now, or nil.
 func (g *Guard) Check(user, id string) error {
-	expected, err := g.Cloud.AddUser(user, "", "").Media(id, g.Format()) // the inbox there is
+	expected, err := g.Cloud.AddUser(user, "", "").Media(id, g.Format()) // returns the existing inbox
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (g *Guard) Check(user, id string) error {
 	return g.stored(user, id, want)
 }
 
-// stored reads the manifests known of a recording and their media, now.
+// stored reads the known manifests of a recording and their media from the bucket.
 func (g *Guard) stored(user, id, want string) error {
 	err := errors.New("the bucket has no manifest of it")
 	for _, key := range g.of(user, id) {
@@ -99,7 +99,7 @@ func (g *Guard) parse(key string) (m Manifest, err error) {
 	return m, nil
 }
 
-// learn reads the manifests that were not read yet.
+// learn reads the manifests that it has not read before.
 func (g *Guard) learn() error {
 	keys, err := g.Keys("genesys/manifests/")
 	if err != nil {
@@ -114,7 +114,7 @@ func (g *Guard) learn() error {
 		if _, known := g.manifests[key]; known || !strings.HasSuffix(key, ".json") {
 			continue
 		}
-		if m, err := g.parse(key); err == nil { // else it speaks for nothing
+		if m, err := g.parse(key); err == nil { // an invalid manifest proves nothing
 			g.manifests[key] = m
 		}
 	}

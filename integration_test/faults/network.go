@@ -9,15 +9,15 @@ import (
 	"syscall"
 )
 
-// Network is a network in memory. Whoever waits on it waits on channels alone, so that
-// testing/synctest can let hours pass: with real sockets it can't.
+// Network is a network in memory. All waits on it are waits on channels, so that
+// testing/synctest can let hours pass, which it can't with real sockets.
 type Network struct {
 	mu    sync.Mutex
 	hosts map[string]*listener
 	rules map[string]func() error
 }
 
-// NewNetwork returns one without hosts.
+// NewNetwork returns a network without hosts.
 func NewNetwork() *Network {
 	return &Network{hosts: map[string]*listener{}, rules: map[string]func() error{}}
 }
@@ -56,7 +56,8 @@ func (n *Network) Dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	}
 }
 
-// Fail lets rule decide on each connection to a host; nil lets them through.
+// Fail calls rule for each connection to a host, which fails with rule's error. A nil rule
+// lets all connections through.
 func (n *Network) Fail(addr string, rule func() error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -86,7 +87,7 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
 func (l *listener) Addr() net.Addr { return l.address }
 
-// conn has the addresses that a server looks for.
+// conn is a connection with the addresses that a server reads.
 type conn struct {
 	net.Conn
 	address

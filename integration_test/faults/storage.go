@@ -82,7 +82,7 @@ func (r *reshown) WriteHeader(code int) {
 	r.ResponseWriter.WriteHeader(code)
 }
 
-// s3 is what any request to a store may meet.
+// s3 is what may happen to any request to a store.
 var s3 = slices.Concat(transport, []Form{
 	{Class: Refused, Name: "400 InvalidRequest", Effect: refuse(400, "InvalidRequest")},
 	{Class: Refused, Name: "409 OperationAborted", Effect: refuse(409, "OperationAborted")},
@@ -101,7 +101,7 @@ var s3 = slices.Concat(transport, []Form{
 	{Class: Failing, Name: "504 with a page of HTML", Effect: same(genesystest.HTML(504))},
 })
 
-// create is what a create-only write may meet.
+// create is what may happen to a create-only write.
 var create = []Form{
 	{Class: Refused, Name: "409 ConditionalRequestConflict", Effect: refuse(409, "ConditionalRequestConflict")},
 	{Class: Refused, Name: "403 QuotaExceeded", Effect: refuse(403, "QuotaExceeded")},
@@ -117,7 +117,7 @@ var put = slices.Concat(create, []Form{
 	{Class: NotDone, Name: "stored, but not locked", Effect: without("X-Amz-Object-Lock-")},
 })
 
-// careless is what a store may do that compares nothing.
+// careless is what a store that compares nothing may do.
 var careless = []Form{
 	{Class: Wrong, Name: "other bytes stored than came", Effect: forwarded(altered)},
 	{Class: Wrong, Name: "fewer bytes stored than came", Effect: forwarded(halved)},
@@ -144,7 +144,7 @@ var get = []Form{
 	{Class: Gone, Name: "404 NoSuchKey", Effect: refuse(404, "NoSuchKey")},
 }
 
-// s3Create leaves uploads whose ids were never heard.
+// s3Create leaves uploads whose ids the client never got.
 var s3Create = func() []Form {
 	forms := slices.Clone(s3)
 	for i := range forms {

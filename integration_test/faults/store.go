@@ -16,8 +16,8 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
-// Store stands before an S3 server. It names each request, applies the faults that are
-// ordered for it, and notes each breach of what archiverd owes an archive:
+// Store is a proxy in front of an S3 server. It names each request, applies the faults
+// injected for it, and notes each violation of the rules that archiverd must follow:
 //
 //   - every write is create-only and carries a checksum;
 //   - no key is written twice, and nothing is ever deleted;
@@ -25,8 +25,8 @@ import (
 //   - with Locked, media, manifests and journal are written with a retention;
 //   - no Genesys token comes here.
 //
-// Doctor objects are exempt from the second: there archiverd tries what the store does.
-// Requests of others than archiverd, such as a test's own, pass unseen.
+// The doctor's objects are exempt from the second rule: with them archiverd tests the
+// store. Requests of other clients, such as a test's own, are not checked.
 type Store struct {
 	Locked bool
 
@@ -38,19 +38,19 @@ type Store struct {
 	violations []string
 }
 
-// StoreFault orders an Effect for requests of an operation.
+// StoreFault applies an Effect to requests of an operation.
 type StoreFault struct {
 	Op     string // as Operation names it, or its verb alone
 	Times  int    // how many requests it is applied to; genesystest.Always
 	Effect genesystest.Effect
 }
 
-// NewStore returns a Store before next.
+// NewStore returns a Store in front of next.
 func NewStore(next http.Handler) *Store {
 	return &Store{next: next, requests: map[string]int{}, written: map[string]string{}}
 }
 
-// Inject orders a fault; ClearFaults cancels all.
+// Inject adds a fault.
 func (s *Store) Inject(f StoreFault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,7 +64,7 @@ func (s *Store) ClearFaults() {
 	s.faults = nil
 }
 
-// Requests counts those of an operation, or with a verb alone of all of them.
+// Requests counts the requests of an operation or, for a verb alone, of all its operations.
 func (s *Store) Requests(op string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,10 +76,10 @@ func (s *Store) Requests(op string) (n int) {
 	return n
 }
 
-// named tells whether an operation is meant by a name of it, or of its verb.
+// named tells whether name is the operation's name or its verb.
 func named(op, name string) bool { return op == name || strings.HasPrefix(op, name+" ") }
 
-// Violations are the breaches so far.
+// Violations returns the violations so far.
 func (s *Store) Violations() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -124,7 +124,7 @@ func (s *Store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	op := Operation(r)
-	body, err := io.ReadAll(r.Body) // one buffer at most; and a server sees its client leave only after the body
+	body, err := io.ReadAll(r.Body) // one buffer at most; a server notices that its client has gone only after the body
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -164,7 +164,7 @@ func (s *Store) fault(op string) *genesystest.Effect {
 	return nil
 }
 
-// check holds a request against what every request must be.
+// check checks a request against the rules for all requests.
 func (s *Store) check(op string, r *http.Request) {
 	h := r.Header
 	put, complete := strings.HasPrefix(op, "put "), op == "complete upload"
@@ -189,7 +189,7 @@ func checksummed(h http.Header) bool {
 	return h.Get("X-Amz-Checksum-Sha256") != "" || h.Get("X-Amz-Checksum-Crc32") != "" || h.Get("Content-Md5") != ""
 }
 
-// checkOrder wants the media of a manifest written before it.
+// checkOrder checks that the media of a manifest were written before it.
 func (s *Store) checkOrder(path string, body []byte) {
 	var m Manifest
 	bucket, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
@@ -205,8 +205,8 @@ func (s *Store) checkOrder(path string, body []byte) {
 	}
 }
 
-// wrote notes a write that had its effect. To complete the same upload again is no second
-// write: stores answer it as before.
+// wrote records a write that had its effect. Completing the same upload again is not a
+// second write: stores give the same reply again.
 func (s *Store) wrote(op string, r *http.Request) {
 	path, upload := r.URL.Path, r.URL.Query().Get("uploadId")
 	if !strings.HasPrefix(op, "put ") && op != "complete upload" || op == "put doctor" {
@@ -221,7 +221,7 @@ func (s *Store) wrote(op string, r *http.Request) {
 	}
 }
 
-// noticed calls done when a good reply begins: the effect is there.
+// noticed calls done when a good reply begins, after the effect.
 type noticed struct {
 	http.ResponseWriter
 	done  func()

@@ -3,16 +3,16 @@
 // each form that this takes. It also holds what a test of the table needs: a network in
 // memory, a store that can be made to fail, and the checks that must hold whatever fails.
 //
-// The table is data. How a cell is run is the affair of the tests: in process with a
-// clock that jumps for all of them (cmd/archiverd), with the real binary and real stores
-// for some (integration_test).
+// The table is data. Tests decide how to run a cell: cmd/archiverd runs all cells in
+// process with a clock that jumps, integration_test runs some with the real binary and
+// real stores.
 package faults
 
 import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
-// Side is the service that an action asks.
+// Side is the service to which an action sends its request.
 type Side int
 
 // The services.
@@ -43,7 +43,7 @@ const (
 	NotDone   Class = "accepted and not done"
 )
 
-// Action is one thing that archiverd asks of the outside.
+// Action is one kind of request that archiverd sends to a service.
 type Action struct {
 	Name  string // for people
 	Op    string // as genesystest or Store name it; of the ledger, the method
@@ -52,17 +52,17 @@ type Action struct {
 	Forms [][]Form
 }
 
-// World is what an action needs to happen at all.
+// World is what an action needs to take place.
 type World struct {
 	Large   bool // a recording of several parts
 	Renew   bool // an access token that has expired
 	Media   bool // download_api: media
 	ReadAll bool // a store that compares nothing, so that everything is read back
 	Fresh   bool // each fresh link leads to a transcode with other bytes
-	Left    bool // an upload that an earlier process left under way
+	Left    bool // an unfinished upload of an earlier process
 }
 
-// Form is one concrete failure. One of Effect, Connect and Fail is set, as fits the side.
+// Form is one concrete failure. It sets what fits the side: Effect, Connect, Commit or Cloud.
 type Form struct {
 	Class  Class
 	Name   string
@@ -75,9 +75,9 @@ type Form struct {
 	Cloud func(*genesystest.Options)
 	// Once: a lasting fault would be no other, or makes no sense.
 	Once bool
-	// Parts: what is left of an upload is known to nobody, and ended when it is a day old.
+	// Parts: the upload is left unfinished and unknown, and aborted when it is a day old.
 	Parts bool
-	// Login: the tokens are gone, and only the user can bring new ones.
+	// Login: the tokens are lost, and the user has to log in again.
 	Login bool
 }
 
@@ -101,13 +101,13 @@ const (
 	Unsynced        // written, but the disk reports an error
 )
 
-// Cell is one action under one form.
+// Cell is one action with one form of failure.
 type Cell struct {
 	Action
 	Form
 }
 
-// Cells are all of the table, in the order of its rows.
+// Cells returns all cells of the table, in the order of its rows.
 func Cells() (all []Cell) {
 	for _, a := range Actions() {
 		for _, forms := range a.Forms {
@@ -119,7 +119,7 @@ func Cells() (all []Cell) {
 	return all
 }
 
-// Actions are the rows of the table.
+// Actions returns the rows of the table.
 func Actions() []Action {
 	return []Action{
 		{Name: "reach Genesys' API", On: API, Forms: [][]Form{connections}},

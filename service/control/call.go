@@ -22,16 +22,16 @@ type Local struct {
 	Create         func(path string) (File, error)
 }
 
-// Call has the service behind the socket at path run a command, and returns its exit
-// code. The end of ctx asks the command to stop and waits for that. ErrNobody: no
-// service answers. Of a read from Stdin, a goroutine may be left waiting.
+// Call lets the service behind the socket at path run a command, and returns its exit
+// code. When ctx ends, Call asks the command to stop and waits for its end. It returns
+// ErrNobody if no service answers. A goroutine may be left in a read from Stdin.
 func Call(ctx context.Context, path string, r Request, local Local) (code int, err error) {
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EINVAL): // EINVAL: too long a path to be a socket
 		return 0, ErrNobody
 	case errors.Is(err, fs.ErrPermission):
-		return 0, fmt.Errorf("ask the service: %w: be the user that the service runs as, or root", err)
+		return 0, fmt.Errorf("ask the service: %w: run archiverd as the service's user, or as root", err)
 	case err != nil:
 		return 0, fmt.Errorf("ask the service: %w", err)
 	}
@@ -45,7 +45,7 @@ func Call(ctx context.Context, path string, r Request, local Local) (code int, e
 	if err := c.send(kindRequest, request); err != nil {
 		return 0, fmt.Errorf("ask the service: %w", err)
 	}
-	release := context.AfterFunc(ctx, func() { _ = c.send(kindStop, nil) }) // where it fails, the service is gone
+	release := context.AfterFunc(ctx, func() { _ = c.send(kindStop, nil) }) // on an error, the service is gone
 	defer release()
 	code, err = c.follow()
 	return code, errors.Join(err, c.dropFile())
@@ -65,7 +65,7 @@ func (c *call) send(k kind, payload []byte) error {
 	return writeFrame(c.conn, k, payload)
 }
 
-// follow does what the command asks for until it ends.
+// follow serves the command's requests until the command ends.
 func (c *call) follow() (code int, err error) {
 	for {
 		k, payload, err := readFrame(c.conn)
@@ -99,17 +99,17 @@ func (c *call) follow() (code int, err error) {
 	}
 }
 
-// read sends what stdin has next; its end and its failure alike as the end.
+// read sends the next bytes of stdin. It sends an error as the end of stdin.
 func (c *call) read() {
 	buf := make([]byte, chunk)
 	n, err := c.local.Stdin.Read(buf)
 	for n == 0 && err == nil {
 		n, err = c.local.Stdin.Read(buf)
 	}
-	_ = c.send(kindInput, buf[:n]) // where it fails, follow fails too
+	_ = c.send(kindInput, buf[:n]) // on an error, follow fails too
 }
 
-var errNoFile = errors.New("there is no file being written")
+var errNoFile = errors.New("no file is being written")
 
 func (c *call) doFile(k kind, payload []byte) (err error) {
 	if k == kindCreate {
@@ -136,7 +136,7 @@ func (c *call) doFile(k kind, payload []byte) (err error) {
 	}
 }
 
-// dropFile removes what a command that ended early has left half written.
+// dropFile removes the unfinished file of a command that ended early.
 func (c *call) dropFile() error {
 	if c.file == nil {
 		return nil

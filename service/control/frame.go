@@ -4,27 +4,27 @@
 //
 //	caller                          service
 //	------                          -------
-//	request ───────────────────────▶        the arguments, and what a terminal is
+//	request ───────────────────────▶        the arguments, and which streams are terminals
 //	        ◀─────────────────────── stdout, stderr
-//	        ◀─────────────────────── read   the command wants input …
-//	input   ───────────────────────▶        … and gets what there is; nothing: the end
+//	        ◀─────────────────────── read   the command wants input
+//	input   ───────────────────────▶        bytes of stdin; empty: the end of stdin
 //	        ◀─────────────────────── create, write, keep, drop: a file
-//	done    ───────────────────────▶        each of these; with a text: it failed, and why
-//	stop    ───────────────────────▶        a signal reached the caller
+//	done    ───────────────────────▶        the answer to each of these; a text: why it failed
+//	stop    ───────────────────────▶        the caller got a signal
 //	        ◀─────────────────────── exit   the exit code; the connection ends
 //
 // It promises:
 //
-//   - The socket is its owner's alone (mode 0600) at every moment of its life, and
-//     takes the place of one that a dead service left: whoever listens holds the
-//     ledger, so nobody else lives.
-//   - A caller that vanishes, sends rubbish or ends its side asks its command to
-//     stop, and nothing else notices. One that does not read results holds up its own
-//     command alone. One that does not read logs and progress for a minute has gone,
-//     and so has one whose command holds up others meanwhile: see Caller.Hurry. A stop
-//     of the service waits for none of them longer than a moment.
-//   - Input is read only when a command asks for it, so that a loop in a shell keeps
-//     its own. One command has one file at a time.
+//   - Only the owner can use the socket (mode 0600), from the moment it exists. It
+//     replaces an existing socket: the listener holds the ledger, so an existing one
+//     can only be the leftover of a dead service.
+//   - If a caller disappears, sends garbage or closes its side, its command is asked to
+//     stop; other commands don't notice. A caller that does not read results blocks only
+//     its own command. A caller that does not read logs and progress for a minute counts
+//     as gone; while its command blocks others, so does one that does not read results:
+//     see Caller.Hurry. When the service stops, it waits for each caller only briefly.
+//   - Input is read only when a command asks for it, so that the rest of stdin is left
+//     to a shell's loop. A command has at most one file at a time.
 package control
 
 import (
@@ -45,7 +45,7 @@ const (
 	kindStdout
 	kindStderr
 	kindRead   // empty
-	kindInput  // bytes; none: the end
+	kindInput  // bytes; empty: the end
 	kindCreate // the path
 	kindWrite  // bytes
 	kindKeep   // empty
@@ -61,11 +61,11 @@ const (
 	chunk      = 32 << 10 // of streams and files, in one frame
 )
 
-var errGarbage = errors.New("no frame of this protocol")
+var errGarbage = errors.New("not a frame of this protocol")
 
 func writeFrame(w io.Writer, k kind, payload []byte) error {
 	if len(payload) > maxPayload {
-		return fmt.Errorf("a frame of %d bytes: %d is the most", len(payload), maxPayload)
+		return fmt.Errorf("a frame of %d bytes: the maximum is %d", len(payload), maxPayload)
 	}
 	frame := make([]byte, headerSize, headerSize+len(payload))
 	frame[0] = byte(k)
@@ -101,8 +101,8 @@ type Request struct {
 	StderrTerminal bool `json:"stderr_terminal"`
 }
 
-// File is a file that a command writes for its caller. It appears under its name
-// only once it is kept. Exactly one of Keep and Drop ends it.
+// File is a file that a command writes for its caller. It appears under its name only
+// after Keep. End it with exactly one call of Keep or Drop.
 type File interface {
 	io.Writer
 	Keep() error // durable and in its place, or dropped

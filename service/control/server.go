@@ -20,13 +20,13 @@ import (
 const (
 	maxCallers   = 64               // at a time; more wait to be accepted
 	helloTimeout = 10 * time.Second // for a request to arrive
-	readTimeout  = time.Minute      // for a caller to read what comes while its command holds up others: logs and progress
+	readTimeout  = time.Minute      // for a caller to read logs and progress, and results too while its command blocks others
 	fileTimeout  = 2 * time.Minute  // for a caller to answer about its file
-	partingTime  = 3 * time.Second  // for a caller to read what is left, once its command was told to stop
+	partingTime  = 3 * time.Second  // for a caller to read the rest, once its command was told to stop
 )
 
-// Handler runs one command and returns its exit code. ctx ends when the caller is
-// gone, was sent a signal, or the service stops.
+// Handler runs one command and returns its exit code. ctx ends when the caller is gone
+// or got a signal, or when the service stops.
 type Handler func(ctx context.Context, r Request, c *Caller) (code int)
 
 // Server answers callers.
@@ -37,7 +37,7 @@ type Server struct {
 	log      *slog.Logger
 }
 
-// Listen makes the socket at path. The caller holds the ledger.
+// Listen makes the socket at path. Call it only while holding the ledger.
 func Listen(path string, handle Handler, log *slog.Logger) (*Server, error) {
 	l, err := listen(path)
 	if err != nil {
@@ -49,8 +49,8 @@ func Listen(path string, handle Handler, log *slog.Logger) (*Server, error) {
 	return &Server{path, l, handle, log}, nil
 }
 
-// listen makes the socket in a directory that is closed to others and moves it to
-// its place: there is no moment at which others could connect.
+// listen makes the socket in a private directory and then moves it to its place, so that
+// others can't connect at any moment.
 func listen(path string) (*net.UnixListener, error) {
 	private := path + ".d"
 	if err := os.RemoveAll(private); err != nil {
@@ -65,15 +65,15 @@ func listen(path string) (*net.UnixListener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.SetUnlinkOnClose(false) // it moves
+	l.SetUnlinkOnClose(false) // Close would unlink the old path
 	if err := errors.Join(os.Chmod(at, 0o600), os.Rename(at, path)); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-// Serve answers callers until ctx ends, then asks their commands to stop and returns
-// when they have. The socket is gone at return.
+// Serve answers callers until ctx ends, then asks their commands to stop and waits for
+// them. When it returns, the socket is gone.
 func (s *Server) Serve(ctx context.Context) {
 	release := context.AfterFunc(ctx, func() { s.listener.Close() })
 	defer release()
@@ -98,7 +98,7 @@ func (s *Server) Serve(ctx context.Context) {
 			}
 			return
 		}
-		if err != nil { // too many open files, mostly: others may close theirs
+		if err != nil { // usually too many open files: wait for others to be closed
 			s.log.Warn("no caller can be accepted", "error", err)
 			<-free
 			select {
@@ -136,7 +136,7 @@ func (s *Server) serve(ctx context.Context, conn *net.UnixConn) {
 
 		readTimeout: readTimeout,
 	}
-	// Whoever does not read then is not waited for.
+	// After the end of ctx, the caller has only partingTime to read.
 	defer context.AfterFunc(ctx, func() { conn.SetWriteDeadline(time.Now().Add(partingTime)) })()
 	var reader sync.WaitGroup
 	reader.Go(func() {
@@ -167,9 +167,9 @@ func readRequest(conn *net.UnixConn) (r Request, err error) {
 		return r, err
 	}
 	if r.Protocol != protocol {
-		const text = "archiverd: the service runs another version of archiverd, which this one can't talk to: restart the service\n"
+		const text = "archiverd: the service runs another version of archiverd, whose protocol differs: restart the service\n"
 		return r, errors.Join(
-			fmt.Errorf("it speaks version %d of the protocol, this service %d: restart the service", r.Protocol, protocol),
+			fmt.Errorf("the caller's protocol has version %d, this service's %d: restart the service", r.Protocol, protocol),
 			writeFrame(conn, kindStderr, []byte(text)))
 	}
 	return r, conn.SetReadDeadline(time.Time{})
@@ -188,10 +188,10 @@ type Caller struct {
 	readTimeout time.Duration
 	input       chan []byte
 	done        chan []byte
-	gone        chan struct{} // closed once the caller is
+	gone        chan struct{} // closed when the caller is gone
 }
 
-// listen takes what the caller sends, until it is gone.
+// listen receives what the caller sends, until the caller is gone.
 func (c *Caller) listen(stop context.CancelFunc) {
 	for {
 		k, payload, err := readFrame(c.conn)
@@ -208,12 +208,12 @@ func (c *Caller) listen(stop context.CancelFunc) {
 		case kindDone:
 			to = c.done
 		default:
-			return // rubbish: as good as gone
+			return // garbage: the caller counts as gone
 		}
 		select {
 		case to <- payload:
 		default:
-			return // an answer that nobody asked for
+			return // an answer without a question
 		}
 	}
 }
@@ -232,24 +232,24 @@ func (c *Caller) send(k kind, payload []byte) error {
 		deadline = time.Now().Add(c.readTimeout)
 	}
 	if c.broken = c.conn.SetWriteDeadline(deadline); c.broken == nil && deadline.IsZero() && c.ctx.Err() != nil {
-		c.broken = c.conn.SetWriteDeadline(time.Now().Add(partingTime)) // it ended in between
+		c.broken = c.conn.SetWriteDeadline(time.Now().Add(partingTime)) // ctx ended in between
 	}
 	if c.broken == nil {
 		c.broken = writeFrame(c.conn, k, payload)
 	}
 	if c.broken != nil {
-		c.conn.Close() // as good as gone: the command stops
+		c.conn.Close() // the caller counts as gone: the command stops
 	}
 	return c.broken
 }
 
-// Hurry says whether the command holds up others: then a caller that does not read
-// its results for a minute counts as gone too.
+// Hurry says whether the command blocks others. While it does, a caller that does not
+// read results for a minute counts as gone.
 func (c *Caller) Hurry(on bool) { c.hurry.Store(on) }
 
 var errGone = errors.New("the caller is gone")
 
-// Stdin reads what the caller is given. A stop ends it.
+// Stdin reads the caller's stdin. A stop ends the read.
 func (c *Caller) Stdin() *Input { return &Input{c: c} }
 
 // Input is a caller's stdin.
@@ -282,7 +282,7 @@ func (i *Input) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Stdout and Stderr write to the caller's.
+// Stdout and Stderr write to the caller's streams.
 func (c *Caller) Stdout() *Output { return &Output{c, kindStdout, c.request.StdoutTerminal} }
 func (c *Caller) Stderr() *Output { return &Output{c, kindStderr, c.request.StderrTerminal} }
 
@@ -293,7 +293,7 @@ type Output struct {
 	terminal bool
 }
 
-// Terminal tells whether a person is looking.
+// Terminal tells whether the stream is a terminal.
 func (o *Output) Terminal() bool { return o.terminal }
 
 func (o *Output) Write(p []byte) (int, error) {
@@ -311,7 +311,8 @@ func inChunks(p []byte, send func([]byte) error) (n int, err error) {
 	return n, nil
 }
 
-// Create makes a file at the caller's side; a relative path begins there.
+// Create makes a file on the caller's side; a relative path is relative to the caller's
+// directory.
 func (c *Caller) Create(path string) (File, error) {
 	if err := c.ask(kindCreate, []byte(path)); err != nil {
 		return nil, err
@@ -319,7 +320,7 @@ func (c *Caller) Create(path string) (File, error) {
 	return farFile{c}, nil
 }
 
-// ask has the caller do something with its file.
+// ask sends a request about the caller's file and waits for the answer.
 func (c *Caller) ask(k kind, payload []byte) error {
 	timeout := time.NewTimer(fileTimeout)
 	defer timeout.Stop()
@@ -335,7 +336,7 @@ func (c *Caller) ask(k kind, payload []byte) error {
 	case <-c.gone:
 		return errGone
 	case <-timeout.C:
-		c.conn.Close() // a late answer would be taken for that of another question
+		c.conn.Close() // a late answer would be taken for the answer to another request
 		return errors.New("the caller does not answer")
 	}
 }

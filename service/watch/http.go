@@ -20,8 +20,8 @@ import (
 )
 
 // Server answers at http.listen: /metrics, /healthz, /readyz, the status page and,
-// where asked, /debug/pprof/. It knows no passwords: it shows nothing secret, changes
-// nothing, and on loopback answers only to those who call it by a loopback name.
+// if configured, /debug/pprof/. It asks for no password: it shows nothing secret and
+// changes nothing, and on loopback it answers only requests for a loopback host name.
 type Server struct {
 	listener net.Listener
 	handler  http.Handler
@@ -32,16 +32,16 @@ type Server struct {
 type Options struct {
 	Metrics *Metrics
 	Ready   func(context.Context) error // why the service is not ready, or nil
-	Page    http.Handler                // the status page; nil: none
+	Page    http.Handler                // the status page; nil: no page
 	Pprof   bool
 	Log     *slog.Logger
 }
 
-// Listen takes the address and shows nothing yet.
+// Listen opens the address. Serve answers.
 func Listen(address string, o Options) (*Server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("listen on http.listen: %w: stop what holds the address, set another http.listen, or set it to \"\" to do without metrics and status page", err)
+		return nil, fmt.Errorf("listen on http.listen: %w: stop the program that uses the address, set another http.listen, or set it to \"\" to turn metrics and status page off", err)
 	}
 	return &Server{listener: l, handler: guard(l.Addr(), o.Log, routes(o)), log: o.Log}, nil
 }
@@ -49,7 +49,7 @@ func Listen(address string, o Options) (*Server, error) {
 // Addr is where the Server listens.
 func (s *Server) Addr() net.Addr { return s.listener.Addr() }
 
-// closeGrace is what questions under way get at the end.
+// closeGrace is how long requests under way may take at the end.
 const closeGrace = 2 * time.Second
 
 // Serve answers until ctx ends, and returns when the address is free again.
@@ -69,7 +69,7 @@ func (s *Server) Serve(ctx context.Context) {
 		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
 		defer cancel()
 		if srv.Shutdown(limited) != nil {
-			_ = srv.Close() // what does not end by itself is cut off
+			_ = srv.Close() // cut off requests that did not end
 		}
 	})
 	if err := srv.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
@@ -107,16 +107,16 @@ func routes(o Options) http.Handler {
 	return mux
 }
 
-// guard keeps other sites' pages from reading the answers through a visitor's
-// browser: by a frame, by a script, or by a name of their own that resolves to
-// loopback. A panic is an answer, and a line in the log.
+// guard keeps other sites from reading the answers through the browser of a user of
+// this page: by a frame, by a script, or by a host name of theirs that resolves to
+// loopback. A panic is answered with status 500 and logged.
 func guard(at net.Addr, log *slog.Logger, next http.Handler) http.Handler {
 	loopback := isLoopback(at.String())
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if p := recover(); p != nil {
-				log.Error("a request met a fault of archiverd: please report it", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
-				http.Error(w, "a fault of archiverd; its log says more", http.StatusInternalServerError)
+				log.Error("a request hit a bug in archiverd: please report it", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+				http.Error(w, "a bug in archiverd; its log says more", http.StatusInternalServerError)
 			}
 		}()
 		h := w.Header()
@@ -134,7 +134,7 @@ func guard(at net.Addr, log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback tells a host, with or without a port, that is loopback by its name.
+// isLoopback tells whether a host, with or without a port, is a name of loopback.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
@@ -146,13 +146,12 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost")
 }
 
-// lateBy is how far the schedule's next time may be past before nobody seems to keep
-// the schedule.
+// lateBy is how long after its time a run must have started: otherwise the schedule is
+// not kept.
 const lateBy = 5 * time.Minute
 
-// Ready gives the question behind /readyz: is the ledger there, and is the schedule
-// kept. Genesys and the store don't come into it: while they are away there is
-// nothing to restart.
+// Ready returns the check of /readyz: the ledger can be read, and the schedule is kept.
+// Genesys and the store are not checked: a restart does not help if they are down.
 func Ready(l ledger, status func() service.Status) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if _, err := l.Inboxes(ctx, ""); err != nil {

@@ -10,16 +10,16 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// ledger is what is asked of *bolt.Ledger.
+// ledger is implemented by *bolt.Ledger.
 type ledger interface {
 	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 	Disk() (size, free int64, err error)
 }
 
-// conditionNew is that of an inbox that had no pass yet.
+// conditionNew is the condition of an inbox that had no pass yet.
 const conditionNew = "new"
 
-// orgFigures are those of one organization: of all its inboxes together.
+// orgFigures are the figures of one organization, of all its inboxes together.
 type orgFigures struct {
 	counts        map[state.State]int64
 	totals        state.Totals
@@ -81,8 +81,8 @@ func conditionOf(i state.Inbox) string {
 	return i.Condition
 }
 
-// kept are the recordings whose media the archive holds, and whose original archiverd
-// did not delete; archiverd status counts them so too.
+// kept counts the recordings whose media are in the archive and whose original archiverd
+// did not delete. archiverd status counts in the same way.
 func kept(counts map[state.State]int64) int64 {
 	return counts[state.StateArchived] + counts[state.StateDeleteRequested] + counts[state.StateGone]
 }
@@ -108,21 +108,21 @@ func newLedgerCollector(l ledger) *ledgerCollector {
 	}
 	c.recordings = desc("recordings_total", "What happened to recordings, since the ledger was made: versions archived, attempts failed, originals vanished, gone and deleted.", "org", "result")
 	c.bytes = desc("media_bytes_total", "Bytes of media archived, since the ledger was made.", "org")
-	c.findings = desc("integrity_findings_total", "Objects in the archive that were not what they should be, counted in each pass that met them, since the ledger was made.", "org")
+	c.findings = desc("integrity_findings_total", "Objects in the archive that were not as they should be, counted in each pass that found them, since the ledger was made.", "org")
 	c.backlog = desc("backlog_recordings", "Recordings that wait to be archived.", "org")
 	c.failed = desc("failed_recordings", "Recordings that could not be archived yet.", "org")
 	c.archived = desc("archived_recordings", "Recordings in the archive whose original archiverd has not deleted.", "org")
 	c.deleted = desc("deleted_recordings", "Recordings in the archive whose original archiverd has deleted.", "org")
 	c.vanished = desc("vanished_recordings", "Recordings that were deleted in Genesys before they could be archived.", "org")
-	c.needsPerson = desc("needs_person_recordings", "Of those that could not be archived yet, the ones that have failed for so long that a person has to look.", "org")
+	c.needsPerson = desc("needs_person_recordings", "Failed recordings that need a person, because they have failed for too long.", "org")
 	c.suspect = desc("suspect_recordings", "Recordings whose archived media contradict themselves or the metadata. Their originals are never deleted.", "org")
-	c.unproved = desc("unproved_recordings", "Recordings of whose archived media it is not known whether they are whole.", "org")
+	c.unproved = desc("unproved_recordings", "Recordings whose archived media could not be proved to be whole.", "org")
 	c.inboxes = desc("inboxes", "Inboxes by condition.", "org", "condition")
-	c.limited = desc("rate_limited_inboxes", "Inboxes to which Genesys has said to send nothing for now.", "org")
+	c.limited = desc("rate_limited_inboxes", "Inboxes for which Genesys asked to wait before the next request.", "org")
 	c.lastSuccess = desc("last_success_timestamp_seconds", "When the last pass of any inbox that did not end early ended.", "org")
-	c.oldestUnarchived = desc("oldest_unarchived_timestamp_seconds", "When the oldest recording was made that the last passes left unarchived. Absent where they left none.", "org")
+	c.oldestUnarchived = desc("oldest_unarchived_timestamp_seconds", "Creation time of the oldest recording that the last passes left unarchived. Absent if all were archived.", "org")
 	c.size = desc("ledger_bytes", "Size of the ledger's file.")
-	c.free = desc("ledger_free_bytes", "What the ledger's file system has left.")
+	c.free = desc("ledger_free_bytes", "Free space of the ledger's file system.")
 	return c
 }
 
@@ -133,8 +133,8 @@ func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. A ledger that can't be read fails the
-// scrape: no number is better than a wrong one.
+// Collect implements prometheus.Collector. A ledger that can't be read fails the scrape:
+// a missing number is better than a wrong one.
 func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
 	inboxes, err := c.ledger.Inboxes(context.Background(), "") // the interface has no context
 	if err != nil {

@@ -1,12 +1,12 @@
-// Package watch shows how archiverd is doing: metrics for Prometheus, health for
-// whoever restarts it, a status page for people, a heartbeat for who waits for one.
+// Package watch shows how archiverd is doing: metrics for Prometheus, health checks for
+// a service manager, a status page for people, and a heartbeat.
 //
-//   - What it tells of recordings and inboxes comes from the ledger at the moment of
-//     the question, from the counters that the ledger keeps, so that metrics, page and
-//     archiverd status agree, and a restart changes none of it.
-//   - No metric has a label for an inbox or a person, and nothing that is shown holds a
-//     secret, media, or the name of a person or a recording.
-//   - No question walks the ledger's entries, however many there are.
+//   - All figures about recordings and inboxes are read from the ledger's counters at
+//     each request, so that metrics, page and archiverd status agree, and a restart
+//     changes no figure.
+//   - No metric has a label for an inbox or a person, and nothing that is shown contains
+//     a secret, media, or the name of a person or a recording.
+//   - No request reads all entries of the ledger.
 package watch
 
 import (
@@ -21,8 +21,8 @@ import (
 	"github.com/archiverd/archiverd/service"
 )
 
-// Metrics are archiverd's, in a registry of their own. It observes what the archiver
-// and its clients do: their hooks are its methods.
+// Metrics holds archiverd's metrics in a registry of their own. Its methods are the
+// hooks by which the archiver and its clients report what they do.
 type Metrics struct {
 	Registry *prometheus.Registry
 
@@ -33,11 +33,11 @@ type Metrics struct {
 	retries     prometheus.Counter
 }
 
-// passBuckets reach from an inbox with nothing new to a first one of a night.
+// passBuckets range from a pass without new recordings to a first pass of a whole night.
 var passBuckets = []float64{0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 12 * 3600}
 
-// NewMetrics returns the metrics of a process. What it does is observed from the first
-// request on, the ledger added once it is open.
+// NewMetrics returns the metrics of a process. AddLedger adds the ledger's once it is
+// open.
 func NewMetrics(version string) *Metrics {
 	org := []string{"org"}
 	m := &Metrics{
@@ -64,17 +64,17 @@ func NewMetrics(version string) *Metrics {
 	return m
 }
 
-// AddLedger adds what the ledger tells. It is read at each scrape.
+// AddLedger adds the ledger's figures, which are read at each scrape.
 func (m *Metrics) AddLedger(l ledger) { m.Registry.MustRegister(newLedgerCollector(l)) }
 
-// PassEnded and Retried are what an archiver tells its observer.
+// PassEnded and Retried make Metrics an archiver's observer.
 func (m *Metrics) PassEnded(r archiver.InboxReport) {
 	m.passes.WithLabelValues(r.Org).Observe(r.Pass.End.Sub(r.Pass.Start).Seconds())
 }
 
 func (m *Metrics) Retried() { m.retries.Inc() }
 
-// APIRequest gives the observer of an organization's Genesys clients.
+// APIRequest returns the observer of an organization's Genesys clients.
 func (m *Metrics) APIRequest(org string) func(op string, status int, waited time.Duration) {
 	wait := m.apiWait.WithLabelValues(org)
 	return func(op string, status int, waited time.Duration) {
@@ -88,7 +88,7 @@ func (m *Metrics) StorageRequest(op string, status int) {
 	m.storage.WithLabelValues(op, strconv.Itoa(status)).Inc()
 }
 
-// AddSchedule adds what only a service has. status is called at each scrape.
+// AddSchedule adds the metrics that only a service has. status is called at each scrape.
 func (m *Metrics) AddSchedule(status func() service.Status) {
 	gauge := func(name, help string, value func(service.Status) float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(status()) })

@@ -18,8 +18,8 @@ const (
 	sendPause   = time.Second      // before the second try, doubled before the third
 )
 
-// Push replaces at a Pushgateway what an earlier process of the same instance left
-// there. The URL may hold a user and a password; no error shows it.
+// Push sends the metrics to a Pushgateway, where they replace those of an earlier process
+// of the same instance. The URL may contain a user and a password; no error shows it.
 func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, instance string) error {
 	u, err := url.Parse(gateway)
 	if err != nil {
@@ -36,8 +36,8 @@ func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, insta
 
 var errNoURL = errors.New("metrics.push_url is no URL")
 
-// TryGateway asks whether a Pushgateway is ready, and gives the status of its reply. It
-// changes nothing there.
+// TryGateway asks a Pushgateway whether it is ready, and returns the reply's status. It
+// changes nothing at the gateway.
 func TryGateway(ctx context.Context, rt http.RoundTripper, gateway string) (int, error) {
 	u, err := url.Parse(gateway)
 	if err != nil {
@@ -47,7 +47,7 @@ func TryGateway(ctx context.Context, rt http.RoundTripper, gateway string) (int,
 }
 
 // TryHeartbeat asks the host of a heartbeat's URL for its first page: a call of the URL
-// itself would tell that a run went well.
+// itself would report that a run went well.
 func TryHeartbeat(ctx context.Context, rt http.RoundTripper, address string) (int, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -88,7 +88,7 @@ func Heartbeat(ctx context.Context, rt http.RoundTripper, address, userAgent str
 			return err
 		}
 		defer resp.Body.Close()
-		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // so that the connection can be used again
+		_, _ = io.CopyN(io.Discard, resp.Body, 64<<10) // lets the connection be reused
 		if resp.StatusCode/100 != 2 {
 			return fmt.Errorf("the reply is %s", resp.Status)
 		}
@@ -120,7 +120,8 @@ func send(ctx context.Context, what string, once func(context.Context) error) er
 	}
 }
 
-// withoutURL is the cause of an error of net/http's client, which quotes the URL.
+// withoutURL returns the cause of an error of net/http's client: the error itself quotes
+// the URL.
 func withoutURL(err error) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		return withoutURL(u.Err)

@@ -10,14 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A TextfileError says why a metrics file can't be written, and what to do about that.
+// A TextfileError says why a metrics file can't be written, and what to do about it.
 type TextfileError struct{ Path, Cause, Remedy string }
 
 func (e *TextfileError) Error() string { return e.Path + ": " + e.Cause + ": " + e.Remedy }
 
-// WriteTextfile replaces the file with the metrics, for node_exporter's textfile
-// collector, which runs as another user. It is there whole or not at all. Every failure
-// is a *TextfileError.
+// WriteTextfile writes the metrics to the file, for node_exporter's textfile collector,
+// which runs as another user. The file is replaced as a whole or stays as it was. Every
+// failure is a *TextfileError.
 func (m *Metrics) WriteTextfile(path string) error {
 	return textfileError(path, prometheus.WriteToTextfile(path, m.Registry))
 }
@@ -25,7 +25,8 @@ func (m *Metrics) WriteTextfile(path string) error {
 // textfileRoom is what TryTextfile writes: more than the metrics of most installations.
 const textfileRoom = 64 << 10
 
-// TryTextfile tells whether the file could be written. What stands there stays.
+// TryTextfile returns why the file could not be written, or nil. It does not change the
+// file.
 func TryTextfile(path string) error {
 	err := writable(path)
 	if err == nil {
@@ -34,7 +35,7 @@ func TryTextfile(path string) error {
 	return textfileError(path, err)
 }
 
-// writable writes another file into the folder, as WriteTextfile does first.
+// writable writes a temporary file into the folder, as WriteTextfile does first.
 func writable(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path))
 	if err != nil {
@@ -44,8 +45,8 @@ func writable(path string) error {
 	return errors.Join(err, f.Close(), os.Remove(f.Name()))
 }
 
-// replaceable tells whether a rename could put another file in the place: not over a
-// folder, nor in a folder like /tmp over another user's file.
+// replaceable returns why a rename could not replace path, or nil: a rename can't replace
+// a folder, nor another user's file in a folder like /tmp.
 func replaceable(path string) error {
 	file, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -67,27 +68,27 @@ func replaceable(path string) error {
 
 func owner(i fs.FileInfo) uint32 { return i.Sys().(*syscall.Stat_t).Uid }
 
-// textfileError says in words what an error of the file's folder means.
+// textfileError explains an error of the file or its folder.
 func textfileError(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	e := &TextfileError{Path: path, Cause: err.Error(), Remedy: "mend that, or name another file in metrics.textfile"}
+	e := &TextfileError{Path: path, Cause: err.Error(), Remedy: "remove the cause, or name another file in metrics.textfile"}
 	var is syscall.Errno
 	if !errors.As(err, &is) {
 		return e
 	}
 	switch e.Cause = is.Error(); is {
 	case syscall.ENOENT, syscall.ENOTDIR:
-		e.Cause, e.Remedy = "its folder is not there", "make it, or name another file in metrics.textfile"
+		e.Cause, e.Remedy = "its folder does not exist", "make the folder, or name another file in metrics.textfile"
 	case syscall.EACCES, syscall.EPERM:
-		e.Cause, e.Remedy = "its folder, or the file that is there, belongs to another user", "let the user that archiverd runs as write to it"
+		e.Cause, e.Remedy = "its folder, or the file that is there, belongs to another user", "let the user that archiverd runs as write to both"
 	case syscall.EROFS:
 		e.Cause, e.Remedy = "its folder is read-only", "under systemd name the folder in ReadWritePaths of the unit; else name another file in metrics.textfile"
 	case syscall.ENOSPC, syscall.EDQUOT:
 		e.Cause, e.Remedy = "the disk is full", "make room there"
 	case syscall.EISDIR, syscall.EEXIST:
-		e.Cause, e.Remedy = "a folder stands there", "name a file in metrics.textfile"
+		e.Cause, e.Remedy = "the path is a folder", "name a file in metrics.textfile"
 	}
 	return e
 }

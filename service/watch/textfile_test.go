@@ -14,16 +14,16 @@ import (
 // error that comes of it.
 func TestTextfileErrors(t *testing.T) {
 	for errno, want := range map[syscall.Errno]string{
-		syscall.ENOENT: "its folder is not there: make it", syscall.EACCES: "belongs to another user: let the user", syscall.EPERM: "belongs to another user: let the user",
+		syscall.ENOENT: "its folder does not exist: make the folder", syscall.EACCES: "belongs to another user: let the user", syscall.EPERM: "belongs to another user: let the user",
 		syscall.EROFS: "its folder is read-only: under systemd", syscall.ENOSPC: "the disk is full: make room", syscall.EDQUOT: "the disk is full: make room",
-		syscall.EISDIR: "a folder stands there: name a file", syscall.EIO: "input/output error: mend that",
+		syscall.EISDIR: "the path is a folder: name a file", syscall.EIO: "input/output error: remove the cause",
 	} {
 		err := textfileError("/m/archiverd.prom", fmt.Errorf("w: %w", &os.PathError{Op: "write", Path: "/m/archiverd.prom123", Err: errno}))
 		if err == nil || !strings.HasPrefix(err.Error(), "/m/archiverd.prom: ") || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "123") {
 			t.Errorf("%d: %v, want %q", errno, err, want)
 		}
 	}
-	if err := textfileError("/m/archiverd.prom", errors.New("collected twice")); !strings.Contains(err.Error(), "collected twice: mend that") {
+	if err := textfileError("/m/archiverd.prom", errors.New("collected twice")); !strings.Contains(err.Error(), "collected twice: remove the cause") {
 		t.Error(err)
 	}
 }

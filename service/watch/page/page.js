@@ -1,4 +1,4 @@
-// Renews the page's parts in place. Without this script the page renews itself whole.
+// Renews the parts of the page in place. Without this script the browser reloads the page.
 "use strict";
 
 const every = 5000;
@@ -16,7 +16,7 @@ async function renew() {
     if (!reply.ok) throw new Error("status " + reply.status);
     const page = new DOMParser().parseFromString(await reply.text(), "text/html");
     const parts = document.querySelectorAll("[data-live]");
-    if (parts.length !== page.querySelectorAll("[data-live]").length) return location.reload(); // deletions were switched
+    if (parts.length !== page.querySelectorAll("[data-live]").length) return location.reload(); // deletions were turned on or off
     for (const part of parts) {
       const now = page.getElementById(part.id);
       part.hidden = now.hidden;
