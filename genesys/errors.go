@@ -117,10 +117,11 @@ func (e *Error) NotFound() bool { return e.answered(http.StatusNotFound) && e.Pa
 
 // Silent reports whether the API was asked and gave no reply at all, and may give one later.
 func (e *Error) Silent() bool {
-	if _, limited := errors.AsType[*LimitedError](e); limited || errors.Is(e, context.Canceled) {
-		return false // nothing was sent
+	if !e.answered(0) || !e.Temporary() {
+		return false
 	}
-	return e.answered(0) && e.Temporary()
+	_, limited := errors.AsType[*LimitedError](e)
+	return !limited && !errors.Is(e, context.Canceled) // nothing was sent then
 }
 
 // OfClient reports whether Genesys refuses the organization's client: wrong credentials, a scope that the client lacks, or a

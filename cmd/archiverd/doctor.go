@@ -22,20 +22,21 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// doctorWidth is the number of inboxes that the doctor checks at once.
+// doctorWidth bounds the inboxes that the doctor tries side by side.
 const doctorWidth = 16
 
 func newDoctor(a *app) *cobra.Command {
 	var org string
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Test configuration, access and the store's promises",
-		Long: `Tests that the configured services keep the promises archiverd depends on, and says
-what to do about each failure. It archives and deletes nothing. It leaves a few small
-objects in the bucket below {prefix}/doctor/, one of them locked for a minute if a lock
-is configured. If deletion is enabled, it sends Genesys a DELETE for a recording that
-does not exist. It does not renew users' tokens. It asks a Pushgateway and the
-heartbeat's host whether they answer, but sends neither metrics nor a heartbeat.
+		Short: "Prove configuration, access and the store's promises",
+		Long: `Tries, on the services that are configured, what archiverd's promises lean on, and
+says what to do about each thing that is not as it should be. It archives and deletes
+nothing. In the bucket it leaves a few small objects below {prefix}/doctor/, one of
+them locked for a minute where a lock is configured; of Genesys it asks to delete a
+recording that does not exist, where originals are to be deleted. It renews no user's
+token. A Pushgateway and the heartbeat's host are asked whether they answer; neither
+metrics nor a heartbeat is sent.
 
 Of several inboxes of an organization it says how many passed a check, and lists the
 others: of each check 20 at most, and once what it found alike in more than 20. --json
@@ -46,7 +47,7 @@ service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), org) },
 	}
-	c.Flags().StringVar(&org, "org", "", "only this organization, by its configured `name`")
+	c.Flags().StringVar(&org, "org", "", "of the organizations only this, by its configured `name`")
 	a.addJSON(c)
 	return c
 }
@@ -60,10 +61,10 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	if org != "" && !slices.ContainsFunc(c.Organizations, named) {
 		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
 	}
-	known := snapshot{c, map[string][]inboxToken{}}
-	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return known.read(ctx, l) })
+	w := snapshot{c, map[string][]inboxToken{}}
+	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.read(ctx, l) })
 	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
-		return err // the service ran the command, or did not answer
+		return err // the service did it, or could not be talked to
 	}
 	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
 	checks = append(checks, doctor.LedgerPlace(bolt.Examine(c.State.Path))...)
@@ -79,14 +80,14 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	checks = append(checks, d.Store(a.stop)...)
 	for _, o := range c.Organizations {
 		if org == "" || named(o) {
-			checks = append(checks, known.organization(a, d, o)...)
+			checks = append(checks, w.organization(a, d, o)...)
 		}
 	}
 	return a.sayChecks(append(checks, a.watchers(c)...))
 }
 
-// snapshot is what the doctor reads from the ledger. The doctor works on the snapshot
-// with the ledger closed, so that a run can open it in the meantime.
+// snapshot is what the doctor knows of the inboxes once the ledger is closed again: a run
+// that starts meanwhile finds it free.
 type snapshot struct {
 	config  *config.Config
 	inboxes map[string][]inboxToken // by organization
@@ -97,9 +98,8 @@ type inboxToken struct {
 	token state.Token
 }
 
-// read fills the snapshot and checks the ledger.
-func (s snapshot) read(ctx context.Context, l *bolt.Ledger) error {
-	for _, o := range s.config.Organizations {
+func (w snapshot) read(ctx context.Context, l *bolt.Ledger) error {
+	for _, o := range w.config.Organizations {
 		inboxes, err := l.Inboxes(ctx, o.Name)
 		if err != nil {
 			return err
@@ -109,19 +109,19 @@ func (s snapshot) read(ctx context.Context, l *bolt.Ledger) error {
 			if err != nil {
 				return err
 			}
-			s.inboxes[o.Name] = append(s.inboxes[o.Name], inboxToken{i, t})
+			w.inboxes[o.Name] = append(w.inboxes[o.Name], inboxToken{i, t})
 		}
 	}
 	return l.Check()
 }
 
 // organization tries an organization's inboxes, side by side.
-func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
-	patients := w.patients[o.Name]
-	if o.Grant == genesys.GrantClientCredentials && len(patients) == 0 {
-		patients = []patient{{inbox: state.Inbox{Org: o.Name, ID: fleet.ClientInbox}}} // as the first run will enter it
+func (w snapshot) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
+	inboxes := w.inboxes[o.Name]
+	if o.Grant == genesys.GrantClientCredentials && len(inboxes) == 0 {
+		inboxes = []inboxToken{{inbox: state.Inbox{Org: o.Name, ID: fleet.ClientInbox}}} // as the first run will enter it
 	}
-	if len(patients) == 0 {
+	if len(inboxes) == 0 {
 		return []doctor.Check{{
 			Name: "genesys.token", About: o.Name, Result: doctor.Warn,
 			Found: "no inbox of this organization is known", Remedy: "have its users log in: archiverd login --org " + o.Name,
@@ -131,10 +131,10 @@ func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []do
 	if err != nil {
 		return configFaults(err)
 	}
-	found := make([][]doctor.Check, len(patients))
+	found := make([][]doctor.Check, len(inboxes))
 	var g errgroup.Group
 	g.SetLimit(doctorWidth)
-	for i, in := range inboxes {
+	for i, p := range inboxes {
 		g.Go(func() error {
 			found[i] = d.Inbox(a.stop, examined(h, p))
 			return nil
@@ -146,7 +146,7 @@ func (w ward) organization(a *app, d *doctor.Doctor, o config.Organization) []do
 
 // examined makes a client for the doctor alone. It has a user's access token, but not
 // the refresh token: two clients that spend that would log the user out.
-func examined(h *fleet.Hosts, p patient) doctor.Inbox {
+func examined(h *fleet.Hosts, p inboxToken) doctor.Inbox {
 	token := genesys.Token{Access: p.token.Access, Expiry: p.token.Expiry, Confirmed: p.token.Confirmed}
 	out := doctor.Inbox{Org: p.inbox.Org, ID: p.inbox.ID, PerMinute: h.Org.RequestsPerMinute}
 	if h.Org.Grant == genesys.GrantAuthorizationCode {
@@ -154,8 +154,8 @@ func examined(h *fleet.Hosts, p patient) doctor.Inbox {
 	} else {
 		token = genesys.Token{} // a new one costs nothing and proves the client's secret
 	}
-	if c := k.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
-		out.Trouble = k.inbox.Reason
+	if c := p.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
+		out.Trouble = p.inbox.Reason
 	}
 	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
 	in, client := h.Client(p.inbox, &memoryStore{token}, budget)
@@ -163,20 +163,20 @@ func examined(h *fleet.Hosts, p patient) doctor.Inbox {
 	return out
 }
 
-// noToken returns why a user's token can't be tested, and the remedy.
-func noToken(k inboxToken) (found, remedy string) {
+// noToken says why a user's token can't be tried.
+func noToken(p inboxToken) (found, remedy string) {
 	switch {
-	case k.inbox.Condition == archiver.ConditionNeedsLogin:
-		return k.inbox.Reason, "have the user log in: archiverd login --org " + k.inbox.Org
-	case k.token == state.Token{}:
-		return "the ledger holds no token", "have the user log in: archiverd login --org " + k.inbox.Org
-	case time.Until(k.token.Expiry) < 2*time.Minute:
+	case p.inbox.Condition == archiver.ConditionNeedsLogin:
+		return p.inbox.Reason, "have the user log in: archiverd login --org " + p.inbox.Org
+	case p.token == state.Token{}:
+		return "the ledger holds no token", "have the user log in: archiverd login --org " + p.inbox.Org
+	case time.Until(p.token.Expiry) < 2*time.Minute:
 		return "the access token has expired, and only a run may renew it", "run archiverd run --once: it renews the token, or says that the user has to log in"
 	}
 	return "", ""
 }
 
-// memoryStore keeps a token in memory only.
+// memoryStore forgets the token with the process.
 type memoryStore struct{ token genesys.Token }
 
 func (s *memoryStore) LoadToken(context.Context) (genesys.Token, error)   { return s.token, nil }

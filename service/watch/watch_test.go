@@ -127,7 +127,7 @@ archiverd_inboxes{condition="needs_login",org="acme"} 1
 archiverd_inboxes{condition="new",org="acme"} 1
 archiverd_inboxes{condition="ok",org="acme"} 1
 archiverd_inboxes{condition="short",org="acme"} 0
-# HELP archiverd_integrity_findings_total Objects in the archive that were not what they should be, counted in each pass that met them, since the ledger was made.
+# HELP archiverd_integrity_findings_total Objects in the archive that were not as they should be, counted in each pass that found them, since the ledger was made.
 # TYPE archiverd_integrity_findings_total counter
 archiverd_integrity_findings_total{org="acme"} 2
 # HELP archiverd_last_success_timestamp_seconds When the last pass of any inbox that did not end early ended.
@@ -136,13 +136,13 @@ archiverd_last_success_timestamp_seconds{org="acme"} 1.7954352e+09
 # HELP archiverd_media_bytes_total Bytes of media archived, since the ledger was made.
 # TYPE archiverd_media_bytes_total counter
 archiverd_media_bytes_total{org="acme"} 5000
-# HELP archiverd_needs_person_recordings Of those that could not be archived yet, the ones that have failed for so long that a person has to look.
+# HELP archiverd_needs_person_recordings Failed recordings that need a person, because they have failed for too long.
 # TYPE archiverd_needs_person_recordings gauge
 archiverd_needs_person_recordings{org="acme"} 1
-# HELP archiverd_oldest_unarchived_timestamp_seconds When the oldest recording was made that the last passes left unarchived. Absent where they left none.
+# HELP archiverd_oldest_unarchived_timestamp_seconds Creation time of the oldest recording that the last passes left unarchived. Absent if all were archived.
 # TYPE archiverd_oldest_unarchived_timestamp_seconds gauge
 archiverd_oldest_unarchived_timestamp_seconds{org="acme"} 1.7953488e+09
-# HELP archiverd_rate_limited_inboxes Inboxes to which Genesys has said to send nothing for now.
+# HELP archiverd_rate_limited_inboxes Inboxes for which Genesys asked to wait before the next request.
 # TYPE archiverd_rate_limited_inboxes gauge
 archiverd_rate_limited_inboxes{org="acme"} 1
 # HELP archiverd_recordings_total What happened to recordings, since the ledger was made: versions archived, attempts failed, originals vanished, gone and deleted.
