@@ -194,7 +194,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		return nil
 	}
 	if p.asked.Add(1) > int64(p.Delete.MaxPerPass) {
-		log.Info("original kept: others took what the pass may ask for", "max_per_pass", p.Delete.MaxPerPass)
+		log.Info("original kept: max_per_pass reached", "max_per_pass", p.Delete.MaxPerPass)
 		return nil
 	}
 	return p.requestDeletion(ctx, e, trusted)

@@ -641,8 +641,12 @@ func TestLoginWhileServing(t *testing.T) {
 	if r := w.expect(0, "login", "--import", "token"); !strings.Contains(r.stdout, "acme/ben") {
 		t.Errorf("import says %s", r)
 	}
-	before := w.asked(ben, opList) + w.asked(anna, opList)
-	w.await(opList, before+4)
+	for _, inbox := range []*genesystest.Inbox{anna, ben} { // a whole pass after the logins
+		text := `"msg":"pass done","org":"acme","inbox":"` + inbox.ID + `"`
+		if !service.stderr.await(text, strings.Count(service.stderr.String(), text)+2, service.ended) {
+			t.Fatalf("the service ended before a pass over the inbox of %s did", inbox.ID)
+		}
+	}
 	service.terminate(t)
 	if r := service.wait(); r.code != 0 {
 		t.Errorf("the service ended with %s", r)

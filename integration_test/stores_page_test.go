@@ -75,7 +75,7 @@ const storesSettings = `
 const storesLacks = `
 | missing | then |
 |---|---|
-| create-only writes | The place is looked at before each write, as on every store. Everything is read back after it was written, and media again before their original is deleted. Two writers at a time could still take each other's place: doctor fails (exit code 6). Where the bucket keeps versions, the one that was replaced stays |
+| create-only writes | Each place is looked at before each write. (Where a second create is refused, one listing of the bucket says which places are free, and the write itself decides.) Everything is read back after it was written, and media again before their original is deleted. Two writers at a time could still take each other's place: doctor fails (exit code 6). Where the bucket keeps versions, the one that was replaced stays |
 | create-only writes in parts, alone | The place is looked at before each upload, as on every store. Two uploads at a time could still take each other's place: doctor fails (exit code 6) |
 | create-only writes, but refused with 501 | Every write fails, and says that the store can't be used |
 | checksums compared | Everything is read back after it was written, and media again before their original is deleted. Doctor warns |
