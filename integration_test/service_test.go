@@ -124,7 +124,7 @@ func TestRetryInService(t *testing.T) {
 	p := w.start("run")
 	w.await(opLink, 1)
 	retry := w.start("retry", "--json")
-	w.awaitLog(retry, "a run is under way", 1)
+	w.awaitLog(retry, "waiting for the run under way to end", 1)
 	inbox.Add(genesystest.Recording{ID: "later"})
 	if n := w.cloud.Requests(opSummary); n != 1 {
 		t.Errorf("%d passes began, want the first alone", n)

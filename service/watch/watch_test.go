@@ -320,21 +320,21 @@ func TestPage(t *testing.T) {
 		not      []string
 	}{
 		"idle": {idle, archiver.Deletion{}, []string{
-			"2 inboxes need a person", "None is under way. The next begins at 2026-11-23 13:00", "3 times of the schedule were skipped since 2026-11-23 12:00",
+			"2 inboxes need a person", "No run is under way. The next begins at 2026-11-23 13:00", "3 scheduled runs were skipped since 2026-11-23 12:00",
 			"archived 4", "archived, original deleted 1", "waiting 1", "failed, tried again 2", "of these need a person 1", "vanished before they were archived 1",
 			"media 4.9 KiB", "oldest left by a pass 2026-11-22 12:00",
 			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "acme/u1 ok the last pass met 2 objects in the archive that are not what they should be See archiverd verify --inbox u1, which names them. 1 of its recordings have failed for a week",
 			"Last good pass acme 3 2 1 2 4 1 1 4.9 KiB 2026-11-23 12:00",
-			"fail-2 acme/u1 for a week Needs a person: mend it, then archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
+			"fail-2 acme/u1 for a week Needs a person: remove the reason, then run archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
 			"acme/u1 1 failed, and are tried again the last pass left a recording waiting", "ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
 			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1", "acme/u3"}},
-		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "None is under way. The service is stopping."}, []string{"The next begins"}},
+		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "No run is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{
 			"Under way since", "10 of 40 recordings, 1 of 3 inboxes", "10.0 MiB at 10", "about 5m", "2 failed",
-			"Originals are deleted 7d after", "1000 at most",
+			"Originals are deleted 7d after", "at most 1000 in one pass",
 			"arch-2 acme/u1 2026-11-21 12:00 2026-11-28 12:00 arch-1 acme/u1 2026-11-23 11:00 2026-11-30 11:00"},
-			[]string{"None is under way", "arch-3", "Only a part"}},
+			[]string{"No run is under way", "arch-3", "only a part"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			page := text(t, newSite(t, sample(t), tc.status, tc.deletion, &n), "/")
@@ -375,7 +375,7 @@ func TestPageIsBounded(t *testing.T) {
 	}))
 	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{Enabled: true}, &archiver.Progress{})
 	page := text(t, h, "/")
-	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "Only a part of the ledger was looked at", "Nothing needs a person"} {
+	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "covers only a part of the ledger", "Nothing needs a person"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
