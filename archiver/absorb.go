@@ -148,6 +148,9 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	if e.MediaKey == "" {
 		e.MediaKey = p.keys.Media(r.ID, r.DateCreated, p.in.Format)
 	}
+	if differs(e.DateModified, e.Fingerprint, r) {
+		e.Mismatches = 0 // they were another version's
+	}
 	e.Name, e.ConversationID = r.Name, r.ConversationID
 	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint
 	e.Raw, e.Expanded = r.Raw, p.listing.expanded

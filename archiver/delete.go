@@ -57,7 +57,12 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 			return nil
 		}
 		g.Go(func() error {
-			if err := p.goOn(p.deleteOne(ctx, e, trusted)); err != nil {
+			err := p.deleteOne(ctx, e, trusted)
+			if _, moved := errors.AsType[*state.ConflictError](err); moved {
+				p.log.Info("original kept: it is to be archived again", "recording", e.Key.Recording)
+				err = nil
+			}
+			if err := p.goOn(err); err != nil {
 				p.halt(err)
 			}
 			return nil
@@ -204,28 +209,35 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 // and manifest, kept long enough. It returns the manifest, every byte of which was
 // read.
 func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (*record.Manifest, error) {
-	until := p.keepUntil(e.DateCreated, v.ArchivedAt)
-	media, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, until)
-	if err != nil {
+	if _, err := p.mediaStored(ctx, e, v, trusted); err != nil {
 		return nil, err
 	}
-	shown := media.Checksum.Algorithm + ":" + media.Checksum.Value
-	if v.Checksum != "" && shown != v.Checksum {
-		return nil, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
-	}
-	manifest, err := p.headAs(ctx, v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v, until)
+	manifest, err := p.headAs(ctx, v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v, p.keepUntil(e.DateCreated, v.ArchivedAt))
 	if err != nil {
 		return nil, err
 	}
 	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); manifest.Checksum.Algorithm == "SHA256" && (err != nil || hex.EncodeToString(sum) != v.ManifestSHA256) {
 		return nil, fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, errCorrupt)
 	}
-	if !trusted || v.Checksum == "" {
-		if err := p.compareHex(ctx, media, v.SHA256); err != nil {
-			return nil, err
-		}
-	}
 	return p.readManifest(ctx, v)
+}
+
+// mediaStored proves, now, that the archive holds the media of the ledger's version, kept
+// long enough. Where the store shows no checksum, or was not seen to compare any, the
+// bytes are read.
+func (p *pass) mediaStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (storage.Object, error) {
+	obj, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, p.keepUntil(e.DateCreated, v.ArchivedAt))
+	if err != nil {
+		return obj, err
+	}
+	shown := obj.Checksum.Algorithm + ":" + obj.Checksum.Value
+	if v.Checksum != "" && shown != v.Checksum {
+		return obj, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
+	}
+	if trusted && v.Checksum != "" {
+		return obj, nil
+	}
+	return obj, p.compareHex(ctx, obj, v.SHA256)
 }
 
 // proveWhole reads the media of a version that an earlier archiverd archived without
@@ -292,10 +304,9 @@ func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.R
 // For what was archived in this run that is known once no inbox transfers any more.
 func (p *pass) servedAnother(e state.Entry) bool {
 	v := e.Versions[len(e.Versions)-1]
-	if v.ArchivedAt.Before(p.org.begun) {
-		return false
+	if !v.ArchivedAt.Before(p.org.begun) {
+		p.org.transferring.Wait()
 	}
-	p.org.transferring.Wait()
 	return p.org.isTwin(v.SHA256)
 }
 

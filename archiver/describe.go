@@ -122,7 +122,7 @@ func (p *pass) enter(ctx context.Context, k state.Key, e state.Entry, m *record.
 	_, err := p.move(ctx, k, e.State, state.StateArchived, func(e *state.Entry) {
 		e.Versions = append(e.Versions, v)
 		e.Fingerprint = v.Fingerprint
-		e.Twin, e.TwinAsked = "", false
+		e.Twin, e.TwinAsked, e.Mismatches = "", false, 0
 	})
 	if err != nil {
 		return err
@@ -175,14 +175,15 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	if err != nil {
 		return err
 	}
-	if m != nil && m.Media.Checksum != nil && *m.Media.Checksum == (record.ManifestChecksum{Algorithm: media.Checksum.Algorithm, Value: media.Checksum.Value}) {
+	twin := func(sum string) bool { return e.Twin != "" && e.Twin == sum }
+	if m != nil && !twin(m.Media.SHA256) && m.Media.Checksum != nil && *m.Media.Checksum == (record.ManifestChecksum{Algorithm: media.Checksum.Algorithm, Value: media.Checksum.Value}) {
 		return p.enter(ctx, k, e, m, media, obj, sum, true)
 	}
 	found, err := p.readMedia(ctx, k, e, rec, media)
 	if err != nil {
 		return err
 	}
-	if m == nil {
+	if m == nil || twin(found.sha256) {
 		return p.describe(ctx, k, e, rec, found, description{adopted: true})
 	}
 	if m.Media.SHA256 != found.sha256 {
@@ -205,6 +206,9 @@ func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec ge
 	v, err := d.judge(rec, true) // what contradicts itself was stored as suspect
 	if err != nil {
 		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
+	}
+	if v, err = p.judgeTwin(ctx, d, k, e, v); err != nil {
+		return nil, err
 	}
 	return storedMedia(media, d, v, true), nil
 }

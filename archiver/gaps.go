@@ -30,6 +30,10 @@ type gapError struct{ text string }
 
 func (e *gapError) Error() string { return e.text }
 
+// errOtherPart says that Genesys showed pages of another size than was asked for, and so
+// perhaps another part.
+var errOtherPart = errors.New("the listing has pages of another size")
+
 // breaksPage tells errors of a listing's page that one recording on it may cause.
 func breaksPage(err error) bool {
 	var e *genesys.Error
@@ -81,6 +85,10 @@ func (w *Walk) split(ctx context.Context) error {
 		for n := first; n <= last; n++ {
 			asked++
 			err := w.takePart(ctx, n, size)
+			if errors.Is(err, errOtherPart) {
+				w.gaps = append(w.gaps, whole)
+				break
+			}
 			if breaksPage(err) {
 				from := max(whole.from, n*size)
 				todo = append(todo, gap{from, min(end, n*size+size) - from, size, err})
@@ -102,12 +110,14 @@ func (w *Walk) takePart(ctx context.Context, n, size int) error {
 	if err != nil {
 		return err
 	}
-	if l.PageSize != 0 && l.PageSize != size {
-		return errRestart // it may be another part
-	}
 	w.unreadable += l.Unreadable
-	_, err = w.take(ctx, l.Recordings)
-	return err
+	if _, err := w.take(ctx, l.Recordings); err != nil {
+		return err
+	}
+	if l.PageSize != 0 && l.PageSize != size {
+		return errOtherPart
+	}
+	return nil
 }
 
 // gapsError describes the gaps by their places in the listing and their neighbours.

@@ -30,6 +30,14 @@ type reseen struct {
 // doubted now, else in the ledger alone. The media are not stored again.
 func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, how reseen) error {
 	v := e.Versions[how.version]
+	trusted, err := p.storeTrusted(ctx)
+	if err != nil {
+		return err
+	}
+	obj, err := p.mediaStored(ctx, e, v, trusted)
+	if err != nil {
+		return p.notKept(ctx, k, e, v, err)
+	}
 	m, err := p.readManifest(ctx, v)
 	if err != nil {
 		return p.notKept(ctx, k, e, v, err)
@@ -38,10 +46,6 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 	moved := m.Fingerprint() != rec.Fingerprint
 	doubted := (v.Suspect == "") != (how.verdict.suspect == "")
 	if !newest || doubted || moved && time.Since(v.ArchivedAt) >= manifestEvery {
-		obj, err := p.Bucket.Head(ctx, v.MediaKey, v.MediaVersionID)
-		if err != nil {
-			return p.notKept(ctx, k, e, v, err)
-		}
 		same := &stored{Object: obj, verdict: how.verdict, sha256: v.SHA256, detected: m.Media.ContentType}
 		return p.describe(ctx, k, e, rec, same, description{correlationIDs: how.correlationIDs})
 	}
@@ -58,7 +62,7 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 		}
 		v.DateModified, v.Fingerprint = shown, e.Fingerprint
 		how.verdict.mark(v)
-		e.DateModified, e.Twin, e.TwinAsked = shown, "", false
+		e.DateModified, e.Twin, e.TwinAsked, e.Mismatches = shown, "", false, 0
 	})
 	if err != nil {
 		return err
@@ -74,6 +78,12 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.Version, err error) error {
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, errCorrupt) {
 		return p.reportCorrupt(ctx, k, e.State, v.MediaKey, fmt.Errorf("the archive does not hold %s any more: %w", v.MediaKey, err))
+	}
+	if errors.Is(err, errNotLocked) { // this object's alone, as before a deletion
+		p.mu.Lock()
+		p.corrupt = append(p.corrupt, v.MediaKey)
+		p.mu.Unlock()
+		return fmt.Errorf("the lock of %s was shortened or taken away: %v", v.MediaKey, err)
 	}
 	return err
 }

@@ -66,6 +66,9 @@ func sameVersion(have, want map[string]string) bool {
 // be archived now: one that is asked for again, or that an earlier archiverd archived
 // before the recording changed without a new dateModified.
 func superseded(e state.Entry, obj storage.Object) bool {
+	if e.Twin != "" && obj.Metadata[record.MetaSHA256] == e.Twin {
+		return true
+	}
 	return slices.ContainsFunc(e.Versions, func(v state.Version) bool {
 		return v.MediaKey == obj.Key && (e.Twin != "" || obj.Metadata[record.MetaFingerprint] == "" && v.ManifestSize > 0)
 	})

@@ -39,8 +39,12 @@ func (p *pass) transferAll(ctx context.Context) error {
 	g.SetLimit(p.asks)
 	begun := 0
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
-		if e.Entry.Twin != "" || !p.due(e.Entry) {
-			return nil // a twin waits for askTwins
+		if e.Entry.Twin != "" {
+			p.org.twin(e.Entry.Twin)
+			return nil // it waits for askTwins
+		}
+		if !p.due(e.Entry) {
+			return nil
 		}
 		if err := p.stopped(); err != nil {
 			return err

@@ -100,6 +100,7 @@ func (p *pass) judgeTwin(ctx context.Context, d mediaDigest, k state.Key, e stat
 		return v, nil
 	}
 	other, pending, err := p.otherTwin(ctx, k, sum)
+	pending = pending || shared // the other one may have failed since
 	switch {
 	case err != nil:
 		return v, err
@@ -122,7 +123,7 @@ func (p *pass) otherTwin(ctx context.Context, k state.Key, sum string) (name str
 		if err != nil {
 			return "", false, ledgerFailed(err)
 		}
-		asking := e.State == state.StateListed && e.Twin == sum
+		asking := (e.State == state.StateListed || e.State == state.StateFailed) && e.Twin == sum
 		if asking && e.TwinAsked || !asking && newestSum(e) == sum {
 			return other.String(), false, nil
 		}

@@ -54,11 +54,18 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	return c.loaded, nil
 }
 
-// anew makes the next Retrieve load the chain again.
-func (c *chain) anew(context.Context) error {
+// anew loads the chain again. The credentials of before stay until there are others.
+func (c *chain) anew(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.loaded = nil
+	cfg, err := c.load(ctx)
+	if err != nil {
+		return err
+	}
+	if _, err := cfg.Credentials.Retrieve(ctx); err != nil {
+		return err
+	}
+	c.loaded = cfg.Credentials
 	return nil
 }
 

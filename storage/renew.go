@@ -61,8 +61,13 @@ func (k *keys) anew(context.Context) error {
 // ones: they may have been replaced since they were read.
 type renewal struct {
 	source
-	mu sync.Mutex // held while credentials are read again
+	mu        sync.Mutex // held while credentials are read again
+	fruitless time.Time  // when that gave no others last
 }
+
+// renewPause is how long after credentials were read again in vain they are not read
+// again: a store answers 403 also to what other credentials would not change.
+const renewPause = time.Minute
 
 // usedKey is the context key of the credentials that a request was signed with.
 type usedKey struct{}
@@ -88,21 +93,42 @@ func (r *renewal) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	again := req.Clone() // before it is signed
 	var used aws.Credentials
 	out, meta, err := next.HandleFinalize(context.WithValue(ctx, usedKey{}, &used), in)
-	if !refused(err) || !r.differs(ctx, used) || again.RewindStream() != nil {
+	if !refused(err) || !r.differs(ctx, used, doubtful(err)) || again.RewindStream() != nil {
 		return out, meta, err
 	}
 	return next.HandleFinalize(ctx, middleware.FinalizeInput{Request: again})
 }
 
-// differs reports whether there are now other credentials than those used.
-func (r *renewal) differs(ctx context.Context, used aws.Credentials) bool {
+// doubtful reports whether a refusal is more likely to be of a right than of the credentials.
+func doubtful(err error) bool {
+	reply, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || reply.HTTPStatusCode() != http.StatusForbidden {
+		return false
+	}
+	var api smithy.APIError
+	return !errors.As(err, &api) || !slices.Contains(refusals, api.ErrorCode())
+}
+
+// differs reports whether there are now other credentials than those used. After a
+// doubtful refusal they are not read again for a while once that was in vain.
+func (r *renewal) differs(ctx context.Context, used aws.Credentials, doubtful bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	other := func() bool {
 		now, err := r.source.Retrieve(ctx)
 		return err == nil && (now.AccessKeyID != used.AccessKeyID || now.SecretAccessKey != used.SecretAccessKey || now.SessionToken != used.SessionToken)
 	}
-	return used.HasKeys() && (other() || r.anew(ctx) == nil && other())
+	if !used.HasKeys() || other() {
+		return used.HasKeys()
+	}
+	if doubtful && time.Since(r.fruitless) < renewPause {
+		return false
+	}
+	if r.anew(ctx) == nil && other() {
+		return true
+	}
+	r.fruitless = time.Now()
+	return false
 }
 
 // signer is the SDK's signer for S3. It is replaced when the secret changes, because the SDK
