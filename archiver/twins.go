@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"hash/maphash"
 	"maps"
@@ -56,6 +57,21 @@ func (o *organization) served(k state.Key, sum [sha256.Size]byte) bool {
 	return false
 }
 
+// servedOther notes that a recording that was served the media with this SHA-256 in hex was
+// served others when it was asked for once more.
+func (o *organization) servedOther(k state.Key, sum string) {
+	var digest [sha256.Size]byte
+	if n, err := hex.Decode(digest[:], []byte(sum)); err != nil || n != len(digest) {
+		return
+	}
+	h := maphash.String(o.seed, k.Inbox+"/"+k.Recording)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.digests[digest] == h {
+		delete(o.digests, digest)
+	}
+}
+
 // twin notes media that two recordings were served.
 func (o *organization) twin(sum string) {
 	o.mu.Lock()
@@ -92,6 +108,9 @@ func (p *pass) judgeTwin(ctx context.Context, d mediaDigest, k state.Key, e stat
 		return v, nil
 	}
 	sum := d.hex()
+	if e.Twin != "" && e.Twin != sum {
+		p.org.servedOther(k, e.Twin)
+	}
 	shared := p.org.served(k, d.sum())
 	if e.Twin != sum {
 		if shared {
