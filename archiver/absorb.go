@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
@@ -46,7 +47,7 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	for _, key := range waiting {
 		p.places.wait(key)
 	}
-	return known, ledgerFailed(err)
+	return known, failure.OfLedger(err)
 }
 
 // unsettled leaves out of a page the recordings that are archived as they are
@@ -58,7 +59,7 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 	}
 	archived, err := p.Ledger.Archived(ctx, p.in.Org, p.in.ID, ids)
 	if err != nil {
-		return nil, 0, ledgerFailed(err)
+		return nil, 0, failure.OfLedger(err)
 	}
 	for i, r := range page {
 		date, fingerprint, _ := strings.Cut(archived[i], " ")

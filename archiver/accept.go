@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -15,7 +16,7 @@ import (
 func (a *Archiver) AcceptJournal(ctx context.Context, org, inbox string) (faults []record.JournalFault, err error) {
 	in, err := a.Ledger.Inbox(ctx, org, inbox)
 	if err != nil {
-		return nil, ledgerFailed(err)
+		return nil, failure.OfLedger(err)
 	}
 	faults, err = (record.Chain{Bucket: a.Bucket, Keys: record.Keys{Prefix: a.Prefix, Org: org, Inbox: inbox}}).Walk(ctx, in.Journal, func(state.JournalHead, *record.Journal) error { return nil })
 	if err != nil {
@@ -27,7 +28,7 @@ func (a *Archiver) AcceptJournal(ctx context.Context, org, inbox string) (faults
 		accepted = append(accepted, state.AcceptedFault{Key: f.Key, SHA256: f.SHA256, Fault: record.Clip(fmt.Sprintf("%s: %s", f.Kind, f.Detail))})
 	}
 	if err := a.Ledger.AcceptFaults(ctx, org, inbox, accepted); err != nil {
-		return nil, ledgerFailed(err)
+		return nil, failure.OfLedger(err)
 	}
 	return faults, nil
 }

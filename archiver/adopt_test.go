@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -123,10 +124,10 @@ func TestAdoptedManifestMustBeLocked(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, &checking, true)
 	r.add(1)
-	wantErr(t, r.pass(func(o *Options) { o.Ledger = brokenLedger{o.Ledger} }).Err, KindLedger)
+	wantErr(t, r.pass(func(o *Options) { o.Ledger = brokenLedger{o.Ledger} }).Err, failure.KindLedger)
 	r.wantOnce()
 	r.wire.altered("HEAD manifests", "X-Amz-Object-Lock-Mode", "")
-	wantErr(t, r.pass().Err, KindConfiguration, "/manifests/", "Object Lock")
+	wantErr(t, r.pass().Err, failure.KindConfiguration, "/manifests/", "Object Lock")
 	r.wantState("rec-01", state.StateListed)
 	r.wire.use(nil)
 	if r.passed(); len(r.requests(opLink)) != 1 {
@@ -220,7 +221,7 @@ func TestBucketWithoutLocks(t *testing.T) {
 		r.options.Retention.Mode = "COMPLIANCE"
 		r.options.Workers = 1
 		r.add(8, func(rec *genesystest.Recording) { rec.Duration, rec.Size = 0, size })
-		wantErr(t, r.pass().Err, KindConfiguration, "create the bucket with Object Lock", "object_lock.mode")
+		wantErr(t, r.pass().Err, failure.KindConfiguration, "create the bucket with Object Lock", "object_lock.mode")
 		if e := r.wantState("rec-08", state.StateListed); e.Attempts != 0 {
 			t.Errorf("counted as %d attempts of a recording", e.Attempts)
 		}

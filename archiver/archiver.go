@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 )
@@ -114,6 +115,19 @@ func New(o Options) *Archiver {
 	return a
 }
 
+// retry calls f, a request to Genesys, again where that may help.
+func (a *Archiver) retry(ctx context.Context, f func() error) error {
+	return failure.Retry(ctx, a.again, f)
+}
+
+// again notes that a request is sent once more.
+func (a *Archiver) again(err error) {
+	a.Log.Debug("trying again", "error", err)
+	if a.Observer != nil {
+		a.Observer.Retried()
+	}
+}
+
 const (
 	// maxWalks bounds the inboxes listed at a time. Passes have no bound: what an
 	// inbox with much to do still waits for holds up no other.
@@ -158,7 +172,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 			org := orgs[in.Org]
 			r.Inboxes[i] = a.pass(ctx, org.ctx, in, limits{asks, org.shared}, func(err error) {
 				switch {
-				case failsRun(err), temporary(err) && isStorage(err):
+				case failure.EndsRun(err), failure.Temporary(err) && failure.OfStore(err):
 					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
 				case genesys.AsError(err).OfClient(), genesys.AsError(err).Silent():
 					org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
@@ -194,7 +208,7 @@ func (a *Archiver) Pass(ctx, stop context.Context, in Inbox) InboxReport {
 func (a *Archiver) abortUploads(ctx context.Context, org, inbox string) error {
 	uploads, err := a.Ledger.Uploads(ctx, org, inbox)
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	for _, u := range uploads {
 		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
@@ -208,7 +222,7 @@ func (a *Archiver) abortUploads(ctx context.Context, org, inbox string) error {
 			err = a.Ledger.RemoveUpload(ctx, u.Key, u.ID)
 		}
 		if err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		a.Log.Info("aborted an upload that an earlier pass left unfinished", "key", u.Key)
 	}

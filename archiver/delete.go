@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -167,10 +168,10 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		v, err = p.proveWhole(ctx, e, v, m)
 	}
 	if err != nil {
-		log.Error("original kept: the archive does not show what the ledger says", ErrorAttr(err))
+		log.Error("original kept: the archive does not show what the ledger says", failure.Attr(err))
 		// A lock that someone shortened is this object's alone: whether the store
 		// holds locks at all shows with each write.
-		if errors.Is(err, errCorrupt) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, errNotLocked) {
+		if errors.Is(err, failure.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrNotLocked) {
 			p.mu.Lock()
 			p.corrupt = append(p.corrupt, v.MediaKey)
 			p.mu.Unlock()
@@ -180,7 +181,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	r, err := p.fetch(ctx, e.Key.Recording)
 	if err != nil {
-		log.Info("original kept: it can't be looked at", ErrorAttr(err))
+		log.Info("original kept: it can't be looked at", failure.Attr(err))
 		return err
 	}
 	if kept := p.changedAtLast(e, v, m, *r); kept != nil {
@@ -217,7 +218,7 @@ func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, 
 		return nil, err
 	}
 	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); manifest.Checksum.Algorithm == "SHA256" && (err != nil || hex.EncodeToString(sum) != v.ManifestSHA256) {
-		return nil, fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, errCorrupt)
+		return nil, fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, failure.ErrCorrupt)
 	}
 	return p.readManifest(ctx, v)
 }
@@ -232,7 +233,7 @@ func (p *pass) mediaStored(ctx context.Context, e state.Entry, v state.Version, 
 	}
 	shown := obj.Checksum.Algorithm + ":" + obj.Checksum.Value
 	if v.Checksum != "" && shown != v.Checksum {
-		return obj, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, errCorrupt)
+		return obj, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, failure.ErrCorrupt)
 	}
 	if trusted && v.Checksum != "" {
 		return obj, nil
@@ -252,7 +253,7 @@ func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Versi
 		return v, err
 	}
 	if d.hex() != v.SHA256 {
-		return v, fmt.Errorf("%s read back has another SHA-256: %w", v.MediaKey, errCorrupt)
+		return v, fmt.Errorf("%s read back has another SHA-256: %w", v.MediaKey, failure.ErrCorrupt)
 	}
 	found, err := d.judge(rec, true)
 	if err != nil {
@@ -318,10 +319,10 @@ func (p *pass) headAs(ctx context.Context, key, versionID string, size int64, v 
 		return obj, err
 	}
 	if versionID != "" && obj.VersionID != versionID {
-		return obj, fmt.Errorf("%s shows version %q, the ledger has %q: %w", key, obj.VersionID, versionID, errCorrupt)
+		return obj, fmt.Errorf("%s shows version %q, the ledger has %q: %w", key, obj.VersionID, versionID, failure.ErrCorrupt)
 	}
 	if obj.Size != size {
-		return obj, fmt.Errorf("%s has %d bytes, the ledger has %d: %w", key, obj.Size, size, errCorrupt)
+		return obj, fmt.Errorf("%s has %d bytes, the ledger has %d: %w", key, obj.Size, size, failure.ErrCorrupt)
 	}
 	if err := locked(obj, storage.Retention{Mode: v.RetentionMode, Until: v.RetainUntil}); err != nil {
 		return obj, err
@@ -336,7 +337,7 @@ func (p *pass) headAs(ctx context.Context, key, versionID string, size int64, v 
 func (p *pass) compareHex(ctx context.Context, obj storage.Object, want string) error {
 	var sum [32]byte
 	if n, err := hex.Decode(sum[:], []byte(want)); err != nil || n != len(sum) {
-		return fmt.Errorf("the ledger has no SHA-256 of %s: %w", obj.Key, errors.Join(errCorrupt, err))
+		return fmt.Errorf("the ledger has no SHA-256 of %s: %w", obj.Key, errors.Join(failure.ErrCorrupt, err))
 	}
 	return p.compare(ctx, obj, sum)
 }
@@ -362,17 +363,17 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		p.log.Info("deletion requested", "recording", e.Key.Recording)
 		return nil
 	case said4xx(err) || unsent(err): // nothing is under way
-		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, ErrorAttr(err))
+		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, failure.Attr(err))
 		_, merr := p.move(ctx, e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) {
 			e.LastError = err.Error()
 			e.NextAttempt = time.Now().UTC()
-			if !temporary(err) && !failsPass(err) { // it is this recording that Genesys refuses to delete
+			if !failure.Temporary(err) && !failure.EndsPass(err) { // it is this recording that Genesys refuses to delete
 				e.NextAttempt = e.NextAttempt.Add(delay(eagerTries - 1 + e.DeleteAttempts))
 			}
 		})
 		return errors.Join(merr, err)
 	}
-	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, ErrorAttr(err))
+	p.log.Warn("not known whether the deletion was accepted", "recording", e.Key.Recording, failure.Attr(err))
 	return err
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -187,7 +188,7 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		return p.describe(ctx, k, e, rec, found, description{adopted: true})
 	}
 	if m.Media.SHA256 != found.sha256 {
-		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, errCorrupt)
+		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, failure.ErrCorrupt)
 		return p.reportCorrupt(ctx, k, e.State, media.Key, err)
 	}
 	return p.enter(ctx, k, e, m, media, obj, sum, true)
@@ -200,7 +201,7 @@ func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec ge
 		return nil, err
 	}
 	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[record.MetaSHA256] != "" && media.Metadata[record.MetaSHA256] != d.hex() {
-		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, errCorrupt)
+		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, failure.ErrCorrupt)
 		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, err)
 	}
 	v, err := d.judge(rec, true) // what contradicts itself was stored as suspect

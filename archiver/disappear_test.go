@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
@@ -119,7 +120,7 @@ func TestAnotherUsersInboxIsNotThisOnes(t *testing.T) {
 	r, ids := missingRig(t, 3, 1)
 	r.user.AnswerMe("somebody-else")
 	p := r.walk()
-	wantErr(t, p.settle(t.Context()), KindRefused, "somebody-else")
+	wantErr(t, p.settle(t.Context()), failure.KindRefused, "somebody-else")
 	r.wantState(ids[0], state.StateListed)
 	r.user.AnswerMe("")
 	r.in = r.inboxOf(r.user) // with another token

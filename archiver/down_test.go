@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -29,7 +31,7 @@ type downAPI struct {
 
 func (a downAPI) Recording(context.Context, string, ...string) (*genesys.Recording, error) {
 	*a.asked++
-	return nil, &genesys.Error{Op: "media_link", Status: http.StatusServiceUnavailable, RetryAfter: 2 * maxMediaHold}
+	return nil, &genesys.Error{Op: "media_link", Status: http.StatusServiceUnavailable, RetryAfter: time.Hour}
 }
 
 // Promise 7: a service that fails one original after the other ends the pass soon, and
@@ -59,7 +61,7 @@ func TestServiceDownEndsDeleting(t *testing.T) {
 			r.passed()
 			up := r.in
 			asked, tries := down(r)
-			wantErr(t, r.pass(deleting).Err, KindTemporary, "one recording after the other")
+			wantErr(t, r.pass(deleting).Err, failure.KindTemporary, "one recording after the other")
 			// One more may have begun before the last one failed.
 			if n := asked(); n < tries*downStreak || n > tries*(downStreak+1) {
 				t.Errorf("it was asked %d times, want %d for each of %d", n, tries, downStreak)
@@ -104,7 +106,7 @@ func TestServiceDownEndsSettling(t *testing.T) {
 				down(r)
 				err := r.walk().settle(t.Context())
 				if ends {
-					wantErr(t, err, KindTemporary, "one recording after the other")
+					wantErr(t, err, failure.KindTemporary, "one recording after the other")
 				} else if err != nil {
 					t.Error(err)
 				}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 )
 
@@ -90,7 +91,7 @@ func (t *turn) ready(ctx context.Context, id string) (*source, error) {
 		if time.Since(begun) > maxWait {
 			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
 		}
-		if !sleep(t.stop, jitter(poll)) && ctx.Err() != nil {
+		if !failure.Pause(t.stop, poll) && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err := t.take(ctx); err != nil {
@@ -234,7 +235,7 @@ func (b *body) resume(cause error) error {
 	if b.resumes++; b.resumes > maxResumes {
 		return fmt.Errorf("download broke off %d times without progress: %w", b.resumes, cause)
 	}
-	if !sleep(b.ctx, jitter(time.Duration(b.resumes)*200*time.Millisecond)) {
+	if !failure.Pause(b.ctx, time.Duration(b.resumes)*200*time.Millisecond) {
 		return b.ctx.Err()
 	}
 	b.media.Close()

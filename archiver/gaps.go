@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 )
 
@@ -29,6 +30,9 @@ type gap struct {
 type gapError struct{ text string }
 
 func (e *gapError) Error() string { return e.text }
+
+// Is says that a part of the listing was shown.
+func (e *gapError) Is(target error) bool { return target == failure.ErrPartial }
 
 // errOtherPart says that Genesys showed pages of another size than was asked for, and so
 // perhaps another part.
@@ -58,7 +62,7 @@ func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	}
 	w.broken = w.broken[:len(w.broken)-maxBroken+1]
 	first := w.broken[len(w.broken)-1]
-	if !temporary(first.err) && w.size > 0 {
+	if !failure.Temporary(first.err) && w.size > 0 {
 		if err := w.split(ctx); err != nil {
 			return err
 		}
@@ -103,7 +107,7 @@ func (w *Walk) split(ctx context.Context) error {
 // takePart takes the nth page of a size, from 0. What breaks a larger part is looked for in
 // smaller ones and need not be tried again.
 func (w *Walk) takePart(ctx context.Context, n, size int) error {
-	if err := stopped(w.stop); err != nil {
+	if err := failure.Stopped(w.stop); err != nil {
 		return err
 	}
 	l, err := w.ask(ctx, size, n+1, size > 1)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
@@ -43,7 +44,7 @@ func TestWalkPastBrokenPages(t *testing.T) {
 			p := r.archiver().newPass(context.Background(), r.in)
 			defer p.halt(nil)
 			err := p.walk(context.Background())
-			wantErr(t, err, KindFailed, c.says)
+			wantErr(t, err, failure.KindFailed, c.says)
 			for at, id := range ids {
 				if saw := p.listing.saw(id); saw == slices.Contains(c.broken, at) {
 					t.Errorf("recording %d seen: %v", at, saw)
@@ -73,7 +74,7 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 	r.cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background()), KindFailed, "numbers 101 to 200, after")
+	wantErr(t, p.walk(context.Background()), failure.KindFailed, "numbers 101 to 200, after")
 	if p.record.Listed != 150 {
 		t.Errorf("%d listed", p.record.Listed)
 	}
@@ -90,8 +91,8 @@ func TestBrokenPagesInARowEndTheWalk(t *testing.T) {
 	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background()), KindTemporary, "page 2 of the listing")
-	if n := len(r.requests(opList)); n != 1+tries+maxBroken-1 {
+	wantErr(t, p.walk(context.Background()), failure.KindTemporary, "page 2 of the listing")
+	if n := len(r.requests(opList)); n != 1+failure.Tries+maxBroken-1 {
 		t.Errorf("%d requests", n)
 	}
 	for _, id := range r.user.IDs()[:2] {

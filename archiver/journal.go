@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -42,7 +43,7 @@ func (p *pass) keepJournal(ctx context.Context) error {
 			return fmt.Errorf("read the journal: %w", err)
 		}
 		err = p.writeJournal(ctx, head, at)
-		if errors.Is(err, storage.ErrExists) && taken < tries {
+		if errors.Is(err, storage.ErrExists) && taken < failure.Tries {
 			taken++ // by ourselves, and the reply was lost, or by another: the walk tells
 			continue
 		}
@@ -60,7 +61,7 @@ func (p *pass) keepUp(ctx context.Context, n int) error {
 		return nil
 	}
 	err := p.keepJournal(ctx)
-	if err == nil || KindOf(err) == KindLedger {
+	if err == nil || failure.KindOf(err) == failure.KindLedger {
 		return err
 	}
 	p.log.Warn("the journal waits", "error", err)
@@ -82,14 +83,14 @@ func (p *pass) soFar() state.Pass {
 func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
 	events, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, 1)
 	if err != nil {
-		return false, ledgerFailed(err)
+		return false, failure.OfLedger(err)
 	}
 	if len(events) > 0 || written || !p.claimed {
 		return len(events) > 0, nil
 	}
 	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return false, ledgerFailed(err)
+		return false, failure.OfLedger(err)
 	}
 	last, _ := record.JournalStart(in.Journal.Key)
 	return last.Format(time.DateOnly) != p.record.Start.Format(time.DateOnly), nil
@@ -100,7 +101,7 @@ func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
 func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at time.Time, err error) {
 	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return head, at, ledgerFailed(err)
+		return head, at, failure.OfLedger(err)
 	}
 	head, at = in.Journal, p.record.Start
 	pass := func(key string) {
@@ -112,7 +113,7 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 	faults, err := journal.After(ctx, head, journal.Read, func(next state.JournalHead, j *record.Journal) error {
 		has, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, max(1, len(j.Events)))
 		if err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		if j.Ledger != p.Ledger.ID() || !j.Tells(has) {
 			has = nil
@@ -121,7 +122,7 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 			return err
 		}
 		if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, next, has); err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		head = next
 		return nil
@@ -150,7 +151,7 @@ func (p *pass) lockJournal(ctx context.Context, at state.JournalHead) (state.Jou
 func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time.Time) error {
 	events, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, p.batch)
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	text, n, err := p.encodeJournal(ctx, head, events)
 	if err != nil {
@@ -166,7 +167,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 		return lockRefused(err, o.Retention)
 	}
 	if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, record.HeadOf(obj, sum), events[:n]); err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	return nil
 }
@@ -211,7 +212,7 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys}
 	e, err := p.Ledger.Entry(ctx, p.key(ev.Recording))
 	if err != nil {
-		return out, ledgerFailed(err)
+		return out, failure.OfLedger(err)
 	}
 	if ev.Version > 0 {
 		v := e.Versions[ev.Version-1]

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -246,7 +247,7 @@ func TestJournalDown(t *testing.T) {
 	})
 	report := r.pass(deleting)
 	r.wire.use(nil)
-	wantErr(t, report.Err, KindTemporary, "write the journal")
+	wantErr(t, report.Err, failure.KindTemporary, "write the journal")
 	if report.Pass.DeleteRequested != 1 {
 		t.Errorf("the deletion waited for the journal: %+v", report.Pass)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -76,10 +77,10 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 // notKept deals with a version whose objects are not as the ledger says. The media
 // are stored anew by the next pass, where the old ones are missing or altered.
 func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.Version, err error) error {
-	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, errCorrupt) {
+	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrCorrupt) {
 		return p.reportCorrupt(ctx, k, e.State, v.MediaKey, fmt.Errorf("the archive does not hold %s any more: %w", v.MediaKey, err))
 	}
-	if errors.Is(err, errNotLocked) { // this object's alone, as before a deletion
+	if errors.Is(err, failure.ErrNotLocked) { // this object's alone, as before a deletion
 		p.mu.Lock()
 		p.corrupt = append(p.corrupt, v.MediaKey)
 		p.mu.Unlock()
@@ -96,7 +97,7 @@ func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.
 func (p *pass) movedByDownload(ctx context.Context, k state.Key, e state.Entry, begun time.Time) (string, error) {
 	r, err := p.fetch(ctx, k.Recording)
 	if err != nil {
-		if failsPass(err) || temporary(err) {
+		if failure.EndsPass(err) || failure.Temporary(err) {
 			return "", err
 		}
 		return e.DateModified, nil
@@ -122,7 +123,7 @@ func (p *pass) readManifest(ctx context.Context, v state.Version) (*record.Manif
 		return nil, fmt.Errorf("read manifest %s: %w", v.ManifestKey, err)
 	}
 	if sum := fmt.Sprintf("%x", sha256.Sum256(text)); sum != v.ManifestSHA256 {
-		return nil, fmt.Errorf("%s has the SHA-256 %s, the ledger has %s: %w", v.ManifestKey, sum, v.ManifestSHA256, errCorrupt)
+		return nil, fmt.Errorf("%s has the SHA-256 %s, the ledger has %s: %w", v.ManifestKey, sum, v.ManifestSHA256, failure.ErrCorrupt)
 	}
 	return record.DecodeManifest(text)
 }

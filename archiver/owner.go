@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -33,7 +34,7 @@ func (p *pass) claim(ctx context.Context) (bool, error) {
 		err = p.Ledger.EditInbox(context.WithoutCancel(ctx), p.in.Org, p.in.ID, func(i *state.Inbox) { i.OwnerClaimed = mine })
 	}
 	if err != nil {
-		return false, ledgerFailed(err)
+		return false, failure.OfLedger(err)
 	}
 	return mine, nil
 }

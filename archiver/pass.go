@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -48,9 +49,6 @@ func (n *Progress) begin(inboxes int) {
 	}
 	n.Inboxes.Store(int64(inboxes))
 }
-
-// ErrStopped ends a pass that was told to stop.
-var ErrStopped = errors.New("stopped before the pass was done; the next one goes on")
 
 // pass is one inbox listed, transferred, settled and deleted from.
 type pass struct {
@@ -117,7 +115,7 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 		failed(err)
 		p.end(err)
 		// What the store or the ledger refused just now would only be refused again.
-		if ctx.Err() == nil && !isStorage(err) && KindOf(err) != KindLedger {
+		if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
 			err = errors.Join(err, p.keepJournal(ctx))
 		}
 		err = errors.Join(err, p.finish(ctx, err))
@@ -134,7 +132,7 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 func (p *pass) run(ctx context.Context, transferred func()) error {
 	inbox, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	p.inbox = inbox
 	owned, walkErr, err := p.list(ctx)
@@ -150,7 +148,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return err
 	}
 	switch {
-	case halfway(walkErr):
+	case errors.Is(walkErr, failure.ErrPartial):
 		return fmt.Errorf("archived only what the listing showed, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
@@ -176,14 +174,14 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 // then can be archived, unless the reason would meet every recording too.
 func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.walks.Acquire(ctx, 1); err != nil {
-		return false, nil, ErrStopped
+		return false, nil, failure.ErrStopped
 	}
 	defer p.walks.Release(1)
 	if err := p.stopped(); err != nil {
 		return false, nil, err
 	}
 	broken = p.walk(ctx)
-	if broken != nil && (failsPass(broken) || p.record.Listed == 0 && !temporary(broken)) {
+	if broken != nil && (failure.EndsPass(broken) || p.record.Listed == 0 && !failure.Temporary(broken)) {
 		return false, nil, broken
 	}
 	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing
@@ -200,46 +198,38 @@ func (p *pass) walk(ctx context.Context) error {
 	return err
 }
 
-func (p *pass) stopped() error { return stopped(p.stop) }
-
 // stopped returns why nothing new may begin, or nil.
-func stopped(stop context.Context) error {
-	cause := context.Cause(stop)
-	if errors.Is(cause, context.Canceled) {
-		return ErrStopped
-	}
-	return cause
-}
+func (p *pass) stopped() error { return failure.Stopped(p.stop) }
 
 // end completes the pass's record.
-func (p *pass) end(failure error) {
+func (p *pass) end(cause error) {
 	p.record.End = time.Now().UTC()
 	p.record.Findings = int64(len(p.foreign) + len(p.corrupt))
-	if failure != nil {
-		p.record.Error = failure.Error()
+	if cause != nil {
+		p.record.Error = cause.Error()
 	}
 }
 
 // finish writes the pass into the ledger, although ctx has ended.
-func (p *pass) finish(ctx context.Context, failure error) error {
+func (p *pass) finish(ctx context.Context, cause error) error {
 	ctx = context.WithoutCancel(ctx)
-	p.end(failure)
+	p.end(cause)
 	oldest, err := p.oldestWaiting(ctx)
 	if err != nil {
 		return err
 	}
-	condition, reason := condition(failure)
-	if short := p.short(); short != "" && failure == nil {
-		condition, reason = ConditionShort, short
+	condition, reason := condition(cause)
+	if short := p.short(); short != "" && cause == nil {
+		condition, reason = state.ConditionShort, short
 	}
 	err = p.Ledger.AddPass(ctx, p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
-		if failure == nil {
+		if cause == nil {
 			i.LastSuccess = p.record.End
 		}
 	})
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	r := p.record
 	p.log.Info("pass done", "listed", r.Listed, "archived", r.Archived, "adopted", r.Adopted, "failed", r.Failed,
@@ -264,23 +254,15 @@ func (p *pass) oldestWaiting(ctx context.Context) (oldest time.Time, err error) 
 	return oldest.UTC(), err
 }
 
-// Conditions of an inbox, as the ledger keeps them.
-const (
-	ConditionOK         = "ok"
-	ConditionNeedsLogin = "needs_login"
-	ConditionFailing    = "failing"
-	ConditionShort      = "short" // Genesys counts more recordings than it lists
-)
-
 // condition says how an inbox stands after a pass.
-func condition(failure error) (condition, reason string) {
-	switch KindOf(failure) {
-	case KindNone:
-		return ConditionOK, ""
-	case KindNeedsLogin:
-		return ConditionNeedsLogin, failure.Error()
+func condition(cause error) (condition, reason string) {
+	switch failure.KindOf(cause) {
+	case failure.KindNone:
+		return state.ConditionOK, ""
+	case failure.KindNeedsLogin:
+		return state.ConditionNeedsLogin, cause.Error()
 	}
-	return ConditionFailing, failure.Error()
+	return state.ConditionFailing, cause.Error()
 }
 
 // short says why the inbox is short. What is missing in one pass alone may have come
@@ -331,7 +313,7 @@ func (p *pass) key(id string) state.Key {
 func (p *pass) move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
 	e, err := p.Ledger.Move(context.WithoutCancel(ctx), k, from, to, edit)
 	if err != nil {
-		return e, ledgerFailed(err)
+		return e, failure.OfLedger(err)
 	}
 	return e, nil
 }

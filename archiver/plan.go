@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
@@ -30,7 +31,7 @@ func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) 
 		for _, r := range page {
 			e, err := p.Ledger.Entry(ctx, p.key(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {
-				return known, ledgerFailed(err)
+				return known, failure.OfLedger(err)
 			}
 			listed, err := p.plan(e, r, emit)
 			if listed {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -109,7 +110,7 @@ func TestStoreDownStopsThePass(t *testing.T) {
 	r.add(60)
 	r.options.Workers, r.options.Memory = 1, PartSize
 	r.wire.use(unavailable("PUT media"))
-	wantErr(t, r.pass().Err, KindTemporary, "one recording after the other")
+	wantErr(t, r.pass().Err, failure.KindTemporary, "one recording after the other")
 	if n := len(r.requests(opLink)); n > downStreak+1 {
 		t.Errorf("%d downloads for a store that is down", n)
 	}
@@ -152,6 +153,15 @@ func TestDelay(t *testing.T) {
 	} {
 		if got := delay(n); got != want {
 			t.Errorf("after failure %d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// The waits after a recording's failures never shrink and never pass maxDelay.
+func TestDelayNeverShrinks(t *testing.T) {
+	for n := 1; n < 200; n++ {
+		if delay(n) > delay(n+1) || delay(n) < 0 || delay(n) > maxDelay {
+			t.Fatalf("failure %d: %s, failure %d: %s", n, delay(n), n+1, delay(n+1))
 		}
 	}
 }
@@ -215,7 +225,7 @@ func TestWrongDownloadAPI(t *testing.T) {
 			t.Errorf("%d recordings are too few to end the pass: %v", n, err)
 		}
 		if n == 3 {
-			wantErr(t, err, KindFailed, "download_api: media is not served", "try download_api: transcoding")
+			wantErr(t, err, failure.KindFailed, "download_api: media is not served", "try download_api: transcoding")
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -124,14 +125,14 @@ func (r *rebuild) restore(ctx context.Context, inbox string, f Fault, all []told
 		return nil
 	}
 	if !errors.Is(err, state.ErrInvalid) {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	for i, t := range all {
 		err := r.into.Restore(ctx, r.org.Name, inbox, batch[i:i+1])
 		if errors.Is(err, state.ErrInvalid) {
 			err = r.find(f, inbox, t.Recording, t.key, "it contradicts itself: %v", err)
 		} else if err != nil {
-			err = ledgerFailed(err)
+			err = failure.OfLedger(err)
 		}
 		if err != nil {
 			return err
@@ -166,14 +167,14 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 			return err
 		}
 		if err := r.Ledger.MoveJournal(ctx, r.org.Name, id, head, at, nil); err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		head = at
 		if j.Pass.Error != "" {
 			return nil
 		}
 		if err := r.Ledger.EditInbox(ctx, r.org.Name, id, func(i *state.Inbox) { i.LastSuccess = j.Pass.End }); err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		return nil
 	})
@@ -204,7 +205,7 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 		return r.find(FaultUnreadable, inbox, "", head.Key, "%v", why)
 	}
 	if err := r.Ledger.MoveJournal(ctx, r.org.Name, inbox, head, record.HeadOf(obj, head.SHA256), nil); err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -104,7 +105,7 @@ func (r *rebuild) named(ctx context.Context, inbox, recording, key string) (bool
 	}
 	e, err := r.Ledger.Entry(ctx, state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return false, ledgerFailed(err)
+		return false, failure.OfLedger(err)
 	}
 	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -290,7 +291,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 
 func (r *rebuild) edit(ctx context.Context, k state.Key, f func(*state.Entry)) error {
 	if err := r.into.Restore(ctx, k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	return nil
 }
@@ -337,7 +338,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	e.DateModified = media.Metadata[record.MetaDateModified]
 	m := p.manifestOf(k, *e, genesys.Recording{}, found, description{adopted: true})
 	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention, false)
-	if errors.Is(err, errAgain) && !temporary(err) { // below a delete marker, for one
+	if errors.Is(err, errAgain) && !failure.Temporary(err) { // below a delete marker, for one
 		return r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "it can't be written again: %v", err)
 	}
 	if err != nil {
@@ -367,12 +368,12 @@ func (r *rebuild) inboxes(ctx context.Context) error {
 		}
 		// Entered even if it has nothing yet.
 		if err := r.Ledger.EditInbox(ctx, r.org.Name, id, func(i *state.Inbox) { i.OwnerClaimed = owner == r.Ledger.ID() }); err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 	}
 	all, err := r.into.Inboxes(ctx, r.org.Name)
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	for _, in := range all {
 		r.totals.Inboxes++
@@ -383,11 +384,11 @@ func (r *rebuild) inboxes(ctx context.Context) error {
 		err := r.Ledger.EditInbox(ctx, r.org.Name, in.ID, func(i *state.Inbox) {
 			i.Name, i.Email, i.Rebuilt = user.Name, user.Email, true
 			if r.org.Login {
-				i.Condition, i.Reason = ConditionNeedsLogin, "the ledger was rebuilt from the archive, which holds no tokens: archiverd login"
+				i.Condition, i.Reason = state.ConditionNeedsLogin, "the ledger was rebuilt from the archive, which holds no tokens: archiverd login"
 			}
 		})
 		if err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 	}
 	slices.Sort(r.totals.Foreign)

@@ -151,7 +151,7 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !cmp.Equal(after.Journal, before.Journal) || !cmp.Equal(after.Counts, before.Counts) ||
-				after.Bytes != before.Bytes || after.Name != before.Name || after.Email != before.Email || !after.OwnerClaimed || !after.Rebuilt || after.Condition != ConditionNeedsLogin {
+				after.Bytes != before.Bytes || after.Name != before.Name || after.Email != before.Email || !after.OwnerClaimed || !after.Rebuilt || after.Condition != state.ConditionNeedsLogin {
 				t.Errorf("the inbox was %+v, is %+v", before, after)
 			}
 			if r.ledger.ID() != id || sum.Inboxes != 1 || sum.Findings != 0 || sum.Unfinished != 0 || sum.Recordings[state.StateArchived] != int64(states[state.StateArchived]) {

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -92,15 +93,15 @@ func filingDay(dateCreated string) time.Time {
 func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) error {
 	err := r.Ledger.Scan(ctx, r.out.Org, r.out.Inbox, func(k state.Key, e *state.Entry) error {
 		if ctx.Err() != nil {
-			return ErrStopped
+			return failure.ErrStopped
 		}
 		if r.span.holds(r.filed(e)) {
 			f(k, e)
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, ErrStopped) {
-		err = ledgerFailed(err)
+	if err != nil && !errors.Is(err, failure.ErrStopped) {
+		err = failure.OfLedger(err)
 	}
 	return err
 }
@@ -131,7 +132,7 @@ func (r *reconciler) readGenesys(ctx context.Context) error {
 		g.Err = r.listing.List(ctx, r.sighted)
 	}
 	if ctx.Err() != nil {
-		return ErrStopped
+		return failure.ErrStopped
 	}
 	if g.Err != nil {
 		g.NotAsked = g.Err.Error()
@@ -150,7 +151,7 @@ func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) (exp
 		e, err := r.Ledger.Entry(ctx, r.key(rec.ID))
 		known := err == nil
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return expected, ledgerFailed(err)
+			return expected, failure.OfLedger(err)
 		}
 		if known && e.State.Expected() {
 			expected++
@@ -292,7 +293,7 @@ func (r *reconciler) readOwner(ctx context.Context) error {
 func (r *reconciler) followJournal(ctx context.Context) error {
 	in, err := r.Ledger.Inbox(ctx, r.out.Org, r.out.Inbox)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	faults, err := record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}}.Walk(ctx, in.Journal, func(state.JournalHead, *record.Journal) error {
 		r.out.Journal.Objects++

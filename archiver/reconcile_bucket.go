@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
@@ -117,7 +118,7 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 		err = failed
 	}
 	if err != nil && ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return ErrStopped
+		return failure.ErrStopped
 	}
 	return err
 }

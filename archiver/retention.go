@@ -2,10 +2,10 @@ package archiver
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
@@ -14,9 +14,6 @@ import (
 // minLock is the shortest retention worth setting: S3 refuses dates in the past,
 // and clocks differ.
 const minLock = time.Hour
-
-// errNotLocked says that an object lacks the retention asked for.
-var errNotLocked = errors.New("the store does not hold the retention asked for: create the bucket with Object Lock and allow s3:PutObjectRetention and s3:GetObjectRetention, or set storage.object_lock.mode to none")
 
 // keepUntil is the end of a recording's retention: counted from dateCreated where
 // that is believable, else from the time it was archived.
@@ -45,7 +42,7 @@ func locked(obj storage.Object, want storage.Retention) error {
 	}
 	if !record.Holds(obj.Retention, want) {
 		return fmt.Errorf("%s is locked %q until %s, want %s until %s: %w", obj.Key, obj.Retention.Mode,
-			obj.Retention.Until.Format(time.RFC3339), want.Mode, want.Until.Format(time.RFC3339), errNotLocked)
+			obj.Retention.Until.Format(time.RFC3339), want.Mode, want.Until.Format(time.RFC3339), failure.ErrNotLocked)
 	}
 	return nil
 }
@@ -57,10 +54,10 @@ func (p *pass) lock(ctx context.Context, obj storage.Object, want storage.Retent
 	if err == nil || obj.Retention.Mode != "" && obj.Retention.Mode != want.Mode {
 		return obj, err
 	}
-	if err := p.Bucket.Retain(ctx, obj.Key, obj.VersionID, want); temporary(err) {
+	if err := p.Bucket.Retain(ctx, obj.Key, obj.VersionID, want); failure.Temporary(err) {
 		return obj, err
 	} else if err != nil {
-		return obj, fmt.Errorf("%w: %w", errNotLocked, err)
+		return obj, fmt.Errorf("%w: %w", failure.ErrNotLocked, err)
 	}
 	obj, err = p.Bucket.Head(ctx, obj.Key, obj.VersionID)
 	if err != nil {

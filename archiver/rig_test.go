@@ -19,6 +19,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
@@ -350,10 +351,10 @@ func (r *rig) requests(op string) (ids []string) {
 	return ids
 }
 
-func wantErr(t *testing.T, err error, kind Kind, texts ...string) {
+func wantErr(t *testing.T, err error, kind failure.Kind, texts ...string) {
 	t.Helper()
-	if KindOf(err) != kind || err == nil {
-		t.Errorf("kind %d of error %v, want %d", KindOf(err), err, kind)
+	if failure.KindOf(err) != kind || err == nil {
+		t.Errorf("kind %d of error %v, want %d", failure.KindOf(err), err, kind)
 		return
 	}
 	for _, text := range texts {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -38,7 +39,7 @@ func TestNoBucketStopsTheRun(t *testing.T) {
 	}
 	idle := 0
 	for _, in := range report.Inboxes {
-		wantErr(t, in.Err, KindConfiguration)
+		wantErr(t, in.Err, failure.KindConfiguration)
 		if strings.Contains(fmt.Sprint(in.Err), "not done, since another inbox met this") && !asked[in.Inbox] {
 			idle++
 		}
@@ -64,7 +65,7 @@ func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
 	report := r.archiver().Run(t.Context(), t.Context(), all)
 	for _, in := range report.Inboxes {
 		if in.Org == "other" {
-			wantErr(t, in.Err, KindClientRefused)
+			wantErr(t, in.Err, failure.KindClientRefused)
 		} else if in.Err != nil || in.Pass.Archived != 1 {
 			t.Errorf("%s/%s: %d archived, %v", in.Org, in.Inbox, in.Pass.Archived, in.Err)
 		}
@@ -78,7 +79,7 @@ func TestLedgerFailureEndsThePass(t *testing.T) {
 	r.options.Workers = 1
 	r.add(30)
 	failing := func(o *Options) { o.Ledger = brokenLedger{o.Ledger} }
-	wantErr(t, r.pass(deleting, failing).Err, KindLedger, "disk full")
+	wantErr(t, r.pass(deleting, failing).Err, failure.KindLedger, "disk full")
 	if n := len(r.requests(opLink)); n > 2 {
 		t.Errorf("%d downloads that nobody wrote down", n)
 	}
@@ -120,7 +121,7 @@ func TestStopFinishesTransfersUnderWay(t *testing.T) {
 	end()
 	r.cloud.Release()
 	got := (<-report).Inboxes[0]
-	wantErr(t, got.Err, KindStopped)
+	wantErr(t, got.Err, failure.KindStopped)
 	if got.Pass.Archived != 1 || len(r.requests(opLink)) != 1 {
 		t.Errorf("%d archived, %d downloads begun", got.Pass.Archived, len(r.requests(opLink)))
 	}
@@ -145,7 +146,7 @@ func TestAbandonedTransferLeavesNothing(t *testing.T) {
 	go func() { report <- a.Run(ctx, context.Background(), []Inbox{r.in}) }()
 	<-parts
 	abandon()
-	wantErr(t, (<-report).Inboxes[0].Err, KindStopped)
+	wantErr(t, (<-report).Inboxes[0].Err, failure.KindStopped)
 	r.wire.use(nil)
 	if n := r.uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
@@ -169,7 +170,7 @@ func TestDownloadAPIThatIsNotServed(t *testing.T) {
 			r.options.Workers = 1
 			r.add(30)
 			r.cloud.Configure(func(o *genesystest.Options) { o.Transcoding = absence })
-			wantErr(t, r.pass().Err, KindFailed, "download_api: transcoding is not served", "try download_api: media")
+			wantErr(t, r.pass().Err, failure.KindFailed, "download_api: transcoding is not served", "try download_api: media")
 			if n := len(r.requests(opDownload)); n > 5 {
 				t.Errorf("%d requests to find out", n)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
@@ -68,7 +69,7 @@ func (p *pass) settleShort(ctx context.Context) error {
 func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error {
 	inbox, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	if n := int64(len(missing)); n >= massCount && n*10 > live(inbox) && !inbox.AcceptGone {
 		return fmt.Errorf("%d of %d recordings disappeared from the inbox at once: nothing was called gone and nothing deleted. Find out why; if it is right, run: archiverd retry --accept-gone --org %s --inbox %s", n, live(inbox), p.in.Org, p.in.ID)
@@ -89,7 +90,7 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	}
 	err = p.Ledger.EditInbox(ctx, p.in.Org, p.in.ID, func(i *state.Inbox) { i.AcceptGone = false })
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	return nil
 }
@@ -105,12 +106,12 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
 		return err
 	case !genesys.AsError(err).NotFound():
-		log.Warn("not known whether the recording still exists", ErrorAttr(err))
+		log.Warn("not known whether the recording still exists", failure.Attr(err))
 		return err
 	}
 	if e.Entry.State != state.StateArchived {
 		if e.Entry.State, err = p.rescue(ctx, e.Key); err != nil {
-			log.Warn("deleted in Genesys, and not known whether its media were stored before", ErrorAttr(err))
+			log.Warn("deleted in Genesys, and not known whether its media were stored before", failure.Attr(err))
 			return err
 		}
 	}
@@ -131,7 +132,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
 	e, err := p.Ledger.Entry(ctx, k)
 	if err != nil {
-		return "", ledgerFailed(err)
+		return "", failure.OfLedger(err)
 	}
 	pl, err := p.place(ctx, k, e)
 	if err != nil || pl.found == nil {
@@ -144,7 +145,7 @@ func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
 		}
 	}
 	if err := p.adopt(ctx, k, e, rec, pl); err != nil {
-		if failsPass(err) || temporary(err) {
+		if failure.EndsPass(err) || failure.Temporary(err) {
 			return e.State, err
 		}
 		p.log.Error("deleted in Genesys, and the media that were stored can't be archived", "recording", k.Recording, "error", err)

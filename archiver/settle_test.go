@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
@@ -75,7 +76,7 @@ func TestMassDisappearanceWaitsForAPerson(t *testing.T) {
 	}
 	r.passed()
 	report := r.pass(deleting)
-	wantErr(t, report.Err, KindFailed, "disappeared", "--accept-gone")
+	wantErr(t, report.Err, failure.KindFailed, "disappeared", "--accept-gone")
 	r.wantState(ids[1], state.StateArchived)
 	if sent := r.requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)

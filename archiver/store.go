@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -100,7 +101,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		return nil, placeTaken(lockRefused(err, n.Retention))
 	}
 	obj, readBack, err := p.prove(ctx, pl.key, written.VersionID, d.digest, n.Retention)
-	if errors.Is(err, errCorrupt) {
+	if errors.Is(err, failure.ErrCorrupt) {
 		err = p.reportCorrupt(ctx, k, e.State, pl.key, err)
 	}
 	if err != nil {
@@ -133,13 +134,13 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, d mediaDigest, bod
 		return obj, v, err
 	}
 	if err := p.Ledger.AddUpload(ctx, state.UploadRef{Org: p.in.Org, Inbox: p.in.ID, Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		return obj, v, errors.Join(ledgerFailed(err), u.Abort(ctx))
+		return obj, v, errors.Join(failure.OfLedger(err), u.Abort(ctx))
 	}
 	defer func() {
 		if err != nil {
 			p.abort(ctx, u)
 		} else if lerr := p.Ledger.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
-			err = ledgerFailed(lerr)
+			err = failure.OfLedger(lerr)
 		}
 	}()
 	if err = p.sendParts(ctx, u, d, body, buf); err != nil {
@@ -213,13 +214,10 @@ func placeTaken(err error) error {
 func lockRefused(err error, asked storage.Retention) error {
 	var e *storage.Error
 	if asked.Mode != "" && errors.As(err, &e) && e.Code == "InvalidRequest" {
-		return fmt.Errorf("%w: %w", errNotLocked, err)
+		return fmt.Errorf("%w: %w", failure.ErrNotLocked, err)
 	}
 	return err
 }
-
-// errCorrupt says that an object in the archive has not the bytes it should have.
-var errCorrupt = errors.New("the stored bytes are not the ones written")
 
 // prove shows that an object is in the store with the digest's bytes and the
 // retention asked for: by HEAD, or by reading all of it where HEAD shows no
@@ -233,7 +231,7 @@ func (p *pass) prove(ctx context.Context, key, versionID string, d *digest, want
 		return obj, false, err
 	}
 	if obj.Size != d.size {
-		return obj, false, fmt.Errorf("%s has %d bytes of %d: %w", key, obj.Size, d.size, errCorrupt)
+		return obj, false, fmt.Errorf("%s has %d bytes of %d: %w", key, obj.Size, d.size, failure.ErrCorrupt)
 	}
 	trusted, err := p.storeTrusted(ctx)
 	if err != nil {
@@ -245,7 +243,7 @@ func (p *pass) prove(ctx context.Context, key, versionID string, d *digest, want
 			return obj, true, err
 		}
 	} else if !equal {
-		return obj, false, fmt.Errorf("%s shows another %s: %w", key, obj.Checksum.Algorithm, errCorrupt)
+		return obj, false, fmt.Errorf("%s shows another %s: %w", key, obj.Checksum.Algorithm, failure.ErrCorrupt)
 	}
 	obj, err = p.lock(ctx, obj, want) // Ceph RGW 16 leaves what was uploaded in parts unlocked
 	return obj, readBack, err
@@ -258,7 +256,7 @@ func (p *pass) compare(ctx context.Context, obj storage.Object, want [sha256.Siz
 		return err
 	}
 	if d.sum() != want {
-		return fmt.Errorf("%s read back has another SHA-256: %w", obj.Key, errCorrupt)
+		return fmt.Errorf("%s read back has another SHA-256: %w", obj.Key, failure.ErrCorrupt)
 	}
 	return nil
 }

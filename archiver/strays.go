@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -20,7 +21,7 @@ const strayAge = 24 * time.Hour
 func (a *Archiver) abortStrays(ctx context.Context, inboxes []Inbox) error {
 	known, err := a.Ledger.Uploads(ctx, "", "")
 	if err != nil {
-		return ledgerFailed(err)
+		return failure.OfLedger(err)
 	}
 	skew, _ := a.Bucket.Skew()
 	before := time.Now().Add(skew - strayAge)
@@ -59,7 +60,7 @@ func (a *Archiver) owns(ctx context.Context, key string, inboxes []Inbox) (bool,
 	}
 	inbox, err := a.Ledger.Inbox(ctx, inboxes[i].Org, inboxes[i].ID)
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return false, ledgerFailed(err)
+		return false, failure.OfLedger(err)
 	}
 	return inbox.OwnerClaimed, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/media"
 	"github.com/archiverd/archiverd/record"
@@ -89,7 +90,7 @@ func each(read func(after string) ([]state.KeyedEntry, error), f func(state.Keye
 	for after := ""; ; {
 		chunk, err := read(after)
 		if err != nil {
-			return ledgerFailed(err)
+			return failure.OfLedger(err)
 		}
 		for _, e := range chunk {
 			if err := f(e); err != nil {
@@ -141,9 +142,9 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	log := p.log.With("recording", k.Recording)
 	err := p.archive(ctx, k, e)
 	if err != nil && ctx.Err() != nil {
-		return ErrStopped
+		return failure.ErrStopped
 	}
-	if err == nil || failsPass(err) {
+	if err == nil || failure.EndsPass(err) {
 		return p.goOn(err)
 	}
 	var twin *twinError
@@ -159,25 +160,25 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	if err := p.fail(ctx, k, e.State, err); err != nil {
 		return err
 	}
-	log.Error("not archived", ErrorAttr(err), "attempts", e.Attempts+1)
+	log.Error("not archived", failure.Attr(err), "attempts", e.Attempts+1)
 	return p.goOn(err)
 }
 
 // fail writes a recording's failure into the ledger.
-func (p *pass) fail(ctx context.Context, k state.Key, from state.State, failure error) error {
+func (p *pass) fail(ctx context.Context, k state.Key, from state.State, cause error) error {
 	p.Progress.Failed.Add(1)
 	p.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
 	var mismatch *media.MismatchError
 	_, err := p.move(ctx, k, from, state.StateFailed, func(e *state.Entry) {
 		e.Attempts++
-		e.LastError = failure.Error()
+		e.LastError = cause.Error()
 		e.NextAttempt = now.Add(delay(e.Attempts))
 		if e.FailedSince.IsZero() {
 			e.FailedSince = now
 		}
 		e.NeedsPerson = now.Sub(e.FailedSince) >= personAfter
-		if errors.As(failure, &mismatch) {
+		if errors.As(cause, &mismatch) {
 			e.Mismatches++
 		}
 	})
@@ -205,11 +206,11 @@ func (p *pass) goOn(err error) error {
 	switch {
 	case err == nil:
 		p.streak = 0
-	case failsPass(err):
+	case failure.EndsPass(err):
 		return err
-	case temporary(err):
+	case failure.Temporary(err):
 		if p.streak++; p.streak >= downStreak {
-			return &downError{err}
+			return &failure.DownError{Err: err}
 		}
 	}
 	return nil
@@ -222,7 +223,7 @@ func (p *pass) archive(ctx context.Context, k state.Key, e state.Entry) error {
 	if err != nil {
 		return err
 	}
-	for n := range tries {
+	for n := range failure.Tries {
 		if err = p.attempt(ctx, k, e, rec, n == 0 && p.fresh(e)); !errors.Is(err, errAgain) {
 			break
 		}
@@ -296,3 +297,6 @@ func (e *wrongDownloadAPIError) Error() string {
 	}
 	return fmt.Sprintf("the download operation answers 404 for recordings that exist: download_api: %s is not served here, try download_api: %s", e.api, other)
 }
+
+// Is says that every other recording would meet this too.
+func (e *wrongDownloadAPIError) Is(target error) bool { return target == failure.ErrWholeInbox }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -140,7 +141,7 @@ func (p *pass) otherTwin(ctx context.Context, k state.Key, sum string) (name str
 		}
 		e, err := p.Ledger.Entry(ctx, other)
 		if err != nil {
-			return "", false, ledgerFailed(err)
+			return "", false, failure.OfLedger(err)
 		}
 		asking := (e.State == state.StateListed || e.State == state.StateFailed) && e.Twin == sum
 		if asking && e.TwinAsked || !asking && newestSum(e) == sum {
@@ -186,7 +187,7 @@ func (p *pass) findTwins(ctx context.Context, waiting []state.KeyedEntry) (map[s
 		return nil
 	})
 	if err != nil {
-		return nil, ledgerFailed(err)
+		return nil, failure.OfLedger(err)
 	}
 	o.found, err = p.markTwins(ctx, sums)
 	return o.found, err
@@ -214,7 +215,7 @@ func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string]
 		return nil
 	})
 	if err != nil {
-		return nil, ledgerFailed(err)
+		return nil, failure.OfLedger(err)
 	}
 	for _, k := range archived {
 		var moved *state.ConflictError

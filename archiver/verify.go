@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -98,7 +99,7 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 	g.SetLimit(a.Workers)
 	err := a.Ledger.Scan(ctx, org, inbox, func(k state.Key, e *state.Entry) error {
 		if ctx.Err() != nil {
-			return ErrStopped
+			return failure.ErrStopped
 		}
 		g.Go(func() error {
 			found, err := v.entry(ctx, k, e)
@@ -114,9 +115,9 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 	})
 	switch {
 	case errors.Is(err, context.Canceled):
-		err = ErrStopped
-	case err != nil && !errors.Is(err, ErrStopped):
-		err = ledgerFailed(err)
+		err = failure.ErrStopped
+	case err != nil && !errors.Is(err, failure.ErrStopped):
+		err = failure.OfLedger(err)
 	}
 	if failed := g.Wait(); failed != nil {
 		err = failed

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -79,7 +80,7 @@ func (v *verifier) object(ctx context.Context, o recorded) (flaws []flaw, err er
 		return flaws, nil
 	}
 	if ctx.Err() != nil {
-		return nil, ErrStopped
+		return nil, failure.ErrStopped
 	}
 	if down := v.down(ctx, err, &v.streak); down != nil {
 		return nil, down
@@ -100,7 +101,7 @@ func (a *Archiver) down(ctx context.Context, err error, streak *atomic.Int64) er
 	case errors.Is(err, storage.ErrNotFound), errors.As(err, &e) && e.Code == "InvalidObjectState":
 		return nil // a store that works says so, the latter of what is in cold storage
 	case streak.Add(1) >= maxUnreadable:
-		return &downError{err}
+		return &failure.DownError{Err: err}
 	}
 	return nil
 }

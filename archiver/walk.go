@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
@@ -123,10 +124,10 @@ func (w *Walk) summary(ctx context.Context) error {
 	var s *genesys.Summary
 	err := w.a.retry(ctx, func() (err error) { s, err = w.in.API.Summary(ctx); return err })
 	if err != nil {
-		if failsPass(err) || temporary(err) {
+		if failure.EndsPass(err) || failure.Temporary(err) {
 			return err
 		}
-		w.log.Warn("no summary of the inbox", ErrorAttr(err))
+		w.log.Warn("no summary of the inbox", failure.Attr(err))
 		return nil
 	}
 	if w.Summary = s.TotalCount; s.TotalCount != nil {
@@ -142,7 +143,7 @@ func (w *Walk) once(ctx context.Context) error {
 	w.broken, w.inRow, w.gaps = nil, 0, nil
 	barren := 0
 	for page := 1; ; page++ {
-		if err := stopped(w.stop); err != nil {
+		if err := failure.Stopped(w.stop); err != nil {
 			return err
 		}
 		l, err := w.page(ctx, page)
@@ -199,12 +200,8 @@ func (e *pageError) Error() string {
 
 func (e *pageError) Unwrap() error { return e.err }
 
-// halfway tells that a part of the listing was shown.
-func halfway(err error) bool {
-	var page *pageError
-	var gaps *gapError
-	return errors.As(err, &page) || errors.As(err, &gaps)
-}
+// Is says that a part of the listing was shown.
+func (e *pageError) Is(target error) bool { return target == failure.ErrPartial }
 
 // more tells whether a page claims another after it. An empty page ends the
 // listing whatever it claims. A page count may lag behind the total.

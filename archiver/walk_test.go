@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -293,7 +294,7 @@ func TestRecordingWithoutAnIDFailsThePass(t *testing.T) {
 	r.add(1)
 	r.user.Add(genesystest.Recording{ID: "nameless", RawJSON: []byte(`{"name":"no id"}`)})
 	r.options.Delete.Enabled = true
-	wantErr(t, r.pass().Err, KindFailed, "1 recordings are listed without an id")
+	wantErr(t, r.pass().Err, failure.KindFailed, "1 recordings are listed without an id")
 	r.wantArchived("rec-01")
 	if sent := r.requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)
@@ -309,7 +310,7 @@ func TestListingThatBreaksOffStillArchives(t *testing.T) {
 	r.add(4)
 	ids := r.user.IDs()
 	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
-	wantErr(t, r.pass(deleting).Err, KindTemporary)
+	wantErr(t, r.pass(deleting).Err, failure.KindTemporary)
 	r.wantArchived(ids[0])
 	r.wantArchived(ids[1])
 	if sent := r.requests(opDelete); len(sent) != 0 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -28,12 +29,12 @@ const (
 
 // Check is one thing that the doctor looked at.
 type Check struct {
-	Name   string        `json:"name"`            // stable, such as "store.lock"
-	About  string        `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
-	Result Result        `json:"result"`
-	Found  string        `json:"found"`
-	Remedy string        `json:"remedy,omitempty"` // of every Warn and Fail
-	Kind   archiver.Kind `json:"-"`                // of a Fail: who has to act
+	Name   string       `json:"name"`            // stable, such as "store.lock"
+	About  string       `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
+	Result Result       `json:"result"`
+	Found  string       `json:"found"`
+	Remedy string       `json:"remedy,omitempty"` // of every Warn and Fail
+	Kind   failure.Kind `json:"-"`                // of a Fail: who has to act
 }
 
 // Doctor tries out, on the services that are configured, what the promises lean on.
@@ -84,7 +85,7 @@ func (f *findings) warn(name, remedy, found string, args ...any) {
 	f.list = append(f.list, Check{Name: name, About: f.about, Result: Warn, Found: fmt.Sprintf(found, args...), Remedy: remedy})
 }
 
-func (f *findings) fail(name string, kind archiver.Kind, remedy, found string, args ...any) {
+func (f *findings) fail(name string, kind failure.Kind, remedy, found string, args ...any) {
 	f.list = append(f.list, Check{Name: name, About: f.about, Result: Fail, Found: fmt.Sprintf(found, args...), Remedy: remedy, Kind: kind})
 }
 

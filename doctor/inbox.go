@@ -8,7 +8,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 )
 
@@ -56,7 +56,7 @@ func (d *Doctor) Inbox(ctx context.Context, p Inbox) []Check {
 	}
 	var e *genesys.Error
 	if err != nil && (!errors.As(err, &e) || e.Status == 0) {
-		f.fail("genesys.token", archiver.KindTemporary, genesysRemedy(err), "not to be told: %v", err)
+		f.fail("genesys.token", failure.KindTemporary, genesysRemedy(err), "not to be told: %v", err)
 		return f.list
 	}
 	f.pass("genesys.token", "accepted")
@@ -99,7 +99,7 @@ func (d *Doctor) user(ctx context.Context, f *findings, p Inbox) {
 	case err == nil && u.ID == p.ID:
 		f.pass(name, "the token is this user's")
 	case err == nil:
-		f.fail(name, archiver.KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
+		f.fail(name, failure.KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
 	case genesys.AsError(err).Forbidden():
 		f.warn(name, "give the OAuth client the scope users:readonly: without it recordings are archived, but none is deleted or called vanished", "Genesys does not tell whose token it is: %v", err)
 	default:
@@ -121,7 +121,7 @@ func (d *Doctor) deletes(ctx context.Context, f *findings, p Inbox) {
 	case err == nil || errors.As(err, &e) && (e.Status == http.StatusNotFound && e.Parsed || e.Status == http.StatusBadRequest):
 		f.pass(name, "a deletion would be heard")
 	case genesys.AsError(err).Forbidden():
-		f.fail(name, archiver.KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
+		f.fail(name, failure.KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
 	default:
 		f.fail(name, failKind(err), genesysRemedy(err), "not to be told: %v", err)
 	}

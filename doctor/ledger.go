@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -18,14 +18,14 @@ func LedgerPlace(p bolt.Place, err error) []Check {
 	const file, disk, space = "ledger.file", "ledger.disk", "ledger.space"
 	f := &findings{}
 	if err != nil {
-		f.fail(file, archiver.KindConfiguration, "let the user that archiverd runs as write to the directory of state.path, or set another", "%v", err)
+		f.fail(file, failure.KindConfiguration, "let the user that archiverd runs as write to the directory of state.path, or set another", "%v", err)
 		return f.list
 	}
 	switch {
 	case p.Exists && p.Mode.Perm()&0o077 != 0:
-		f.fail(file, archiver.KindConfiguration, "chmod 600 the ledger, and if others could read it have its users log in again: it holds their tokens", "the file has mode %04o", p.Mode.Perm())
+		f.fail(file, failure.KindConfiguration, "chmod 600 the ledger, and if others could read it have its users log in again: it holds their tokens", "the file has mode %04o", p.Mode.Perm())
 	case p.Shared:
-		f.fail(file, archiver.KindConfiguration, "chmod 700 the ledger's directory: who may write there can put another ledger in its place", "others may write to its directory")
+		f.fail(file, failure.KindConfiguration, "chmod 700 the ledger's directory: who may write there can put another ledger in its place", "others may write to its directory")
 	case !p.Exists:
 		f.pass(file, "the first run makes it")
 	default:
@@ -36,7 +36,7 @@ func LedgerPlace(p bolt.Place, err error) []Check {
 	case bolt.LocalDisk:
 		f.pass(disk, "a local disk, and what is written can be made durable")
 	case bolt.Memory:
-		f.fail(disk, archiver.KindConfiguration, local, "in memory: the next start of the machine loses the ledger")
+		f.fail(disk, failure.KindConfiguration, local, "in memory: the next start of the machine loses the ledger")
 	case bolt.Container:
 		f.warn(disk, "mount a volume for the ledger", "in a container's own layer: it is lost with the container")
 	default:
@@ -63,13 +63,13 @@ func LedgerContent(err error) []Check {
 	case errors.Is(err, bolt.ErrHeld):
 		f.warn(name, "run archiverd doctor again when that run has ended", "another process holds it")
 	case errors.As(err, &binding):
-		f.fail(name, archiver.KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
+		f.fail(name, failure.KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
 	case errors.Is(err, bolt.ErrSealKey):
-		f.fail(name, archiver.KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
+		f.fail(name, failure.KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
 	case errors.Is(err, bolt.ErrNewer):
-		f.fail(name, archiver.KindConfiguration, "use the newer archiverd again", "%v", err)
+		f.fail(name, failure.KindConfiguration, "use the newer archiverd again", "%v", err)
 	default:
-		f.fail(name, archiver.KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)
+		f.fail(name, failure.KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)
 	}
 	return f.list
 }

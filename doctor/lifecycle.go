@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -46,7 +46,7 @@ func (v *visit) lifecycle(ctx context.Context) {
 	const exclude = "exclude the prefix from the rule, or let it act only after storage.object_lock.retain_for"
 	switch {
 	case expire != nil:
-		v.fail(name, archiver.KindIntegrity, exclude, "the archive would expire before its retention ends, by rule %s", strings.Join(expire, ", "))
+		v.fail(name, failure.KindIntegrity, exclude, "the archive would expire before its retention ends, by rule %s", strings.Join(expire, ", "))
 	case lose != nil:
 		v.warn(name, exclude, "versions that someone hid or replaced would be lost for good before their retention ends, by rule %s", strings.Join(lose, ", "))
 	case freeze != nil:

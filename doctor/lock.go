@@ -9,7 +9,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -40,7 +40,7 @@ func (v *visit) lock(ctx context.Context) {
 	} {
 		switch err := try.make(ctx); {
 		case errors.Is(err, errLockBroken):
-			v.fail(name, archiver.KindIntegrity, "use a store that holds its locks; on this one the archive is as safe as an unlocked one",
+			v.fail(name, failure.KindIntegrity, "use a store that holds its locks; on this one the archive is as safe as an unlocked one",
 				"an object locked for %s was %s all the same", canaryLock, try.what)
 			return
 		case err != nil:
@@ -88,7 +88,7 @@ func (c *lockedCanary) shown(ctx context.Context) bool {
 		return false
 	}
 	if c.version == "" {
-		c.fail(name, archiver.KindIntegrity, "create a bucket with Object Lock and configure that, or set storage.object_lock.mode to none", "the store took a lock, but gave no version to hold it")
+		c.fail(name, failure.KindIntegrity, "create a bucket with Object Lock and configure that, or set storage.object_lock.mode to none", "the store took a lock, but gave no version to hold it")
 		return false
 	}
 	if record.Holds(obj.Retention, c.want) {
@@ -96,11 +96,11 @@ func (c *lockedCanary) shown(ctx context.Context) bool {
 	}
 	switch have, err := c.Probe.Retention(ctx, c.key, c.version); {
 	case errors.Is(err, storage.ErrAccess):
-		c.fail(name, archiver.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention: what it can't see locked, it doesn't count as archived", "the lock can't be read: %v", err)
+		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention: what it can't see locked, it doesn't count as archived", "the lock can't be read: %v", err)
 	case err == nil && have.Mode == c.want.Mode && !have.Until.Before(c.want.Until):
-		c.fail(name, archiver.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention, or use a store whose HEAD shows locks", "the lock is there, but HEAD does not show it")
+		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention, or use a store whose HEAD shows locks", "the lock is there, but HEAD does not show it")
 	default:
-		c.fail(name, archiver.KindIntegrity, "use a store and a bucket with Object Lock, or set storage.object_lock.mode to none",
+		c.fail(name, failure.KindIntegrity, "use a store and a bucket with Object Lock, or set storage.object_lock.mode to none",
 			"the store took the lock and ignored it: asked for %s until %s, it shows %q until %s",
 			c.want.Mode, c.want.Until.Format(time.RFC3339), obj.Retention.Mode, obj.Retention.Until.Format(time.RFC3339))
 	}
@@ -171,7 +171,7 @@ func (c *lockedCanary) remove(ctx context.Context) error {
 func (c *lockedCanary) bypass(ctx context.Context) {
 	const name = "store.lock"
 	if err := c.Probe.Delete(ctx, c.key, c.version, true); errors.Is(err, context.Canceled) {
-		c.fail(name, archiver.KindTemporary, "run archiverd doctor again", "stopped: %v", err)
+		c.fail(name, failure.KindTemporary, "run archiverd doctor again", "stopped: %v", err)
 		return
 	}
 	switch err := c.intact(ctx); {
@@ -180,7 +180,7 @@ func (c *lockedCanary) bypass(ctx context.Context) {
 	case !errors.Is(err, errLockBroken):
 		c.fail(name, failKind(err), storeRemedy(err, "s3:GetObject and s3:GetObjectVersion"), "whether the lock can be bypassed could not be told: %v", err)
 	case c.want.Mode == "COMPLIANCE":
-		c.fail(name, archiver.KindIntegrity, "use a store that holds its locks", "a compliance lock was bypassed")
+		c.fail(name, failure.KindIntegrity, "use a store that holds its locks", "a compliance lock was bypassed")
 	default:
 		c.warn(name, "take s3:BypassGovernanceRetention from archiverd's credentials, or set storage.object_lock.mode to compliance",
 			"the lock withstood overwriting, shortening and deletion, but these credentials may bypass it")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -120,11 +121,11 @@ func (v *visit) createOnly(ctx context.Context) (storage.Object, bool) {
 	const remedy = "use a store that heeds If-None-Match (S3 does since 2024): on this one, two writers at a time can overwrite each other's recordings"
 	switch {
 	case again == nil && parts == nil:
-		v.fail(name, archiver.KindIntegrity, remedy, "a second create took the place of the first object, in one request and in parts")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create took the place of the first object, in one request and in parts")
 	case again == nil:
-		v.fail(name, archiver.KindIntegrity, remedy, "a second create took the place of the first object")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create took the place of the first object")
 	case parts == nil:
-		v.fail(name, archiver.KindIntegrity, remedy, "a second create in parts took the place of the first object")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create in parts took the place of the first object")
 	case !errors.Is(again, storage.ErrExists):
 		v.fail(name, failKind(again), storeRemedy(again, "s3:PutObject"), "the second create failed otherwise than it should: %v", again)
 	case !errors.Is(parts, storage.ErrExists):
@@ -179,7 +180,7 @@ func (v *visit) encryption(free storage.Object) {
 	if v.Encryption == "none" {
 		v.pass(name, "none asked for, the store shows %s", shown)
 	} else if free.Encryption != v.Encryption {
-		v.fail(name, archiver.KindConfiguration, "set up the store's encryption, or storage.encryption as the store has it", "asked for %s, the store shows %s", v.Encryption, shown)
+		v.fail(name, failure.KindConfiguration, "set up the store's encryption, or storage.encryption as the store has it", "asked for %s, the store shows %s", v.Encryption, shown)
 	} else {
 		v.pass(name, "%s, as asked for", shown)
 	}
@@ -219,7 +220,7 @@ func (v *visit) versioning(ctx context.Context) {
 	case status == "Enabled":
 		v.pass(name, "enabled")
 	case v.Doctor.Retention.Mode != "":
-		v.fail(name, archiver.KindConfiguration, "create the bucket with Object Lock, which turns versions on, or set storage.object_lock.mode to none", "versions are not kept, but locks act on versions")
+		v.fail(name, failure.KindConfiguration, "create the bucket with Object Lock, which turns versions on, or set storage.object_lock.mode to none", "versions are not kept, but locks act on versions")
 	default:
 		v.warn(name, "turn the bucket's versioning on: then what someone overwrites or deletes can be brought back", "versions are not kept")
 	}
@@ -238,7 +239,7 @@ func (f *findings) clock(name, whose string, skew func() (time.Duration, bool)) 
 	case !known:
 		f.warn(name, "see that nothing between this machine and "+whose+" takes the Date header out of replies: without it no original is deleted", "%s showed no clock to compare with", whose)
 	case d.Abs() > archiver.MaxSkew:
-		f.fail(name, archiver.KindConfiguration, "set this machine's clock, as by NTP: retention counts by it, and no original is deleted until it agrees",
+		f.fail(name, failure.KindConfiguration, "set this machine's clock, as by NTP: retention counts by it, and no original is deleted until it agrees",
 			"this machine's clock and that of %s differ by %s", whose, d.Abs().Round(time.Second))
 	default:
 		f.pass(name, "within %s of this machine's", max(d.Abs().Round(time.Second), time.Second))
@@ -247,11 +248,11 @@ func (f *findings) clock(name, whose string, skew func() (time.Duration, bool)) 
 
 // failKind is KindOf, but that nothing is left unnamed: what a store or Genesys
 // answers that is neither passing nor a matter of rights is its set-up.
-func failKind(err error) archiver.Kind {
-	if k := archiver.KindOf(err); k != archiver.KindFailed {
+func failKind(err error) failure.Kind {
+	if k := failure.KindOf(err); k != failure.KindFailed {
 		return k
 	}
-	return archiver.KindConfiguration
+	return failure.KindConfiguration
 }
 
 // storeRemedy says what to do about an error of the store; action is the right that

@@ -1,4 +1,6 @@
-package archiver
+// Package failure says what an error of Genesys, the store or the ledger means: who has to
+// act, what it ends, and whether trying again soon can help. Retry does try again.
+package failure
 
 import (
 	"context"
@@ -21,9 +23,24 @@ const (
 	KindClientRefused             // Genesys refuses the organization's client or its scope
 	KindTemporary                 // a service: the next run may succeed
 	KindStopped                   // nobody: it was told to stop
-	KindConfiguration             // the store's side is not set up as configured
+	KindConfiguration             // the store is not set up as configured
 	KindIntegrity                 // the archive does not hold what it should
 	KindLedger                    // the ledger can't be read or written
+)
+
+var (
+	// ErrStopped ends a pass that was told to stop.
+	ErrStopped = errors.New("stopped before the pass was done; the next one goes on")
+	// ErrCorrupt means that an object in the archive does not have the bytes it should have.
+	ErrCorrupt = errors.New("the stored bytes are not the ones written")
+	// ErrNotLocked means that an object lacks the retention asked for.
+	ErrNotLocked = errors.New("the store does not hold the retention asked for: create the bucket with Object Lock and allow s3:PutObjectRetention and s3:GetObjectRetention, or set storage.object_lock.mode to none")
+
+	// ErrPartial is what the error of a listing Is that showed only a part of the inbox.
+	ErrPartial = errors.New("a part of the listing was shown")
+	// ErrWholeInbox is what an error Is that every other recording of the inbox would meet
+	// too, and that no other package names.
+	ErrWholeInbox = errors.New("every recording of the inbox meets this")
 )
 
 // KindOf classifies the error of a pass.
@@ -35,9 +52,9 @@ func KindOf(err error) Kind {
 		return KindNone
 	case errors.As(err, &l):
 		return KindLedger
-	case errors.Is(err, errCorrupt):
+	case errors.Is(err, ErrCorrupt):
 		return KindIntegrity
-	case storage.SetUp(err), errors.Is(err, errNotLocked):
+	case storage.SetUp(err), errors.Is(err, ErrNotLocked):
 		return KindConfiguration
 	case errors.Is(err, genesys.ErrNeedsLogin):
 		return KindNeedsLogin
@@ -45,33 +62,32 @@ func KindOf(err error) Kind {
 		return KindRefused
 	case genesys.AsError(err).OfClient():
 		return KindClientRefused
-	case genesys.AsError(err).Unauthorized(), genesys.AsError(err).Forbidden() && !halfway(err): // a token that lists one page is good for the others
+	case genesys.AsError(err).Unauthorized(), genesys.AsError(err).Forbidden() && !errors.Is(err, ErrPartial): // a token that lists one page is good for the others
 		return KindRefused
 	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
 		return KindStopped
-	case temporary(err), errors.As(err, &limited):
+	case Temporary(err), errors.As(err, &limited):
 		return KindTemporary
 	}
 	return KindFailed
 }
 
-// ErrorAttr is an error for a log, with the correlation id of Genesys' reply where
-// there is one.
-func ErrorAttr(err error) slog.Attr {
+// Attr returns an error for a log, with the correlation id of Genesys' reply if there is
+// one.
+func Attr(err error) slog.Attr {
 	attrs := []any{slog.Any("error", err)}
-	var g *genesys.Error
-	if errors.As(err, &g) && g.CorrelationID != "" {
+	if g := genesys.AsError(err); g != nil && g.CorrelationID != "" {
 		attrs = append(attrs, slog.String("correlation_id", g.CorrelationID))
 	}
 	return slog.Group("", attrs...)
 }
 
-// temporary tells whether trying the same again soon can succeed.
-func temporary(err error) bool {
+// Temporary reports whether the same request may succeed if it is sent again soon.
+func Temporary(err error) bool {
 	var limited *genesys.LimitedError
 	var g *genesys.Error
 	if errors.As(err, &limited) || errors.Is(err, context.Canceled) {
-		return false // trying again at once is what must not happen
+		return false // neither must be followed by another request at once
 	}
 	if errors.As(err, &g) {
 		return g.Temporary()
@@ -83,9 +99,9 @@ func temporary(err error) bool {
 // A ledgerError says that the ledger could not be read or written.
 type ledgerError struct{ err error }
 
-// ledgerFailed marks an error of the ledger. A context that ended before the ledger did
-// anything is no failure of the ledger.
-func ledgerFailed(err error) error {
+// OfLedger marks an error of the ledger, so that its kind is KindLedger. It leaves nil, and
+// the end of a context, as they are: the latter is no failure of the ledger.
+func OfLedger(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -95,32 +111,42 @@ func ledgerFailed(err error) error {
 func (e *ledgerError) Error() string { return "ledger: " + e.err.Error() }
 func (e *ledgerError) Unwrap() error { return e.err }
 
-// A downError says that a service failed one recording after the other.
-type downError struct{ err error }
+// DownError says that a service failed for one recording after the other.
+type DownError struct{ Err error }
 
-func (e *downError) Error() string {
-	return "stopped, since one recording after the other failed: " + e.err.Error()
+func (e *DownError) Error() string {
+	return "stopped, since one recording after the other failed: " + e.Err.Error()
 }
-func (e *downError) Unwrap() error { return e.err }
 
-// failsPass tells whether err would meet every other recording of the inbox too.
-func failsPass(err error) bool {
-	var api *wrongDownloadAPIError
+// Unwrap returns the last failure.
+func (e *DownError) Unwrap() error { return e.Err }
+
+// EndsPass reports whether every other recording of the inbox would meet the error too.
+func EndsPass(err error) bool {
 	var limited *genesys.LimitedError
-	return failsRun(err) || genesys.AsError(err).OfClient() || genesys.AsError(err).Unauthorized() ||
+	return EndsRun(err) || genesys.AsError(err).OfClient() || genesys.AsError(err).Unauthorized() ||
 		errors.Is(err, ErrStopped) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
-		errors.Is(err, genesys.ErrTokenCommand) ||
-		errors.As(err, &limited) || errors.As(err, &api)
+		errors.Is(err, genesys.ErrTokenCommand) || errors.Is(err, ErrWholeInbox) || errors.As(err, &limited)
 }
 
-// failsRun tells whether err would meet every inbox.
-func failsRun(err error) bool {
+// EndsRun reports whether every inbox would meet the error too.
+func EndsRun(err error) bool {
 	var l *ledgerError
-	var down *downError
-	return errors.As(err, &l) || storage.SetUp(err) || errors.Is(err, errNotLocked) || errors.As(err, &down) && isStorage(down.err)
+	var down *DownError
+	return errors.As(err, &l) || storage.SetUp(err) || errors.Is(err, ErrNotLocked) || errors.As(err, &down) && OfStore(down.Err)
 }
 
-func isStorage(err error) bool {
+// OfStore reports whether the error is the store's.
+func OfStore(err error) bool {
 	_, ok := errors.AsType[*storage.Error](err)
 	return ok
+}
+
+// Stopped returns why nothing new may begin once stop has ended, or nil.
+func Stopped(stop context.Context) error {
+	cause := context.Cause(stop)
+	if errors.Is(cause, context.Canceled) {
+		return ErrStopped
+	}
+	return cause
 }

@@ -1,4 +1,4 @@
-package archiver
+package failure
 
 import (
 	"context"
@@ -9,55 +9,52 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// tries is how often one action is tried in a pass. The next pass tries again.
-const tries = 4
+// Tries is how often one action is tried in a pass. The next pass tries again.
+const Tries = 4
 
-// maxHolds bounds how often an action waits out a 429. Each wait is the time that
-// Genesys itself named; holds of over three minutes end the pass at once.
-const maxHolds = 10
+const (
+	// maxHolds bounds how often an action waits out a 429. Each wait is the time that
+	// Genesys itself named; holds of over three minutes end the pass at once.
+	maxHolds = 10
+	// maxMediaHold is the longest Retry-After of a media host that is waited out. The rate
+	// budget waits out the API's.
+	maxMediaHold = 3 * time.Minute
+)
 
-// maxMediaHold is the longest that a media host's Retry-After is waited out. The API's
-// are the rate budget's business.
-const maxMediaHold = 3 * time.Minute
-
-// retry runs f, a request to Genesys, until it succeeds, fails for good, or has
-// failed too often; the storage package retries its own. The last error is returned. Waits between tries: 0.3, 1.2, 4.8 s, a quarter either way,
-// or what the media host asks for.
-func (a *Archiver) retry(ctx context.Context, f func() error) error {
+// Retry calls f until it succeeds, fails for good, or has failed too often, and returns
+// the last error. f is a request to Genesys; or to the store, of which the storage package
+// repeats the single requests. Retry calls again with the error before it repeats f. It
+// waits 0.3, 1.2 and 4.8 s, a quarter more or less, or as long as the media host asks for.
+func Retry(ctx context.Context, again func(error), f func() error) error {
 	wait, holds := 300*time.Millisecond, 0
 	for n := 1; ; n++ {
 		err := f()
-		// Media that changed stay so: not this request is repeated but the download.
-		if err == nil || !temporary(err) || errors.Is(err, genesys.ErrChanged) {
+		// Media that changed stay changed: the download is repeated, not this request.
+		if err == nil || !Temporary(err) || errors.Is(err, genesys.ErrChanged) {
 			return err
 		}
 		if genesys.AsError(err).TooMany() && holds < maxHolds {
 			holds++ // the rate budget waits before the next request
 			n--
-			a.retried()
+			again(err)
 			continue
 		}
 		hold := mediaHold(err)
-		if n >= tries || hold > maxMediaHold || !sleep(ctx, max(hold, jitter(wait))) {
+		if n >= Tries || hold > maxMediaHold || !sleep(ctx, max(hold, jitter(wait))) {
 			return err
 		}
-		a.Log.Debug("trying again", "error", err)
-		a.retried()
+		again(err)
 		wait *= 4
 	}
 }
 
-func (a *Archiver) retried() {
-	if a.Observer != nil {
-		a.Observer.Retried()
-	}
-}
+// Pause waits for d, a quarter more or less. It returns false if ctx ended first.
+func Pause(ctx context.Context, d time.Duration) bool { return sleep(ctx, jitter(d)) }
 
 func jitter(d time.Duration) time.Duration {
 	return d*3/4 + rand.N(d/2)
 }
 
-// sleep waits for d, or tells that ctx ended first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,10 +1,9 @@
-package archiver
+package failure
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +12,9 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-func quiet() *Archiver { return &Archiver{Options: Options{Log: slog.New(slog.DiscardHandler)}} }
+const opGet, opList = "get_userrecording", "get_userrecordings"
+
+func unheard(error) {}
 
 func TestJitterIsAQuarterEitherWay(t *testing.T) {
 	const d = 1000 * time.Millisecond
@@ -55,7 +56,7 @@ func TestRetry(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n, begun := 0, time.Now()
-				err := quiet().retry(t.Context(), func() error {
+				err := Retry(t.Context(), unheard, func() error {
 					if n++; n <= len(c.errs) {
 						return c.errs[n-1]
 					}
@@ -78,8 +79,8 @@ func TestRetry(t *testing.T) {
 func TestRetryDoesNotWaitOutADayOf429(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		err := quiet().retry(t.Context(), func() error { n++; return &genesys.Error{Op: opGet, Status: 429} })
-		if err == nil || n != maxHolds+tries {
+		err := Retry(t.Context(), unheard, func() error { n++; return &genesys.Error{Op: opGet, Status: 429} })
+		if err == nil || n != maxHolds+Tries {
 			t.Errorf("%d tries, %v", n, err)
 		}
 	})
@@ -90,22 +91,13 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		begun, cause := time.Now(), &genesys.Error{Op: opGet, Status: 503}
-		if err := quiet().retry(ctx, func() error { return cause }); err != cause {
+		if err := Retry(ctx, unheard, func() error { return cause }); err != cause {
 			t.Errorf("ended with %v: the reason is the last error, not the context", err)
 		}
 		if took := time.Since(begun); took != 50*time.Millisecond {
 			t.Errorf("ended after %s", took)
 		}
 	})
-}
-
-// The waits after a recording's failures never shrink and never pass maxDelay.
-func TestDelayNeverShrinks(t *testing.T) {
-	for n := 1; n < 200; n++ {
-		if delay(n) > delay(n+1) || delay(n) < 0 || delay(n) > maxDelay {
-			t.Fatalf("failure %d: %s, failure %d: %s", n, delay(n), n+1, delay(n+1))
-		}
-	}
 }
 
 // A pass has one kind, whatever wraps its error.
@@ -117,8 +109,8 @@ func TestKindOfWrappedErrors(t *testing.T) {
 		{nil, KindNone},
 		{errors.New("x"), KindFailed},
 		{&ledgerError{errors.New("x")}, KindLedger},
-		{errCorrupt, KindIntegrity},
-		{errNotLocked, KindConfiguration},
+		{ErrCorrupt, KindIntegrity},
+		{ErrNotLocked, KindConfiguration},
 		{storage.ErrAccess, KindConfiguration},
 		{storage.ErrNoBucket, KindConfiguration},
 		{storage.ErrChecksumHeader, KindConfiguration},

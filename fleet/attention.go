@@ -3,7 +3,7 @@ package fleet
 import (
 	"context"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -35,19 +35,19 @@ func needsAttention(r *Result, before map[inboxKey]state.Inbox) string {
 		known := before[inboxKey{in.Org, in.Inbox}]
 		was := known.Condition
 		where := in.Org + "/" + in.Inbox
-		switch kind := archiver.KindOf(in.Err); {
+		switch kind := failure.KindOf(in.Err); {
 		case in.Pass.Findings > 0:
 			return where + ": the archive is not what it should be"
 		case in.Pass.Vanished > 0:
 			return where + ": recordings were deleted before they could be archived"
 		case r.Failures[i].NeedPerson > known.NeedsPerson:
 			return where + ": recordings have failed for so long that a person has to look"
-		case in.Short != "" && was != archiver.ConditionShort:
+		case in.Short != "" && was != state.ConditionShort:
 			return where + ": " + in.Short
-		case kind == archiver.KindNone:
+		case kind == failure.KindNone:
 			good++
-		case kind == archiver.KindNeedsLogin && was == archiver.ConditionNeedsLogin:
-		case (kind == archiver.KindFailed || kind == archiver.KindRefused) && was == archiver.ConditionFailing:
+		case kind == failure.KindNeedsLogin && was == state.ConditionNeedsLogin:
+		case (kind == failure.KindFailed || kind == failure.KindRefused) && was == state.ConditionFailing:
 		default:
 			return where + ": " + in.Err.Error()
 		}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
@@ -28,14 +29,14 @@ func TestNeedsAttention(t *testing.T) {
 		"a recording needs a person, new":   {"ok", 1, archiver.InboxReport{}, Failures{NeedPerson: 2}, false},
 		"a recording vanished":              {"ok", 0, archiver.InboxReport{Pass: state.Pass{Vanished: 1}}, Failures{}, false},
 		"a finding":                         {"ok", 0, archiver.InboxReport{Pass: state.Pass{Findings: 1}}, Failures{}, false},
-		"a login is needed, known":          {archiver.ConditionNeedsLogin, 0, archiver.InboxReport{Err: login}, Failures{}, true},
+		"a login is needed, known":          {state.ConditionNeedsLogin, 0, archiver.InboxReport{Err: login}, Failures{}, true},
 		"a login is needed, new":            {"ok", 0, archiver.InboxReport{Err: login}, Failures{}, false},
-		"an inbox fails, known":             {archiver.ConditionFailing, 0, archiver.InboxReport{Err: broken}, Failures{}, true},
+		"an inbox fails, known":             {state.ConditionFailing, 0, archiver.InboxReport{Err: broken}, Failures{}, true},
 		"an inbox fails, new":               {"ok", 0, archiver.InboxReport{Err: broken}, Failures{}, false},
-		"an inbox is short, known":          {archiver.ConditionShort, 0, archiver.InboxReport{Short: "few"}, Failures{}, true},
+		"an inbox is short, known":          {state.ConditionShort, 0, archiver.InboxReport{Short: "few"}, Failures{}, true},
 		"an inbox is short, new":            {"ok", 0, archiver.InboxReport{Short: "few"}, Failures{}, false},
-		"Genesys is down":                   {archiver.ConditionFailing, 0, archiver.InboxReport{Err: down}, Failures{}, false},
-		"it was stopped":                    {"ok", 0, archiver.InboxReport{Err: archiver.ErrStopped}, Failures{}, false},
+		"Genesys is down":                   {state.ConditionFailing, 0, archiver.InboxReport{Err: down}, Failures{}, false},
+		"it was stopped":                    {"ok", 0, archiver.InboxReport{Err: failure.ErrStopped}, Failures{}, false},
 	} {
 		tc.now.Org, tc.now.Inbox = "acme", "u1"
 		well := archiver.InboxReport{Org: "acme", Inbox: "u2"}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -118,7 +119,7 @@ func (f *Fleet) failures(ctx context.Context, report *archiver.Report) ([]Failur
 		failing[i] = Failures{known.Counts[state.StateFailed] - known.NeedsPerson, known.NeedsPerson}
 		log := f.Log.With("org", in.Org, "inbox", in.Inbox)
 		if in.Err != nil {
-			log.Error("the pass ended early", archiver.ErrorAttr(in.Err))
+			log.Error("the pass ended early", failure.Attr(in.Err))
 		}
 		if in.Short != "" {
 			log.Error("the inbox is short", "reason", in.Short)

@@ -7,13 +7,21 @@ import (
 	"time"
 )
 
+// Conditions of an inbox.
+const (
+	ConditionOK         = "ok"
+	ConditionNeedsLogin = "needs_login"
+	ConditionFailing    = "failing"
+	ConditionShort      = "short" // Genesys counts more recordings than it lists
+)
+
 // Inbox is one user's inbox.
 type Inbox struct {
 	Org         string          `json:"org,omitempty"` // as configured; with ID the key
 	ID          string          `json:"id,omitempty"`  // of the user
 	Name        string          `json:"name,omitempty"`
 	Email       string          `json:"email,omitempty"`
-	Condition   string          `json:"condition,omitempty"`    // set by the archiver
+	Condition   string          `json:"condition,omitempty"`    // one of the conditions
 	Reason      string          `json:"reason,omitempty"`       // for people: why the inbox is in that condition
 	Counts      map[State]int64 `json:"counts,omitempty"`       // entries in each state that has any. Kept by the ledger
 	Bytes       int64           `json:"bytes,omitempty"`        // of media of all versions ever archived. Kept by the ledger

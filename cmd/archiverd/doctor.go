@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/doctor"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
@@ -154,7 +154,7 @@ func examined(h *fleet.Hosts, p inboxToken) doctor.Inbox {
 	} else {
 		token = genesys.Token{} // a new one costs nothing and proves the client's secret
 	}
-	if c := p.inbox.Condition; c == archiver.ConditionFailing || c == archiver.ConditionShort {
+	if c := p.inbox.Condition; c == state.ConditionFailing || c == state.ConditionShort {
 		out.Trouble = p.inbox.Reason
 	}
 	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{NotBefore: p.inbox.NotBefore})
@@ -166,7 +166,7 @@ func examined(h *fleet.Hosts, p inboxToken) doctor.Inbox {
 // noToken says why a user's token can't be tried.
 func noToken(p inboxToken) (found, remedy string) {
 	switch {
-	case p.inbox.Condition == archiver.ConditionNeedsLogin:
+	case p.inbox.Condition == state.ConditionNeedsLogin:
 		return p.inbox.Reason, "have the user log in: archiverd login --org " + p.inbox.Org
 	case p.token == state.Token{}:
 		return "the ledger holds no token", "have the user log in: archiverd login --org " + p.inbox.Org
@@ -185,7 +185,7 @@ func (s *memoryStore) SaveToken(_ context.Context, t genesys.Token) error { s.to
 // configFaults is a check for each fault of the configuration.
 func configFaults(err error) []doctor.Check {
 	check := doctor.Check{
-		Name: "configuration", Result: doctor.Fail, Found: err.Error(), Kind: archiver.KindConfiguration,
+		Name: "configuration", Result: doctor.Fail, Found: err.Error(), Kind: failure.KindConfiguration,
 		Remedy: "correct the configuration, and run archiverd doctor again",
 	}
 	var faults *config.Error

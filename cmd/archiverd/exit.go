@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
@@ -63,22 +64,22 @@ func codeOf(err error) int {
 	case errors.As(err, &usage):
 		return exitUsage
 	}
-	return codeOfKind(archiver.KindOf(err))
+	return codeOfKind(failure.KindOf(err))
 }
 
 // codeOfKind is the table of exit codes by who has to act. The functions below it make
 // exceptions: storeCode, loginCode and runCode.
-func codeOfKind(k archiver.Kind) int {
+func codeOfKind(k failure.Kind) int {
 	switch k {
-	case archiver.KindNone:
+	case failure.KindNone:
 		return exitOK
-	case archiver.KindConfiguration:
+	case failure.KindConfiguration:
 		return exitUsage
-	case archiver.KindIntegrity:
+	case failure.KindIntegrity:
 		return exitIntegrity
-	case archiver.KindTemporary, archiver.KindStopped:
+	case failure.KindTemporary, failure.KindStopped:
 		return exitTemporary
-	case archiver.KindRefused, archiver.KindClientRefused, archiver.KindNeedsLogin:
+	case failure.KindRefused, failure.KindClientRefused, failure.KindNeedsLogin:
 		return exitRefused
 	}
 	return exitUnexpected
@@ -98,7 +99,7 @@ func storeCode(err error) int {
 // Without a reply nobody came in time.
 func loginCode(err error) int {
 	_, replied := errors.AsType[*genesys.Error](err)
-	if replied && archiver.KindOf(err) != archiver.KindTemporary {
+	if replied && failure.KindOf(err) != failure.KindTemporary {
 		return exitRefused
 	}
 	return exitTemporary
@@ -126,16 +127,16 @@ func runCode(r *archiver.Report, failing []fleet.Failures, strict bool) int {
 		if failing[i].Recent > 0 || strict && failing[i].NeedPerson > 0 || in.Short != "" {
 			codes = append(codes, exitFailed)
 		}
-		switch archiver.KindOf(in.Err) {
-		case archiver.KindNeedsLogin:
+		switch failure.KindOf(in.Err) {
+		case failure.KindNeedsLogin:
 			refused++
 			if strict {
 				codes = append(codes, exitFailed)
 			}
-		case archiver.KindRefused:
+		case failure.KindRefused:
 			refused++
 			codes = append(codes, exitFailed)
-		case archiver.KindFailed:
+		case failure.KindFailed:
 			codes = append(codes, exitFailed)
 		default:
 			codes = append(codes, codeOf(in.Err))

@@ -13,9 +13,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -182,7 +182,7 @@ func (w *faultWorld) needsLogin() (needed bool) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
 		i, err := l.Inbox(w.Context(), faultOrg, w.user.ID)
-		needed = i.Condition == archiver.ConditionNeedsLogin
+		needed = i.Condition == state.ConditionNeedsLogin
 		return err
 	})
 	return needed

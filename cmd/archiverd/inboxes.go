@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
@@ -172,7 +171,7 @@ func access(ctx context.Context, l *bolt.Ledger, o config.Organization, i state.
 		return "", err
 	case t.Refresh == "":
 		return accessNeedsLogin, nil
-	case i.Condition == archiver.ConditionNeedsLogin:
+	case i.Condition == state.ConditionNeedsLogin:
 		return accessRevoked, nil
 	}
 	return accessEnrolled, nil

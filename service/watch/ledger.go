@@ -6,7 +6,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -40,7 +39,7 @@ func figures(inboxes []state.Inbox, now time.Time) map[string]*orgFigures {
 		f := all[i.Org]
 		if f == nil {
 			f = &orgFigures{counts: map[state.State]int64{}, conditions: map[string]int64{
-				conditionNew: 0, archiver.ConditionOK: 0, archiver.ConditionNeedsLogin: 0, archiver.ConditionFailing: 0, archiver.ConditionShort: 0}}
+				conditionNew: 0, state.ConditionOK: 0, state.ConditionNeedsLogin: 0, state.ConditionFailing: 0, state.ConditionShort: 0}}
 			all[i.Org] = f
 		}
 		f.add(i, now)

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -139,9 +138,9 @@ func needs(i state.Inbox, now time.Time) []Need {
 	}{
 		{last.Findings > 0, true, fmt.Sprintf("the last pass met %s objects in the archive that are not what they should be", Number(last.Findings)),
 			fmt.Sprintf("See archiverd verify --inbox %s, which names them.", i.ID)},
-		{due && i.Condition == archiver.ConditionFailing, true, i.Reason, "Mend what the reason names. It is tried again with every run."},
-		{due && i.Condition == archiver.ConditionShort, true, i.Reason, "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."},
-		{due && i.Condition == archiver.ConditionNeedsLogin, true, i.Reason, fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)},
+		{due && i.Condition == state.ConditionFailing, true, i.Reason, "Mend what the reason names. It is tried again with every run."},
+		{due && i.Condition == state.ConditionShort, true, i.Reason, "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."},
+		{due && i.Condition == state.ConditionNeedsLogin, true, i.Reason, fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)},
 		{i.NeedsPerson > 0, true, Number(i.NeedsPerson) + " of its recordings have failed for a week, or keep changing, and need a person", fmt.Sprintf(retry, i.ID)},
 		{due && news > 0, false, Number(news) + " failed, and are tried again", fmt.Sprintf(retry, i.ID)},
 		{due && !old.IsZero() && now.Sub(old) > late, false, "the last pass left a recording waiting that was made on " + old.UTC().Format(time.DateOnly), ""},

@@ -95,11 +95,11 @@ func sample(t *testing.T) *bolt.Ledger {
 	move(t, l, "u1", "del-1", state.StateArchived, state.StateDeleteRequested, nil)
 	move(t, l, "u1", "del-1", state.StateDeleteRequested, state.StateDeleted, nil)
 	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: now.Add(-time.Hour), End: now, Findings: 2}, func(i *state.Inbox) {
-		i.Name, i.Email, i.Condition = "Ada Lovelace", "ada@example.com", archiver.ConditionOK
+		i.Name, i.Email, i.Condition = "Ada Lovelace", "ada@example.com", state.ConditionOK
 		i.LastSuccess, i.OldestWaiting, i.NotBefore = now, now.Add(-24*time.Hour), time.Now().Add(time.Hour)
 	}))
 	must(t, l.EditInbox(t.Context(), "acme", "u2", func(i *state.Inbox) {
-		i.Condition, i.Reason = archiver.ConditionNeedsLogin, "the refresh token is revoked"
+		i.Condition, i.Reason = state.ConditionNeedsLogin, "the refresh token is revoked"
 	}))
 	must(t, l.EditInbox(t.Context(), "acme", "u3", func(*state.Inbox) {}))
 	must(t, l.AddRun(t.Context(), state.Run{Start: now.Add(-2 * time.Hour), End: now.Add(-time.Hour), Inboxes: 3, Archived: 5, ExitCode: 6}))
@@ -396,7 +396,7 @@ func thousands(t *testing.T, unwell map[string]func(*state.Inbox)) *bolt.Ledger 
 		org, id := []string{"acme", "umbrella"}[i%2], fmt.Sprintf("u%04d", i)
 		g.Go(func() error {
 			return l.AddPass(t.Context(), org, id, state.Pass{Start: now.Add(-time.Minute), End: now}, func(in *state.Inbox) {
-				in.Condition, in.LastSuccess = archiver.ConditionOK, now
+				in.Condition, in.LastSuccess = state.ConditionOK, now
 				if f := unwell[id]; f != nil {
 					f(in)
 				}
@@ -414,9 +414,9 @@ func inCondition(condition, reason string) func(*state.Inbox) {
 // TestThousands wants a page of 2,000 inboxes to show the few that are not well, the
 // organizations' sums, and the way to all of them.
 func TestThousands(t *testing.T) {
-	loggedOut := func(i *state.Inbox) { inCondition(archiver.ConditionNeedsLogin, "nobody's")(i); i.LoggedOut = true }
+	loggedOut := func(i *state.Inbox) { inCondition(state.ConditionNeedsLogin, "nobody's")(i); i.LoggedOut = true }
 	l := thousands(t, map[string]func(*state.Inbox){
-		"u0700": inCondition(archiver.ConditionNeedsLogin, "revoked"), "u0801": inCondition(archiver.ConditionFailing, "no permission"), "u0900": loggedOut,
+		"u0700": inCondition(state.ConditionNeedsLogin, "revoked"), "u0801": inCondition(state.ConditionFailing, "no permission"), "u0900": loggedOut,
 		"u1000": func(i *state.Inbox) { i.OldestWaiting = now.Add(-72 * time.Hour) }, "u1001": func(i *state.Inbox) { i.OldestWaiting = time.Now().Add(-time.Hour) },
 	})
 	listed(t, l, "u0702", "r1")
@@ -445,7 +445,7 @@ func TestThousands(t *testing.T) {
 func TestAllUnwell(t *testing.T) {
 	unwell := map[string]func(*state.Inbox){}
 	for i := range 2000 {
-		unwell[fmt.Sprintf("u%04d", i)] = inCondition(archiver.ConditionFailing, "Genesys is away")
+		unwell[fmt.Sprintf("u%04d", i)] = inCondition(state.ConditionFailing, "Genesys is away")
 	}
 	h := newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
 	page := text(t, h, "/")
