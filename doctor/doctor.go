@@ -58,6 +58,8 @@ type examinedBucket interface {
 	PutCorrupt(ctx context.Context, key string) error
 	Create(ctx context.Context, n storage.New) (*storage.Upload, error)
 	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
+	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
+	SetHold(ctx context.Context, key, versionID string, on bool) error
 }
 
 // probe is what the archive itself never does to a bucket.
@@ -65,7 +67,6 @@ type probe interface {
 	Versioning(ctx context.Context) (string, error)
 	LockEnabled(ctx context.Context) (bool, error)
 	Lifecycle(ctx context.Context) ([]storage.Rule, error)
-	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
 	SetRetention(ctx context.Context, key, versionID string, r storage.Retention) error
 	Overwrite(ctx context.Context, key string, body []byte) error
 	Delete(ctx context.Context, key, versionID string, bypass bool) error

@@ -94,7 +94,7 @@ func (c *lockedCanary) shown(ctx context.Context) bool {
 	if record.Holds(obj.Retention, c.want) {
 		return true
 	}
-	switch have, err := c.Probe.Retention(ctx, c.key, c.version); {
+	switch have, err := c.Bucket.Retention(ctx, c.key, c.version); {
 	case errors.Is(err, storage.ErrAccess):
 		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention: what it can't see locked, it doesn't count as archived", "the lock can't be read: %v", err)
 	case err == nil && have.Mode == c.want.Mode && !have.Until.Before(c.want.Until):
@@ -122,7 +122,7 @@ func (c *lockedCanary) intact(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the canary: %w", err)
 	}
-	lock, err := c.Probe.Retention(ctx, c.key, c.version)
+	lock, err := c.Bucket.Retention(ctx, c.key, c.version)
 	if err != nil {
 		return err
 	}

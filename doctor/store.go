@@ -39,6 +39,7 @@ func (d *Doctor) Store(ctx context.Context) []Check {
 	}
 	v.versioning(ctx)
 	v.lock(ctx)
+	v.holds(ctx)
 	v.lifecycle(ctx)
 	v.unchecked("store.policy", "what the bucket's policy, its replication and others' credentials allow can't be seen from here: "+
 		"see that nobody may delete versions or change the lifecycle without your knowing")

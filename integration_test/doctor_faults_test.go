@@ -87,9 +87,9 @@ var storeAilments = []ailment{
 			h.Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
 		})
 	}, 2, map[string]string{"store.clock": "fail"}},
-	{"versions not kept", func(w *world) { w.bucket = w.s3.NewBucket(w, false) }, 0, map[string]string{"store.versioning": "warn"}},
+	{"versions not kept", func(w *world) { w.bucket = w.s3.NewBucket(w, false) }, 0, map[string]string{"store.versioning": "warn", "store.hold": "unchecked"}},
 	{"bucket without lock", func(w *world) { w.bucket = w.s3.NewBucket(w, false); w.lockedAs("compliance") }, 2,
-		map[string]string{"store.versioning": "fail", "store.lock": "fail"}},
+		map[string]string{"store.versioning": "fail", "store.lock": "fail", "store.hold": "unchecked"}},
 	{"encryption lacks", func(w *world) {
 		w.changes(func(r *http.Request, h http.Header) { h.Del("X-Amz-Server-Side-Encryption") })
 		section := w.storageSection()
@@ -116,6 +116,11 @@ var storeAilments = []ailment{
 		map[string]string{"store.lifecycle": "warn"}},
 	{"versioning can't be seen", func(w *world) { w.answers(asks("versioning"), http.StatusForbidden, denied) }, 0,
 		map[string]string{"store.versioning": "warn"}},
+	{"hold ignored", func(w *world) {
+		w.answers(func(r *http.Request) bool { return r.URL.Query().Has("legal-hold") && r.Method == http.MethodPut }, http.StatusOK, "")
+	}, 6, map[string]string{"store.hold": "fail"}},
+	{"hold not allowed", func(w *world) { w.answers(asks("legal-hold"), http.StatusForbidden, denied) }, 0,
+		map[string]string{"store.hold": "warn"}},
 	{"deletion not allowed", func(w *world) {
 		w.answers(func(r *http.Request) bool { return r.Method == http.MethodDelete }, http.StatusForbidden, denied)
 	}, 0, map[string]string{"store.delete_right": "pass"}},

@@ -71,7 +71,7 @@ func healthy(edit map[string]string) map[string]string {
 	want := map[string]string{
 		"configuration": "pass", "ledger.file": "pass", "ledger.content": "pass",
 		"store.bucket": "pass", "store.credentials": "pass", "store.clock": "pass", "store.read": "pass", "store.create_only": "pass", "store.checksum": "pass",
-		"store.encryption": "pass", "store.versioning": "pass", "store.lock": "pass", "store.policy": "unchecked",
+		"store.encryption": "pass", "store.versioning": "pass", "store.lock": "pass", "store.hold": "pass", "store.policy": "unchecked",
 		"store.delete_right":       "warn", // the servers' root may do anything
 		"store.lifecycle":          "pass",
 		"store.unfinished_uploads": "warn", // no rule, and MinIO does not list them

@@ -88,6 +88,8 @@ func actions(r *http.Request, key string) []string {
 		return []string{"s3:ListBucketMultipartUploads"}
 	case key == "":
 		return []string{"s3:ListBucket"}
+	case q.Has("legal-hold"):
+		return []string{map[string]string{http.MethodGet: "s3:GetObjectLegalHold", http.MethodPut: "s3:PutObjectLegalHold"}[r.Method]}
 	case q.Has("retention"):
 		return []string{map[string]string{http.MethodGet: "s3:GetObjectRetention", http.MethodPut: "s3:PutObjectRetention"}[r.Method]}
 	case r.Method == http.MethodDelete && q.Has("uploadId"):
@@ -176,7 +178,7 @@ func TestDocumentedPolicy(t *testing.T) {
 
 	w.spared(inbox)
 	found := w.doctor(0)
-	for name, want := range map[string]string{"store.bucket": "pass", "store.read": "pass", "store.create_only": "pass", "store.versioning": "pass", "store.delete_right": "pass"} {
+	for name, want := range map[string]string{"store.bucket": "pass", "store.read": "pass", "store.create_only": "pass", "store.versioning": "pass", "store.hold": "pass", "store.delete_right": "pass"} {
 		if found[name].Result != want {
 			t.Errorf("%s: want %s, got %+v", name, want, found[name])
 		}
@@ -199,6 +201,7 @@ func TestDoctorMissesRights(t *testing.T) {
 	}{
 		"s3:ListBucket":                 {"store.bucket", "fail", 2},
 		"s3:GetObject":                  {"store.read", "fail", 2},
+		"s3:PutObjectLegalHold":         {"store.hold", "warn", 0},
 		"s3:ListBucketMultipartUploads": {"store.unfinished_uploads", "warn", 0},
 	} {
 		t.Run(action, func(t *testing.T) {

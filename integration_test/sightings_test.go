@@ -174,10 +174,7 @@ func (o onlooker) holds() string {
 
 func (o onlooker) held(key string, r storage.Retention) storage.Object {
 	obj := o.made(o.put, o.locking, storage.New{Key: key, Retention: r})
-	_, err := o.s3.Client().PutObjectLegalHold(o.Context(), &s3.PutObjectLegalHoldInput{
-		Bucket: &o.locking, Key: &key, VersionId: &obj.VersionID, LegalHold: &types.ObjectLockLegalHold{Status: types.ObjectLockLegalHoldStatusOn},
-	})
-	o.must(err)
+	o.must(o.open(o.locking).SetHold(o.Context(), key, obj.VersionID, true))
 	return obj
 }
 
@@ -233,7 +230,7 @@ func (o onlooker) readBack() string {
 	b, first := o.overwritten("read-back", want)
 	old, err := b.Head(o.Context(), first.Key, first.VersionID)
 	o.must(err)
-	asked, err := storage.NewProbe(b).Retention(o.Context(), first.Key, first.VersionID)
+	asked, err := b.Retention(o.Context(), first.Key, first.VersionID)
 	o.must(err)
 	switch {
 	case is(first.Retention) && is(old.Retention) && is(asked):

@@ -82,7 +82,7 @@ func (w *world) doctored() string {
 	code := w.run("doctor").code
 	found := w.doctor(code)
 	faults := []string{fmt.Sprintf("exit code %d", code)}
-	for _, name := range []string{"create_only", "checksum", "encryption", "versioning", "lock", "lifecycle"} {
+	for _, name := range []string{"create_only", "checksum", "encryption", "versioning", "lock", "hold", "lifecycle"} {
 		if f := found["store."+name]; f.Result != "pass" && f.Result != "unchecked" {
 			faults = append(faults, fmt.Sprintf("%s %ss", name, f.Result))
 		}

@@ -54,7 +54,10 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 			_, err := (&Upload{Key: "k", ID: "id", b: b, parts: []types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}}).Complete(ctx, 0)
 			return err
 		},
-		opAbort: func() error { return b.AbortUpload(ctx, "k", "id") },
+		opVersions:     func() error { _, err := b.Versions(ctx, "k"); return err },
+		opGetHold:      func() error { _, err := b.Hold(ctx, "k", "v"); return err },
+		opGetRetention: func() error { _, err := b.Retention(ctx, "k", "v"); return err },
+		opAbort:        func() error { return b.AbortUpload(ctx, "k", "id") },
 		opUploads: func() error {
 			for _, err := range b.Uploads(ctx, "k") {
 				return err

@@ -15,15 +15,18 @@ import (
 
 // The errors that callers branch on, by errors.Is. Each comes wrapped in an [*Error].
 var (
-	ErrExists   = errors.New("the key already holds an object")              // 412 PreconditionFailed
-	ErrNotFound = errors.New("no such object")                               // NoSuchKey, NoSuchVersion; for Head also a missing bucket
-	ErrChecksum = errors.New("the bytes do not match their checksum")        // by the store's own comparison
-	ErrNoBucket = errors.New("no such bucket")                               // NoSuchBucket
-	ErrAccess   = errors.New("access refused")                               // 401, 403, or there are no credentials
-	ErrNoUpload = errors.New("the store does not know the multipart upload") // NoSuchUpload: completed, aborted, or expired
-	ErrConflict = errors.New("another write of the same key was under way")  // 409 ConditionalRequestConflict; an upload has to be begun again
-	ErrRegion   = errors.New("the bucket is in another region")              // 301, or 307 and 400 that name another region
-	ErrHeader   = errors.New("a header of the reply can't be read")          // a date or number is not in S3's form
+	ErrExists   = errors.New("the key already holds an object")                                    // 412 PreconditionFailed
+	ErrNotFound = errors.New("no such object")                                                     // NoSuchKey, NoSuchVersion; for Head also a missing bucket
+	ErrChecksum = errors.New("the bytes do not match their checksum")                              // by the store's own comparison
+	ErrNoBucket = errors.New("no such bucket")                                                     // NoSuchBucket
+	ErrAccess   = errors.New("access refused")                                                     // 401, 403, or there are no credentials
+	ErrNoUpload = errors.New("the store does not know the multipart upload")                       // NoSuchUpload: completed, aborted, or expired
+	ErrConflict = errors.New("another write of the same key was under way")                        // 409 ConditionalRequestConflict; an upload has to be begun again
+	ErrRegion   = errors.New("the bucket is in another region")                                    // 301, or 307 and 400 that name another region
+	ErrHeader   = errors.New("a header of the reply can't be read")                                // a date or number is not in S3's form
+	ErrNoLocks  = errors.New("the bucket has no Object Lock, so it keeps neither locks nor holds") // InvalidRequest or NotImplemented, when a hold or a lock is asked for
+	ErrHeld     = errors.New("a legal hold keeps the version")                                     // of Remove
+	ErrIgnored  = errors.New("the store accepted the request and ignored it")                      // shown by reading back
 )
 
 // The codes of conflicts for which S3 asks to repeat the request.
@@ -50,6 +53,9 @@ const (
 	opGet      = "get"
 	opRead     = "read"
 	opList     = "list"
+	opVersions = "list versions"
+	opGetHold  = "get hold"
+	opSetHold  = "set hold"
 )
 
 // The operations of a [Probe].
@@ -255,6 +261,10 @@ func sentinel(e *Error) error {
 		return ErrNoBucket
 	case "NoSuchKey", "NoSuchVersion":
 		return ErrNotFound
+	case "InvalidRequest", "NotImplemented":
+		if e.asksLock() {
+			return ErrNoLocks
+		}
 	case "NoSuchUpload":
 		return ErrNoUpload
 	case codeConflict:
@@ -303,6 +313,9 @@ func (b *Bucket) checksumHeader(e *Error, err error) error {
 	return nil
 }
 
+// asksLock reports whether the operation asks for a version's hold or lock.
+func (e *Error) asksLock() bool { return e.Op == opGetHold || e.Op == opGetRetention }
+
 // writes reports whether the operation writes to the archive.
 func (e *Error) writes() bool {
 	return e.Op == opPut || e.Op == opCreate || e.Op == opPart || e.Op == opComplete
@@ -347,6 +360,8 @@ func (b *Bucket) remedy(e *Error, err error) string {
 		return "check storage.region and storage.endpoint"
 	case kind == ErrAccess:
 		return "allow the credentials' owner this operation on the bucket"
+	case kind == ErrNoLocks:
+		return "locks and holds take a bucket that was created with Object Lock, on a store that has them"
 	case errors.As(err, &cert):
 		return "check storage.endpoint and network.ca_file"
 	}

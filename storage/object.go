@@ -39,6 +39,7 @@ type Object struct {
 	Metadata    map[string]string // names in lower case, values unescaped: see New
 	Checksum    Checksum          // of all bytes; never a COMPOSITE one (a hash of the parts' hashes)
 	Retention   Retention         // AWS shows it only with the right s3:GetObjectRetention
+	Held        bool              // a legal hold is shown; only Head sets it. False proves nothing: see Bucket.Hold
 	Encryption  string            // by the server: "AES256", "aws:kms", …; only Head sets it
 	// Expires is when a lifecycle rule will remove the object, by the
 	// x-amz-expiration header; zero: the reply has no such header. A header that
@@ -66,6 +67,7 @@ func (b *Bucket) Head(ctx context.Context, key, versionID string) (Object, error
 		Metadata:    decodeMetadata(out.Metadata),
 		Checksum:    wholeChecksum(out, etag),
 		Retention:   Retention{string(out.ObjectLockMode), aws.ToTime(out.ObjectLockRetainUntilDate)},
+		Held:        out.ObjectLockLegalHoldStatus == types.ObjectLockLegalHoldStatusOn,
 		Encryption:  string(out.ServerSideEncryption),
 		Expires:     expiry(aws.ToString(out.Expiration)),
 		ETag:        etag,

@@ -128,21 +128,6 @@ func rule(r types.LifecycleRule, prefix string) Rule {
 	return out
 }
 
-// Retention returns the lock of one version (s3:GetObjectRetention); the zero
-// Retention if the version has no lock.
-func (p *Probe) Retention(ctx context.Context, key, versionID string) (Retention, error) {
-	out, err := p.b.client.GetObjectRetention(ctx, &s3.GetObjectRetentionInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)})
-	switch {
-	case hasCode(err, "NoSuchObjectLockConfiguration"), hasCode(err, "ObjectLockConfigurationNotFoundError"): // the second is Ceph RGW's
-		return Retention{}, nil
-	case err != nil:
-		return Retention{}, p.b.fail(opGetRetention, key, err)
-	case out.Retention == nil:
-		return Retention{}, unreadable(opGetRetention, key, "Retention")
-	}
-	return Retention{string(out.Retention.Mode), aws.ToTime(out.Retention.RetainUntilDate)}, nil
-}
-
 // SetRetention requests another lock for one version, without permission to bypass
 // the present one: a store that accepts a shorter lock does not enforce its locks.
 func (p *Probe) SetRetention(ctx context.Context, key, versionID string, r Retention) error {
@@ -170,12 +155,7 @@ func (p *Probe) Overwrite(ctx context.Context, key string, body []byte) error {
 // versioned, it only hides the object. With bypass it asks to ignore a governance
 // lock, which needs the right s3:BypassGovernanceRetention.
 func (p *Probe) Delete(ctx context.Context, key, versionID string, bypass bool) error {
-	in := &s3.DeleteObjectInput{Bucket: &p.b.opts.Bucket, Key: &key, VersionId: optional(versionID)}
-	if bypass {
-		in.BypassGovernanceRetention = aws.Bool(true)
-	}
-	_, err := p.b.client.DeleteObject(ctx, in)
-	return p.b.fail(opDelete, key, err)
+	return p.b.remove(ctx, key, versionID, bypass)
 }
 
 func hasCode(err error, code string) bool {

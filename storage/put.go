@@ -64,17 +64,6 @@ func (b *Bucket) PutCorrupt(ctx context.Context, key string) error {
 	return err
 }
 
-// Retain locks one version of an object, or extends its lock. A store that enforces
-// its locks refuses to shorten one.
-func (b *Bucket) Retain(ctx context.Context, key, versionID string, r Retention) error {
-	mode, until := r.put()
-	_, err := b.client.PutObjectRetention(ctx, &s3.PutObjectRetentionInput{
-		Bucket: &b.opts.Bucket, Key: &key, VersionId: optional(versionID),
-		Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionMode(mode), RetainUntilDate: until},
-	})
-	return b.fail(opSetRetention, key, err)
-}
-
 func (b *Bucket) put(ctx context.Context, in *s3.PutObjectInput, body []byte, sum [32]byte) (Object, error) {
 	in.Body = bytes.NewReader(body) // the SDK stops the transport's reads before an attempt ends: TestPutBodyIsFree
 	out, err := b.client.PutObject(ctx, in, signed(sum))

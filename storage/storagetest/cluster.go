@@ -21,7 +21,7 @@ var cephRGW string
 // StartCephRGW starts radosgw and the one-node Ceph cluster that it needs, from the
 // system's packages, with all data in memory.
 func StartCephRGW() (*Server, error) {
-	can := Capabilities{Authentication: true, Locks: true, VersionedHead: true, UploadsListed: true, Lifecycle: true}
+	can := Capabilities{Authentication: true, Locks: true, VersionedHead: true, VersionPages: true, UploadsListed: true, Lifecycle: true}
 	return startProgram("ceph-rgw", "/bin/bash", can, func(s *Server, address, dir string) (args, env []string, err error) {
 		ports, err := freePorts(1)
 		if err != nil {

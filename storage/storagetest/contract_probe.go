@@ -77,7 +77,7 @@ func (c contract) probeLocks(t *testing.T) {
 		p := storage.NewProbe(c.open(t, name)) // not b: with MD5 only, b would not send the checksum that a lock request needs
 		sooner := storage.Retention{Mode: r.Mode, Until: r.Until.Add(-30 * time.Minute)}
 		if !c.s.Capabilities.Locks {
-			if got, err := p.Retention(t.Context(), o.Key, o.VersionID); err == nil {
+			if got, err := b.Retention(t.Context(), o.Key, o.VersionID); err == nil {
 				t.Errorf("retention %v: does it know locks now?", got)
 			}
 			return
@@ -96,7 +96,7 @@ func (c contract) probeLocks(t *testing.T) {
 			t.Errorf("%s: overwrite: %v", o.Key, err)
 		}
 		wantBytes(t, b, o.Key, o.VersionID, []byte("locked"))
-		got, err := p.Retention(t.Context(), o.Key, o.VersionID)
+		got, err := b.Retention(t.Context(), o.Key, o.VersionID)
 		if err != nil || got.Mode != r.Mode || !got.Until.Equal(r.Until) {
 			t.Errorf("%s: retention %v, %v, want %v", o.Key, got, err, r)
 		}
@@ -108,7 +108,7 @@ func (c contract) probeLocks(t *testing.T) {
 	name := c.s.NewBucket(t, true)
 	b := c.open(t, name)
 	o := create(t, b, storage.New{Key: "free"}, nil)
-	got, err := storage.NewProbe(b).Retention(t.Context(), "free", o.VersionID)
+	got, err := b.Retention(t.Context(), "free", o.VersionID)
 	if c.s.Capabilities.Locks && (err != nil || got != storage.Retention{}) {
 		t.Errorf("retention %v, %v of an object without", got, err)
 	}
@@ -136,15 +136,19 @@ func (c contract) probeRefused(t *testing.T) {
 	if !c.s.Capabilities.Authentication {
 		return // access asserts that the server lacks them
 	}
-	p := storage.NewProbe(c.open(t, c.s.NewBucket(t, true), func(o *storage.Options) { o.SecretAccessKey = "wrong" }))
+	b := c.open(t, c.s.NewBucket(t, true), func(o *storage.Options) { o.SecretAccessKey = "wrong" })
+	p := storage.NewProbe(b)
 	_, versioning := p.Versioning(t.Context())
 	_, locks := p.LockEnabled(t.Context())
 	_, rules := p.Lifecycle(t.Context())
-	_, retention := p.Retention(t.Context(), "k", "")
+	_, hold := b.Hold(t.Context(), "k", "")
+	_, listed := b.Versions(t.Context(), "k")
+	_, retention := b.Retention(t.Context(), "k", "")
 	for _, err := range []error{
-		versioning, locks, rules, retention,
+		versioning, locks, rules, retention, hold, listed, b.SetHold(t.Context(), "k", "", true),
 		p.SetRetention(t.Context(), "k", "", storage.Retention{Mode: "GOVERNANCE", Until: time.Now().Add(time.Hour)}),
 		p.Overwrite(t.Context(), "k", nil), p.Delete(t.Context(), "k", "", true),
+		storage.NewRemover(b).Remove(t.Context(), storage.Version{Key: "k", ID: "v"}, true),
 	} {
 		wantErr(t, err, storage.ErrAccess)
 	}

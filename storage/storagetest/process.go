@@ -33,7 +33,7 @@ func MinIO(t testing.TB) *Server { t.Helper(); return run(t, StartMinIO) }
 func everything() Capabilities {
 	return Capabilities{
 		Authentication: true, Checksums: true, ConditionalComplete: true, ConditionalVersions: true, AbortedUploads: true,
-		Locks: true, LockedParts: true, VersionedHead: true, UploadsListed: true, Lifecycle: true,
+		Locks: true, LockedParts: true, VersionedHead: true, VersionPages: true, UploadsListed: true, Lifecycle: true,
 	}
 }
 

@@ -36,6 +36,7 @@ type Capabilities struct {
 	Locks               bool // keeps, shows and enforces retention
 	LockedParts         bool // does so also for the retention that an upload began with
 	VersionedHead       bool // heeds the version id of a HEAD
+	VersionPages        bool // gives a listing of versions in pages that can be put together
 	UploadsListed       bool // shows the uploads under way below a prefix
 	Lifecycle           bool // keeps lifecycle rules and shows them
 	Echoes              bool // shows the x-amz headers of a write as they came, even those that it ignores
