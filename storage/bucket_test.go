@@ -54,7 +54,12 @@ func operations(ctx context.Context, b *Bucket) map[string]func() error {
 			_, err := (&Upload{Key: "k", ID: "id", b: b, parts: []types.CompletedPart{{ETag: aws.String("e"), PartNumber: aws.Int32(1)}}}).Complete(ctx, 0)
 			return err
 		},
-		opVersions:     func() error { _, err := b.Versions(ctx, "k"); return err },
+		opVersions: func() error {
+			for _, err := range b.Versions(ctx, "k") {
+				return err
+			}
+			return nil
+		},
 		opGetHold:      func() error { _, err := b.Hold(ctx, "k", "v"); return err },
 		opGetRetention: func() error { _, err := b.Retention(ctx, "k", "v"); return err },
 		opAbort:        func() error { return b.AbortUpload(ctx, "k", "id") },

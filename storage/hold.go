@@ -62,7 +62,7 @@ func (b *Bucket) Retention(ctx context.Context, key, versionID string) (Retentio
 		return Retention{}, nil
 	case err != nil:
 		return Retention{}, b.fail(opGetRetention, key, err)
-	case out.Retention == nil || (out.Retention.Mode == "") != (out.Retention.RetainUntilDate == nil):
+	case out.Retention == nil || out.Retention.Mode == "" || out.Retention.RetainUntilDate == nil:
 		return Retention{}, unreadable(opGetRetention, key, "Retention")
 	}
 	return Retention{string(out.Retention.Mode), aws.ToTime(out.Retention.RetainUntilDate)}, nil

@@ -23,10 +23,12 @@ func TestRedirect(t *testing.T) {
 		seen = append(seen, r.Header.Get("Authorization"))
 		w.Header().Set("ETag", `"e"`)
 		_, _ = io.WriteString(w, map[string]string{
-			"uploads":   "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>",
-			"uploadId":  "<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>",
-			"list-type": emptyList,
-			"GET":       emptyList, // of uploads
+			"uploads":    "<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>",
+			"uploadId":   "<CompleteMultipartUploadResult><Key>k</Key></CompleteMultipartUploadResult>",
+			"list-type":  emptyList,
+			"legal-hold": "<LegalHold><Status>OFF</Status></LegalHold>",
+			"retention":  "<Retention><Mode>GOVERNANCE</Mode><RetainUntilDate>2030-01-01T00:00:00Z</RetainUntilDate></Retention>",
+			"GET":        emptyList, // of uploads
 		}[questionOf(r)])
 	}).opts.Endpoint
 	for name, tc := range map[string]struct {
@@ -105,7 +107,7 @@ func TestRedirectBeforeTheBody(t *testing.T) {
 // questionOf is by what S3 tells operations apart.
 // questionOf returns the part of a query by which S3 distinguishes operations.
 func questionOf(r *http.Request) string {
-	for _, name := range []string{"partNumber", "uploads", "uploadId", "list-type"} {
+	for _, name := range []string{"partNumber", "uploads", "uploadId", "list-type", "legal-hold", "retention"} {
 		if r.URL.Query().Has(name) && (name != "uploads" || r.Method != http.MethodGet) {
 			return name
 		}

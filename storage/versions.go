@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -21,63 +21,71 @@ type Version struct {
 	Size   int64
 }
 
-// Versions returns all versions and delete markers of exactly this key, in no order
-// (s3:ListBucketVersions). Nil means that the store holds nothing under the key.
-func (b *Bucket) Versions(ctx context.Context, key string) (all []Version, err error) {
-	in := &s3.ListObjectVersionsInput{Bucket: &b.opts.Bucket, Prefix: &key, EncodingType: types.EncodingTypeUrl}
-	for {
-		out, err := b.client.ListObjectVersions(ctx, in)
-		if err != nil {
-			return nil, b.fail(opVersions, key, err)
+// Versions yields all versions and delete markers whose key begins with prefix, 1,000 a
+// request (s3:ListBucketVersions). An error is yielded once, as the last element.
+func (b *Bucket) Versions(ctx context.Context, prefix string) iter.Seq2[Version, error] {
+	return func(yield func(Version, error) bool) {
+		in := &s3.ListObjectVersionsInput{Bucket: &b.opts.Bucket, Prefix: &prefix, EncodingType: types.EncodingTypeUrl}
+		for {
+			out, err := b.client.ListObjectVersions(ctx, in)
+			if err = b.fail(opVersions, prefix, err); err == nil {
+				err = decodeVersions(prefix, out)
+			}
+			if err != nil {
+				yield(Version{}, err)
+				return
+			}
+			for _, v := range out.Versions {
+				if !yield(Version{Key: *v.Key, ID: *v.VersionId, Size: size(v.Size)}, nil) {
+					return
+				}
+			}
+			for _, m := range out.DeleteMarkers {
+				if !yield(Version{Key: *m.Key, ID: *m.VersionId, Marker: true}, nil) {
+					return
+				}
+			}
+			if !*out.IsTruncated {
+				return
+			}
+			if aws.ToString(out.NextKeyMarker) == aws.ToString(in.KeyMarker) && aws.ToString(out.NextVersionIdMarker) == aws.ToString(in.VersionIdMarker) {
+				yield(Version{}, unreadable(opVersions, prefix, "new markers"))
+				return
+			}
+			in.KeyMarker, in.VersionIdMarker = out.NextKeyMarker, out.NextVersionIdMarker
 		}
-		page, beyond, err := versionsOf(key, out)
-		if err != nil {
-			return nil, err
-		}
-		if all = append(all, page...); beyond || !*out.IsTruncated {
-			return all, nil
-		}
-		if aws.ToString(out.NextKeyMarker) == aws.ToString(in.KeyMarker) && aws.ToString(out.NextVersionIdMarker) == aws.ToString(in.VersionIdMarker) {
-			return nil, unreadable(opVersions, key, "new markers")
-		}
-		in.KeyMarker, in.VersionIdMarker = out.NextKeyMarker, out.NextVersionIdMarker
 	}
 }
 
-// versionsOf returns the versions in a page that have the key, and whether the page has
-// gone beyond it: the key is the first of those that begin with it. It decodes the page's
-// NextKeyMarker.
-func versionsOf(key string, page *s3.ListObjectVersionsOutput) (of []Version, beyond bool, err error) {
+// decodeVersions decodes the keys of a page, and refuses a page that lacks something.
+func decodeVersions(prefix string, page *s3.ListObjectVersionsOutput) error {
 	if page.IsTruncated == nil {
-		return nil, false, unreadable(opVersions, key, "IsTruncated")
+		return unreadable(opVersions, prefix, "IsTruncated")
 	}
-	plain := func(s *string) string {
-		if page.EncodingType != types.EncodingTypeUrl {
-			return aws.ToString(s)
+	keys := []**string{&page.NextKeyMarker}
+	for i := range page.Versions {
+		if page.Versions[i].VersionId == nil {
+			return unreadable(opVersions, prefix, "version id")
 		}
-		decoded, failed := url.QueryUnescape(aws.ToString(s))
-		if failed != nil {
-			err = unreadable(opVersions, key, "readable key")
+		keys = append(keys, &page.Versions[i].Key)
+	}
+	for i := range page.DeleteMarkers {
+		if page.DeleteMarkers[i].VersionId == nil {
+			return unreadable(opVersions, prefix, "version id")
 		}
-		return decoded
+		keys = append(keys, &page.DeleteMarkers[i].Key)
 	}
-	var all []Version
-	for _, v := range page.Versions {
-		all = append(all, Version{Key: plain(v.Key), ID: aws.ToString(v.VersionId), Size: size(v.Size)})
-	}
-	for _, m := range page.DeleteMarkers {
-		all = append(all, Version{Key: plain(m.Key), ID: aws.ToString(m.VersionId), Marker: true})
-	}
-	for _, v := range all {
-		if v.ID == "" {
-			err = unreadable(opVersions, key, "version id")
+	for _, k := range keys {
+		plain := aws.ToString(*k)
+		if page.EncodingType == types.EncodingTypeUrl {
+			var err error
+			if plain, err = url.QueryUnescape(plain); err != nil {
+				return unreadable(opVersions, prefix, "readable key")
+			}
 		}
-		if v.Key == key {
-			of = append(of, v)
-		}
+		*k = &plain
 	}
-	page.NextKeyMarker = aws.String(plain(page.NextKeyMarker))
-	return of, len(of) < len(all), err
+	return nil
 }
 
 // Remover deletes versions from a bucket. It is a type of its own, so that code which
@@ -102,8 +110,10 @@ func (r *Remover) Remove(ctx context.Context, v Version, bypass bool) error {
 	if err == nil || errors.Is(err, ErrHeld) || errors.As(err, new(*LockedError)) {
 		return err
 	}
-	if left, listed := r.b.Versions(ctx, v.Key); listed != nil || slices.ContainsFunc(left, func(l Version) bool { return l.ID == v.ID }) {
-		return err
+	for left, listed := range r.b.Versions(ctx, v.Key) {
+		if listed != nil || left.Key == v.Key && left.ID == v.ID {
+			return err
+		}
 	}
 	return nil
 }

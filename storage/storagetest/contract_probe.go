@@ -142,7 +142,9 @@ func (c contract) probeRefused(t *testing.T) {
 	_, locks := p.LockEnabled(t.Context())
 	_, rules := p.Lifecycle(t.Context())
 	_, hold := b.Hold(t.Context(), "k", "")
-	_, listed := b.Versions(t.Context(), "k")
+	var listed error
+	for _, listed = range b.Versions(t.Context(), "k") {
+	}
 	_, retention := b.Retention(t.Context(), "k", "")
 	for _, err := range []error{
 		versioning, locks, rules, retention, hold, listed, b.SetHold(t.Context(), "k", "", true),
