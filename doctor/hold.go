@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -24,7 +24,7 @@ func (v *visit) holds(ctx context.Context) {
 		v.unchecked(name, "the bucket has no Object Lock, so nothing in it can be held: archiverd hold is refused")
 		return
 	case errors.Is(err, storage.ErrIgnored):
-		v.fail(name, archiver.KindIntegrity, "use a store that keeps legal holds where recordings are to be held: archiverd hold is refused on this one", "%v", err)
+		v.fail(name, failure.KindIntegrity, "use a store that keeps legal holds where recordings are to be held: archiverd hold is refused on this one", "%v", err)
 		return
 	case err != nil:
 		v.warn(name, storeRemedy(err, rights), "an object can't be held: %v", err)
@@ -32,11 +32,11 @@ func (v *visit) holds(ctx context.Context) {
 	}
 	deletion := v.Probe.Delete(ctx, key, obj.VersionID, true)
 	if err := v.Bucket.SetHold(ctx, key, obj.VersionID, false); err != nil {
-		v.fail(name, archiver.KindIntegrity, "use a store that keeps what is held where recordings are to be held", "a held object can't be released any more (a deletion of it gave: %v): %v", deletion, err)
+		v.fail(name, failure.KindIntegrity, "use a store that keeps what is held where recordings are to be held", "a held object can't be released any more (a deletion of it gave: %v): %v", deletion, err)
 		return
 	}
 	if deletion == nil {
-		v.fail(name, archiver.KindIntegrity, "use a store that keeps what is held where recordings are to be held", "a held object was deleted")
+		v.fail(name, failure.KindIntegrity, "use a store that keeps what is held where recordings are to be held", "a held object was deleted")
 		return
 	}
 	v.pass(name, "a held object is shown as held, was not deleted, and was released")
