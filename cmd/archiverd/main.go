@@ -12,7 +12,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/fleet"
+	"github.com/archiverd/archiverd/service/control"
 )
 
 func main() {
@@ -35,9 +37,17 @@ func execute(args []string) int {
 	}()
 	a := &app{
 		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		stop: stop, create: createFile, lookupEnv: os.LookupEnv,
+		stop: stop, create: create, lookupEnv: os.LookupEnv,
 	}
 	return a.execute()
+}
+
+func create(path string) (control.File, error) {
+	f, err := durable.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // execute runs the command line and returns its exit code.

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
@@ -71,7 +71,7 @@ func (a *app) rebuild() error {
 	}
 	rebuilt, err := a.fill(c, b, l)
 	if err = errors.Join(err, l.Close()); err == nil {
-		err = publish(path, c.State.Path)
+		err = durable.Place(path, c.State.Path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -103,18 +103,6 @@ func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiv
 		log.Error("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
 		return nil
 	})
-}
-
-// publish moves the complete ledger to its place. It fails if a file is there by now.
-func publish(from, to string) error {
-	if err := os.Link(from, to); err != nil {
-		return fmt.Errorf("put the ledger in its place: %w", err)
-	}
-	dir, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return err
-	}
-	return errors.Join(os.Remove(from), dir.Sync(), dir.Close())
 }
 
 func (a *app) printRebuilt(c *config.Config, r *archiver.Rebuilt) error {

@@ -105,6 +105,6 @@ type Request struct {
 // after Keep. End it with exactly one call of Keep or Drop.
 type File interface {
 	io.Writer
-	Keep() error // durable and in its place, or dropped
+	Keep() error // durable and in its place, or an error
 	Drop() error
 }

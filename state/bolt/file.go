@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/archiverd/archiverd/durable"
 )
 
 // lockFile opens and locks the file: shared with ReadOnly, else exclusively. Without
@@ -93,15 +95,7 @@ func makeDir(dir string) error {
 		}
 		return err
 	}
-	return syncDir(filepath.Dir(dir))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.Sync(filepath.Dir(dir))
 }
 
 // header is bbolt's meta record in each of the first two pages, after the page's own

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 
+	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/state"
 	"go.etcd.io/bbolt"
 )
@@ -39,13 +39,10 @@ func (l *Ledger) copyBeside(name string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(l.Copy(f), f.Sync(), f.Close(), giveAway(f.Name())); err != nil {
+	if err := errors.Join(l.Copy(f), f.Close(), giveAway(f.Name())); err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
+	return durable.Replace(f.Name(), name)
 }
 
 func (l *Ledger) schema() (version int, err error) {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/state"
 	"go.etcd.io/bbolt"
 )
@@ -349,10 +350,7 @@ func replace(path string, build func(*bbolt.DB) error) error {
 	if err := errors.Join(build(db), db.Close(), giveAway(beside)); err != nil {
 		return errors.Join(err, os.Remove(beside))
 	}
-	if err := os.Rename(beside, path); err != nil {
-		return err
-	}
-	if err := syncDir(filepath.Dir(path)); err != nil {
+	if err := durable.Replace(beside, path); err != nil {
 		return err
 	}
 	return errAgain

@@ -1,12 +1,15 @@
 package bolt
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/archiverd/archiverd/durable"
 )
 
 // Place describes the file system at a ledger's path.
@@ -79,12 +82,18 @@ func Examine(path string) (Place, error) {
 	return p, nil
 }
 
-// tryDurable writes and syncs a file as for a ledger, and removes it.
+// tryDurable makes a file durable in the directory, and removes it.
 func tryDurable(dir string) error {
-	f, err := os.CreateTemp(dir, ".archiverd-doctor-*")
+	path := filepath.Join(dir, ".archiverd-doctor-"+rand.Text())
+	f, err := durable.Create(path)
 	if err != nil {
 		return err
 	}
-	_, err = f.WriteString("archiverd doctor\n")
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(f.Name()), syncDir(dir))
+	if _, err := f.WriteString("archiverd doctor\n"); err != nil {
+		return errors.Join(err, f.Drop())
+	}
+	if err := f.Keep(); err != nil {
+		return err
+	}
+	return os.Remove(path)
 }
