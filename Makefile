@@ -20,7 +20,7 @@ demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
 
 test: tools ## every test, integration with real S3 servers and a browser included
-	.ci/install chromium ffmpeg promtool
+	.ci/install chromium ffmpeg pg_createcluster promtool
 	go test -count=1 -timeout 15m ./...
 
 bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please
@@ -42,7 +42,7 @@ soak: tools ## kill archiverd hundreds of times at random moments, for some minu
 	go test -count=1 -timeout 3h ./integration_test -run TestCrashes -v -kills 300 -seed $(SEED)
 
 check: tools .tools/staticcheck ## what CI checks beside the tests
-	.ci/install ffmpeg
+	.ci/install ffmpeg pg_createcluster
 	.ci/check
 
 release: .tools/nfpm ## archives and packages of this commit, in dist/
