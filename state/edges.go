@@ -1,6 +1,7 @@
 package state
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -10,7 +11,7 @@ import (
 type Edge struct{ From, To State }
 
 // edges are all edges. An edge from a state to itself edits the entry, for instance
-// its MissingSince.
+// its MissingSince or its Acts.
 var edges = [...]Edge{
 	{"", StateListed},
 
@@ -18,28 +19,47 @@ var edges = [...]Edge{
 	{StateListed, StateArchived},
 	{StateListed, StateFailed},
 	{StateListed, StateVanished},
+	{StateListed, StateWaived},
 
 	{StateFailed, StateFailed},
 	{StateFailed, StateListed},
 	{StateFailed, StateArchived},
 	{StateFailed, StateVanished},
+	{StateFailed, StateWaived},
 
 	{StateArchived, StateArchived},
 	{StateArchived, StateDeleteRequested},
 	{StateArchived, StateGone},
 	{StateArchived, StateListed}, // the recording changed
 	{StateArchived, StateFailed}, // the recording keeps changing
+	{StateArchived, StateErased},
+	{StateArchived, StateExpired},
 
 	{StateDeleteRequested, StateDeleteRequested},
 	{StateDeleteRequested, StateDeleted},
 	{StateDeleteRequested, StateArchived}, // the recording is still listed: the request had no effect
 	{StateDeleteRequested, StateListed},
 
+	{StateDeleted, StateDeleted},
 	{StateDeleted, StateListed},
 	{StateDeleted, StateArchived},
+	{StateDeleted, StateErased},
+	{StateDeleted, StateExpired},
+
+	{StateGone, StateGone},
 	{StateGone, StateListed},
 	{StateGone, StateArchived},
+	{StateGone, StateErased},
+	{StateGone, StateExpired},
+
+	{StateVanished, StateVanished},
 	{StateVanished, StateListed},
+	{StateVanished, StateWaived},
+
+	{StateWaived, StateWaived},
+	{StateWaived, StateListed},
+	{StateWaived, StateErased}, // of its earlier versions
+	{StateWaived, StateExpired},
 }
 
 // Edges returns the whole table. The caller owns it.
@@ -81,14 +101,17 @@ func (e *ConflictError) Error() string {
 //     DeleteAttempts stay. Then edit runs, and its values are kept.
 //   - In archived, delete_requested, deleted and gone, Raw and Expanded are dropped after
 //     the edit: the manifest now holds the recording.
+//   - In erased and expired, everything that may tell of a person is dropped after the edit.
+//   - In waived, NeedsPerson and NextAttempt are dropped: nothing is left to do.
 //   - A new entry without ListedAt gets now.
 //
-// It refuses an entry that breaks a promise: see checkHistory and Entry.Check.
+// It refuses an entry that breaks a promise: see checkHistory, checkActs and Entry.Check.
 func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry, error) {
-	e := &Entry{}
-	if old != nil {
-		*e = old.Clone()
+	if old == nil {
+		old = &Entry{}
 	}
+	copied := old.Clone()
+	e := &copied
 	if e.State != to && (to == StateListed || to == StateArchived) {
 		e.LastError, e.NeedsPerson = "", false
 		e.FailedSince, e.NextAttempt, e.MissingSince, e.DeleteRequestedAt = time.Time{}, time.Time{}, time.Time{}, time.Time{}
@@ -97,18 +120,21 @@ func transition(old *Entry, to State, edit func(*Entry), now time.Time) (*Entry,
 		edit(e)
 	}
 	e.State = to
-	if to.Stored() {
+	switch {
+	case to.Stored():
 		e.Raw, e.Expanded = nil, false
+	case to.Disposed():
+		e.forget()
+	case to == StateWaived:
+		e.NeedsPerson, e.NextAttempt = false, time.Time{}
 	}
 	if e.ListedAt.IsZero() {
 		e.ListedAt = now
 	}
-	if old != nil {
-		if err := checkHistory(old, e); err != nil {
-			return nil, err
-		}
+	if err := errors.Join(checkHistory(old, e), checkActs(old, e), e.Check()); err != nil {
+		return nil, err
 	}
-	return e, e.Check()
+	return e, nil
 }
 
 // checkHistory refuses a change that would lose the record of an object in the archive.
@@ -126,6 +152,9 @@ func checkHistory(old, e *Entry) error {
 		is := e.Versions[i]
 		if is.MediaKey != was.MediaKey || is.Size != was.Size || is.SHA256 != was.SHA256 {
 			return fmt.Errorf("%w: version %d changed its media", ErrInvalid, i+1)
+		}
+		if is.RetainUntil.Before(was.RetainUntil) {
+			return fmt.Errorf("%w: version %d is retained until %v, no longer until %v", ErrInvalid, i+1, is.RetainUntil, was.RetainUntil)
 		}
 	}
 	return nil

@@ -23,12 +23,26 @@ const (
 	StateDeleted         State = "deleted"          // archived, and our DELETE removed the original
 	StateVanished        State = "vanished"         // the original disappeared before it was archived
 	StateGone            State = "gone"             // archived, and the original disappeared without our DELETE
+	StateWaived          State = "waived"           // not archived, and a person accepts that
+	StateErased          State = "erased"           // removed from the archive by an order; final
+	StateExpired         State = "expired"          // removed from the archive after its retention; final
 )
 
-// Past reports whether passes ignore entries in this state.
-func (s State) Past() bool {
-	return s == StateDeleted || s == StateVanished || s == StateGone
+// States returns all states of an entry, in the order in which a recording passes them.
+// The caller owns it.
+func States() []State {
+	return []State{StateListed, StateFailed, StateArchived, StateDeleteRequested, StateDeleted, StateVanished, StateGone, StateWaived, StateErased, StateExpired}
 }
+
+// Past reports whether passes ignore entries in this state until their recordings are
+// listed again.
+func (s State) Past() bool {
+	return s == StateDeleted || s == StateVanished || s == StateGone || s == StateWaived || s.Disposed()
+}
+
+// Disposed reports whether an entry in this state names objects that must not exist any
+// more. Its recording is never archived again.
+func (s State) Disposed() bool { return s == StateErased || s == StateExpired }
 
 // Stored reports whether an entry in this state must name objects in the archive.
 func (s State) Stored() bool {
@@ -87,6 +101,8 @@ type Entry struct {
 	DeleteRequestedAt time.Time `json:"delete_requested_at,omitzero"`
 	DeleteAttempts    int       `json:"delete_attempts,omitempty"`
 
+	Acts []Act `json:"acts,omitempty"` // what persons did with the recording, oldest first; never removed
+
 	// Why is an edit's reason for its change of state. It goes into the change's Event;
 	// an entry read from the ledger has none.
 	Why string `json:"-"`
@@ -117,6 +133,7 @@ type Version struct {
 	// Whole: the container and the recording's duration showed that the media are
 	// whole. If Suspect, Unproved and Whole are all unset, the media were never checked.
 	Whole bool `json:"whole,omitempty"`
+	Held  bool `json:"held,omitempty"` // the store showed its own legal hold on media and manifest
 }
 
 // sha256Empty is the hash of no bytes: the only one a version of size 0 may have.
@@ -128,6 +145,7 @@ func (e *Entry) Clone() Entry {
 	c.Raw = slices.Clone(e.Raw)
 	c.Versions = slices.Clone(e.Versions)
 	c.BadKeys = slices.Clone(e.BadKeys)
+	c.Acts = slices.Clone(e.Acts)
 	return c
 }
 
@@ -149,9 +167,9 @@ func (e *Entry) bytes() (n int64) {
 }
 
 // doubt returns 1 or 0 for each: whether the newest version's media are suspect, and
-// whether they are unproved.
+// whether they are unproved. Of an entry that was disposed of there are no media.
 func (e *Entry) doubt() (suspect, unproved int64) {
-	if len(e.Versions) == 0 {
+	if len(e.Versions) == 0 || e.State.Disposed() {
 		return 0, 0
 	}
 	switch v := e.Versions[len(e.Versions)-1]; {
@@ -174,7 +192,11 @@ func (e *Entry) person() int64 {
 // Check returns why the entry must not be in a ledger, as an ErrInvalid, or nil.
 func (e *Entry) Check() error {
 	switch e.State {
-	case StateListed, StateFailed, StateVanished:
+	case StateListed, StateFailed, StateVanished, StateErased, StateExpired:
+	case StateWaived:
+		if !slices.ContainsFunc(e.Acts, func(a Act) bool { return a.Kind == ActWaive }) {
+			return fmt.Errorf("%w: waived, and no act to waive it", ErrInvalid)
+		}
 	default:
 		if !e.State.Stored() {
 			return fmt.Errorf("%w: state %q", ErrInvalid, e.State)
@@ -196,7 +218,12 @@ func (e *Entry) Check() error {
 			return fmt.Errorf("%w: version %d: %w", ErrInvalid, i+1, err)
 		}
 	}
-	return nil
+	for i := range e.Acts {
+		if err := e.Acts[i].check(); err != nil {
+			return fmt.Errorf("%w: act %d: %w", ErrInvalid, i+1, err)
+		}
+	}
+	return e.checkDisposal()
 }
 
 func (v *Version) check() error {

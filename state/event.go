@@ -2,8 +2,8 @@ package state
 
 import "time"
 
-// Event is one change of an entry's state, or of its bad keys, or a fault of the
-// journal that a person accepted. The transaction that makes the change records the
+// Event is one change of an entry's state, or of its bad keys, or an act on it, or a fault
+// of the journal that a person accepted. The transaction that makes the change records the
 // event, so that a crash cannot separate them. The event is kept until the journal in
 // the archive has it. Listing a recording for the first time makes no event; archiving
 // it, failing, or finding it vanished does.
@@ -16,6 +16,7 @@ type Event struct {
 	Version   int       `json:"version,omitempty"`  // which of the entry's versions, from 1, the change added; 0: none
 	BadKeys   []string  `json:"bad_keys,omitempty"` // the keys that the change added; perhaps the whole change
 	Why       string    `json:"why,omitempty"`      // the edit's Entry.Why, or the entry's error
+	Act       *Act      `json:"act,omitempty"`      // the act that the change added; of erased and expired, the Disposal
 	// Accepted is a fault that a person accepted; then no entry changed.
 	Accepted *AcceptedFault `json:"accepted,omitempty"`
 }
@@ -40,7 +41,7 @@ type JournalHead struct {
 
 // newEvent returns the event of a change from old to e, or nil if the change makes none.
 func newEvent(recording string, old, e *Entry, now time.Time) *Event {
-	if old == nil || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) {
+	if old == nil || old.State == e.State && len(e.BadKeys) == len(old.BadKeys) && len(e.Acts) == len(old.Acts) {
 		return nil
 	}
 	ev := &Event{
@@ -49,6 +50,13 @@ func newEvent(recording string, old, e *Entry, now time.Time) *Event {
 	}
 	if len(e.Versions) > len(old.Versions) {
 		ev.Version = len(e.Versions)
+	}
+	if n := len(old.Acts); len(e.Acts) > n {
+		act := e.Acts[n]
+		ev.Act = &act
+	} else if e.State.Disposed() {
+		act := *e.Disposal()
+		ev.Act = &act
 	}
 	if ev.Why == "" && ev.From != ev.To && (e.State == StateFailed || e.State == StateVanished || e.State == StateArchived) {
 		ev.Why = e.LastError

@@ -43,6 +43,9 @@ var reasons = map[state.Edge]string{
 	{From: state.StateListed, To: state.StateFailed}:   "a step failed",
 	{From: state.StateListed, To: state.StateVanished}: "two complete listings missed it, and Genesys says 404",
 
+	{From: state.StateListed, To: state.StateWaived}: "a person accepts that it is not archived",
+	{From: state.StateFailed, To: state.StateWaived}: "a person accepts that it is not archived",
+
 	{From: state.StateFailed, To: state.StateListed}:   "it changed, another recording was served the same media, or a person asked to retry",
 	{From: state.StateFailed, To: state.StateArchived}: "tried again, stored and proved",
 	{From: state.StateFailed, To: state.StateVanished}: "two complete listings missed it, and Genesys says 404",
@@ -61,6 +64,17 @@ var reasons = map[state.Edge]string{
 	{From: state.StateGone, To: state.StateListed}:      "listed again, changed",
 	{From: state.StateGone, To: state.StateArchived}:    "listed again",
 	{From: state.StateVanished, To: state.StateListed}:  "listed again",
+	{From: state.StateVanished, To: state.StateWaived}:  "a person accepts that it is not archived",
+	{From: state.StateWaived, To: state.StateListed}:    "listed again after it was missing, or listed with a change",
+
+	{From: state.StateArchived, To: state.StateErased}:  "media and manifests were removed by an order",
+	{From: state.StateArchived, To: state.StateExpired}: "media and manifests were removed after their retention",
+	{From: state.StateDeleted, To: state.StateErased}:   "media and manifests were removed by an order",
+	{From: state.StateDeleted, To: state.StateExpired}:  "media and manifests were removed after their retention",
+	{From: state.StateGone, To: state.StateErased}:      "media and manifests were removed by an order",
+	{From: state.StateGone, To: state.StateExpired}:     "media and manifests were removed after their retention",
+	{From: state.StateWaived, To: state.StateErased}:    "media and manifests of its earlier versions were removed by an order",
+	{From: state.StateWaived, To: state.StateExpired}:   "media and manifests of its earlier versions were removed after their retention",
 }
 
 // statesOf is the page. An edge from a state to itself is not drawn.
@@ -103,6 +117,9 @@ const statesMeaning = `
 | deleted | archived, and archiverd deleted the original |
 | vanished | the original disappeared before it could be archived |
 | gone | archived, and the original disappeared without a DELETE of archiverd's |
+| waived | not archived, and a person accepts that. No failure any more; archived after all if it comes back |
+| erased | media and manifests were removed from the archive by an order. Final: never archived again |
+| expired | media and manifests were removed from the archive after their retention. Final: never archived again |
 
 [audit.md](audit.md) says what is checked on the way to archived and before a deletion.
 

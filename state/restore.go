@@ -13,8 +13,11 @@ func (r Restored) Apply(old *Entry) (*Entry, error) {
 		*e = old.Clone()
 	}
 	r.Edit(e)
-	if e.State.Stored() {
+	switch {
+	case e.State.Stored():
 		e.Raw, e.Expanded = nil, false
+	case e.State.Disposed():
+		e.forget()
 	}
 	return e, e.Check()
 }

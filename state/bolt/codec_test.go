@@ -18,12 +18,13 @@ func full() state.Entry {
 	v.Checksum, v.ManifestSize, v.ManifestSHA256 = "CRC32:3q2+7w==", 9, v.SHA256
 	v.RetentionMode, v.RetainUntil, v.Suspect = "COMPLIANCE", testTime, "short <&>"
 	v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "f1", "d0", "open", true
+	v.Held = true
 	return state.Entry{
 		State: state.StateListed, Name: "naïve <name>", ConversationID: "c", DateCreated: "d", DateModified: "m",
 		ListedAt: testTime, Expanded: true, MediaKey: "k", Versions: []state.Version{v, v}, BadKeys: []string{"b1", "b2"},
 		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
 		Fingerprint: "f2", Changes: 4, Twin: v.SHA256, TwinAsked: true,
-		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3,
+		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3, Acts: []state.Act{statetest.Act(state.ActHold)},
 	}
 }
 
@@ -62,10 +63,10 @@ func TestDictionary(t *testing.T) {
 	must(t, err)
 	want := full()
 	want.NeedsPerson = false // the following fields were added later
-	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked = "", 0, "", false
+	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked, want.Acts = "", 0, "", false, nil
 	for i := range want.Versions {
 		v := &want.Versions[i]
-		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "", "", "", false
+		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole, v.Held = "", "", "", false, false
 	}
 	same(t, *got, want)
 }

@@ -26,7 +26,7 @@
 //	live                listed, failed, archived, delete_requested
 //	    {org/inbox}
 //	        {recording} JSON Entry without its Raw, deflated: see codec
-//	past                deleted, gone, vanished: a pass never walks these
+//	past                deleted, gone, vanished, waived, erased, expired: a pass never walks these
 //	    {org/inbox}
 //	        {recording} as in live; a recording is in one of the two
 //	raw                 Raw of entries that are not archived yet

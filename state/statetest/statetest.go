@@ -48,6 +48,9 @@ func Run(t *testing.T, open Open) {
 		{"every edge", s.everyEdge},
 		{"conflict", s.conflict},
 		{"transition clears", s.transitionClears},
+		{"acts", s.acts},
+		{"acts that are refused", s.actsRefused},
+		{"a disposal is an act, then a state", s.disposal},
 		{"broken promises", s.brokenPromises},
 		{"an edit gets fresh copies", s.moveEditGetsFreshCopies},
 		{"moves race", s.moveRace},
@@ -181,6 +184,9 @@ var ways = map[state.State][]state.State{
 	state.StateDeleted:         {state.StateListed, state.StateArchived, state.StateDeleteRequested, state.StateDeleted},
 	state.StateVanished:        {state.StateListed, state.StateVanished},
 	state.StateGone:            {state.StateListed, state.StateArchived, state.StateGone},
+	state.StateWaived:          {state.StateListed, state.StateFailed, state.StateWaived},
+	state.StateErased:          {state.StateListed, state.StateArchived, state.StateErased},
+	state.StateExpired:         {state.StateListed, state.StateArchived, state.StateExpired},
 }
 
 // Bring moves a new recording to a state.
@@ -189,14 +195,46 @@ func Bring(t testing.TB, l state.Recordings, k state.Key, to state.State) {
 	from := state.State("")
 	for _, s := range ways[to] {
 		var edit func(*state.Entry)
-		if s == state.StateArchived {
+		switch s {
+		case state.StateListed:
+			edit = func(e *state.Entry) { e.Name, e.Raw, e.Expanded = "n", []byte(`{"id": 1}`), true }
+		case state.StateArchived:
 			edit = AddVersion(0)
-		}
-		if s == state.StateListed {
-			edit = func(e *state.Entry) { e.Raw, e.Expanded = []byte(`{"id": 1}`), true }
+		case state.StateWaived:
+			edit = Act(state.ActWaive).Do
+		case state.StateErased, state.StateExpired:
+			dispose(t, l, k, from, s)
 		}
 		_, err := l.Move(t.Context(), k, from, s, edit)
 		must(t, err)
 		from = s
 	}
+}
+
+// Act returns a valid act of a kind, always the same.
+func Act(kind state.ActKind) state.Act {
+	a := state.Act{ID: "act-" + string(kind), Kind: kind, By: "ann", At: testTime, Reason: "she asked"}
+	switch kind {
+	case state.ActHold, state.ActRelease:
+		a.Case = "case-1"
+	case state.ActRetain:
+		a.Mode, a.Until = "GOVERNANCE", testTime.AddDate(1, 0, 0)
+	case state.ActErase:
+		a.Authority = "court order 7"
+	}
+	return a
+}
+
+// dispose adds to an entry, which may lack a version, the act that must come before it can
+// enter the state to.
+func dispose(t testing.TB, l state.Recordings, k state.Key, from, to state.State) {
+	t.Helper()
+	act := Act(map[state.State]state.ActKind{state.StateErased: state.ActErase, state.StateExpired: state.ActExpire}[to])
+	_, err := l.Move(t.Context(), k, from, from, func(e *state.Entry) {
+		if len(e.Versions) == 0 {
+			AddVersion(0)(e)
+		}
+		act.Do(e)
+	})
+	must(t, err)
 }
