@@ -75,6 +75,9 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) { p.fill(e, r, now) }
 	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
+	if e.Disposal() != nil {
+		return e.State, nil
+	}
 	switch changed := differs(e.Newest().DateModified, e.Newest().Fingerprint, r); e.State {
 	case "", state.StateVanished:
 		return state.StateListed, relist
@@ -87,6 +90,10 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 		}
 		if !e.MissingSince.IsZero() {
 			return e.State, found
+		}
+	case state.StateWaived:
+		if !e.MissingSince.IsZero() || differs(e.DateModified, e.Fingerprint, r) {
+			return state.StateListed, relist
 		}
 	case state.StateArchived:
 		if changed {

@@ -122,8 +122,12 @@ func (p *pass) ripe(e state.Entry, now time.Time) bool {
 
 // Due is when an archived entry will have waited long enough since it was archived and
 // last changed, and since Genesys refused its deletion; false where it never will, since
-// its media are doubted, another version of them is in Genesys, or a time is not known.
+// it is held or disposed of, its media are doubted, another version of them is in Genesys,
+// or a time is not known.
 func (d Deletion) Due(e state.Entry) (time.Time, bool) {
+	if len(e.Acts) > 0 && (len(e.Cases()) > 0 || e.Disposal() != nil) {
+		return time.Time{}, false
+	}
 	v := e.Versions[len(e.Versions)-1]
 	modified, ok := genesys.ParseTime(v.DateModified)
 	doubted := v.Suspect != "" || v.Unproved != "" && !d.Unproved || e.Twin != ""

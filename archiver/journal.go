@@ -175,7 +175,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 // encodeJournal gives the object's bytes and how many of the events it holds.
 func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events []state.Event) ([]byte, int, error) {
 	j := &record.Journal{
-		SchemaVersion: record.JournalVersion, Organization: p.in.Org, Inbox: p.in.ID,
+		SchemaVersion: 1, Organization: p.in.Org, Inbox: p.in.ID,
 		Pass: record.JournalPass{Pass: p.soFar(), Summary: p.listing.Summary, Total: p.listing.Total}, Events: []record.JournalEvent{},
 		Configuration: p.Configuration, Ledger: p.Ledger.ID(), Archiverd: p.Version,
 	}
@@ -188,7 +188,7 @@ func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events
 		if err != nil {
 			return nil, 0, err
 		}
-		j.Events = append(j.Events, e)
+		j.Add(e)
 		text, err := json.Marshal(e)
 		if err != nil {
 			return nil, 0, fmt.Errorf("encode an event: %w", err)
@@ -209,7 +209,7 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 	if ev.Accepted != nil {
 		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
 	}
-	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys}
+	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys, Act: ev.Act}
 	e, err := p.Ledger.Entry(ctx, p.key(ev.Recording))
 	if err != nil {
 		return out, failure.OfLedger(err)
@@ -221,8 +221,15 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 			Suspect: record.Clip(v.Suspect), Unproved: record.Clip(v.Unproved),
 		}
 	}
-	if ev.To == state.StateFailed || ev.To == state.StateVanished || len(ev.BadKeys) > 0 {
+	disposal := ev.Act != nil && ev.Act.Kind.Disposes()
+	if disposal {
+		out.Versions = e.Versions
+	}
+	if disposal || ev.To == state.StateFailed || ev.To == state.StateVanished || ev.To == state.StateWaived || len(ev.BadKeys) > 0 {
 		out.Listed = &record.JournalRecording{Name: record.Clip(e.Name), Conversation: record.Clip(e.ConversationID), Created: record.Clip(e.DateCreated), Modified: record.Clip(e.DateModified), First: e.ListedAt}
+	}
+	if disposal { // what is in the archive can't be taken back
+		out.Listed.Name, out.Listed.Conversation = "", ""
 	}
 	return out, nil
 }

@@ -242,6 +242,14 @@ func (r *rebuild) strayKey(inbox string, ev record.JournalEvent) string {
 			return key
 		}
 	}
+	for _, v := range ev.Versions {
+		switch {
+		case stray("media", v.MediaKey):
+			return v.MediaKey
+		case stray("manifests", v.ManifestKey):
+			return v.ManifestKey
+		}
+	}
 	switch s := ev.Stored; {
 	case s == nil:
 	case stray("media", s.MediaKey):
@@ -277,7 +285,13 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 		// A manifest that describes them is what a crash left: the ledger never took it.
 		e.Versions = slices.DeleteFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key && v.ArchivedAt.IsZero() })
 	}
-	if l := ev.Listed; l != nil && len(e.Versions) == 0 {
+	if ev.Act != nil {
+		ev.Act.Do(e)
+	}
+	if len(ev.Versions) > 0 {
+		e.Versions = ev.Versions
+	}
+	if l := ev.Listed; l != nil && (len(e.Versions) == 0 || e.ListedAt.IsZero()) { // no manifest says it
 		e.Name, e.ConversationID, e.DateCreated, e.DateModified, e.ListedAt = l.Name, l.Conversation, l.Created, l.Modified, l.First
 	}
 	switch {
@@ -289,6 +303,11 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 	default:
 		e.MediaKey = record.Keys{Prefix: r.Prefix, Org: r.org.Name, Inbox: inbox}.Media(ev.Recording, e.DateCreated, r.org.Format)
 	}
+	become(ev, e)
+}
+
+// become brings an entry to the state that an event tells of.
+func become(ev record.JournalEvent, e *state.Entry) {
 	switch e.State = ev.To; ev.To {
 	case state.StateFailed:
 		if e.LastError = ev.Why; e.FailedSince.IsZero() {
@@ -297,6 +316,10 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 		e.Attempts++
 	case state.StateVanished:
 		e.LastError = ev.Why
+	case state.StateWaived:
+		if ev.From == state.StateVanished {
+			e.MissingSince = ev.At // listed again, it is archived
+		}
 	case state.StateDeleteRequested:
 		e.DeleteRequestedAt = ev.At
 		e.DeleteAttempts++
@@ -306,7 +329,7 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 			e.LastError = ev.Why
 		}
 	}
-	if len(e.Versions) == 0 && e.State != state.StateFailed && e.State != state.StateVanished {
+	if len(e.Versions) == 0 && e.State != state.StateFailed && e.State != state.StateVanished && e.State != state.StateWaived {
 		e.State = state.StateListed
 	}
 }

@@ -37,6 +37,9 @@ func (r *rebuild) media(ctx context.Context) error {
 		return nil
 	}
 	return r.Ledger.Scan(ctx, r.org.Name, "", func(k state.Key, e *state.Entry) error {
+		if e.Disposal() != nil {
+			return nil
+		}
 		for _, v := range e.Versions {
 			_, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 			switch {

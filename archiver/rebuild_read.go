@@ -249,6 +249,9 @@ func (r *rebuild) firstKey(media string) string {
 // entries completes what manifests and journal left open.
 func (r *rebuild) entries(ctx context.Context) error {
 	return r.Ledger.Scan(ctx, r.org.Name, "", func(k state.Key, e *state.Entry) error {
+		if e.Disposal() != nil {
+			return nil // what is left of it is no version any more
+		}
 		r.versions += int64(len(e.Versions))
 		for i, v := range e.Versions {
 			if err := r.complete(ctx, k, e, i, v); err != nil {

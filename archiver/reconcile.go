@@ -264,6 +264,12 @@ func byState(e *state.Entry) (Class, string) {
 		return ClassGone, ""
 	case state.StateDeleted:
 		return ClassDeleted, ""
+	case state.StateWaived:
+		return ClassWaived, e.Acts[len(e.Acts)-1].Reason
+	case state.StateErased:
+		return ClassErased, e.Disposal().Authority
+	case state.StateExpired:
+		return ClassExpired, ""
 	case state.StateDeleteRequested:
 		return ClassArchived, "its deletion was requested " + e.DeleteRequestedAt.UTC().Format(time.RFC3339)
 	}

@@ -22,12 +22,15 @@ const (
 	ClassWaiting  Class = "waiting"
 	ClassGone     Class = "gone"
 	ClassDeleted  Class = "deleted"
+	ClassWaived   Class = "waived"
+	ClassErased   Class = "erased"
+	ClassExpired  Class = "expired"
 	ClassArchived Class = "archived"
 )
 
 // Classes are all there are, in their precedence: what is wrong with the archive comes
 // before what the ledger says.
-var Classes = [...]Class{ClassMissing, ClassDiffers, ClassLock, ClassUnknown, ClassVanished, ClassFailed, ClassWaiting, ClassGone, ClassDeleted, ClassArchived}
+var Classes = [...]Class{ClassMissing, ClassDiffers, ClassLock, ClassUnknown, ClassVanished, ClassFailed, ClassWaiting, ClassGone, ClassDeleted, ClassWaived, ClassErased, ClassExpired, ClassArchived}
 
 // Meaning explains the class to its reader.
 func (c Class) Meaning() string {
@@ -41,6 +44,9 @@ func (c Class) Meaning() string {
 		ClassWaiting:  "waits to be archived",
 		ClassGone:     "archived, and deleted in Genesys by someone else",
 		ClassDeleted:  "archived, and the original deleted by archiverd",
+		ClassWaived:   "not archived, and a person accepts that",
+		ClassErased:   "removed from the archive by an order",
+		ClassExpired:  "removed from the archive after its retention",
 		ClassArchived: "media and manifest are in the archive, the original is not deleted",
 	}[c]
 }

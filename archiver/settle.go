@@ -24,6 +24,7 @@ func (p *pass) settle(ctx context.Context) error {
 	var twice []state.KeyedEntry
 	err := p.eachLive(ctx, p.in, p.listing.saw, func(e state.KeyedEntry) error {
 		switch {
+		case e.Entry.Disposal() != nil:
 		case e.Entry.State == state.StateDeleteRequested:
 			p.count(func(r *state.Pass) { r.Deleted++ })
 			_, err := p.move(ctx, e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})

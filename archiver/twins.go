@@ -209,7 +209,7 @@ func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string]
 		if len(found[sum]) < maxTwins {
 			found[sum] = append(found[sum], k)
 		}
-		if e.State == state.StateArchived && e.Versions[len(e.Versions)-1].Suspect == "" {
+		if e.State == state.StateArchived && e.Disposal() == nil && e.Versions[len(e.Versions)-1].Suspect == "" {
 			archived = append(archived, k)
 		}
 		return nil

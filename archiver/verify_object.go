@@ -74,7 +74,11 @@ const maxUnreadable = 10
 // object compares one object. Where the store fails, it is asked whether it works at
 // all: only then can the object be to blame.
 func (v *verifier) object(ctx context.Context, o recorded) (flaws []flaw, err error) {
-	err = v.retry(ctx, func() (err error) { flaws, err = v.look(ctx, o); return err })
+	look := v.look
+	if o.entry.Disposal() != nil {
+		look = v.lookDisposed
+	}
+	err = v.retry(ctx, func() (err error) { flaws, err = look(ctx, o); return err })
 	if err == nil {
 		v.streak.Store(0)
 		return flaws, nil
@@ -106,6 +110,7 @@ func (a *Archiver) down(ctx context.Context, err error, streak *atomic.Int64) er
 	return nil
 }
 
+// look compares the object with what the ledger says of it.
 func (v *verifier) look(ctx context.Context, o recorded) ([]flaw, error) {
 	obj, flaws, err := v.find(ctx, o)
 	if err != nil || obj == nil {
@@ -125,6 +130,21 @@ func (v *verifier) look(ctx context.Context, o recorded) ([]flaw, error) {
 		wrong[0] = flawf(FaultForeign, "an object that archiverd did not write: %s", wrong[0].detail)
 	}
 	return append(append(flaws, wrong...), v.compareTerms(o, *obj)...), nil
+}
+
+// lookDisposed wants an object that was disposed of not to be there.
+func (v *verifier) lookDisposed(ctx context.Context, o recorded) ([]flaw, error) {
+	if act := o.entry.Disposal(); !o.entry.State.Disposed() {
+		return []flaw{flawf(FaultUnfinished, "%s began to %s it on %s: run the same command again, which finishes it", act.By, act.Kind, act.At.UTC().Format(time.DateOnly))}, nil
+	}
+	obj, err := v.Bucket.Head(ctx, o.key, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []flaw{flawf(FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", o.entry.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
 }
 
 // find asks for the newest version, which is the recorded one unless somebody worked

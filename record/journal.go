@@ -13,8 +13,10 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// JournalVersion is the version of the schema; docs/journal.schema.json describes it.
-const JournalVersion = 1
+// JournalVersion is the newest version of the schema; docs/journal.schema.json describes it.
+// Version 2 added acts and the states waived, erased and expired. An object that holds none
+// of them has version 1, so that an earlier archiverd reads it.
+const JournalVersion = 2
 
 const (
 	// JournalTime is the format of an object's name: the start of its pass, or the next
@@ -65,8 +67,8 @@ type JournalPass struct {
 	Total   *int64 `json:"total,omitempty"`   // recordings by the listing's last page, if it said
 }
 
-// JournalEvent is a change of a recording's state or of its bad keys, or a fault of the
-// journal that a person accepted.
+// JournalEvent is a change of a recording's state or of its bad keys, or an act on it, or a
+// fault of the journal that a person accepted.
 type JournalEvent struct {
 	At        time.Time         `json:"at"`
 	Recording string            `json:"recording,omitempty"`
@@ -75,7 +77,9 @@ type JournalEvent struct {
 	Why       string            `json:"why,omitempty"`      // the failure, or the checks made
 	Stored    *JournalStored    `json:"stored,omitempty"`   // if the change added a version
 	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
-	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished or got a bad key, which no manifest describes
+	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished, got a bad key or was waived, which no manifest describes; of one that was disposed of, its dates alone
+	Act       *state.Act        `json:"act,omitempty"`      // what a person did
+	Versions  []state.Version   `json:"versions,omitempty"` // of an act that disposes of the recording: what it removes
 
 	Accepted *state.AcceptedFault `json:"accepted,omitempty"` // set alone, with the time
 }
@@ -100,6 +104,16 @@ type JournalRecording struct {
 	First        time.Time `json:"first"` // when it was listed first
 }
 
+// Add adds an event to the object, and raises the object's version to the event's.
+func (j *Journal) Add(e JournalEvent) {
+	version := 1
+	if e.Act != nil || e.From == state.StateWaived {
+		version = 2
+	}
+	j.SchemaVersion = max(j.SchemaVersion, version)
+	j.Events = append(j.Events, e)
+}
+
 // HeadOf names a journal object, with the lock that the store shows.
 func HeadOf(obj storage.Object, sum string) state.JournalHead {
 	return state.JournalHead{
@@ -120,7 +134,7 @@ func (j *Journal) Tells(events []state.Event) bool {
 	}
 	for i, e := range j.Events {
 		ev := events[i]
-		if e.Recording != ev.Recording || e.From != ev.From || e.To != ev.To || !e.At.Equal(ev.At) {
+		if e.Recording != ev.Recording || e.From != ev.From || e.To != ev.To || !e.At.Equal(ev.At) || (e.Act == nil) != (ev.Act == nil) || e.Act != nil && e.Act.ID != ev.Act.ID {
 			return false
 		}
 	}
@@ -145,7 +159,7 @@ func DecodeJournal(text []byte) (*Journal, error) {
 		return nil, fmt.Errorf("decode journal: %w", err)
 	}
 	switch {
-	case j.SchemaVersion != JournalVersion:
+	case j.SchemaVersion < 1 || j.SchemaVersion > JournalVersion:
 		return nil, fmt.Errorf("decode journal: version %d is not known to this archiverd", j.SchemaVersion)
 	case strings.TrimSpace(string(text[d.InputOffset():])) != "":
 		return nil, errors.New("decode journal: more than one JSON value")

@@ -49,7 +49,11 @@ func archivedVersion(ctx context.Context, l *bolt.Ledger, id string, number int)
 	if err != nil {
 		return state.Version{}, err
 	}
-	versions := found[len(found)-1].Versions
+	e := found[len(found)-1]
+	if act := e.Disposal(); act != nil {
+		return state.Version{}, fail(exitUsage, fmt.Errorf("recording %s is not in the archive any more: %s had it removed on %s (%s): %s", cell(id), cell(act.By), stamp(act.At), act.Kind, cell(act.Reason)))
+	}
+	versions := e.Versions
 	if number == 0 {
 		number = len(versions)
 	}

@@ -137,7 +137,7 @@ func newLs(a *app) *cobra.Command {
 	c.Flags().StringVar(&f.name, "name", "", "only names that contain this `text`, in any case")
 	c.Flags().StringVar(&f.from, "from", "", "only recordings created at or after this `date` (2026-11-23, or RFC 3339)")
 	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `date`")
-	c.Flags().StringVar(&f.state, "state", "", "only this `state`: listed, failed, archived, delete_requested, deleted, vanished, gone")
+	c.Flags().StringVar(&f.state, "state", "", "only this `state`: listed, failed, archived, delete_requested, deleted, vanished, gone, waived, erased, expired")
 	a.addJSON(c)
 	return c
 }
@@ -152,8 +152,7 @@ func (f filter) matcher() (func(*state.Entry) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	states := []state.State{"", state.StateListed, state.StateFailed, state.StateArchived, state.StateDeleteRequested, state.StateDeleted, state.StateVanished, state.StateGone}
-	if !slices.Contains(states, state.State(f.state)) {
+	if f.state != "" && !slices.Contains(state.States(), state.State(f.state)) {
 		return nil, fmt.Errorf("--state %s: there is no such state", f.state)
 	}
 	name := strings.ToLower(f.name)
@@ -294,6 +293,10 @@ func (a *app) show(found []entryJSON) error {
 		row("last error", cell(e.LastError))
 		row("next attempt", stamp(e.NextAttempt))
 		row("deletion asked", stamp(e.DeleteRequestedAt))
+		row("held by", cell(strings.Join(e.Cases(), ", ")))
+		for _, act := range e.Acts {
+			row(string(act.Kind), cell(told(act)))
+		}
 		for i, v := range e.Versions {
 			fmt.Fprintf(w, "\t\nversion %d\tarchived %s, %s, %s\n", i+1, stamp(v.ArchivedAt), v.Format, size(v.Size))
 			row("  media", versioned(v.MediaKey, v.MediaVersionID))
@@ -308,6 +311,20 @@ func (a *app) show(found []entryJSON) error {
 		}
 	}
 	return w.Flush()
+}
+
+// told tells an act in a line.
+func told(a state.Act) string {
+	s := fmt.Sprintf("%s by %s: %s", stamp(a.At), a.By, a.Reason)
+	switch a.Kind {
+	case state.ActHold, state.ActRelease:
+		return "case " + a.Case + ", " + s
+	case state.ActRetain:
+		return "until " + stamp(a.Until) + ", " + s
+	case state.ActErase:
+		return s + " (" + a.Authority + ")"
+	}
+	return s
 }
 
 // meaning explains a state.
@@ -327,6 +344,12 @@ func meaning(s state.State) string {
 		return "deleted in Genesys before it could be archived"
 	case state.StateGone:
 		return "archived, and deleted in Genesys by someone else"
+	case state.StateWaived:
+		return "not archived, and a person accepts that"
+	case state.StateErased:
+		return "removed from the archive by an order"
+	case state.StateExpired:
+		return "removed from the archive after its retention"
 	}
 	return "unknown to this archiverd"
 }

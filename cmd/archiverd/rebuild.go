@@ -123,7 +123,7 @@ func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 	fmt.Fprintf(w, "ledger\t%s at %s\n", r.Ledger, c.State.Path)
 	fmt.Fprintf(w, "read\t%d manifests, %d journal objects\n", r.Manifests, r.Journal)
 	fmt.Fprintf(w, "inboxes\t%d\n", r.Inboxes)
-	for _, s := range []state.State{state.StateArchived, state.StateDeleteRequested, state.StateDeleted, state.StateGone, state.StateVanished, state.StateFailed, state.StateListed} {
+	for _, s := range state.States() {
 		if n := r.Recordings[s]; n > 0 {
 			fmt.Fprintf(w, "%s\t%d\n", s, n)
 		}

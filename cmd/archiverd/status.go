@@ -21,6 +21,12 @@ func (a *app) printOrganizations(o watch.Overview) error {
 		if s.Suspect > 0 {
 			fmt.Fprintf(a.stdout, "\n%s: %s archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd status --all names the inboxes, archiverd show tells why\n", s.Org, watch.Number(s.Suspect))
 		}
+		if s.Waived > 0 {
+			fmt.Fprintf(a.stdout, "\n%s: %s waived: a person accepts that they are not archived; archiverd ls --state waived\n", s.Org, watch.Number(s.Waived))
+		}
+		if s.Disposed > 0 {
+			fmt.Fprintf(a.stdout, "\n%s: %s removed from the archive, by an order or after their retention; archiverd ls --state erased, --state expired\n", s.Org, watch.Number(s.Disposed))
+		}
 		if s.Unproved > 0 {
 			fmt.Fprintf(a.stdout, "\n%s: %s archived without proof that their media are whole; their originals stay unless delete_originals.unproved is true\n", s.Org, watch.Number(s.Unproved))
 		}

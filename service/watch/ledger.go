@@ -86,6 +86,11 @@ func kept(counts map[state.State]int64) int64 {
 	return counts[state.StateArchived] + counts[state.StateDeleteRequested] + counts[state.StateGone]
 }
 
+// disposed counts the recordings that were removed from the archive.
+func disposed(counts map[state.State]int64) int64 {
+	return counts[state.StateErased] + counts[state.StateExpired]
+}
+
 // ledgerCollector reads the ledger at each scrape.
 type ledgerCollector struct {
 	ledger ledger
@@ -94,6 +99,7 @@ type ledgerCollector struct {
 	recordings, bytes, findings                     *prometheus.Desc
 	backlog, failed, archived, deleted, vanished    *prometheus.Desc
 	needsPerson, suspect, unproved                  *prometheus.Desc
+	waived, disposed                                *prometheus.Desc
 	inboxes, limited, lastSuccess, oldestUnarchived *prometheus.Desc
 	size, free                                      *prometheus.Desc
 }
@@ -113,6 +119,8 @@ func newLedgerCollector(l ledger) *ledgerCollector {
 	c.archived = desc("archived_recordings", "Recordings in the archive whose original archiverd has not deleted.", "org")
 	c.deleted = desc("deleted_recordings", "Recordings in the archive whose original archiverd has deleted.", "org")
 	c.vanished = desc("vanished_recordings", "Recordings that were deleted in Genesys before they could be archived.", "org")
+	c.waived = desc("waived_recordings", "Recordings that are not archived, which a person accepts.", "org")
+	c.disposed = desc("disposed_recordings", "Recordings that were removed from the archive, by an order or after their retention.", "org")
 	c.needsPerson = desc("needs_person_recordings", "Failed recordings that need a person, because they have failed for too long.", "org")
 	c.suspect = desc("suspect_recordings", "Recordings whose archived media contradict themselves or the metadata. Their originals are never deleted.", "org")
 	c.unproved = desc("unproved_recordings", "Recordings whose archived media could not be proved to be whole.", "org")
@@ -167,6 +175,7 @@ func (c *ledgerCollector) collect(org string, f *orgFigures, to chan<- prometheu
 	for d, n := range map[*prometheus.Desc]int64{
 		c.backlog: f.counts[state.StateListed], c.failed: f.counts[state.StateFailed], c.archived: kept(f.counts),
 		c.deleted: f.counts[state.StateDeleted], c.vanished: f.counts[state.StateVanished], c.limited: f.limited, c.needsPerson: f.needsPerson,
+		c.waived: f.counts[state.StateWaived], c.disposed: disposed(f.counts),
 		c.suspect: f.suspect, c.unproved: f.unproved,
 	} {
 		send(d, prometheus.GaugeValue, float64(n))

@@ -33,6 +33,7 @@ type Sum struct {
 // Counts count recordings, but for Bytes, of media.
 type Counts struct {
 	Waiting, Failed, NeedsPerson, Archived, Deleted, Vanished, Suspect, Unproved, Bytes int64
+	Waived, Disposed                                                                    int64 // Disposed: erased or expired
 }
 
 // Inbox is an inbox, without the name of its user.
@@ -92,6 +93,8 @@ func (s *Sum) add(in Inbox, i state.Inbox) {
 	s.Archived += in.Archived
 	s.Deleted += in.Deleted
 	s.Vanished += in.Vanished
+	s.Waived += in.Waived
+	s.Disposed += in.Disposed
 	s.Suspect += in.Suspect
 	s.Unproved += in.Unproved
 	s.Bytes += in.Bytes
@@ -101,6 +104,7 @@ func countsOf(i state.Inbox) Counts {
 	return Counts{
 		Waiting: i.Counts[state.StateListed], Failed: i.Counts[state.StateFailed], NeedsPerson: i.NeedsPerson,
 		Archived: kept(i.Counts), Deleted: i.Counts[state.StateDeleted], Vanished: i.Counts[state.StateVanished],
+		Waived: i.Counts[state.StateWaived], Disposed: disposed(i.Counts),
 		Suspect: i.Suspect, Unproved: i.Unproved, Bytes: i.Bytes,
 	}
 }
