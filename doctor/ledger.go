@@ -58,15 +58,15 @@ func LedgerContent(err error) []Check {
 	switch {
 	case err == nil:
 		f.pass(name, "opened and checked")
-	case errors.Is(err, bolt.ErrNoLedger):
+	case errors.Is(err, state.ErrNoLedger):
 		f.unchecked(name, "there is none yet: the first run makes it")
 	case errors.Is(err, bolt.ErrHeld):
 		f.warn(name, "run archiverd doctor again when that run has ended", "another process holds it")
 	case errors.As(err, &binding):
 		f.fail(name, failure.KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
-	case errors.Is(err, bolt.ErrSealKey):
+	case errors.Is(err, state.ErrSealKey):
 		f.fail(name, failure.KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
-	case errors.Is(err, bolt.ErrNewer):
+	case errors.Is(err, state.ErrNewer):
 		f.fail(name, failure.KindConfiguration, "use the newer archiverd again", "%v", err)
 	default:
 		f.fail(name, failure.KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)

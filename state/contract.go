@@ -1,7 +1,8 @@
 // Package state defines the ledger: the data that it keeps of every recording of every
 // inbox, the changes that are allowed, the side effects of each change, and the contract
 // that every ledger keeps. The package does no I/O. Package state/bolt keeps a ledger in
-// a file; package state/statetest tests a ledger against this contract.
+// a file, package state/postgres in a database; package state/statetest tests a ledger
+// against this contract.
 //
 // Every ledger promises:
 //
@@ -39,6 +40,13 @@ var (
 	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller expects
 	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller expects
 	ErrLoggedOut    = errors.New("the inbox has been logged out") // a renewal must not save its token
+)
+
+// Errors of opening a ledger.
+var (
+	ErrNoLedger = errors.New("there is no ledger")
+	ErrNewer    = errors.New("the ledger was written by a newer archiverd")
+	ErrSealKey  = errors.New("the ledger's tokens need the seal key they were sealed with")
 )
 
 // Recordings is the part of a ledger that keeps entries.

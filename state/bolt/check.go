@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -38,7 +39,7 @@ func (l *Ledger) Check() error {
 			c.inboxes()
 			c.started(tx.Bucket([]byte("runs")), "run", runsKept, func(data []byte) (string, error) {
 				var r state.Run
-				err := unmarshal(data, &r)
+				err := codec.Unmarshal(data, &r)
 				return startKey(r.Start, r.ID), err
 			})
 			c.uploads()
@@ -116,11 +117,11 @@ func (c *checker) inboxes() {
 		c.events(key)
 		c.started(c.tx.Bucket([]byte("passes")).Bucket(k), fmt.Sprintf("pass of inbox %q", key), passesKept, func(data []byte) (string, error) {
 			var p state.Pass
-			err := unmarshal(data, &p)
+			err := codec.Unmarshal(data, &p)
 			return startKey(p.Start, ""), err
 		})
 		if data := c.tx.Bucket([]byte("tokens")).Get(k); data != nil {
-			if _, err := c.l.seal.decodeToken(key, data); err != nil {
+			if _, err := c.l.token(key, data); err != nil {
 				c.faultf("token of %q: %w", key, err)
 			}
 		}
@@ -137,7 +138,7 @@ func (c *checker) entries(inbox, top string, count *state.Inbox) {
 	org, id := splitKey([]byte(inbox))
 	c.fault(b.ForEach(func(k, v []byte) error {
 		key := state.Key{Org: org, Inbox: id, Recording: string(k)}
-		e, err := c.l.codec.decode(v)
+		e, err := c.l.entries.Decode(v)
 		if err != nil {
 			c.faultf("entry %s: %w", key, err)
 			return nil

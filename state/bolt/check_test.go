@@ -34,7 +34,7 @@ func setEntry(l *Ledger, k state.Key, edit func(*state.Entry)) func(*bbolt.Tx) e
 		in.Account(&was, e)
 		in.Counts, totals.Archived = counts, in.Totals.Archived // setEntry does not change the counters
 		in.Totals = totals
-		data, err := l.codec.encode(e)
+		data, err := l.entries.Encode(e)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func TestCheckFinds(t *testing.T) {
 		e, err := l.Entry(t.Context(), k)
 		must(t, err)
 		edit(&e)
-		data, err := l.codec.encode(&e)
+		data, err := l.entries.Encode(&e)
 		must(t, err)
 		return string(data)
 	}

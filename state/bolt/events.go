@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -20,7 +21,7 @@ func (p *page) addEvent(ev state.Event) error {
 		return err
 	}
 	b.FillPercent = 1 // events are added and removed in order
-	data, err := marshal(ev)
+	data, err := codec.Marshal(ev)
 	if err != nil {
 		return err
 	}
@@ -36,7 +37,7 @@ func decodeEvent(k, v []byte) (ev state.Event, err error) {
 	ev.Number = binary.BigEndian.Uint64(k)
 	data, recording, _ := bytes.Cut(v, []byte{'\n'})
 	ev.Recording = string(recording)
-	if err := unmarshal(data, &ev); err != nil {
+	if err := codec.Unmarshal(data, &ev); err != nil {
 		return ev, damaged(fmt.Errorf("event %d: %w", ev.Number, err))
 	}
 	return ev, nil

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/durable"
+	"github.com/archiverd/archiverd/state"
 )
 
 // lockFile opens and locks the file: shared with ReadOnly, else exclusively. Without
@@ -27,7 +28,7 @@ func lockFile(path string, o Options) (*os.File, string, error) {
 	}
 	f, err := os.OpenFile(path, flag, 0o600)
 	if o.ReadOnly && errors.Is(err, fs.ErrNotExist) {
-		return nil, "", fmt.Errorf("%w: the first run makes it", ErrNoLedger)
+		return nil, "", fmt.Errorf("%w: the first run makes it", state.ErrNoLedger)
 	}
 	if err != nil {
 		return nil, "", err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -19,7 +20,7 @@ func getInbox(tx *bbolt.Tx, key string) (*state.Inbox, error) {
 		return nil, nil
 	}
 	var in state.Inbox
-	if err := unmarshal(data, &in); err != nil {
+	if err := codec.Unmarshal(data, &in); err != nil {
 		return nil, damaged(fmt.Errorf("inbox %s: %w", key, err))
 	}
 	return &in, nil
@@ -189,7 +190,7 @@ func newest[T any](b *bbolt.Bucket, limit int) ([]T, error) {
 	c := b.Cursor()
 	for k, data := c.Last(); k != nil && len(out) < limit; k, data = c.Prev() {
 		var v T
-		if err := unmarshal(data, &v); err != nil {
+		if err := codec.Unmarshal(data, &v); err != nil {
 			return nil, damaged(fmt.Errorf("the record of start %s: %w", k, err))
 		}
 		out = append(out, v)

@@ -25,7 +25,7 @@
 //	    {org/inbox}     JSON Token, sealed with AES-256-GCM if there is a seal key
 //	live                listed, failed, archived, delete_requested
 //	    {org/inbox}
-//	        {recording} JSON Entry without its Raw, deflated: see codec
+//	        {recording} JSON Entry without its Raw, deflated: see codec.Entries
 //	past                deleted, gone, vanished, waived, erased, expired: a pass never walks these
 //	    {org/inbox}
 //	        {recording} as in live; a recording is in one of the two
@@ -59,6 +59,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -66,9 +67,6 @@ import (
 var (
 	ErrHeld      = errors.New("the ledger is held by another process")
 	ErrNotLedger = errors.New("not a ledger")
-	ErrNewer     = errors.New("the ledger was written by a newer archiverd")
-	ErrNoLedger  = errors.New("there is no ledger")
-	ErrSealKey   = errors.New("the ledger's tokens need the seal key they were sealed with")
 )
 
 // maxKey is bbolt's limit on a key, in bytes.
@@ -88,9 +86,9 @@ type Ledger struct {
 	file     *os.File // db's
 	id       string
 	readOnly bool
-	seal     *sealer // nil: tokens are kept in the clear
+	seal     *codec.Sealer // nil: tokens are kept in the clear
 	now      func() time.Time
-	codec    codec
+	entries  codec.Entries
 
 	broken  atomic.Pointer[error] // the damage, once the file was found to be damaged
 	writing sync.Mutex            // held by the transaction that writes
@@ -199,7 +197,7 @@ func nested(tx *bbolt.Tx, top, inbox string) (*bbolt.Bucket, error) {
 }
 
 func putJSON(b *bbolt.Bucket, key string, v any) error {
-	data, err := marshal(v)
+	data, err := codec.Marshal(v)
 	if err != nil {
 		return err
 	}

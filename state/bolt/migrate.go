@@ -64,7 +64,7 @@ func (l *Ledger) recountDoubt(tx *bbolt.Tx) error {
 				counts[string(key)] = in
 			}
 			return tx.Bucket([]byte(top)).Bucket(key).ForEach(func(_, data []byte) error {
-				e, err := l.codec.decode(data)
+				e, err := l.entries.Decode(data)
 				if err == nil {
 					in.Account(nil, e)
 				}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -170,7 +171,7 @@ func (l *Ledger) getEntry(tx *bbolt.Tx, inbox string, k state.Key) (*state.Entry
 
 // readEntry decodes data and adds Raw.
 func (l *Ledger) readEntry(tx *bbolt.Tx, inbox string, k state.Key, data []byte) (*state.Entry, error) {
-	e, err := l.codec.decode(data)
+	e, err := l.entries.Decode(data)
 	if err != nil {
 		return nil, damaged(fmt.Errorf("entry %s: %w", k, err))
 	}
@@ -182,7 +183,7 @@ func (l *Ledger) readEntry(tx *bbolt.Tx, inbox string, k state.Key, data []byte)
 
 // putEntry writes e in place of old, which may be nil.
 func (l *Ledger) putEntry(tx *bbolt.Tx, inbox string, k state.Key, old, e *state.Entry) error {
-	data, err := l.codec.encode(e)
+	data, err := l.entries.Encode(e)
 	if err != nil {
 		return err
 	}
@@ -231,7 +232,7 @@ func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []s
 			if data == nil {
 				continue
 			}
-			date, _, err := cutDate(data)
+			date, _, err := codec.Settled(data)
 			if err != nil {
 				return damaged(fmt.Errorf("entry %q: %w", recording, err))
 			}
@@ -258,11 +259,11 @@ func (l *Ledger) Waiting(ctx context.Context, org, inbox, after string, limit in
 // waitsNot reports whether an entry is neither listed nor failed. It decodes only entries
 // without Settled.
 func (l *Ledger) waitsNot(_, v []byte) bool {
-	date, _, _ := cutDate(v)
+	date, _, _ := codec.Settled(v)
 	if len(date) > 0 {
 		return true
 	}
-	e, err := l.codec.decode(v)
+	e, err := l.entries.Decode(v)
 	return err == nil && e.State != state.StateListed && e.State != state.StateFailed
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -38,8 +39,6 @@ type seal struct {
 	Copied bool `json:"copied"`
 }
 
-const sealContext = "meta/seal"
-
 // errAgain: the file was replaced and must be opened again.
 var errAgain = errors.New("open again")
 
@@ -50,8 +49,8 @@ var errAgain = errors.New("open again")
 // the file, so that its free pages don't keep the tokens in the clear.
 //
 // Errors, all naming the path and the remedy: ErrHeld; ErrNotLedger, for any other file;
-// state.ErrDamaged; ErrNewer; *BindingError; ErrSealKey, for a missing or wrong seal key;
-// ErrNoLedger, with ReadOnly. The file is not changed when one of them is returned.
+// state.ErrDamaged; state.ErrNewer; *BindingError; state.ErrSealKey, for a missing or wrong seal key;
+// state.ErrNoLedger, with ReadOnly. The file is not changed when one of them is returned.
 func Open(path string, o Options) (*Ledger, error) {
 	if o.Timeout == 0 {
 		o.Timeout = time.Second
@@ -59,7 +58,7 @@ func Open(path string, o Options) (*Ledger, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s, err := newSealer(o.SealKey)
+	s, err := codec.NewSealer(o.SealKey)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", path, err)
 	}
@@ -117,7 +116,7 @@ func (l *Ledger) open(path string, o Options) (err error) {
 		return err
 	}
 	if info.Size() == 0 && o.ReadOnly {
-		return fmt.Errorf("%w: the first run makes it", ErrNoLedger)
+		return fmt.Errorf("%w: the first run makes it", state.ErrNoLedger)
 	}
 	if info.Size() == 0 {
 		return replace(path, func(db *bbolt.DB) error { return l.create(db, o) })
@@ -189,7 +188,7 @@ func (l *Ledger) examine(tx *bbolt.Tx, path string, o Options) error {
 	case err != nil || version < 1:
 		return fmt.Errorf("%w: %s", ErrNotLedger, foreign)
 	case version > schema:
-		return fmt.Errorf("%w: it has schema %d and this one knows %d: run the newer archiverd", ErrNewer, version, schema)
+		return fmt.Errorf("%w: it has schema %d and this one knows %d: run the newer archiverd", state.ErrNewer, version, schema)
 	}
 	for _, name := range buckets {
 		if tx.Bucket([]byte(name)) == nil {
@@ -218,13 +217,8 @@ func (l *Ledger) checkSeal(tx *bbolt.Tx) error {
 			l.seal = nil // the next writer will seal the tokens
 		}
 		return nil
-	case l.seal == nil:
-		return fmt.Errorf("%w: its tokens are sealed and there is no state.key_file: configure it again. (To do without, start a new ledger; every user must log in anew)", ErrSealKey)
 	}
-	if id, err := l.seal.open(sealContext, s.Check); err != nil || string(id) != l.id {
-		return fmt.Errorf("%w: state.key_file holds another key: configure the one used before", ErrSealKey)
-	}
-	return nil
+	return l.seal.Fits(s.Check, l.id)
 }
 
 // adopt writes what the options add to a ledger that passed all checks.
@@ -284,8 +278,13 @@ func (l *Ledger) sealTokens(tx *bbolt.Tx) error {
 	b := tx.Bucket([]byte("tokens"))
 	sealed := make(map[string][]byte)
 	err := b.ForEach(func(k, v []byte) error {
-		sealed[string(k)] = l.seal.seal(tokenContext(string(k)), v)
-		return nil
+		org, inbox := splitKey(k)
+		var clear *codec.Sealer
+		t, err := clear.DecodeToken(org, inbox, v)
+		if err == nil {
+			sealed[string(k)], err = l.seal.EncodeToken(org, inbox, t)
+		}
+		return err
 	})
 	if err != nil {
 		return err
@@ -299,8 +298,7 @@ func (l *Ledger) sealTokens(tx *bbolt.Tx) error {
 }
 
 func (l *Ledger) writeSeal(tx *bbolt.Tx, copied bool) error {
-	check := l.seal.seal(sealContext, []byte(l.id))
-	return putJSON(tx.Bucket([]byte("meta")), "seal", seal{check, copied})
+	return putJSON(tx.Bucket([]byte("meta")), "seal", seal{l.seal.Mark(l.id), copied})
 }
 
 // create fills a new file.
@@ -371,7 +369,7 @@ func giveAway(file string) error {
 }
 
 func readBinding(tx *bbolt.Tx) (b state.Binding, err error) {
-	if err := unmarshal(tx.Bucket([]byte("meta")).Get([]byte("binding")), &b); err != nil {
+	if err := codec.Unmarshal(tx.Bucket([]byte("meta")).Get([]byte("binding")), &b); err != nil {
 		return b, damaged(fmt.Errorf("its binding: %w", err))
 	}
 	return b, nil
@@ -383,7 +381,7 @@ func readSeal(tx *bbolt.Tx) (*seal, error) {
 		return nil, nil
 	}
 	var s seal
-	if err := unmarshal(data, &s); err != nil {
+	if err := codec.Unmarshal(data, &s); err != nil {
 		return nil, damaged(fmt.Errorf("its seal: %w", err))
 	}
 	return &s, nil

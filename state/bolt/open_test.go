@@ -71,7 +71,7 @@ func TestBadFiles(t *testing.T) {
 		"zeros":            {write(make([]byte, 64<<10)), ErrNotLedger},
 		"foreign":          {func(t *testing.T, p string) { bolt(t, p, func(*bbolt.Tx) error { return nil }) }, ErrNotLedger},
 		"foreign meta":     {func(t *testing.T, p string) { bolt(t, p, inMeta("schema", "1")) }, ErrNotLedger},
-		"newer":            {ledgerBut(inMeta("schema", "3")), ErrNewer},
+		"newer":            {ledgerBut(inMeta("schema", "3")), state.ErrNewer},
 		"schema 0":         {ledgerBut(inMeta("schema", "0")), ErrNotLedger},
 		"schema x":         {ledgerBut(inMeta("schema", "x")), ErrNotLedger},
 		"binding x":        {ledgerBut(inMeta("binding", "x")), state.ErrDamaged},
@@ -235,7 +235,7 @@ func TestHalfMadeFile(t *testing.T) {
 	must(t, os.WriteFile(real+".new", []byte("half a ledger"), 0o600))
 	link := newPath(t)
 	must(t, os.Symlink(real, link))
-	if _, err := Open(link, Options{ReadOnly: true}); !errors.Is(err, ErrNoLedger) {
+	if _, err := Open(link, Options{ReadOnly: true}); !errors.Is(err, state.ErrNoLedger) {
 		t.Errorf("Open to read: %v", err)
 	}
 	l := open(t, link, Options{})
@@ -252,7 +252,7 @@ func TestHalfMadeFile(t *testing.T) {
 func TestOpenFails(t *testing.T) {
 	dir := t.TempDir()
 	missing := filepath.Join(dir, "ledger.db")
-	if _, err := Open(missing, Options{ReadOnly: true}); !errors.Is(err, ErrNoLedger) || !strings.Contains(err.Error(), missing) {
+	if _, err := Open(missing, Options{ReadOnly: true}); !errors.Is(err, state.ErrNoLedger) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("no ledger: %v", err)
 	}
 	deep := filepath.Join(dir, "a", "b", "ledger.db")

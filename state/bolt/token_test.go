@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"github.com/archiverd/archiverd/state/statetest"
 	"go.etcd.io/bbolt"
 )
@@ -60,7 +61,7 @@ func TestTokens(t *testing.T) {
 				got, err := l.Token(t.Context(), "acme", "u1")
 				must(t, err)
 				if got != want {
-					t.Errorf("token %#v", plainToken(got))
+					t.Errorf("token %#v", got.Refresh)
 				}
 			}
 			token(state.Token{})
@@ -88,7 +89,7 @@ func TestSealKeyMustFit(t *testing.T) {
 		for _, readOnly := range []bool{false, true} {
 			unchanged(t, path, func() {
 				_, err := Open(path, Options{SealKey: key, ReadOnly: readOnly})
-				if !errors.Is(err, ErrSealKey) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
+				if !errors.Is(err, state.ErrSealKey) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) {
 					t.Errorf("Open: %v", err)
 				}
 			})
@@ -108,7 +109,7 @@ func TestSealedTokenStaysInItsPlace(t *testing.T) {
 		b := tx.Bucket([]byte("tokens"))
 		return b.Put([]byte("acme/u2"), bytes.Clone(b.Get([]byte("acme/u1"))))
 	}))
-	if got, err := l.Token(t.Context(), "acme", "u2"); !errors.Is(err, ErrSealKey) || got != (state.Token{}) {
+	if got, err := l.Token(t.Context(), "acme", "u2"); !errors.Is(err, state.ErrSealKey) || got != (state.Token{}) {
 		t.Errorf("a moved token: %v, %v", got, err)
 	}
 	if err := l.Check(); err == nil {
@@ -135,14 +136,14 @@ func TestSealLater(t *testing.T) {
 			unchanged(t, path, func() { // a reader can't seal
 				l := open(t, path, Options{SealKey: sealKey(1), ReadOnly: true})
 				if got, err := l.Token(t.Context(), "acme", "u7"); err != nil || got.Access != testToken.Access {
-					t.Errorf("token %#v, %v", plainToken(got), err)
+					t.Errorf("token %#v, %v", got.Refresh, err)
 				}
 				finish(t, l)
 			})
 			if crash {
 				l := open(t, path, Options{})
 				var err error
-				l.seal, err = newSealer(sealKey(1))
+				l.seal, err = codec.NewSealer(sealKey(1))
 				must(t, err)
 				must(t, l.db.Update(l.sealTokens))
 				finish(t, l)
@@ -160,7 +161,7 @@ func TestSealLater(t *testing.T) {
 			for i := range 50 {
 				got, err := l.Token(t.Context(), "acme", fmt.Sprint("u", i))
 				if err != nil || got.Refresh != testToken.Refresh || !got.Expiry.Equal(testTime.Add(time.Duration(i)*time.Hour)) {
-					t.Errorf("token %d: %#v, %v", i, plainToken(got), err)
+					t.Errorf("token %d: %#v, %v", i, got.Refresh, err)
 				}
 			}
 			e, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "r1"})

@@ -9,9 +9,6 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// plainToken is Token without its redacting methods. It is the stored form.
-type plainToken state.Token
-
 // Token implements state.Inboxes.
 func (l *Ledger) Token(ctx context.Context, org, inbox string) (state.Token, error) {
 	key, err := inboxKey(org, inbox)
@@ -78,13 +75,23 @@ func (l *Ledger) Logout(ctx context.Context, org, inbox string) error {
 	return nil
 }
 
+// token decodes the token of an inbox.
+func (l *Ledger) token(key string, data []byte) (state.Token, error) {
+	org, inbox := splitKey([]byte(key))
+	t, err := l.seal.DecodeToken(org, inbox, data)
+	if err != nil && !errors.Is(err, state.ErrSealKey) {
+		err = damaged(err)
+	}
+	return t, err
+}
+
 // token reads the inbox's token; the zero Token if there is none.
 func (p *page) token() (state.Token, error) {
 	data := p.tx.Bucket([]byte("tokens")).Get([]byte(p.key))
 	if data == nil {
 		return state.Token{}, nil
 	}
-	return p.l.seal.decodeToken(p.key, data)
+	return p.l.token(p.key, data)
 }
 
 func (p *page) putToken(t state.Token) error {
@@ -92,9 +99,10 @@ func (p *page) putToken(t state.Token) error {
 	if t == (state.Token{}) {
 		return b.Delete([]byte(p.key))
 	}
-	data, err := marshal(plainToken(t))
+	org, inbox := splitKey([]byte(p.key))
+	data, err := p.l.seal.EncodeToken(org, inbox, t)
 	if err != nil {
 		return err
 	}
-	return b.Put([]byte(p.key), p.l.seal.seal(tokenContext(p.key), data))
+	return b.Put([]byte(p.key), data)
 }

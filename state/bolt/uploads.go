@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
 
@@ -65,7 +66,7 @@ func uploadKey(key, id string) (string, error) {
 }
 
 func decodeUpload(k, v []byte) (u state.UploadRef, err error) {
-	if err := unmarshal(v, &u); err != nil {
+	if err := codec.Unmarshal(v, &u); err != nil {
 		return u, damaged(fmt.Errorf("upload %q: %w", k, err))
 	}
 	u.Key, u.ID, _ = strings.Cut(string(k), "\x00")

@@ -1,4 +1,6 @@
-package bolt
+// Package codec is the form in which ledgers keep values, in a file and in a database
+// alike: entries, tokens, and JSON.
+package codec
 
 import (
 	"bytes"
@@ -25,19 +27,20 @@ const dictionary = `,"bad_keys":[","expanded":true,"mismatches":1,"missing_since
 	`.json","manifest_version":"","size":1,"sha256":"","checksum":"CRC32:==","manifest_size":1,"manifest_sha256":"` +
 	`","retention":"COMPLIANCE","retain_until":"2036-01-01T00:00:00Z","archived_at":"2026-11-01T00:00:00.000000000Z"}]}`
 
-// codec encodes and decodes entries: JSON, deflated with the dictionary. Ids and
+// Entries encodes and decodes entries: JSON, deflated with the dictionary. Ids and
 // hashes repeat in an entry's keys, and field names in every entry, so this saves two
-// thirds. Raw is left out: it is large, is dropped soon, and has a bucket of its own.
+// thirds. Raw is left out: it is large, is dropped soon, and is kept apart.
 // The encoded entry begins with one byte of length and state.Entry.Settled, which a
 // pass reads of nearly every entry.
 //
-// A codec keeps only memory to reuse, and is safe for concurrent use.
-type codec struct{ readers sync.Pool }
+// An Entries keeps only memory to reuse, and is safe for concurrent use.
+type Entries struct{ readers sync.Pool }
 
-func (c *codec) encode(e *state.Entry) ([]byte, error) {
+// Encode returns the stored form of an entry, or ErrInvalid.
+func (c *Entries) Encode(e *state.Entry) ([]byte, error) {
 	line := *e
 	line.Raw = nil
-	data, err := marshal(line)
+	data, err := Marshal(line)
 	if err != nil { // a year that JSON can't hold
 		return nil, fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
@@ -50,10 +53,10 @@ func (c *codec) encode(e *state.Entry) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-// decode undoes encode, and refuses an invalid entry. The entry shares no memory with
+// Decode undoes Encode, and refuses an invalid entry. The entry shares no memory with
 // data.
-func (c *codec) decode(data []byte) (*state.Entry, error) {
-	date, deflated, err := cutDate(data)
+func (c *Entries) Decode(data []byte) (*state.Entry, error) {
+	date, deflated, err := Settled(data)
 	if err != nil {
 		return nil, err
 	}
@@ -80,8 +83,9 @@ func (c *codec) decode(data []byte) (*state.Entry, error) {
 	return e, err
 }
 
-// cutDate separates Settled, which encode put first, from the deflated entry.
-func cutDate(data []byte) (date, deflated []byte, err error) {
+// Settled returns state.Entry.Settled, which Encode put first, and the deflated entry
+// after it.
+func Settled(data []byte) (date, deflated []byte, err error) {
 	if len(data) == 0 || len(data) <= int(data[0]) {
 		return nil, nil, fmt.Errorf("%w: cut short", state.ErrInvalid)
 	}
@@ -91,7 +95,7 @@ func cutDate(data []byte) (date, deflated []byte, err error) {
 
 func parseEntry(line []byte) (*state.Entry, error) {
 	var e state.Entry
-	if err := unmarshal(line, &e); err != nil {
+	if err := Unmarshal(line, &e); err != nil {
 		return nil, fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
 	if e.Raw != nil {
@@ -100,8 +104,8 @@ func parseEntry(line []byte) (*state.Entry, error) {
 	return &e, e.Check()
 }
 
-// marshal is json.Marshal without the escapes for HTML.
-func marshal(v any) ([]byte, error) {
+// Marshal is json.Marshal without the escapes for HTML.
+func Marshal(v any) ([]byte, error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
@@ -111,8 +115,8 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// unmarshal refuses unknown fields, which the next write would lose.
-func unmarshal(data []byte, v any) error {
+// Unmarshal refuses unknown fields, which the next write would lose.
+func Unmarshal(data []byte, v any) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {

@@ -1,4 +1,4 @@
-package bolt
+package codec
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // full returns an entry with every field set.
@@ -16,20 +18,20 @@ func full() state.Entry {
 	v := statetest.Version(1)
 	v.DateModified, v.Format, v.MediaVersionID, v.ManifestVersionID = "m0", "WAV", "v1", "v2"
 	v.Checksum, v.ManifestSize, v.ManifestSHA256 = "CRC32:3q2+7w==", 9, v.SHA256
-	v.RetentionMode, v.RetainUntil, v.Suspect = "COMPLIANCE", testTime, "short <&>"
+	v.RetentionMode, v.RetainUntil, v.Suspect = "COMPLIANCE", statetest.Now, "short <&>"
 	v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole = "f1", "d0", "open", true
 	v.Held = true
 	return state.Entry{
 		State: state.StateListed, Name: "naïve <name>", ConversationID: "c", DateCreated: "d", DateModified: "m",
-		ListedAt: testTime, Expanded: true, MediaKey: "k", Versions: []state.Version{v, v}, BadKeys: []string{"b1", "b2"},
-		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: testTime, NextAttempt: testTime, Mismatches: 2,
+		ListedAt: statetest.Now, Expanded: true, MediaKey: "k", Versions: []state.Version{v, v}, BadKeys: []string{"b1", "b2"},
+		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: statetest.Now, NextAttempt: statetest.Now, Mismatches: 2,
 		Fingerprint: "f2", Changes: 4, Twin: v.SHA256, TwinAsked: true,
-		MissingSince: testTime, DeleteRequestedAt: testTime, DeleteAttempts: 3, Acts: []state.Act{statetest.Act(state.ActHold)},
+		MissingSince: statetest.Now, DeleteRequestedAt: statetest.Now, DeleteAttempts: 3, Acts: []state.Act{statetest.Act(state.ActHold)},
 	}
 }
 
 func TestCodec(t *testing.T) {
-	var c codec
+	var c Entries
 	e := full()
 	for _, v := range []reflect.Value{reflect.ValueOf(e), reflect.ValueOf(e.Versions[0])} {
 		for i := range v.NumField() {
@@ -39,17 +41,17 @@ func TestCodec(t *testing.T) {
 		}
 	}
 	for _, e := range []state.Entry{e, {State: state.StateListed}, {State: state.StateArchived, Versions: []state.Version{statetest.Version(1)}}} {
-		data, err := c.encode(&e)
+		data, err := c.Encode(&e)
 		must(t, err)
-		got, err := c.decode(data)
+		got, err := c.Decode(data)
 		must(t, err)
 		same(t, *got, e)
 		for n := range data {
-			if got, err := c.decode(data[:n]); err == nil {
+			if got, err := c.Decode(data[:n]); err == nil {
 				t.Fatalf("%d of %d bytes give %v", n, len(data), got)
 			}
 		}
-		if _, err := c.decode(append(data, 0)); err == nil {
+		if _, err := c.Decode(append(data, 0)); err == nil {
 			t.Error("a byte more is taken")
 		}
 	}
@@ -59,7 +61,7 @@ func TestCodec(t *testing.T) {
 func TestDictionary(t *testing.T) {
 	data, err := os.ReadFile("testdata/entry-schema1")
 	must(t, err)
-	got, err := new(codec).decode(data)
+	got, err := new(Entries).Decode(data)
 	must(t, err)
 	want := full()
 	want.NeedsPerson = false // the following fields were added later
@@ -74,9 +76,9 @@ func TestDictionary(t *testing.T) {
 // FuzzEntry: decoding any bytes gives an error, or an entry that is the same after
 // encoding and decoding.
 func FuzzEntry(f *testing.F) {
-	var c codec
+	var c Entries
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c.decode(data)
+		c.Decode(data)
 		e, err := parseEntry(data)
 		if err != nil {
 			return
@@ -84,9 +86,9 @@ func FuzzEntry(f *testing.F) {
 		if _, err := json.Marshal(e.ListedAt); err != nil {
 			t.Fatalf("read a time that can't be written: %v", err)
 		}
-		again, err := c.encode(e)
+		again, err := c.Encode(e)
 		must(t, err)
-		got, err := c.decode(again)
+		got, err := c.Decode(again)
 		must(t, err)
 		same(t, got, e)
 	})
@@ -104,5 +106,19 @@ func TestFuzzCorpus(t *testing.T) {
 		if !bytes.HasPrefix(data, []byte("go test fuzz v1\n")) {
 			t.Errorf("%s is not a corpus file", f.Name())
 		}
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func same(t testing.TB, got, want any) {
+	t.Helper()
+	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
+		t.Fatalf("(-want +got)\n%s", d)
 	}
 }
