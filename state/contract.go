@@ -29,6 +29,7 @@ package state
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // Errors that callers branch on, with errors.Is.
@@ -40,6 +41,8 @@ var (
 	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller expects
 	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller expects
 	ErrLoggedOut    = errors.New("the inbox has been logged out") // a renewal must not save its token
+	ErrClaimed      = errors.New("another process works on the inbox")
+	ErrClaimLost    = errors.New("the claim on the inbox is lost") // released, run out, or another's by now
 )
 
 // Errors of opening a ledger.
@@ -154,7 +157,8 @@ type Journals interface {
 }
 
 // Uploads is the part of a ledger that keeps the multipart uploads under way. An upload
-// belongs to its inbox, and so to the process that works on that inbox.
+// belongs to its inbox, and so to whoever has the claim on that inbox: uploads that were
+// recorded before the claim was made belong to nobody else.
 type Uploads interface {
 	// AddUpload records an upload, replacing an earlier record of it. The record is
 	// durable at return, so call AddUpload before the first part is sent.
@@ -164,7 +168,7 @@ type Uploads interface {
 	RemoveUpload(ctx context.Context, key, id string) error
 
 	// Uploads reads the uploads of one inbox, in the order of their keys; an empty org
-	// and inbox stand for all inboxes on which no other process works now.
+	// and inbox stand for all inboxes on which no other process has a claim.
 	Uploads(ctx context.Context, org, inbox string) ([]UploadRef, error)
 }
 
@@ -178,7 +182,52 @@ type Runs interface {
 	Runs(ctx context.Context, limit int) ([]Run, error)
 }
 
-// Ledger is a whole ledger.
+// Claims is the part of a ledger that says which process works on an inbox.
+type Claims interface {
+	// Claim takes an inbox that the ledger knows, for one pass over it. While a claim
+	// lives, another call for its inbox returns ErrClaimed, with a text that names the
+	// holder. ErrNotFound if there is no such inbox.
+	Claim(ctx context.Context, org, inbox string) (Claim, error)
+}
+
+// Claim is the right to work on one inbox, and the way to change that inbox. A claim lives
+// until it is released, or until its time is over: a ledger that several processes share
+// gives each claim a time, measured by the ledger's own clock. No two claims on an inbox
+// live at once.
+//
+// The methods that change the ledger do what the ledger's methods of the same name do, for
+// the claim's inbox. They compare the claim's number with the ledger's in the transaction
+// that makes the change, and return ErrClaimLost and change nothing if the claim does not
+// live any more. So a process that was stopped for a while can't disturb its successor.
+type Claim interface {
+	// Number is the fencing number. A later claim on the same inbox has a larger one.
+	Number() int64
+
+	// Until is when the claim runs out unless it is kept, by the clock of this process.
+	// It counts from before the request that made or kept the claim, so that it is never
+	// later than by the ledger's clock. The zero time: the claim does not run out.
+	Until() time.Time
+
+	// Keep gives the claim its whole time again; ErrClaimLost if it does not live any more.
+	Keep(ctx context.Context) error
+
+	// Release ends the claim, so that others can claim the inbox at once. A claim that is
+	// lost is no error.
+	Release(ctx context.Context) error
+
+	Move(ctx context.Context, recording string, from, to State, edit func(*Entry)) (Entry, error)
+	List(ctx context.Context, f func(get func(recording string) (Entry, bool)) []Change) error
+	EditInbox(ctx context.Context, edit func(*Inbox)) error
+	AddPass(ctx context.Context, p Pass, edit func(*Inbox)) error
+	SaveToken(ctx context.Context, from, to Token) error
+	MoveJournal(ctx context.Context, from, to JournalHead, has []Event) error
+	AddUpload(ctx context.Context, u UploadRef) error // Org and Inbox become the claim's
+	RemoveUpload(ctx context.Context, key, id string) error
+}
+
+// Ledger is a whole ledger. A pass changes an inbox through a Claim. The methods of the
+// ledger itself ask for no claim: they are for the commands of a person, and whatever they
+// change is compared first.
 type Ledger interface {
 	// ID returns the ledger's random id, made with the ledger. Claims on inboxes name it.
 	ID() string
@@ -187,4 +236,5 @@ type Ledger interface {
 	Journals
 	Uploads
 	Runs
+	Claims
 }

@@ -94,6 +94,10 @@ type Ledger struct {
 	writing sync.Mutex            // held by the transaction that writes
 	waiting sync.Mutex            // guards calls
 	calls   []call                // calls of batch that wait for a transaction
+
+	claiming sync.Mutex // guards the next two
+	claims   map[string]*claim
+	claimed  int64 // claims that were made since the file was opened
 }
 
 // ID implements state.Ledger.

@@ -19,7 +19,8 @@ import (
 // Ledger is a ledger under test.
 type Ledger interface {
 	state.Ledger
-	Check() error // how the ledger's data break the contract
+	RunOut(org, inbox string) error // ends the claim on an inbox as its time would
+	Check() error                   // how the ledger's data break the contract
 	Close() error
 }
 
@@ -68,6 +69,10 @@ func Run(t *testing.T, open Open) {
 		{"logins and renewals", s.logins},
 		{"runs", s.runs},
 		{"uploads", s.uploads},
+		{"one claim at a time", s.claimAlone},
+		{"a lost claim changes nothing", s.claimLost},
+		{"changes under a claim", s.claimChanges},
+		{"claims race", s.claimRace},
 		{"an event says why", s.eventTellsWhy},
 		{"an event names bad keys", s.eventTellsBadKeys},
 		{"numbers of events go on", s.eventNumbersGoOn},
