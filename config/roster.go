@@ -144,8 +144,7 @@ func rosterUser(fields []string) (u RosterUser, fault string) {
 
 // rosterSyntax returns the message of encoding/csv without the text of the line.
 func rosterSyntax(err error) string {
-	var e *csv.ParseError
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*csv.ParseError](err); ok {
 		return fmt.Sprintf("line %d: %v", e.Line, e.Err)
 	}
 	return err.Error()

@@ -49,8 +49,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 }
 
 func withoutPath(err error) error {
-	var pathErr *fs.PathError
-	if errors.As(err, &pathErr) {
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		return pathErr.Err
 	}
 	return err
@@ -208,8 +207,7 @@ func (s *surveyor) nest(tk *token.Token) {
 // secrets.
 func (d *decoder) syntaxFault(err error, data []byte) {
 	message, at := err.Error(), position{1, 1}
-	var syntax yaml.Error
-	if errors.As(err, &syntax) {
+	if syntax, ok := errors.AsType[yaml.Error](err); ok {
 		message, at = syntax.GetMessage(), positionOf(syntax.GetToken())
 	}
 	message, _, _ = strings.Cut(message, ": ") // the rest quotes the file

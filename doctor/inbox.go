@@ -54,8 +54,7 @@ func (d *Doctor) Inbox(ctx context.Context, p Inbox) []Check {
 		f.fail("genesys.token", failKind(err), genesysRemedy(err), "%v", err)
 		return f.list
 	}
-	var e *genesys.Error
-	if err != nil && (!errors.As(err, &e) || e.Status == 0) {
+	if e := genesys.AsError(err); err != nil && (e == nil || e.Status == 0) {
 		f.fail("genesys.token", failure.KindTemporary, genesysRemedy(err), "not to be told: %v", err)
 		return f.list
 	}
@@ -116,11 +115,11 @@ func (d *Doctor) deletes(ctx context.Context, f *findings, p Inbox) {
 		return
 	}
 	err := p.API.DeleteRecording(ctx, randomID())
-	var e *genesys.Error
+	e := genesys.AsError(err)
 	switch {
-	case err == nil || errors.As(err, &e) && (e.Status == http.StatusNotFound && e.Parsed || e.Status == http.StatusBadRequest):
+	case err == nil, e.NotFound(), e != nil && e.Status == http.StatusBadRequest:
 		f.pass(name, "a deletion would be heard")
-	case genesys.AsError(err).Forbidden():
+	case e.Forbidden():
 		f.fail(name, failure.KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
 	default:
 		f.fail(name, failKind(err), genesysRemedy(err), "not to be told: %v", err)
@@ -149,24 +148,24 @@ func (f *findings) rateLimit(p Inbox) {
 
 // genesysRemedy says what to do about an error of Genesys.
 func genesysRemedy(err error) string {
-	var e *genesys.Error
-	var limited *genesys.LimitedError
+	e := genesys.AsError(err)
+	_, limited := errors.AsType[*genesys.LimitedError](err)
 	switch {
-	case errors.As(err, &limited):
+	case limited:
 		return "wait until then: another program may be using the same limit; if the time can't be meant, archiverd retry --ask-anyway asks at once"
 	case errors.Is(err, genesys.ErrWrongUser):
 		return "have the inbox's own user log in: archiverd login"
 	case errors.Is(err, genesys.ErrNeedsLogin):
 		return "have the user log in: archiverd login"
-	case errors.As(err, &e) && e.Code == "ip.not.authorized":
+	case e != nil && e.Code == "ip.not.authorized":
 		return "allow this machine's address in the organization's network settings"
-	case genesys.AsError(err).OfClient():
+	case e.OfClient():
 		return "check client_id, its secret, its grant and its scopes: user-recordings, or user-recordings:readonly where nothing is deleted, and users:readonly"
-	case genesys.AsError(err).Unauthorized():
+	case e.Unauthorized():
 		return "have the user log in: archiverd login; of client credentials, check the client's roles"
-	case genesys.AsError(err).Forbidden():
+	case e.Forbidden():
 		return "a user recording is open to its user alone: use grant authorization_code, or check the client's scopes and roles"
-	case errors.As(err, &e) && e.Temporary():
+	case e.Temporary():
 		return "see that api_url and login_url can be reached from here, then run archiverd doctor again"
 	}
 	return "compare domain, api_url and login_url with the organization; if they are right, give Genesys' support the correlation id"

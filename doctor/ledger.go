@@ -54,7 +54,7 @@ func LedgerPlace(p bolt.Place, err error) []Check {
 func LedgerContent(err error) []Check {
 	const name = "ledger.content"
 	f := &findings{}
-	var binding *state.BindingError
+	_, bound := errors.AsType[*state.BindingError](err)
 	switch {
 	case err == nil:
 		f.pass(name, "opened and checked")
@@ -62,7 +62,7 @@ func LedgerContent(err error) []Check {
 		f.unchecked(name, "there is none yet: the first run makes it")
 	case errors.Is(err, bolt.ErrHeld):
 		f.warn(name, "run archiverd doctor again when that run has ended", "another process holds it")
-	case errors.As(err, &binding):
+	case bound:
 		f.fail(name, failure.KindConfiguration, "configure what the ledger belongs to again, or set another state.path", "%v", err)
 	case errors.Is(err, state.ErrSealKey):
 		f.fail(name, failure.KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)

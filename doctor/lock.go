@@ -149,8 +149,7 @@ func (c *lockedCanary) shorten(ctx context.Context) error {
 	shorter := c.want
 	c.want = longer
 	if err := c.Probe.SetRetention(ctx, c.key, c.version, shorter); err != nil {
-		var e *storage.Error
-		if errors.As(err, &e) && e.Temporary() {
+		if e, ok := errors.AsType[*storage.Error](err); ok && e.Temporary() {
 			return err
 		}
 	}

@@ -259,13 +259,13 @@ func failKind(err error) failure.Kind {
 // storeRemedy says what to do about an error of the store; action is the right that
 // the operation takes.
 func storeRemedy(err error, action string) string {
-	var e *storage.Error
+	e, ok := errors.AsType[*storage.Error](err)
 	switch {
 	case errors.Is(err, storage.ErrNoBucket):
 		return "create the bucket, or correct storage.bucket and storage.endpoint"
 	case errors.Is(err, storage.ErrRegion):
 		return "set storage.region to the one named, or storage.endpoint to where the bucket is"
-	case errors.As(err, &e) && e.Code == "RequestTimeTooSkewed":
+	case ok && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrHeader):
 		return "have the store, or the proxy before it, write this header as S3 does, or use another store: no stored object can be proved on this one"
@@ -273,11 +273,11 @@ func storeRemedy(err error, action string) string {
 		return "set storage.checksum to md5: archiverd sends Content-MD5 then, and reads back what it wrote"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
-	case errors.As(err, &e) && e.Code == "CredentialsPending":
+	case ok && e.Code == "CredentialsPending":
 		return "see to what gives the credentials (a token or a file that is missing, a metadata service that does not answer), or set storage.access_key_id and its secret"
-	case errors.As(err, &e) && e.Temporary():
+	case ok && e.Temporary():
 		return "see that storage.endpoint can be reached from here and is up, then run archiverd doctor again"
-	case errors.As(err, &e) && strings.Contains(e.Code, "NotImplemented"):
+	case ok && strings.Contains(e.Code, "NotImplemented"):
 		return "the store does not know this operation: look in its own tools, or use a store that does"
 	}
 	return "compare storage.* with how the store is set up; its answer is above"

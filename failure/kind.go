@@ -45,12 +45,10 @@ var (
 
 // KindOf classifies the error of a pass.
 func KindOf(err error) Kind {
-	var l *ledgerError
-	var limited *genesys.LimitedError
 	switch {
 	case err == nil:
 		return KindNone
-	case errors.As(err, &l):
+	case is[*ledgerError](err):
 		return KindLedger
 	case errors.Is(err, ErrCorrupt):
 		return KindIntegrity
@@ -66,7 +64,7 @@ func KindOf(err error) Kind {
 		return KindRefused
 	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
 		return KindStopped
-	case Temporary(err), errors.As(err, &limited):
+	case Temporary(err), is[*genesys.LimitedError](err):
 		return KindTemporary
 	}
 	return KindFailed
@@ -84,16 +82,14 @@ func Attr(err error) slog.Attr {
 
 // Temporary reports whether the same request may succeed if it is sent again soon.
 func Temporary(err error) bool {
-	var limited *genesys.LimitedError
-	var g *genesys.Error
-	if errors.As(err, &limited) || errors.Is(err, context.Canceled) {
+	if is[*genesys.LimitedError](err) || errors.Is(err, context.Canceled) {
 		return false // neither must be followed by another request at once
 	}
-	if errors.As(err, &g) {
+	if g := genesys.AsError(err); g != nil {
 		return g.Temporary()
 	}
-	var s *storage.Error
-	return errors.As(err, &s) && s.Temporary()
+	s, ok := errors.AsType[*storage.Error](err)
+	return ok && s.Temporary()
 }
 
 // A ledgerError says that the ledger could not be read or written.
@@ -123,22 +119,22 @@ func (e *DownError) Unwrap() error { return e.Err }
 
 // EndsPass reports whether every other recording of the inbox would meet the error too.
 func EndsPass(err error) bool {
-	var limited *genesys.LimitedError
 	return EndsRun(err) || genesys.AsError(err).OfClient() || genesys.AsError(err).Unauthorized() ||
 		errors.Is(err, ErrStopped) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
-		errors.Is(err, genesys.ErrTokenCommand) || errors.Is(err, ErrWholeInbox) || errors.As(err, &limited)
+		errors.Is(err, genesys.ErrTokenCommand) || errors.Is(err, ErrWholeInbox) || is[*genesys.LimitedError](err)
 }
 
 // EndsRun reports whether every inbox would meet the error too.
 func EndsRun(err error) bool {
-	var l *ledgerError
-	var down *DownError
-	return errors.As(err, &l) || storage.SetUp(err) || errors.Is(err, ErrNotLocked) || errors.As(err, &down) && OfStore(down.Err)
+	down, ok := errors.AsType[*DownError](err)
+	return ok && OfStore(down.Err) || is[*ledgerError](err) || storage.SetUp(err) || errors.Is(err, ErrNotLocked)
 }
 
 // OfStore reports whether the error is the store's.
-func OfStore(err error) bool {
-	_, ok := errors.AsType[*storage.Error](err)
+func OfStore(err error) bool { return is[*storage.Error](err) }
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
 	return ok
 }
 

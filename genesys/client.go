@@ -190,8 +190,7 @@ func (s *sender) send(ctx context.Context, token string, what call) (*reply, err
 	limited, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	r, err := s.exchange(limited, token, what, waited)
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		if limited.Err() != nil && ctx.Err() == nil && e.Err != nil {
 			e.Err = fmt.Errorf("no complete reply within %v", s.timeout)
 		}

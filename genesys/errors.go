@@ -76,6 +76,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // status with an unreadable body. A request that this client refused to send, and a failure that needs a person, are not
 // temporary.
 func (e *Error) Temporary() bool {
+	if e == nil {
+		return false
+	}
 	var p interface{ Permanent() bool }
 	switch {
 	case errors.As(e.Err, &p) && p.Permanent():

@@ -3,7 +3,6 @@ package genesys
 import (
 	"context"
 	"crypto/subtle"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -104,8 +103,7 @@ func (l *Login) Whose(ctx context.Context, n Token) (*User, error) {
 		if err == nil {
 			return parseUser(r)
 		}
-		var e *Error
-		if tries == 3 || !errors.As(err, &e) || !e.Temporary() {
+		if tries == 3 || !AsError(err).Temporary() {
 			return nil, err
 		}
 		select {

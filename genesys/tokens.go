@@ -252,8 +252,7 @@ func (t *Tokens) confirm(ctx context.Context) error {
 		return nil
 	}
 	r, err := t.sender.send(ctx, t.current.Access, meCall)
-	var e *Error
-	if errors.As(err, &e) && e.Status == http.StatusForbidden && e.Code != codeIPNotAuthorized {
+	if e := AsError(err); e.Forbidden() && e.Code != codeIPNotAuthorized {
 		t.asked = true // Genesys enforces scopes and users:readonly is missing (documented)
 		return nil
 	}

@@ -45,8 +45,8 @@ func (c *chain) provider(ctx context.Context) (aws.CredentialsProvider, error) {
 	if c.loaded == nil {
 		cfg, err := c.load(ctx)
 		if err != nil {
-			var none config.SharedConfigProfileNotExistError
-			later := errors.As(err, &none) || errors.Is(err, fs.ErrNotExist)
+			_, none := errors.AsType[config.SharedConfigProfileNotExistError](err)
+			later := none || errors.Is(err, fs.ErrNotExist)
 			return nil, &credentialsError{fmt.Errorf("AWS default configuration: %w", err), !later}
 		}
 		c.loaded = cfg.Credentials
@@ -91,8 +91,7 @@ func denied(err error) bool {
 	if !errors.As(err, &reply) {
 		return false
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) && slices.Contains(passing, api.ErrorCode()) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && slices.Contains(passing, api.ErrorCode()) {
 		return false
 	}
 	switch status := reply.HTTPStatusCode(); status {

@@ -168,25 +168,22 @@ func (b *Bucket) fail(op, key string, err error) error {
 	if errors.As(err, &status) {
 		e.Status = status.HTTPStatusCode()
 	}
-	var reply *awshttp.ResponseError
-	if errors.As(err, &reply) && reply.Response != nil {
+	reply, ok := errors.AsType[*awshttp.ResponseError](err)
+	if ok && reply.Response != nil {
 		e.RequestID = reply.ServiceRequestID()
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
 		e.Code = api.ErrorCode()
 	}
 	if reply != nil && (e.Status/100 == 3 || e.Code == "AuthorizationHeaderMalformed" || e.Code == "BadRequest") { // BadRequest: of a HEAD
 		e.region = elsewhere(reply.Response.Header, err, b.client.Options().Region)
 	}
-	var garbled *smithy.DeserializationError
-	if reply != nil && e.Status < 300 && errors.As(err, &garbled) {
+	if _, garbled := errors.AsType[*smithy.DeserializationError](err); garbled && reply != nil && e.Status < 300 {
 		if odd := oddHeader(reply.Response.Header); odd != nil {
 			e.Code, err = codeHeader, odd
 		}
 	}
-	var cred *credentialsError
-	if errors.As(err, &cred) && !cancelled(err) {
+	if cred, ok := errors.AsType[*credentialsError](err); ok && !cancelled(err) {
 		if e.Code = codePending; cred.lasting {
 			e.Code = "NoCredentials"
 		}

@@ -99,8 +99,8 @@ func (b *Bucket) Get(ctx context.Context, key, versionID string) (io.ReadCloser,
 // S3 says that an object is missing only to callers that may list the bucket. To a caller
 // that may list only a part of it, S3 may answer 403.
 func (b *Bucket) orMissing(ctx context.Context, key, versionID string, err error) error {
-	var e *Error
-	if versionID != "" || !errors.As(err, &e) || e.Status != http.StatusForbidden || e.Code != "AccessDenied" && e.Code != "Forbidden" {
+	e, ok := errors.AsType[*Error](err)
+	if versionID != "" || !ok || e.Status != http.StatusForbidden || e.Code != "AccessDenied" && e.Code != "Forbidden" {
 		return err
 	}
 	for o, failed := range b.List(ctx, key) {

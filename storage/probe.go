@@ -159,6 +159,6 @@ func (p *Probe) Delete(ctx context.Context, key, versionID string, bypass bool) 
 }
 
 func hasCode(err error, code string) bool {
-	var api smithy.APIError
-	return errors.As(err, &api) && api.ErrorCode() == code
+	api, ok := errors.AsType[smithy.APIError](err)
+	return ok && api.ErrorCode() == code
 }

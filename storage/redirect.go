@@ -62,8 +62,8 @@ func follow(region string) func(*s3.Options) {
 // redirect to follow. A redirect to another region is not followed: the host there would
 // refuse the signature.
 func redirected(err error, from *url.URL, region string) *url.URL {
-	var reply *awshttp.ResponseError
-	if !errors.As(err, &reply) || reply.Response == nil || reply.Response.StatusCode != http.StatusTemporaryRedirect {
+	reply, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok || reply.Response == nil || reply.Response.StatusCode != http.StatusTemporaryRedirect {
 		return nil
 	}
 	to, bad := from.Parse(reply.Response.Header.Get("Location"))
@@ -98,8 +98,7 @@ var expected = regexp.MustCompile(`expecting ['"]([a-z0-9-]+)['"]`)
 // region or the given one.
 func elsewhere(h http.Header, err error, region string) string {
 	is := h.Get("X-Amz-Bucket-Region")
-	var api smithy.APIError
-	if is == "" && errors.As(err, &api) && api.ErrorCode() == "AuthorizationHeaderMalformed" {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && is == "" && api.ErrorCode() == "AuthorizationHeaderMalformed" {
 		if m := expected.FindStringSubmatch(api.ErrorMessage()); m != nil {
 			is = m[1]
 		}

@@ -105,8 +105,8 @@ func doubtful(err error) bool {
 	if !ok || reply.HTTPStatusCode() != http.StatusForbidden {
 		return false
 	}
-	var api smithy.APIError
-	return !errors.As(err, &api) || !slices.Contains(refusals, api.ErrorCode())
+	api, ok := errors.AsType[smithy.APIError](err)
+	return !ok || !slices.Contains(refusals, api.ErrorCode())
 }
 
 // differs reports whether there are now other credentials than those used. After a
@@ -159,12 +159,11 @@ var refusals = []string{
 // refused reports whether other credentials might change the reply. The reply to a HEAD has
 // no code, so its status decides; for an expired token it is 400.
 func refused(err error) bool {
-	var reply *awshttp.ResponseError
-	if !errors.As(err, &reply) {
+	reply, ok := errors.AsType[*awshttp.ResponseError](err)
+	if !ok {
 		return false
 	}
-	var api smithy.APIError
-	if errors.As(err, &api) && slices.Contains(refusals, api.ErrorCode()) {
+	if api, ok := errors.AsType[smithy.APIError](err); ok && slices.Contains(refusals, api.ErrorCode()) {
 		return true
 	}
 	switch reply.HTTPStatusCode() {

@@ -37,8 +37,7 @@ func (a *app) faultsJSON(loadErr error) error {
 		File   string         `json:"file"`
 		Faults []config.Fault `json:"faults"`
 	}{a.configPath, []config.Fault{}}
-	var faults *config.Error
-	if errors.As(loadErr, &faults) {
+	if faults, ok := errors.AsType[*config.Error](loadErr); ok {
 		out.Faults = faults.Faults
 	}
 	if err := a.printJSON(out); err != nil {

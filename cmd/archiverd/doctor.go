@@ -63,7 +63,7 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	}
 	w := snapshot{c, map[string][]inboxToken{}}
 	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.read(ctx, l) })
-	if e := (*exitError)(nil); errors.As(err, &e) && (e.err == nil || e.code == exitTemporary) {
+	if e, ok := errors.AsType[*exitError](err); ok && (e.err == nil || e.code == exitTemporary) {
 		return err // the service did it, or could not be talked to
 	}
 	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
@@ -188,8 +188,8 @@ func configFaults(err error) []doctor.Check {
 		Name: "configuration", Result: doctor.Fail, Found: err.Error(), Kind: failure.KindConfiguration,
 		Remedy: "correct the configuration, and run archiverd doctor again",
 	}
-	var faults *config.Error
-	if !errors.As(err, &faults) {
+	faults, ok := errors.AsType[*config.Error](err)
+	if !ok {
 		return []doctor.Check{check}
 	}
 	var all []doctor.Check

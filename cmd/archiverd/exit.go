@@ -54,14 +54,13 @@ func fail(code int, err error) error {
 
 // codeOf returns the exit code of a command that ended with err.
 func codeOf(err error) int {
-	var e *exitError
-	var usage *fleet.UsageError
-	switch {
-	case errors.As(err, &e):
+	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
-	case errors.Is(err, state.ErrDamaged):
+	}
+	if errors.Is(err, state.ErrDamaged) {
 		return exitIntegrity
-	case errors.As(err, &usage):
+	}
+	if _, ok := errors.AsType[*fleet.UsageError](err); ok {
 		return exitUsage
 	}
 	return codeOfKind(failure.KindOf(err))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -181,12 +182,15 @@ func (a *app) printCoverage(rows []coverage, sum totals) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "INBOX\tE-MAIL\tROSTER\tACCESS\tCONDITION\tBACKLOG\tOLDEST\tLAST PASS")
 	for _, r := range rows {
-		listed := "-"
-		if r.Expected != nil {
-			listed = map[bool]string{true: "yes", false: "no"}[*r.Expected]
+		listed := "yes"
+		switch {
+		case r.Expected == nil:
+			listed = "-"
+		case !*r.Expected:
+			listed = "no"
 		}
-		fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Org, cell(r.Inbox), cell(or(r.Email, "-")), listed, r.Access,
-			or(r.Condition, "new"), r.Backlog, or(stamp(r.Oldest), "-"), or(stamp(r.LastPass), "never"))
+		fmt.Fprintf(w, "%s/%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", r.Org, cell(r.Inbox), cell(cmp.Or(r.Email, "-")), listed, r.Access,
+			cmp.Or(r.Condition, "new"), r.Backlog, cmp.Or(stamp(r.Oldest), "-"), cmp.Or(stamp(r.LastPass), "never"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

@@ -2,11 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -235,13 +235,13 @@ func (e *enrolment) imported(ctx context.Context, refresh string) error {
 // enrol asks Genesys whose token it is, and stores it in that user's inbox.
 func (e *enrolment) enrol(ctx context.Context, token genesys.Token) error {
 	user, err := e.login.Whose(ctx, token)
-	var refused *genesys.Error
+	forbidden := genesys.AsError(err).Forbidden()
 	switch {
 	case err == nil:
 		token.Confirmed = true
-	case errors.As(err, &refused) && refused.Status == http.StatusForbidden && e.want != "":
+	case forbidden && e.want != "":
 		user, e.unconfirmed = &genesys.User{ID: e.want}, true
-	case errors.As(err, &refused) && refused.Status == http.StatusForbidden:
+	case forbidden:
 		return fail(exitRefused, fmt.Errorf("nothing was stored, since Genesys does not say who logged in: give the client the scope users:readonly, or name the user with --inbox (%w)", err))
 	default:
 		return err
@@ -262,15 +262,15 @@ func (e *enrolment) result() string {
 	if e.unconfirmed {
 		return "authorized, but Genesys did not confirm whose inbox it is (scope users:readonly): it will be archived, but nothing will be deleted from it."
 	}
-	return fmt.Sprintf("the inbox of %s, %s, is authorized. The next run archives it.", cell(or(e.user.Name, "a user without a name")), cell(or(e.user.Email, "no e-mail address")))
+	return fmt.Sprintf("the inbox of %s, %s, is authorized. The next run archives it.", cell(cmp.Or(e.user.Name, "a user without a name")), cell(cmp.Or(e.user.Email, "no e-mail address")))
 }
 
 // loginFailure gives a failed login its exit code, and an explanation if Genesys gives none.
 func loginFailure(err error) error {
-	var coded *exitError
-	switch {
-	case errors.As(err, &coded):
+	if coded, ok := errors.AsType[*exitError](err); ok {
 		return fail(coded.code, err)
+	}
+	switch {
 	case errors.Is(err, genesys.ErrNotThisLogin):
 		return fail(exitUsage, fmt.Errorf("%w: begin again with the address printed last", err))
 	case errors.Is(err, genesys.ErrNoRefreshToken):

@@ -64,10 +64,10 @@ func (a *app) execute() int {
 	if errors.Is(err, fleet.ErrPanic) {
 		err = fail(exitUnexpected, err)
 	}
-	var e *exitError
+	e, ok := errors.AsType[*exitError](err)
 	switch {
 	case err == nil:
-	case !errors.As(err, &e): // cobra's own errors are about the command line
+	case !ok: // cobra's own errors are about the command line
 		fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
 		return exitUsage
 	case e.err != nil:

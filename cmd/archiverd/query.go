@@ -367,10 +367,3 @@ func stamp(t time.Time) string {
 	}
 	return t.Local().Format(time.DateTime + " MST")
 }
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}

@@ -55,21 +55,22 @@ not every inbox could be listed.`,
 	return c
 }
 
-func (f reconcileFlags) span() (span archiver.Span, err error) {
-	for flag, day := range map[string]struct {
-		text string
-		to   *time.Time
-	}{"--from": {f.from, &span.From}, "--to": {f.to, &span.To}} {
-		if day.text == "" {
-			continue
-		}
-		t, perr := time.Parse(time.DateOnly, day.text)
-		if perr != nil {
-			err = errors.Join(err, fmt.Errorf("%s %s: want a day such as 2026-11-23", flag, day.text))
-		}
-		*day.to = t
+func (f reconcileFlags) span() (archiver.Span, error) {
+	from, fromErr := day("--from", f.from)
+	to, toErr := day("--to", f.to)
+	return archiver.Span{From: from, To: to}, errors.Join(fromErr, toErr)
+}
+
+// day returns the start of a flag's day in UTC, or zero if the flag is not set.
+func day(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
 	}
-	return span, err
+	t, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return t, fmt.Errorf("%s %s: want a day such as 2026-11-23", flag, text)
+	}
+	return t, nil
 }
 
 func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span archiver.Span) error {

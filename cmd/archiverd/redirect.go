@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,12 +34,12 @@ func listenForRedirect(redirectURL string) (*redirectListener, error) {
 	if u.Scheme != "http" || u.Hostname() != "localhost" && (err != nil || !addr.IsLoopback()) {
 		return nil, fmt.Errorf("redirect_url %s is not an http address of this machine, so archiverd can't listen there: use --no-browser", redirectURL)
 	}
-	port := or(u.Port(), "80")
+	port := cmp.Or(u.Port(), "80")
 	l, err := net.Listen("tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return nil, fmt.Errorf("listen for the redirect: %w; stop the program that uses the port, or use --no-browser", err)
 	}
-	return &redirectListener{l, or(u.Path, "/")}, nil
+	return &redirectListener{l, cmp.Or(u.Path, "/")}, nil
 }
 
 var redirectPage = template.Must(template.New("").Parse(`<!DOCTYPE html>

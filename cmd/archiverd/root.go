@@ -76,8 +76,7 @@ func wrapErrors(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(c *cobra.Command, args []string) error {
 		err := run(c, args)
-		var e *exitError
-		if !errors.As(err, &e) {
+		if _, ok := errors.AsType[*exitError](err); !ok {
 			return fail(codeOf(err), err)
 		}
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -12,7 +13,7 @@ func (a *app) printOrganizations(o watch.Overview) error {
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "ORGANIZATION\tINBOXES\tNOT WELL\tWAITING\tFAILED\tARCHIVED\tDELETED\tVANISHED\tBYTES\tLAST GOOD PASS")
 	for _, s := range o.Organizations {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Org, watch.Number(s.Inboxes), watch.Number(s.Listed), counts(s.Counts), size(s.Bytes), or(stamp(s.LastSuccess), "never"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.Org, watch.Number(s.Inboxes), watch.Number(s.Listed), counts(s.Counts), size(s.Bytes), cmp.Or(stamp(s.LastSuccess), "never"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

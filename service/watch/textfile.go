@@ -74,8 +74,8 @@ func textfileError(path string, err error) error {
 		return nil
 	}
 	e := &TextfileError{Path: path, Cause: err.Error(), Remedy: "remove the cause, or name another file in metrics.textfile"}
-	var is syscall.Errno
-	if !errors.As(err, &is) {
+	is, ok := errors.AsType[syscall.Errno](err)
+	if !ok {
 		return e
 	}
 	switch e.Cause = is.Error(); is {

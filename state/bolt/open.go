@@ -66,11 +66,10 @@ func Open(path string, o Options) (*Ledger, error) {
 	for err = errAgain; errors.Is(err, errAgain); {
 		err = l.open(path, o)
 	}
-	var binding *state.BindingError
-	switch {
-	case errors.As(err, &binding):
+	if _, ok := errors.AsType[*state.BindingError](err); ok { // it names the path itself
 		return nil, err
-	case err != nil:
+	}
+	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", path, remedy(err))
 	}
 	return l, nil
