@@ -48,7 +48,7 @@ type Options struct {
 	Bandwidth int64         // bytes a second downloaded in all; 0: unlimited
 	MinAge    time.Duration // younger recordings wait for a later pass
 	Delete    Deletion
-	Retention Retention
+	Retention proof.Retention
 	Version   string // of archiverd, for manifests
 	// Configuration is the SHA-256 of the configuration without its secrets, for
 	// the journal.
@@ -68,12 +68,6 @@ type Deletion struct {
 }
 
 func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted.Load()) }
-
-// Retention says how long the archive keeps what it holds.
-type Retention struct {
-	Mode  string                    // "GOVERNANCE", "COMPLIANCE", or "" for no lock
-	Until func(time.Time) time.Time // the end of a retention that begins at the given time
-}
 
 // Inbox is one user's recordings and the means to reach them.
 type Inbox struct {
@@ -96,7 +90,7 @@ type Archiver struct {
 	workers *semaphore.Weighted
 	buffers *buffers
 	pace    *rate.Limiter // nil: unlimited
-	canary  canary
+	prover  *proof.Prover
 	batch   int // events in one object of a journal, at most
 }
 
@@ -107,6 +101,7 @@ func New(o Options) *Archiver {
 		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory, o.Workers),
+		prover:  &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log},
 		batch:   record.MaxEvents,
 	}
 	if o.Bandwidth > 0 {

@@ -46,7 +46,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		if !checked {
 			var err error
 			if err = p.clocksAgree(); err == nil {
-				trusted, err = p.storeTrusted(ctx)
+				trusted, err = p.prover.Trusted(ctx)
 			}
 			if err != nil {
 				return fmt.Errorf("nothing was deleted: %w", err)
@@ -167,7 +167,7 @@ func (p *pass) clocksAgree() error {
 func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
-	m, err := p.stillStored(ctx, e.Entry, v, trusted)
+	_, m, err := p.stillStored(ctx, e.Key, e.Entry, v, trusted)
 	if err == nil && !v.Whole && v.Unproved == "" {
 		v, err = p.proveWhole(ctx, e, v, m)
 	}
@@ -210,39 +210,28 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	return p.requestDeletion(ctx, e, trusted)
 }
 
-// stillStored proves, now, that the archive holds the ledger's versions of media
-// and manifest, kept long enough. It returns the manifest, every byte of which was
-// read.
-func (p *pass) stillStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (*record.Manifest, error) {
-	if _, err := p.mediaStored(ctx, e, v, trusted); err != nil {
-		return nil, err
+// stillStored proves, now, that the archive holds the ledger's versions of media and
+// manifest, kept long enough. It reads the manifest; and the media, if HEAD proves nothing
+// of them: the store shows no checksum, or is not trusted to check any. It returns the
+// media and the manifest.
+func (p *pass) stillStored(ctx context.Context, k state.Key, e state.Entry, v state.Version, trusted bool) (media storage.Object, m *record.Manifest, err error) {
+	for _, o := range proof.Objects(k, v, p.Retention.End(e.DateCreated, v.ArchivedAt)) {
+		obj, err := p.Bucket.Head(ctx, o.Key, o.VersionID)
+		if err != nil {
+			return media, nil, err
+		}
+		c, err := o.Compare(ctx, p.Bucket, obj, o.Manifest || !trusted || v.Checksum == "")
+		if err == nil {
+			err = c.Flaws.Err(o.Key)
+		}
+		if err != nil {
+			return media, nil, err
+		}
+		if m = c.Manifest; !o.Manifest {
+			media = obj
+		}
 	}
-	manifest, err := p.headAs(ctx, v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v, p.keepUntil(e.DateCreated, v.ArchivedAt))
-	if err != nil {
-		return nil, err
-	}
-	if sum, err := base64.StdEncoding.DecodeString(manifest.Checksum.Value); manifest.Checksum.Algorithm == "SHA256" && (err != nil || hex.EncodeToString(sum) != v.ManifestSHA256) {
-		return nil, fmt.Errorf("%s shows another checksum than the ledger: %w", v.ManifestKey, failure.ErrCorrupt)
-	}
-	return p.readManifest(ctx, v)
-}
-
-// mediaStored proves, now, that the archive holds the media of the ledger's version, kept
-// long enough. Where the store shows no checksum, or was not seen to compare any, the
-// bytes are read.
-func (p *pass) mediaStored(ctx context.Context, e state.Entry, v state.Version, trusted bool) (storage.Object, error) {
-	obj, err := p.headAs(ctx, v.MediaKey, v.MediaVersionID, v.Size, v, p.keepUntil(e.DateCreated, v.ArchivedAt))
-	if err != nil {
-		return obj, err
-	}
-	shown := obj.Checksum.Algorithm + ":" + obj.Checksum.Value
-	if v.Checksum != "" && shown != v.Checksum {
-		return obj, fmt.Errorf("%s shows the checksum %q, the ledger has %q: %w", v.MediaKey, shown, v.Checksum, failure.ErrCorrupt)
-	}
-	if trusted && v.Checksum != "" {
-		return obj, nil
-	}
-	return obj, p.compareHex(ctx, obj, v.SHA256)
+	return media, m, nil
 }
 
 // proveWhole reads the media of a version that an earlier archiverd archived without
@@ -253,10 +242,10 @@ func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Versi
 		return v, fmt.Errorf("read the recording in %s: %w", v.ManifestKey, err)
 	}
 	d := newMediaDigest(genesys.Format(v.Format))
-	if err := p.readInto(ctx, storage.Object{Key: v.MediaKey, VersionID: v.MediaVersionID, Size: v.Size}, d); err != nil {
+	if err := proof.Read(ctx, p.Bucket, storage.Object{Key: v.MediaKey, VersionID: v.MediaVersionID, Size: v.Size}, d); err != nil {
 		return v, err
 	}
-	if d.hex() != v.SHA256 {
+	if d.Hex() != v.SHA256 {
 		return v, fmt.Errorf("%s read back has another SHA-256: %w", v.MediaKey, failure.ErrCorrupt)
 	}
 	found, err := d.judge(rec, true)
@@ -313,37 +302,6 @@ func (p *pass) servedAnother(e state.Entry) bool {
 		p.org.transferring.Wait()
 	}
 	return p.org.isTwin(v.SHA256)
-}
-
-// headAs asks for one version of an object, and compares that version, its size,
-// lock and announced expiry.
-func (p *pass) headAs(ctx context.Context, key, versionID string, size int64, v state.Version, until time.Time) (storage.Object, error) {
-	obj, err := p.Bucket.Head(ctx, key, versionID)
-	if err != nil {
-		return obj, err
-	}
-	if versionID != "" && obj.VersionID != versionID {
-		return obj, fmt.Errorf("%s shows version %q, the ledger has %q: %w", key, obj.VersionID, versionID, failure.ErrCorrupt)
-	}
-	if obj.Size != size {
-		return obj, fmt.Errorf("%s has %d bytes, the ledger has %d: %w", key, obj.Size, size, failure.ErrCorrupt)
-	}
-	if err := locked(obj, storage.Retention{Mode: v.RetentionMode, Until: v.RetainUntil}); err != nil {
-		return obj, err
-	}
-	if !obj.Expires.IsZero() && obj.Expires.Before(until) {
-		return obj, fmt.Errorf("a lifecycle rule of the bucket would expire %s on %s, before the end of its retention on %s: exclude the prefix from the rule",
-			key, obj.Expires.Format(time.DateOnly), until.Format(time.DateOnly))
-	}
-	return obj, nil
-}
-
-func (p *pass) compareHex(ctx context.Context, obj storage.Object, want string) error {
-	var sum [32]byte
-	if n, err := hex.Decode(sum[:], []byte(want)); err != nil || n != len(sum) {
-		return fmt.Errorf("the ledger has no SHA-256 of %s: %w", obj.Key, errors.Join(failure.ErrCorrupt, err))
-	}
-	return p.compare(ctx, obj, sum)
 }
 
 // requestDeletion makes the request durable and sends it. Whether it came about,

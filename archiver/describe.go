@@ -48,7 +48,7 @@ func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *
 			Key: m.Key, VersionID: m.VersionID, Format: string(p.in.Format), Size: m.Size, SHA256: m.sha256,
 			ContentType: m.detected, Checks: m.checks, Whole: m.whole, Suspect: m.suspect, Unproved: m.unproved,
 		},
-		Retention:      p.manifestRetention(e.DateCreated, m.Modified, m.Retention),
+		Retention:      p.Retention.Describe(e.DateCreated, m.Modified, m.Retention),
 		Times:          record.ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
 		CorrelationIDs: how.correlationIDs,
 		Adopted:        how.adopted,
@@ -72,40 +72,13 @@ func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *r
 	if err != nil {
 		return storage.Object{}, "", err
 	}
-	for n := 1; n <= record.MaxPlaces; n++ {
-		key := p.keys.Manifest(e.MediaKey, n)
-		if !fresh {
-			_, err := p.Bucket.Head(ctx, key, "")
-			if err == nil {
-				continue // another version's, or foreign: see findManifest
-			}
-			if !errors.Is(err, storage.ErrNotFound) {
-				return storage.Object{}, "", err
-			}
-		}
-		obj, sum, err := p.putProved(ctx, storage.New{
-			Key:         key,
-			ContentType: "application/json",
-			Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
-			Retention:   lock,
-		}, text)
-		return obj, sum, placeTaken(err)
-	}
-	return storage.Object{}, "", fmt.Errorf("no free key for the manifest of %s: %d are taken", m.Media.Key, record.MaxPlaces)
-}
-
-// putProved creates a small object and proves that the store holds it. It returns
-// the SHA-256 in hex.
-func (p *pass) putProved(ctx context.Context, n storage.New, text []byte) (storage.Object, string, error) {
-	d := newDigest()
-	d.Write(text)
-	sum := d.hex()
-	obj, err := p.Bucket.Put(ctx, n, text, d.sum())
-	if err != nil {
-		return obj, sum, err
-	}
-	obj, _, err = p.prove(ctx, n.Key, obj.VersionID, d, n.Retention)
-	return obj, sum, err
+	obj, sum, err := p.prover.PutFree(ctx, storage.New{
+		Key:         p.keys.Manifest(e.MediaKey, 1),
+		ContentType: "application/json",
+		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
+		Retention:   lock,
+	}, text, fresh)
+	return obj, sum, placeTaken(err)
 }
 
 // enter writes the archived version into the ledger.
@@ -164,14 +137,14 @@ func (p *pass) warnDoubt(k state.Key, v state.Version) {
 // shows the checksum it names; else the bytes are read and judged again.
 func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
 	// The lock was computed when the upload began, up to a day before it was done.
-	lock := p.retention(e.DateCreated, pl.found.Modified.Add(-24*time.Hour))
-	media, err := p.lock(ctx, *pl.found, lock)
+	lock := p.Retention.Lock(e.DateCreated, pl.found.Modified.Add(-24*time.Hour))
+	media, err := p.prover.Lock(ctx, *pl.found, lock)
 	if err != nil {
 		return err
 	}
 	m, obj, sum, err := p.findManifest(ctx, k, e, media)
 	if err == nil && m != nil {
-		obj, err = p.lock(ctx, obj, lock)
+		obj, err = p.prover.Lock(ctx, obj, lock)
 	}
 	if err != nil {
 		return err
@@ -197,10 +170,10 @@ func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesy
 // readMedia reads media in the archive and puts them through the checks of a download.
 func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, media storage.Object) (*stored, error) {
 	d := newMediaDigest(p.in.Format)
-	if err := p.readInto(ctx, media, d); err != nil {
+	if err := proof.Read(ctx, p.Bucket, media, d); err != nil {
 		return nil, err
 	}
-	if equal, comparable := d.matches(media.Checksum); comparable && !equal || media.Metadata[record.MetaSHA256] != "" && media.Metadata[record.MetaSHA256] != d.hex() {
+	if equal, comparable := d.Matches(media.Checksum); comparable && !equal || media.Metadata[record.MetaSHA256] != "" && media.Metadata[record.MetaSHA256] != d.Hex() {
 		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, failure.ErrCorrupt)
 		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, err)
 	}

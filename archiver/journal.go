@@ -142,7 +142,7 @@ func (p *pass) lockJournal(ctx context.Context, at state.JournalHead) (state.Jou
 	obj, err := p.Bucket.Head(ctx, at.Key, at.VersionID) // the GET need not have shown its lock
 	if err == nil && obj.Retention.Mode == "" {
 		start, _ := record.JournalStart(at.Key)
-		obj, err = p.lock(ctx, obj, p.retention(start.Format(time.RFC3339Nano), time.Now()))
+		obj, err = p.prover.Lock(ctx, obj, p.Retention.Lock(start.Format(time.RFC3339Nano), time.Now()))
 	}
 	return record.HeadOf(obj, at.SHA256), err
 }
@@ -160,9 +160,9 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 	o := storage.New{
 		Key:         p.keys.JournalAt(at),
 		ContentType: "application/json",
-		Retention:   p.retention("", time.Now()),
+		Retention:   p.Retention.Lock("", time.Now()),
 	}
-	obj, sum, err := p.putProved(ctx, o, text)
+	obj, sum, err := p.prover.Put(ctx, o, text)
 	if err != nil {
 		return lockRefused(err, o.Retention)
 	}

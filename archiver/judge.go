@@ -63,9 +63,9 @@ func (p *pass) judge(ctx context.Context, d mediaDigest, k state.Key, e state.En
 	if v, err = p.judgeTwin(ctx, d, k, e, v); err != nil {
 		return v, err
 	}
-	sum := d.hex()
+	sum := d.Hex()
 	for i, known := range slices.Backward(e.Versions) {
-		if known.SHA256 == sum && known.Size == d.size && known.Format == string(p.in.Format) && !slices.Contains(e.BadKeys, known.MediaKey) {
+		if known.SHA256 == sum && known.Size == d.Size && known.Format == string(p.in.Format) && !slices.Contains(e.BadKeys, known.MediaKey) {
 			return v, &knownMediaError{version: i, verdict: v}
 		}
 	}

@@ -31,15 +31,11 @@ type reseen struct {
 // doubted now, else in the ledger alone. The media are not stored again.
 func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, how reseen) error {
 	v := e.Versions[how.version]
-	trusted, err := p.storeTrusted(ctx)
+	trusted, err := p.prover.Trusted(ctx)
 	if err != nil {
 		return err
 	}
-	obj, err := p.mediaStored(ctx, e, v, trusted)
-	if err != nil {
-		return p.notKept(ctx, k, e, v, err)
-	}
-	m, err := p.readManifest(ctx, v)
+	obj, m, err := p.stillStored(ctx, k, e, v, trusted)
 	if err != nil {
 		return p.notKept(ctx, k, e, v, err)
 	}
@@ -109,21 +105,4 @@ func (p *pass) movedByDownload(ctx context.Context, k state.Key, e state.Entry, 
 		return e.DateModified, nil
 	}
 	return r.DateModified, nil
-}
-
-// readManifest reads a version's manifest and compares its bytes with the ledger.
-func (p *pass) readManifest(ctx context.Context, v state.Version) (*record.Manifest, error) {
-	r, _, err := p.Bucket.Get(ctx, v.ManifestKey, v.ManifestVersionID)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	text, err := io.ReadAll(io.LimitReader(r, record.MaxManifest))
-	if err != nil {
-		return nil, fmt.Errorf("read manifest %s: %w", v.ManifestKey, err)
-	}
-	if sum := fmt.Sprintf("%x", sha256.Sum256(text)); sum != v.ManifestSHA256 {
-		return nil, fmt.Errorf("%s has the SHA-256 %s, the ledger has %s: %w", v.ManifestKey, sum, v.ManifestSHA256, failure.ErrCorrupt)
-	}
-	return record.DecodeManifest(text)
 }

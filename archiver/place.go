@@ -35,23 +35,13 @@ func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, er
 		if err != nil {
 			return place{}, err
 		}
-		if !sameRecording(obj.Metadata, want) {
+		if !record.SameRecording(obj.Metadata, want) {
 			p.reportForeign(key)
 		} else if sameVersion(obj.Metadata, want) && !superseded(e, obj) {
 			return place{key: key, found: &obj}, nil
 		}
 	}
 	return place{}, fmt.Errorf("no free key beside %s: %d are taken", e.MediaKey, record.MaxPlaces)
-}
-
-// sameRecording tells an object of ours, whichever version of the recording it holds.
-func sameRecording(have, want map[string]string) bool {
-	for _, name := range []string{record.MetaOrg, record.MetaInbox, record.MetaRecording} {
-		if have[name] != want[name] {
-			return false
-		}
-	}
-	return true
 }
 
 // sameVersion compares what the metadata of two objects of one recording say of its

@@ -59,7 +59,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		Key:         pl.key,
 		ContentType: contentType(p.in.Format, body.media.ContentType),
 		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
-		Retention:   p.retention(e.DateCreated, time.Now()),
+		Retention:   p.Retention.Lock(e.DateCreated, time.Now()),
 	}
 	d := newMediaDigest(p.in.Format)
 	filled, end, err := d.fill(body, buf)
@@ -88,8 +88,8 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 		if v, err = p.judge(ctx, d, k, e, rec); err != nil {
 			return nil, err
 		}
-		n.Metadata[record.MetaSHA256] = d.hex()
-		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.sum())
+		n.Metadata[record.MetaSHA256] = d.Hex()
+		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.Sum())
 	} else {
 		if err := p.lookAtLast(ctx, pl); err != nil {
 			return nil, err
@@ -100,7 +100,7 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	if err != nil {
 		return nil, placeTaken(lockRefused(err, n.Retention))
 	}
-	obj, readBack, err := p.prove(ctx, pl.key, written.VersionID, d.digest, n.Retention)
+	obj, readBack, err := p.prover.Prove(ctx, pl.key, written.VersionID, d.Digest, n.Retention)
 	if errors.Is(err, failure.ErrCorrupt) {
 		err = p.reportCorrupt(ctx, k, e.State, pl.key, err)
 	}
@@ -149,7 +149,7 @@ func (p *pass) storeParts(ctx context.Context, n storage.New, d mediaDigest, bod
 	if v, err = judge(); err != nil {
 		return obj, v, err
 	}
-	obj, err = u.Complete(ctx, d.crc.Sum32())
+	obj, err = u.Complete(ctx, d.CRC32())
 	return obj, v, err
 }
 
@@ -219,60 +219,6 @@ func lockRefused(err error, asked storage.Retention) error {
 	return err
 }
 
-// prove shows that an object is in the store with the digest's bytes and the
-// retention asked for: by HEAD, or by reading all of it where HEAD shows no
-// checksum or the store was seen not to check any. A write's own reply proves nothing.
-func (p *pass) prove(ctx context.Context, key, versionID string, d *digest, want storage.Retention) (obj storage.Object, readBack bool, err error) {
-	obj, err = p.Bucket.Head(ctx, key, versionID)
-	if errors.Is(err, storage.ErrNotFound) {
-		return obj, false, fmt.Errorf("the store accepted %s but does not show it: %w", key, err)
-	}
-	if err != nil {
-		return obj, false, err
-	}
-	if obj.Size != d.size {
-		return obj, false, fmt.Errorf("%s has %d bytes of %d: %w", key, obj.Size, d.size, failure.ErrCorrupt)
-	}
-	trusted, err := p.storeTrusted(ctx)
-	if err != nil {
-		return obj, false, err
-	}
-	if equal, comparable := d.matches(obj.Checksum); !comparable || !trusted {
-		readBack = true
-		if err := p.compare(ctx, obj, d.sum()); err != nil {
-			return obj, true, err
-		}
-	} else if !equal {
-		return obj, false, fmt.Errorf("%s shows another %s: %w", key, obj.Checksum.Algorithm, failure.ErrCorrupt)
-	}
-	obj, err = p.lock(ctx, obj, want) // Ceph RGW 16 leaves what was uploaded in parts unlocked
-	return obj, readBack, err
-}
-
-// compare reads a stored object and compares its SHA-256.
-func (p *pass) compare(ctx context.Context, obj storage.Object, want [sha256.Size]byte) error {
-	d := newDigest()
-	if err := p.readInto(ctx, obj, d); err != nil {
-		return err
-	}
-	if d.sum() != want {
-		return fmt.Errorf("%s read back has another SHA-256: %w", obj.Key, failure.ErrCorrupt)
-	}
-	return nil
-}
-
-func (a *Archiver) readInto(ctx context.Context, obj storage.Object, w io.Writer) error {
-	r, _, err := a.Bucket.Get(ctx, obj.Key, obj.VersionID)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	if n, err := io.Copy(w, r); err != nil || n != obj.Size {
-		return fmt.Errorf("read back %s: %d of %d bytes: %w", obj.Key, n, obj.Size, errors.Join(err, io.ErrUnexpectedEOF))
-	}
-	return nil
-}
-
 // storedMedia sums up what was proved of a media object.
 func storedMedia(obj storage.Object, d mediaDigest, v verdict, readBack bool) *stored {
 	if readBack {
@@ -280,7 +226,7 @@ func storedMedia(obj storage.Object, d mediaDigest, v verdict, readBack bool) *s
 	} else {
 		v.checks = append(v.checks, "HEAD size and "+obj.Checksum.Algorithm)
 	}
-	return &stored{Object: obj, verdict: v, sha256: d.hex(), detected: d.check.Detected()}
+	return &stored{Object: obj, verdict: v, sha256: d.Hex(), detected: d.check.Detected()}
 }
 
 // contentType is what the media are stored as: the format's own type, or for an

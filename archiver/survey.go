@@ -49,7 +49,7 @@ func (p *pass) survey(ctx context.Context) {
 	if s.first == "" {
 		return
 	}
-	if trusted, err := p.storeTrusted(ctx); err != nil || !trusted {
+	if trusted, err := p.prover.Trusted(ctx); err != nil || !trusted {
 		return // an error comes again with the first write, and is that recording's
 	}
 	s.seed, s.taken = maphash.MakeSeed(), map[uint64]struct{}{}

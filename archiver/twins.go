@@ -105,14 +105,14 @@ func (e *twinError) Error() string {
 // run. Media that are another recording's too, when both were asked for once more, are
 // suspect.
 func (p *pass) judgeTwin(ctx context.Context, d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
-	if d.size == 0 || v.duration > 0 && v.duration <= twinLength {
+	if d.Size == 0 || v.duration > 0 && v.duration <= twinLength {
 		return v, nil
 	}
-	sum := d.hex()
+	sum := d.Hex()
 	if e.Twin != "" && e.Twin != sum {
 		p.org.servedOther(k, e.Twin)
 	}
-	shared := p.org.served(k, d.sum())
+	shared := p.org.served(k, d.Sum())
 	if e.Twin != sum {
 		if shared {
 			return v, &twinError{sum}

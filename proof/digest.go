@@ -1,4 +1,4 @@
-package archiver
+package proof
 
 import (
 	"crypto/sha256"
@@ -6,40 +6,43 @@ import (
 	"encoding/hex"
 	"hash"
 	"hash/crc32"
-	"io"
 
-	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/media"
 	"github.com/archiverd/archiverd/storage"
 )
 
-// digest hashes and counts bytes as they stream by.
-type digest struct {
+// Digest hashes and counts the bytes written to it.
+type Digest struct {
+	Size int64 // bytes
 	sha  hash.Hash
 	crc  hash.Hash32
-	size int64
 }
 
-func newDigest() *digest { return &digest{sha: sha256.New(), crc: crc32.NewIEEE()} }
+// NewDigest returns the Digest of no bytes.
+func NewDigest() *Digest { return &Digest{sha: sha256.New(), crc: crc32.NewIEEE()} }
 
 // Write takes the next bytes; it never fails.
-func (d *digest) Write(p []byte) (int, error) {
+func (d *Digest) Write(p []byte) (int, error) {
 	d.sha.Write(p)
 	d.crc.Write(p)
-	d.size += int64(len(p))
+	d.Size += int64(len(p))
 	return len(p), nil
 }
 
-func (d *digest) sum() (s [sha256.Size]byte) {
+// Sum returns the SHA-256.
+func (d *Digest) Sum() (s [sha256.Size]byte) {
 	d.sha.Sum(s[:0])
 	return s
 }
 
-func (d *digest) hex() string { return hex.EncodeToString(d.sha.Sum(nil)) }
+// Hex returns the SHA-256 in hex.
+func (d *Digest) Hex() string { return hex.EncodeToString(d.sha.Sum(nil)) }
 
-// matches compares a checksum that a store shows with the bytes that went by, if
-// its algorithm is one of those followed.
-func (d *digest) matches(c storage.Checksum) (equal, comparable bool) {
+// CRC32 returns the CRC-32 with the IEEE polynomial.
+func (d *Digest) CRC32() uint32 { return d.crc.Sum32() }
+
+// Matches compares a checksum that a store shows. It is not comparable unless its algorithm
+// is SHA256 or CRC32.
+func (d *Digest) Matches(c storage.Checksum) (equal, comparable bool) {
 	switch c.Algorithm {
 	case "SHA256":
 		return c.Value == base64.StdEncoding.EncodeToString(d.sha.Sum(nil)), true
@@ -47,33 +50,4 @@ func (d *digest) matches(c storage.Checksum) (equal, comparable bool) {
 		return c.Value == base64.StdEncoding.EncodeToString(d.crc.Sum(nil)), true
 	}
 	return false, false
-}
-
-// mediaDigest is the digest of media, which are checked as they stream by.
-type mediaDigest struct {
-	*digest
-	check *media.Check
-}
-
-func newMediaDigest(f genesys.Format) mediaDigest { return mediaDigest{newDigest(), media.New(f)} }
-
-func (d mediaDigest) Write(p []byte) (int, error) {
-	d.digest.Write(p)
-	return d.check.Write(p)
-}
-
-// fill reads until the buffer is full or the body ends.
-func (d mediaDigest) fill(r io.Reader, buf []byte) (n int, end bool, err error) {
-	for n < len(buf) {
-		m, err := r.Read(buf[n:])
-		d.Write(buf[n : n+m])
-		n += m
-		if err == io.EOF {
-			return n, true, nil
-		}
-		if err != nil {
-			return n, false, err
-		}
-	}
-	return n, false, nil
 }

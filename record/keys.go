@@ -77,6 +77,12 @@ func Nth(first string, n int, f genesys.Format) string {
 	return numbered(Stem(first), n) + "." + f.Extension()
 }
 
+// Beside returns the n-th key for an object: first itself for 1, then {stem}~2.{ext}.
+func Beside(first string, n int) string {
+	stem := Stem(first)
+	return numbered(stem, n) + first[len(stem):]
+}
+
 // Manifest returns the n-th manifest key that belongs to a recording's first media key.
 func (k Keys) Manifest(first string, n int) string {
 	rest := strings.TrimPrefix(Stem(first), k.Prefix+"/media/")
@@ -196,6 +202,17 @@ func (k Keys) Metadata(id string, e state.Entry, f genesys.Format) map[string]st
 		m[MetaFingerprint] = e.Fingerprint
 	}
 	return m
+}
+
+// SameRecording reports whether the metadata of two objects name the same recording,
+// whichever version of it the objects hold.
+func SameRecording(have, want map[string]string) bool {
+	for _, name := range []string{MetaOrg, MetaInbox, MetaRecording} {
+		if have[name] != want[name] {
+			return false
+		}
+	}
+	return true
 }
 
 // escapeDate escapes a date, but keeps the characters of RFC 3339 readable.

@@ -115,8 +115,8 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.
 }
 
 // retention returns the configured retention, in S3's terms.
-func retention(c *config.Config) archiver.Retention {
-	r := archiver.Retention{Until: c.Storage.ObjectLock.RetainFor.After}
+func retention(c *config.Config) proof.Retention {
+	r := proof.Retention{Until: c.Storage.ObjectLock.RetainFor.After}
 	if mode := c.Storage.ObjectLock.Mode; mode != "none" {
 		r.Mode = strings.ToUpper(mode)
 	}
