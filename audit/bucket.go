@@ -1,4 +1,4 @@
-package archiver
+package audit
 
 import (
 	"context"
@@ -204,7 +204,7 @@ func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (Object
 	s := r.sides[r.hash(k.Recording)]
 	r.mu.Unlock()
 	switch {
-	case !sameRecording(obj.Metadata, map[string]string{record.MetaOrg: k.Org, record.MetaInbox: k.Inbox, record.MetaRecording: k.Recording}):
+	case !record.SameRecording(obj.Metadata, map[string]string{record.MetaOrg: k.Org, record.MetaInbox: k.Inbox, record.MetaRecording: k.Recording}):
 		return ObjectForeign, nil
 	case s&waits != 0:
 		return ObjectAdopt, nil

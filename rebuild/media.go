@@ -1,4 +1,4 @@
-package archiver
+package rebuild
 
 import (
 	"context"

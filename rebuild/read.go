@@ -1,4 +1,4 @@
-package archiver
+package rebuild
 
 import (
 	"cmp"
@@ -325,7 +325,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	var d mediaDigest
 	why, err = r.fetch(ctx, func() error {
 		d = newMediaDigest(p.in.Format)
-		return p.readInto(ctx, media, d)
+		return proof.Read(ctx, p.Bucket, media, d)
 	})
 	if err != nil {
 		return err
