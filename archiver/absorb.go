@@ -161,7 +161,7 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	}
 	e.Name, e.ConversationID = r.Name, r.ConversationID
 	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint
-	e.Raw, e.Expanded = r.Raw, p.listing.expanded
+	e.Raw, e.Expanded = r.Raw, p.walk.Expanded
 	e.MissingSince = time.Time{}
 }
 
@@ -170,9 +170,4 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 // prove no change.
 func differs(date, fingerprint string, now genesys.Recording) bool {
 	return changedSince(date, now.DateModified) || fingerprint != "" && now.Fingerprint != "" && fingerprint != now.Fingerprint
-}
-
-// live counts an inbox's entries in those states.
-func live(i state.Inbox) int64 {
-	return i.Counts[state.StateListed] + i.Counts[state.StateFailed] + i.Counts[state.StateArchived]
 }

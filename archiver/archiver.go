@@ -34,7 +34,10 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/listing"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
+	"github.com/archiverd/archiverd/tally"
 )
 
 // Options configure an Archiver. All fields without a comment that says otherwise
@@ -80,11 +83,16 @@ type Inbox struct {
 	PageSize    int
 }
 
+// Listed returns the part of the inbox that listing it needs.
+func (in Inbox) Listed() listing.Inbox {
+	return listing.Inbox{Org: in.Org, ID: in.ID, API: in.API, PageSize: in.PageSize}
+}
+
 // Archiver runs passes. Its methods may be called concurrently, but only one pass
 // over an inbox at a time.
 type Archiver struct {
 	Options
-	Progress Progress // of the Run under way, or the last one
+	Tally tally.Tally // of the Run under way, or the last one
 
 	walks   *semaphore.Weighted
 	workers *semaphore.Weighted
@@ -138,7 +146,7 @@ const (
 // ledger ends every pass, one of an organization's client all of that organization.
 func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	r := &Report{Start: time.Now().UTC(), Inboxes: make([]InboxReport, len(inboxes))}
-	a.Progress.begin(len(inboxes))
+	a.Tally.Begin(len(inboxes))
 	stop, stopAll := context.WithCancelCause(stop)
 	defer stopAll(nil)
 	if err := a.abortUploads(ctx, "", ""); err != nil {
@@ -173,7 +181,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 					org.cancel(fmt.Errorf("not done, since another inbox met this: %w", err))
 				}
 			})
-			a.Progress.InboxesDone.Add(1)
+			a.Tally.InboxesDone.Add(1)
 			return nil
 		})
 	}

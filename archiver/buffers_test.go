@@ -5,6 +5,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 )
 
@@ -48,10 +49,10 @@ func TestBuffersAreAsManyAsTheMemoryHolds(t *testing.T) {
 // memory for exactly one. All are archived, and never two buffers are made.
 func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	ids := r.add(6, func(rec *genesystest.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
-	r.user.Add(genesystest.Recording{ID: "rec-06", Size: PartSize + 1})
-	r.user.Add(genesystest.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
+	r := newRig(t, archivertest.Checking, false)
+	ids := r.Add(6, func(rec *genesystest.Recording) { rec.Duration, rec.Size = 0, PartSize/2 })
+	r.User.Add(genesystest.Recording{ID: "rec-06", Size: PartSize + 1})
+	r.User.Add(genesystest.Recording{ID: "rec-05", Size: 2*PartSize - 44}) // ends with its buffer
 	var a *Archiver
 	made := map[*byte]bool{}
 	a = r.archiver(func(o *Options) {
@@ -67,7 +68,7 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 		t.Fatalf("%d archived, %v", report.Pass.Archived, report.Err)
 	}
 	for _, id := range ids {
-		r.wantArchived(id)
+		r.WantArchived(id)
 	}
 	if len(made) != 1 {
 		t.Errorf("%d buffers were made", len(made))
@@ -75,7 +76,7 @@ func TestMemoryForOneBufferServesManyWorkers(t *testing.T) {
 	if len(a.buffers.large)+len(a.buffers.small) > 0 {
 		t.Error("buffers are held although the run is over")
 	}
-	if n := r.uploads(); n != 0 {
+	if n := r.Uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
 }

@@ -2,8 +2,6 @@ package archiver
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -89,7 +88,7 @@ var errCapped = errors.New("as many deletions as a pass may ask for")
 func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error) error {
 	left := false
 	each := func(askedBefore bool) error {
-		return p.eachLive(ctx, p.in, nil, func(e state.KeyedEntry) error {
+		return p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
 			switch {
 			case !p.deletable(e) || e.Entry.NextAttempt.After(p.record.Start): // the latter: perhaps asked for in this very pass
 				return nil
@@ -108,7 +107,7 @@ func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error
 
 // deletable applies the conditions that the ledger and this pass's walk answer.
 func (p *pass) deletable(e state.KeyedEntry) bool {
-	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.listing.saw(e.Key.Recording) {
+	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.walk.Saw(e.Key.Recording) {
 		return false
 	}
 	return p.ripe(e.Entry, time.Now())
@@ -320,7 +319,7 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 	err = p.in.API.DeleteRecording(ctx, e.Key.Recording)
 	switch {
 	case err == nil || genesys.AsError(err).NotFound():
-		p.Progress.Deleted.Add(1)
+		p.Tally.Deleted.Add(1)
 		p.count(func(r *state.Pass) { r.DeleteRequested++ })
 		p.log.Info("deletion requested", "recording", e.Key.Recording)
 		return nil

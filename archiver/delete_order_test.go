@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -16,11 +17,11 @@ import (
 // deleteRig holds one archived recording, on a store that checks.
 func deleteRig(t *testing.T, lock bool) *rig {
 	t.Parallel()
-	r := newRig(t, &checking, lock)
+	r := newRig(t, archivertest.Checking, lock)
 	r.options.Workers = 1
-	r.add(1)
+	r.Add(1)
 	r.passed()
-	r.wantArchived("rec-01")
+	r.WantArchived("rec-01")
 	return r
 }
 
@@ -28,7 +29,7 @@ func deleteRig(t *testing.T, lock bool) *rig {
 func accepting(request string) rule {
 	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		if n == request {
-			return answer(req, http.StatusOK, ""), nil
+			return archivertest.Answer(req, http.StatusOK, ""), nil
 		}
 		return send()
 	}
@@ -55,16 +56,16 @@ func TestCanaryDecidesWhatIsReadBack(t *testing.T) {
 			if c.rule != nil {
 				rules = both(c.rule, rules)
 			}
-			r.wire.use(rules)
+			r.Wire.Use(rules)
 			report := r.passed(deleting)
-			if n := r.wire.count("GET media"); n != c.gets {
+			if n := r.Wire.Count("GET media"); n != c.gets {
 				t.Errorf("the media were read %d times, want %d", n, c.gets)
 			}
-			if n := r.wire.count("GET manifests"); (c.flip != "media" || c.gets == 0) && n != 1 {
+			if n := r.Wire.Count("GET manifests"); (c.flip != "media" || c.gets == 0) && n != 1 {
 				t.Errorf("the manifest was read %d times, want 1", n)
 			}
 			kept := c.flip != "" && c.gets > 0
-			if sent := len(r.requests(opDelete)); sent == 1 == kept || sent > 1 {
+			if sent := len(r.Requests(opDelete)); sent == 1 == kept || sent > 1 {
 				t.Errorf("%d deletions", sent)
 			}
 			if (len(report.Corrupt) > 0) != kept {
@@ -80,9 +81,9 @@ func TestAnotherVersionKeepsTheOriginal(t *testing.T) {
 	for _, kind := range []string{"media", "manifests"} {
 		t.Run(kind, func(t *testing.T) {
 			r := deleteRig(t, true)
-			r.wire.altered("HEAD "+kind, "X-Amz-Version-Id", "another-version")
+			r.Wire.Altered("HEAD "+kind, "X-Amz-Version-Id", "another-version")
 			report := r.passed(deleting)
-			if sent := r.requests(opDelete); len(sent) != 0 {
+			if sent := r.Requests(opDelete); len(sent) != 0 {
 				t.Errorf("deleted %q", sent)
 			}
 			if len(report.Corrupt) == 0 {
@@ -104,12 +105,12 @@ func TestDeletionChecksInOrder(t *testing.T) {
 	}{
 		{"all hold", 4, false, func(*rig) {}},
 		{"GET shows another dateModified", 3, false, func(r *rig) {
-			r.onPages(func(int, int) { r.user.Change("rec-01") })
+			r.onPages(func(int, int) { r.User.Change("rec-01") })
 		}},
-		{"the manifest is missing", 2, false, func(r *rig) { r.wire.use(absentFor("HEAD manifests")) }},
-		{"the media are missing", 1, false, func(r *rig) { r.wire.use(absentFor("HEAD media")) }},
+		{"the manifest is missing", 2, false, func(r *rig) { r.Wire.Use(absentFor("HEAD manifests")) }},
+		{"the media are missing", 1, false, func(r *rig) { r.Wire.Use(absentFor("HEAD media")) }},
 		{"the clocks differ", -1, true, func(r *rig) {
-			r.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = -6 * time.Minute })
+			r.Cloud.Configure(func(o *genesystest.Options) { o.DateSkew = -6 * time.Minute })
 		}},
 		{"it is not time yet", -1, false, func(r *rig) { r.options.Delete.After = time.Hour }},
 		{"another ledger's inbox", -1, false, (*rig).otherClaim},
@@ -117,16 +118,16 @@ func TestDeletionChecksInOrder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := deleteRig(t, false)
-			r.wire.use(nil)
+			r.Wire.Use(nil)
 			c.rule(r)
-			gets := len(r.requests(opGet))
+			gets := len(r.Requests(opGet))
 			if err := r.pass(deleting).Err; (err != nil) != c.err {
 				t.Errorf("the pass ended with %v", err)
 			}
 			for i, check := range checks {
-				n := r.wire.count(check)
+				n := r.Wire.Count(check)
 				if check == opGet || check == opDelete {
-					n = len(r.requests(check))
+					n = len(r.Requests(check))
 				}
 				if check == opGet {
 					n -= gets
@@ -142,9 +143,9 @@ func TestDeletionChecksInOrder(t *testing.T) {
 // otherClaim makes the archive name another ledger as the inbox's owner.
 func (r *rig) otherClaim() {
 	claim := []byte(`{"ledger":"another"}`)
-	r.wire.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+	r.Wire.Use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		if n == "GET owners" {
-			return answer(req, http.StatusOK, string(claim)), nil
+			return archivertest.Answer(req, http.StatusOK, string(claim)), nil
 		}
 		return send()
 	})
@@ -154,13 +155,13 @@ func (r *rig) otherClaim() {
 // before its deletion.
 func TestDeletionComesLast(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.Workers = 1
 	r.in.PageSize = 2
-	r.add(5)
+	r.Add(5)
 	r.passed(deleting)
 	var ops []string
-	for _, e := range r.cloud.Events() {
+	for _, e := range r.Cloud.Events() {
 		ops = append(ops, e.Op+" "+e.Recording)
 	}
 	first := slices.IndexFunc(ops, func(op string) bool { return strings.HasPrefix(op, opDelete+" ") })
@@ -178,12 +179,12 @@ func TestDeletionComesLast(t *testing.T) {
 
 func TestDeletionCap(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	r.add(5)
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(5)
 	capped := func(o *Options) { o.Delete.MaxPerPass = 2 }
 	for pass, want := range []int{2, 4, 5, 5} {
 		report := r.passed(deleting, capped)
-		if sent := len(r.requests(opDelete)); sent != want {
+		if sent := len(r.Requests(opDelete)); sent != want {
 			t.Errorf("pass %d: %d deletions in all, want %d (this pass says %d)", pass+1, sent, want, report.Pass.DeleteRequested)
 		}
 	}
@@ -193,13 +194,13 @@ func TestDeletionCap(t *testing.T) {
 // would never have their turn. However many are looked at at a time, it holds.
 func TestDeletionCapCountsRequests(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	ids := r.add(9)
+	r := newRig(t, archivertest.Checking, false)
+	ids := r.Add(9)
 	for _, id := range ids[:4] {
-		r.cloud.Inject(genesystest.Fault{Op: opGet, Recording: id, Times: genesystest.Always, Effect: genesystest.Status(403, "not.authorized")})
+		r.Cloud.Inject(genesystest.Fault{Op: opGet, Recording: id, Times: genesystest.Always, Effect: genesystest.Status(403, "not.authorized")})
 	}
 	report := r.passed(deleting, func(o *Options) { o.Workers, o.Memory, o.Delete.MaxPerPass = 9, 9*PartSize, 2 })
-	sent := r.requests(opDelete)
+	sent := r.Requests(opDelete)
 	if len(sent) != 2 || report.Pass.DeleteRequested != 2 {
 		t.Errorf("deleted %q (the pass says %d), want two of %q", sent, report.Pass.DeleteRequested, ids[4:])
 	}
@@ -210,24 +211,24 @@ func TestDeletionCapCountsRequests(t *testing.T) {
 func TestDeleteRequestedIsNoReasonToSend(t *testing.T) {
 	r := deleteRig(t, true)
 	seen := state.State("")
-	r.cloud.Configure(func(o *genesystest.Options) {
-		o.OnDelete = func(string, string) error { seen = r.entry("rec-01").State; return nil }
+	r.Cloud.Configure(func(o *genesystest.Options) {
+		o.OnDelete = func(string, string) error { seen = r.Entry("rec-01").State; return nil }
 	})
 	crash, end := context.WithCancel(context.Background())
 	defer end()
 	r.in.API = endingAPI{r.in.API, end}
 	r.archiver(deleting).Run(crash, crash, []Inbox{r.in})
-	r.wantState("rec-01", state.StateDeleteRequested)
-	r.in = r.inboxOf(r.user)
+	r.WantState("rec-01", state.StateDeleteRequested)
+	r.in = r.inboxOf(r.User)
 	for range 3 {
 		r.passed(deleting)
 	}
-	if sent := r.requests(opDelete); len(sent) != 0 {
+	if sent := r.Requests(opDelete); len(sent) != 0 {
 		t.Fatalf("the request was sent though nobody asked for it again: %q", sent)
 	}
-	r.edit("rec-01", func(e *state.Entry) { e.DeleteRequestedAt = e.DeleteRequestedAt.Add(-listingLag) })
+	r.Edit("rec-01", func(e *state.Entry) { e.DeleteRequestedAt = e.DeleteRequestedAt.Add(-listingLag) })
 	r.passed(deleting)
-	if sent := len(r.requests(opDelete)); sent != 1 || seen != state.StateDeleteRequested {
+	if sent := len(r.Requests(opDelete)); sent != 1 || seen != state.StateDeleteRequested {
 		t.Errorf("%d deletions a day later; the ledger said %q as one arrived", sent, seen)
 	}
 }
@@ -257,12 +258,12 @@ func TestDeletionOverTheWire(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := deleteRig(t, false)
-			r.cloud.Inject(genesystest.Fault{Op: opDelete, Effect: c.effect})
+			r.Cloud.Inject(genesystest.Fault{Op: opDelete, Effect: c.effect})
 			r.passed(deleting)
-			if e := r.wantState("rec-01", c.want); e.DeleteAttempts != 1 {
+			if e := r.WantState("rec-01", c.want); e.DeleteAttempts != 1 {
 				t.Errorf("%d attempts", e.DeleteAttempts)
 			}
-			if sent := len(r.requests(opDelete)); sent != 1 {
+			if sent := len(r.Requests(opDelete)); sent != 1 {
 				t.Errorf("%d requests: one is sent, and never again in a pass", sent)
 			}
 		})
@@ -274,17 +275,17 @@ func TestDeletionOverTheWire(t *testing.T) {
 func TestRefusedDeletionWaits(t *testing.T) {
 	r := deleteRig(t, false)
 	refuse := func(status int, code string) {
-		r.cloud.ClearFaults()
-		r.cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(status, code)})
+		r.Cloud.ClearFaults()
+		r.Cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(status, code)})
 	}
 	asked := 0
 	pass := func(want int) state.Entry {
 		t.Helper()
 		r.passed(deleting)
-		if asked += want; len(r.requests(opDelete)) != asked {
-			t.Fatalf("%d deletions were asked for, want %d", len(r.requests(opDelete)), asked)
+		if asked += want; len(r.Requests(opDelete)) != asked {
+			t.Fatalf("%d deletions were asked for, want %d", len(r.Requests(opDelete)), asked)
 		}
-		return r.entry("rec-01")
+		return r.Entry("rec-01")
 	}
 	refuse(409, "conflict")
 	for n, wait := range []time.Duration{firstDelay, 2 * firstDelay, 4 * firstDelay} {
@@ -297,13 +298,13 @@ func TestRefusedDeletionWaits(t *testing.T) {
 		if planned := r.plan(deleting)["rec-01"]; planned != "wait its deletion was refused and is asked for again after" {
 			t.Errorf("a dry run says %q", planned)
 		}
-		r.edit("rec-01", func(e *state.Entry) { e.NextAttempt = time.Now() })
+		r.Edit("rec-01", func(e *state.Entry) { e.NextAttempt = time.Now() })
 	}
 	refuse(429, "too.many.requests.retry.after")
 	if e := pass(1); e.NextAttempt.After(time.Now()) {
 		t.Errorf("a rate limit has it wait until %v", e.NextAttempt)
 	}
-	r.cloud.ClearFaults()
+	r.Cloud.ClearFaults()
 	if e := pass(1); e.State != state.StateDeleteRequested || e.LastError != "" || !e.NextAttempt.IsZero() {
 		t.Errorf("accepted: %s, %q, next attempt %v", e.State, e.LastError, e.NextAttempt)
 	}

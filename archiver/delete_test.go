@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -17,23 +18,23 @@ import (
 // TestDeletes is the control for all the reasons to keep an original: where nothing
 // speaks against it, each is asked for once, and the next complete walk says deleted.
 func TestDeletes(t *testing.T) {
-	for name, on := range map[string]*sharedServer{"a store that checks": &checking, "a store that only echoes": &echoing} {
+	for name, on := range map[string]*archivertest.Server{"a store that checks": archivertest.Checking, "a store that only echoes": archivertest.Echoing} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, on, false)
-			ids := r.add(3)
+			ids := r.Add(3)
 			r.passed(deleting)
 			for _, id := range ids {
-				if e := r.wantState(id, state.StateDeleteRequested); e.DeleteAttempts != 1 {
+				if e := r.WantState(id, state.StateDeleteRequested); e.DeleteAttempts != 1 {
 					t.Errorf("%s: %d attempts", id, e.DeleteAttempts)
 				}
 			}
 			r.passed(deleting)
 			for _, id := range ids {
-				r.wantState(id, state.StateDeleted)
+				r.WantState(id, state.StateDeleted)
 			}
-			got := r.requests(opDelete)
+			got := r.Requests(opDelete)
 			slices.Sort(got)
-			wantSame(t, "deletions", got, ids)
+			archivertest.WantSame(t, "deletions", got, ids)
 		})
 	}
 }
@@ -56,7 +57,7 @@ func TestKeepsOriginal(t *testing.T) {
 		{name: "it was archived too lately", rig: func(*rig) {}, pass: func(o *Options) { o.Delete.After = time.Hour }},
 		{name: "another ledger owns the inbox", rig: (*rig).otherOwner},
 		{name: "the walk is not complete", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesystest.Options) {
+			r.Cloud.Configure(func(o *genesystest.Options) {
 				o.OnPage = func(i *genesystest.Inbox, _ int) { // a new old one for each page
 					i.Add(genesystest.Recording{ID: "late-" + time.Now().Format("150405.000000000"), Duration: 100 * time.Millisecond, DateCreated: time.Now().Add(-time.Hour)})
 				}
@@ -64,74 +65,74 @@ func TestKeepsOriginal(t *testing.T) {
 			})
 		}},
 		{name: "users/me refuses to answer", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesystest.Options) { o.RefuseMe = true })
-			r.in = r.inboxOf(r.user)
+			r.Cloud.Configure(func(o *genesystest.Options) { o.RefuseMe = true })
+			r.in = r.inboxOf(r.User)
 		}},
 		{name: "Genesys' clock differs", err: "clock", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesystest.Options) { o.DateSkew = 6 * time.Minute })
+			r.Cloud.Configure(func(o *genesystest.Options) { o.DateSkew = 6 * time.Minute })
 		}},
 		{name: "the store's clock differs", err: "clock", rig: func(r *rig) {
-			r.wire.use(header("", "Date", time.Now().Add(-6*time.Minute).UTC().Format(http.TimeFormat)))
+			r.Wire.Use(archivertest.Header("", "Date", time.Now().Add(-6*time.Minute).UTC().Format(http.TimeFormat)))
 		}},
-		{name: "the media's size differs", rig: func(r *rig) { r.wire.altered("HEAD media", "Content-Length", "1") }},
+		{name: "the media's size differs", rig: func(r *rig) { r.Wire.Altered("HEAD media", "Content-Length", "1") }},
 		{name: "the media's checksum differs", rig: func(r *rig) {
-			r.wire.altered("HEAD media", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+			r.Wire.Altered("HEAD media", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 		}},
 		{name: "the manifest's checksum differs", rig: func(r *rig) {
-			r.wire.altered("HEAD manifests", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
+			r.Wire.Altered("HEAD manifests", "X-Amz-Checksum-Sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")
 		}},
-		{name: "the media are missing", rig: func(r *rig) { r.wire.use(absentFor("HEAD media")) }},
-		{name: "the manifest is missing", rig: func(r *rig) { r.wire.use(absentFor("HEAD manifests")) }},
+		{name: "the media are missing", rig: func(r *rig) { r.Wire.Use(absentFor("HEAD media")) }},
+		{name: "the manifest is missing", rig: func(r *rig) { r.Wire.Use(absentFor("HEAD manifests")) }},
 		{name: "the media differ when read back", rig: func(r *rig) {
-			r.wire.altered("HEAD media", "X-Amz-Checksum-Sha256", "")
-			r.wire.also(flippedReply("GET media"))
+			r.Wire.Altered("HEAD media", "X-Amz-Checksum-Sha256", "")
+			r.Wire.Also(flippedReply("GET media"))
 		}},
 		{name: "the manifest differs when read back", rig: func(r *rig) {
-			r.wire.altered("HEAD manifests", "X-Amz-Checksum-Sha256", "")
-			r.wire.also(flippedReply("GET manifests"))
+			r.Wire.Altered("HEAD manifests", "X-Amz-Checksum-Sha256", "")
+			r.Wire.Also(flippedReply("GET manifests"))
 		}},
 		{name: "the retention is shorter", lock: true, rig: func(r *rig) {
-			r.wire.altered("HEAD media", "X-Amz-Object-Lock-Retain-Until-Date", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+			r.Wire.Altered("HEAD media", "X-Amz-Object-Lock-Retain-Until-Date", time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
 		}},
-		{name: "the retention is gone", lock: true, rig: func(r *rig) { r.wire.altered("HEAD manifests", "X-Amz-Object-Lock-Mode", "") }},
+		{name: "the retention is gone", lock: true, rig: func(r *rig) { r.Wire.Altered("HEAD manifests", "X-Amz-Object-Lock-Mode", "") }},
 		{name: "a lifecycle rule expires the media first", rig: func(r *rig) {
-			r.wire.altered("HEAD media", "X-Amz-Expiration", `expiry-date="Fri, 01 Jan 2027 00:00:00 GMT", rule-id="x"`)
+			r.Wire.Altered("HEAD media", "X-Amz-Expiration", `expiry-date="Fri, 01 Jan 2027 00:00:00 GMT", rule-id="x"`)
 		}},
 		{name: "it can't be looked at", rig: func(r *rig) {
-			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
+			r.Cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
 		}},
 		{name: "it is not there any more", rig: func(r *rig) {
-			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(404, "not.found")})
+			r.Cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: genesystest.Status(404, "not.found")})
 		}},
 		{name: "it changed after the walk", rig: func(r *rig) {
-			r.cloud.Configure(func(o *genesystest.Options) {
+			r.Cloud.Configure(func(o *genesystest.Options) {
 				o.OnPage = func(i *genesystest.Inbox, _ int) { i.Change("rec-01") }
 			})
 		}},
 		{name: "the media are suspect", rig: func(*rig) {}, first: nil, pass: nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, &checking, c.lock)
+			r := newRig(t, archivertest.Checking, c.lock)
 			edit := []func(*genesystest.Recording){func(*genesystest.Recording) {}}
 			passes := 1
 			if strings.Contains(c.name, "suspect") {
 				edit[0] = func(rec *genesystest.Recording) { rec.MediaDuration = 5 * time.Second }
 				passes = suspectPass
 			}
-			r.add(1, edit...)
+			r.Add(1, edit...)
 			for range passes {
 				r.pass(or(c.first, none))
 			}
-			r.wantState("rec-01", state.StateArchived)
+			r.WantState("rec-01", state.StateArchived)
 			c.rig(r)
 			a := r.archiver(deleting, or(c.pass, none))
 			ctx := context.Background()
 			err := a.Run(ctx, ctx, []Inbox{r.in}).Inboxes[0].Err
-			r.wire.use(nil)
+			r.Wire.Use(nil)
 			if (err != nil) != (c.err != "") || err != nil && !strings.Contains(err.Error(), c.err) {
 				t.Errorf("the pass ended with %v, want %q", err, c.err)
 			}
-			if sent := r.requests(opDelete); len(sent) != 0 {
+			if sent := r.Requests(opDelete); len(sent) != 0 {
 				t.Errorf("deleted %q", sent)
 			}
 		})
@@ -147,31 +148,20 @@ func or[T any](f, other func(T)) func(T) {
 
 // otherOwner puts another ledger's claim in the place of this one's.
 func (r *rig) otherOwner() {
-	r.t.Helper()
-	r.closeLedger()
-	r.path += ".other"
-	r.openLedger()
-	r.login(r.user)
+	r.T.Helper()
+	r.CloseLedger()
+	r.Path += ".other"
+	r.OpenLedger()
+	r.Login(r.User)
 	r.passed()
 }
 
-type rule = func(string, *http.Request, func() (*http.Response, error)) (*http.Response, error)
-
-// header sets a header of the replies to requests of a name, or of all.
-func header(name, key, value string) rule {
-	return func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
-		resp, err := send()
-		if err == nil && (name == "" || n == name) {
-			resp.Header.Set(key, value)
-		}
-		return resp, err
-	}
-}
+type rule = archivertest.Rule
 
 func absentFor(name string) rule {
 	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		if n == name {
-			return answer(req, http.StatusNotFound, ""), nil
+			return archivertest.Answer(req, http.StatusNotFound, ""), nil
 		}
 		return send()
 	}
@@ -181,20 +171,10 @@ func flippedReply(name string) rule {
 	return func(n string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		resp, err := send()
 		if err == nil && n == name {
-			resp.Body = flip(resp.Body)
+			resp.Body = archivertest.Flip(resp.Body)
 		}
 		return resp, err
 	}
-}
-
-// also adds a rule to the one in force.
-func (w *wire) also(more rule) {
-	w.mu.Lock()
-	before := w.rule
-	w.mu.Unlock()
-	w.use(func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
-		return more(n, req, func() (*http.Response, error) { return before(n, req, send) })
-	})
 }
 
 // orderLedger and orderAPI write down what a deletion does in which order.
@@ -236,30 +216,30 @@ func TestDeletionIsDurableBeforeItIsSent(t *testing.T) {
 		{"refused by who knows whom", &genesys.Error{Op: opDelete, Status: 409}, []string{"archived", "delete_requested", "DELETE"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, &checking, false)
-			r.add(1)
+			r := newRig(t, archivertest.Checking, false)
+			r.Add(1)
 			var log []string
 			r.in.API = orderAPI{r.in.API, &log, c.err}
 			r.passed(deleting, func(o *Options) { o.Ledger = orderLedger{o.Ledger, &log} })
-			wantSame(t, "steps", log, c.want)
+			archivertest.WantSame(t, "steps", log, c.want)
 		})
 	}
 }
 
 func TestDeletionThatDidNotHappen(t *testing.T) {
-	r := newRig(t, &checking, false)
-	r.add(1)
-	r.cloud.Configure(func(o *genesystest.Options) { o.DeletedListings = -1 })
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(1)
+	r.Cloud.Configure(func(o *genesystest.Options) { o.DeletedListings = -1 })
 	r.passed(deleting)
 	r.passed(deleting)
-	r.wantState("rec-01", state.StateDeleteRequested) // it may only be slow
-	r.edit("rec-01", func(e *state.Entry) { e.DeleteRequestedAt = e.DeleteRequestedAt.Add(-listingLag) })
+	r.WantState("rec-01", state.StateDeleteRequested) // it may only be slow
+	r.Edit("rec-01", func(e *state.Entry) { e.DeleteRequestedAt = e.DeleteRequestedAt.Add(-listingLag) })
 	r.passed() // deletions off: what it becomes is to be seen
-	if e := r.wantState("rec-01", state.StateArchived); e.DeleteAttempts != 1 {
+	if e := r.WantState("rec-01", state.StateArchived); e.DeleteAttempts != 1 {
 		t.Errorf("%d attempts counted", e.DeleteAttempts)
 	}
 	r.passed(deleting)
-	if e := r.wantState("rec-01", state.StateDeleteRequested); e.DeleteAttempts != 2 {
+	if e := r.WantState("rec-01", state.StateDeleteRequested); e.DeleteAttempts != 2 {
 		t.Errorf("%d attempts counted", e.DeleteAttempts)
 	}
 }

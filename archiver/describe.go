@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -37,17 +37,16 @@ func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec gen
 
 // manifestOf makes the manifest of proved media.
 func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) *record.Manifest {
+	media := record.MediaOf(m.Object, string(p.in.Format), m.sha256)
+	media.ContentType, media.Checks = m.detected, m.checks
+	media.Whole, media.Suspect, media.Unproved = m.whole, m.suspect, m.unproved
 	manifest := &record.Manifest{
-		SchemaVersion: record.ManifestVersion,
-		Organization:  k.Org,
-		User:          record.ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
-		RecordingID:   k.Recording,
-		DateModified:  e.DateModified,
-		Recording:     rec.Raw,
-		Media: record.ManifestMedia{
-			Key: m.Key, VersionID: m.VersionID, Format: string(p.in.Format), Size: m.Size, SHA256: m.sha256,
-			ContentType: m.detected, Checks: m.checks, Whole: m.whole, Suspect: m.suspect, Unproved: m.unproved,
-		},
+		SchemaVersion:  record.ManifestVersion,
+		Organization:   k.Org,
+		User:           record.ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
+		RecordingID:    k.Recording,
+		DateModified:   e.DateModified,
+		Media:          media,
 		Retention:      p.Retention.Describe(e.DateCreated, m.Modified, m.Retention),
 		Times:          record.ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
 		CorrelationIDs: how.correlationIDs,
@@ -55,13 +54,7 @@ func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *
 		Ledger:         p.Ledger.ID(),
 		Archiverd:      p.Version,
 	}
-	if m.Checksum.Algorithm != "" {
-		manifest.Media.Checksum = &record.ManifestChecksum{Algorithm: m.Checksum.Algorithm, Value: m.Checksum.Value}
-	}
-	if len(rec.Raw) == 0 {
-		manifest.Recording = json.RawMessage("{}")
-		manifest.Lacks = "the recording's metadata: it was deleted in Genesys before they were kept with the media"
-	}
+	manifest.SetRecording(rec.Raw)
 	return manifest
 }
 
@@ -102,7 +95,7 @@ func (p *pass) enter(ctx context.Context, k state.Key, e state.Entry, m *record.
 		return err
 	}
 	p.warnDoubt(k, v)
-	p.Progress.Archived.Add(1)
+	p.Tally.Archived.Add(1)
 	p.count(func(r *state.Pass) {
 		r.Archived++
 		if adopted {

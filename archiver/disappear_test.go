@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -20,11 +21,11 @@ func missingRig(t *testing.T, n, removed int) (*rig, []string) {
 	var ids []string
 	for i := range n {
 		ids = append(ids, fmt.Sprintf("rec-%03d", i))
-		r.user.Add(genesystest.Recording{ID: ids[i], Duration: 50 * time.Millisecond})
+		r.User.Add(genesystest.Recording{ID: ids[i], Duration: 50 * time.Millisecond})
 	}
 	r.settled()
 	for _, id := range ids[:removed] {
-		r.user.Remove(id)
+		r.User.Remove(id)
 	}
 	r.settled()
 	return r, ids
@@ -47,11 +48,11 @@ func TestMassDisappearanceBounds(t *testing.T) {
 				want = state.StateListed
 			}
 			for _, id := range ids[:c.gone] {
-				if e := r.entry(id); e.State != want {
+				if e := r.Entry(id); e.State != want {
 					t.Fatalf("%s is %s, want %s", id, e.State, want)
 				}
 			}
-			if asked := r.requests(opGet); c.mass && len(asked) != 0 {
+			if asked := r.Requests(opGet); c.mass && len(asked) != 0 {
 				t.Errorf("Genesys was asked for %q", asked)
 			}
 		})
@@ -63,11 +64,11 @@ func TestMassDisappearanceBounds(t *testing.T) {
 func TestTwoCompleteWalksInARow(t *testing.T) {
 	r, ids := missingRig(t, 3, 1)
 	id := ids[0]
-	if e := r.wantState(id, state.StateListed); e.MissingSince.IsZero() {
+	if e := r.WantState(id, state.StateListed); e.MissingSince.IsZero() {
 		t.Error("the first complete walk marked nothing")
 	}
 	flap := 0
-	r.cloud.Configure(func(o *genesystest.Options) {
+	r.Cloud.Configure(func(o *genesystest.Options) {
 		o.PageSize = func(int, int) int { flap++; return 1 + flap%2 }
 	})
 	for range 3 {
@@ -75,18 +76,18 @@ func TestTwoCompleteWalksInARow(t *testing.T) {
 			t.Fatal("a page size that flaps made a complete walk")
 		}
 	}
-	r.wantState(id, state.StateListed)
-	r.cloud.Configure(func(o *genesystest.Options) { o.PageSize = nil })
-	r.user.Restore(id)
+	r.WantState(id, state.StateListed)
+	r.Cloud.Configure(func(o *genesystest.Options) { o.PageSize = nil })
+	r.User.Restore(id)
 	r.settled()
-	if e := r.wantState(id, state.StateListed); !e.MissingSince.IsZero() {
+	if e := r.WantState(id, state.StateListed); !e.MissingSince.IsZero() {
 		t.Error("listed again, and still counted as missing")
 	}
-	r.user.Remove(id)
+	r.User.Remove(id)
 	r.settled()
-	r.wantState(id, state.StateListed)
+	r.WantState(id, state.StateListed)
 	r.settled()
-	r.wantState(id, state.StateVanished)
+	r.WantState(id, state.StateVanished)
 }
 
 // While Genesys has the recording, or says nothing that is its own, it isn't gone.
@@ -100,17 +101,17 @@ func TestOnlyGenesysOwn404IsProof(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r, ids := missingRig(t, 3, 1)
-			r.cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: effect})
+			r.Cloud.Inject(genesystest.Fault{Op: opGet, Times: genesystest.Always, Effect: effect})
 			for range 3 {
 				r.settled()
 			}
-			r.wantState(ids[0], state.StateListed)
-			if !slices.Contains(r.requests(opGet), ids[0]) {
+			r.WantState(ids[0], state.StateListed)
+			if !slices.Contains(r.Requests(opGet), ids[0]) {
 				t.Error("Genesys was not asked")
 			}
-			r.cloud.ClearFaults()
+			r.Cloud.ClearFaults()
 			r.settled()
-			r.wantState(ids[0], state.StateVanished)
+			r.WantState(ids[0], state.StateVanished)
 		})
 	}
 }
@@ -118,14 +119,14 @@ func TestOnlyGenesysOwn404IsProof(t *testing.T) {
 // users/me is asked right before anything is called gone, and its answer counts.
 func TestAnotherUsersInboxIsNotThisOnes(t *testing.T) {
 	r, ids := missingRig(t, 3, 1)
-	r.user.AnswerMe("somebody-else")
+	r.User.AnswerMe("somebody-else")
 	p := r.walk()
-	wantErr(t, p.settle(t.Context()), failure.KindRefused, "somebody-else")
-	r.wantState(ids[0], state.StateListed)
-	r.user.AnswerMe("")
-	r.in = r.inboxOf(r.user) // with another token
+	archivertest.WantErr(t, p.settle(t.Context()), failure.KindRefused, "somebody-else")
+	r.WantState(ids[0], state.StateListed)
+	r.User.AnswerMe("")
+	r.in = r.inboxOf(r.User) // with another token
 	r.settled()
-	r.wantState(ids[0], state.StateVanished)
+	r.WantState(ids[0], state.StateVanished)
 }
 
 // The client's own inbox has no user to ask for.
@@ -133,23 +134,23 @@ func TestClientInboxNeedsNoUser(t *testing.T) {
 	r, ids := missingRig(t, 3, 1)
 	r.in.Identity = nil
 	r.settled()
-	r.wantState(ids[0], state.StateVanished)
+	r.WantState(ids[0], state.StateVanished)
 }
 
 // A recording that its user removes between listing and transfer is nobody's failure:
 // two more passes make sure that it is gone, and none of them calls for a person.
 func TestRemovedBeforeTransfer(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
-	r.add(2)
-	r.cloud.Configure(func(o *genesystest.Options) {
+	r := newRig(t, archivertest.Echoing, false)
+	r.Add(2)
+	r.Cloud.Configure(func(o *genesystest.Options) {
 		o.OnPage = func(inbox *genesystest.Inbox, _ int) { inbox.Remove("rec-01") }
 	})
 	for range 3 {
 		if report := r.passed(); report.Pass.Failed != 0 {
-			t.Errorf("%d failed: %s", report.Pass.Failed, r.entry("rec-01").LastError)
+			t.Errorf("%d failed: %s", report.Pass.Failed, r.Entry("rec-01").LastError)
 		}
 	}
-	r.wantState("rec-01", state.StateVanished)
-	r.wantArchived("rec-02")
+	r.WantState("rec-01", state.StateVanished)
+	r.WantArchived("rec-02")
 }

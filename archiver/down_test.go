@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
@@ -17,7 +18,7 @@ import (
 func unavailable(name string) rule {
 	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		if n == name {
-			return answer(req, http.StatusServiceUnavailable, "<Error><Code>ServiceUnavailable</Code></Error>"), nil
+			return archivertest.Answer(req, http.StatusServiceUnavailable, "<Error><Code>ServiceUnavailable</Code></Error>"), nil
 		}
 		return send()
 	}
@@ -40,8 +41,8 @@ func TestServiceDownEndsDeleting(t *testing.T) {
 	const storeTries = 3
 	for name, down := range map[string]func(*rig) (asked func() int, tries int){
 		"the store": func(r *rig) (func() int, int) {
-			r.wire.use(unavailable("HEAD media"))
-			return func() int { return r.wire.count("HEAD media") }, storeTries
+			r.Wire.Use(unavailable("HEAD media"))
+			return func() int { return r.Wire.Count("HEAD media") }, storeTries
 		},
 		"Genesys, asked for the recording": func(r *rig) (func() int, int) {
 			asked := 0
@@ -49,29 +50,29 @@ func TestServiceDownEndsDeleting(t *testing.T) {
 			return func() int { return asked }, 1
 		},
 		"Genesys, asked to delete it": func(r *rig) (func() int, int) {
-			r.cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
-			return func() int { return len(r.requests(opDelete)) }, 1
+			r.Cloud.Inject(genesystest.Fault{Op: opDelete, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
+			return func() int { return len(r.Requests(opDelete)) }, 1
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, &checking, false)
+			r := newRig(t, archivertest.Checking, false)
 			r.options.Workers = 1
-			ids := r.add(3 * downStreak)
+			ids := r.Add(3 * downStreak)
 			r.passed()
 			up := r.in
 			asked, tries := down(r)
-			wantErr(t, r.pass(deleting).Err, failure.KindTemporary, "one recording after the other")
+			archivertest.WantErr(t, r.pass(deleting).Err, failure.KindTemporary, "one recording after the other")
 			// One more may have begun before the last one failed.
 			if n := asked(); n < tries*downStreak || n > tries*(downStreak+1) {
 				t.Errorf("it was asked %d times, want %d for each of %d", n, tries, downStreak)
 			}
 			r.in = up
-			r.wire.use(nil)
-			r.cloud.ClearFaults()
+			r.Wire.Use(nil)
+			r.Cloud.ClearFaults()
 			r.passed(deleting)
 			for _, id := range ids {
-				r.wantState(id, state.StateDeleteRequested)
+				r.WantState(id, state.StateDeleteRequested)
 			}
 		})
 	}
@@ -80,15 +81,15 @@ func TestServiceDownEndsDeleting(t *testing.T) {
 // One that goes well begins the count anew.
 func TestSomeFailuresEndNoDeleting(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.Workers = 1
-	for i, id := range r.add(3 * downStreak) {
+	for i, id := range r.Add(3 * downStreak) {
 		if (i+1)%downStreak != 0 {
-			r.cloud.Inject(genesystest.Fault{Op: opDelete, Recording: id, Effect: genesystest.Status(503, "service.unavailable")})
+			r.Cloud.Inject(genesystest.Fault{Op: opDelete, Recording: id, Effect: genesystest.Status(503, "service.unavailable")})
 		}
 	}
-	if report := r.passed(deleting); report.Pass.DeleteRequested != 3 || len(r.requests(opDelete)) != 3*downStreak {
-		t.Errorf("%d of %d deletions went well, want 3", report.Pass.DeleteRequested, len(r.requests(opDelete)))
+	if report := r.passed(deleting); report.Pass.DeleteRequested != 3 || len(r.Requests(opDelete)) != 3*downStreak {
+		t.Errorf("%d of %d deletions went well, want 3", report.Pass.DeleteRequested, len(r.Requests(opDelete)))
 	}
 }
 
@@ -96,7 +97,7 @@ func TestSomeFailuresEndNoDeleting(t *testing.T) {
 func TestServiceDownEndsSettling(t *testing.T) {
 	const n = 2*downStreak + 1
 	for name, down := range map[string]func(*rig){
-		"the store": func(r *rig) { r.wire.use(unavailable("HEAD media")) },
+		"the store": func(r *rig) { r.Wire.Use(unavailable("HEAD media")) },
 		"Genesys":   func(r *rig) { r.in.API = downAPI{r.in.API, new(int)} },
 	} {
 		for missing, ends := range map[int]bool{1: false, downStreak - 1: false, n: true} {
@@ -106,18 +107,18 @@ func TestServiceDownEndsSettling(t *testing.T) {
 				down(r)
 				err := r.walk().settle(t.Context())
 				if ends {
-					wantErr(t, err, failure.KindTemporary, "one recording after the other")
+					archivertest.WantErr(t, err, failure.KindTemporary, "one recording after the other")
 				} else if err != nil {
 					t.Error(err)
 				}
 				for _, id := range ids[:missing] {
-					r.wantState(id, state.StateListed)
+					r.WantState(id, state.StateListed)
 				}
 				r.in = up
-				r.wire.use(nil)
+				r.Wire.Use(nil)
 				r.settled()
 				for _, id := range ids[:missing] {
-					r.wantState(id, state.StateVanished)
+					r.WantState(id, state.StateVanished)
 				}
 			})
 		}
@@ -129,11 +130,11 @@ func TestServiceDownEndsSettling(t *testing.T) {
 func TestUndescribedMediaWaitForTheStore(t *testing.T) {
 	t.Parallel()
 	r := undescribed(t)
-	r.wire.use(unavailable("GET media"))
+	r.Wire.Use(unavailable("GET media"))
 	r.passed()
 	r.passed()
-	r.wantState("rec-01", state.StateListed)
-	r.wire.use(nil)
+	r.WantState("rec-01", state.StateListed)
+	r.Wire.Use(nil)
 	r.passed()
-	r.wantState("rec-01", state.StateGone)
+	r.WantState("rec-01", state.StateGone)
 }

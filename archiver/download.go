@@ -209,7 +209,7 @@ func (b *body) Read(buf []byte) (int, error) {
 		}
 		if n > 0 {
 			b.failure, b.resumes = err, 0
-			b.src.Progress.Bytes.Add(int64(n))
+			b.src.Tally.Bytes.Add(int64(n))
 			return n, b.src.paced(b.ctx, n)
 		}
 		if err == io.EOF {

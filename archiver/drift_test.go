@@ -11,7 +11,9 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -44,15 +46,16 @@ type drifting struct {
 }
 
 func newDrifting(base *rig, rt *rapid.T) *drifting {
-	r := &rig{t: base.t, cloud: base.cloud, server: base.server, bucket: base.bucket, ledger: base.ledger, options: base.options}
+	world := &archivertest.World{T: base.T, Cloud: base.Cloud, Server: base.Server, Bucket: base.Bucket, Ledger: base.Ledger, Format: base.Format}
+	r := &rig{World: world, options: base.options}
 	r.options.Log = slog.New(slog.DiscardHandler)
 	d := &drifting{rig: r, removed: map[string]bool{}}
-	r.user = r.cloud.AddUser(fmt.Sprintf("user-%d", time.Now().UnixNano()), "Ada", "")
-	r.in = r.inboxOf(r.user)
-	r.login(r.user)
+	r.User = r.Cloud.AddUser(fmt.Sprintf("user-%d", time.Now().UnixNano()), "Ada", "")
+	r.in = r.inboxOf(r.User)
+	r.Login(r.User)
 	r.in.PageSize = rapid.IntRange(1, 4).Draw(rt, "page size")
 	order := rapid.SampledFrom([]genesystest.Order{genesystest.NewestFirst, genesystest.OldestFirst, genesystest.Shuffled}).Draw(rt, "order")
-	r.cloud.Configure(func(o *genesystest.Options) { o.Order, o.OnPage = order, d.onPage })
+	r.Cloud.Configure(func(o *genesystest.Options) { o.Order, o.OnPage = order, d.onPage })
 	for range rapid.IntRange(0, 12).Draw(rt, "recordings") {
 		d.arrive(true)
 	}
@@ -65,25 +68,25 @@ func (d *drifting) arrive(old bool) {
 	if !old {
 		made = time.Now().Add(time.Duration(d.added) * time.Second)
 	}
-	d.user.Add(genesystest.Recording{ID: fmt.Sprintf("r%03d", d.added), DateCreated: made})
+	d.User.Add(genesystest.Recording{ID: fmt.Sprintf("r%03d", d.added), DateCreated: made})
 }
 
 func (d *drifting) onPage(i *genesystest.Inbox, page int) {
-	if i != d.user {
+	if i != d.User {
 		return
 	}
 	if d.pages++; page == 1 {
 		d.walks++
 	}
 	for _, c := range d.plan {
-		ids := d.user.IDs()
+		ids := d.User.IDs()
 		switch {
 		case c.Page != d.pages, d.still > 0 && d.walks >= d.still:
 		case !c.Remove:
 			d.arrive(c.Old)
 		case len(ids) > 0:
 			id := ids[c.Which%len(ids)]
-			d.user.Remove(id)
+			d.User.Remove(id)
 			d.removed[id] = true
 		}
 	}
@@ -91,11 +94,11 @@ func (d *drifting) onPage(i *genesystest.Inbox, page int) {
 
 // pass runs one with a plan, and gives the recordings that were there throughout.
 func (d *drifting) pass(rt *rapid.T, plan []drift) (p *pass, throughout []string) {
-	before := d.user.IDs()
+	before := d.User.IDs()
 	d.plan, d.walks, d.pages = plan, 0, 0
 	p = d.archiver().newPass(context.Background(), d.in)
 	defer p.halt(nil)
-	err := p.walk(context.Background())
+	err := p.list(context.Background())
 	if err == nil && p.record.Complete {
 		err = p.settle(context.Background())
 	}
@@ -112,8 +115,8 @@ func (d *drifting) pass(rt *rapid.T, plan []drift) (p *pass, throughout []string
 
 // wantNothingLost: whatever the drift, none that exists is called vanished.
 func (d *drifting) wantNothingLost(rt *rapid.T) {
-	for _, id := range d.user.IDs() {
-		e, err := d.ledger.Entry(rt.Context(), d.key(id))
+	for _, id := range d.User.IDs() {
+		e, err := d.Ledger.Entry(rt.Context(), d.Key(id))
 		if err != nil && !errors.Is(err, state.ErrNotFound) {
 			rt.Fatal(err)
 		}
@@ -139,7 +142,7 @@ func (d *drifting) wantNothingLost(rt *rapid.T) {
 // It does not hold that complete means that all were seen: TestRecordingThatSlips….
 func TestDrift(t *testing.T) {
 	t.Parallel()
-	base := newRig(t, &echoing, false)
+	base := newRig(t, archivertest.Echoing, false)
 	t.Run("only arrivals", func(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { onlyArrivals(base, rt) }) })
 	t.Run("known recordings", func(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { knownRecordings(base, rt) }) })
 	t.Run("several passes", func(t *testing.T) { rapid.Check(t, func(rt *rapid.T) { severalPasses(base, rt) }) })
@@ -172,7 +175,7 @@ func knownRecordings(base *rig, rt *rapid.T) {
 
 func (d *drifting) wantSeen(rt *rapid.T, p *pass, ids []string) {
 	for _, id := range ids {
-		if !p.listing.saw(id) {
+		if !p.walk.Saw(id) {
 			rt.Errorf("%s was there throughout a pass of %d walks and was not seen", id, p.record.Walks)
 		}
 	}
@@ -182,25 +185,25 @@ func severalPasses(base *rig, rt *rapid.T) {
 	d := newDrifting(base, rt)
 	for range rapid.IntRange(1, 4).Draw(rt, "passes") {
 		p, _ := d.pass(rt, rapid.SliceOfN(drawDrift(16), 0, 10).Draw(rt, "drift"))
-		if p.record.Walks > 1+maxRepeats {
+		if p.record.Walks > 1+listing.MaxRepeats {
 			rt.Errorf("%d walks", p.record.Walks)
 		}
-		if inbox, err := d.ledger.Inbox(rt.Context(), org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.listing.known < live(inbox) {
-			rt.Errorf("complete after one walk that saw %d of %d known: %v", p.listing.known, live(inbox), err)
+		if inbox, err := d.Ledger.Inbox(rt.Context(), org, d.in.ID); err != nil || p.record.Complete && p.record.Walks == 1 && p.walk.Known < inbox.Expected() {
+			rt.Errorf("complete after one walk that saw %d of %d known: %v", p.walk.Known, inbox.Expected(), err)
 		}
 		d.wantNothingLost(rt)
 	}
 	for range 3 {
 		d.pass(rt, nil)
 	}
-	for _, id := range d.user.IDs() {
-		if e, err := d.ledger.Entry(rt.Context(), d.key(id)); err != nil || e.State != state.StateListed {
+	for _, id := range d.User.IDs() {
+		if e, err := d.Ledger.Entry(rt.Context(), d.Key(id)); err != nil || e.State != state.StateListed {
 			rt.Errorf("%s is %q once the inbox stands still: %v", id, e.State, err)
 		}
 	}
 	for id := range d.removed {
-		e, err := d.ledger.Entry(rt.Context(), d.key(id))
-		if known := !errors.Is(err, state.ErrNotFound); known && e.State != state.StateVanished && !slices.Contains(d.user.IDs(), id) {
+		e, err := d.Ledger.Entry(rt.Context(), d.Key(id))
+		if known := !errors.Is(err, state.ErrNotFound); known && e.State != state.StateVanished && !slices.Contains(d.User.IDs(), id) {
 			rt.Errorf("%s was removed and is %q", id, e.State)
 		}
 	}

@@ -6,8 +6,10 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -34,24 +36,24 @@ func TestWalkPastBrokenPages(t *testing.T) {
 			t.Parallel()
 			r := walkRig(t, func(o *genesystest.Options) { o.MaxPageSize = 500 })
 			r.in.PageSize = c.size
-			r.add(c.n)
-			ids := r.user.IDs()
+			r.Add(c.n)
+			ids := r.User.IDs()
 			broken := map[string]int{}
 			for _, at := range c.broken {
 				broken[ids[at]] = 400
 			}
-			r.cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
+			r.Cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
 			p := r.archiver().newPass(context.Background(), r.in)
 			defer p.halt(nil)
-			err := p.walk(context.Background())
-			wantErr(t, err, failure.KindFailed, c.says)
+			err := p.list(context.Background())
+			archivertest.WantErr(t, err, failure.KindFailed, c.says)
 			for at, id := range ids {
-				if saw := p.listing.saw(id); saw == slices.Contains(c.broken, at) {
+				if saw := p.walk.Saw(id); saw == slices.Contains(c.broken, at) {
 					t.Errorf("recording %d seen: %v", at, saw)
 				}
 			}
 			pages := (c.n+c.size-1)/c.size + 1
-			if n := len(r.requests(opList)); n > pages+maxParts+2*maxNamed {
+			if n := len(r.Requests(opList)); n > pages+listing.MaxParts+2*listing.MaxNamed {
 				t.Errorf("%d requests for %d pages", n, pages)
 			}
 			if p.record.Complete || p.record.Missing != 0 {
@@ -66,19 +68,19 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 	t.Parallel()
 	r := walkRig(t, func(*genesystest.Options) {})
 	r.in.PageSize = 100
-	r.add(250)
+	r.Add(250)
 	broken := map[string]int{}
-	for _, id := range r.user.IDs()[100:200] {
+	for _, id := range r.User.IDs()[100:200] {
 		broken[id] = 400
 	}
-	r.cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
+	r.Cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background()), failure.KindFailed, "numbers 101 to 200, after")
+	archivertest.WantErr(t, p.list(context.Background()), failure.KindFailed, "numbers 101 to 200, after")
 	if p.record.Listed != 150 {
 		t.Errorf("%d listed", p.record.Listed)
 	}
-	if n := len(r.requests(opList)); n > 3+maxParts+2*maxNamed {
+	if n := len(r.Requests(opList)); n > 3+listing.MaxParts+2*listing.MaxNamed {
 		t.Errorf("%d requests", n)
 	}
 }
@@ -87,15 +89,15 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 func TestBrokenPagesInARowEndTheWalk(t *testing.T) {
 	t.Parallel()
 	r := walkRig(t, func(*genesystest.Options) {})
-	r.add(20)
-	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
+	r.Add(20)
+	r.Cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
 	p := r.archiver().newPass(context.Background(), r.in)
 	defer p.halt(nil)
-	wantErr(t, p.walk(context.Background()), failure.KindTemporary, "page 2 of the listing")
-	if n := len(r.requests(opList)); n != 1+failure.Tries+maxBroken-1 {
+	archivertest.WantErr(t, p.list(context.Background()), failure.KindTemporary, "page 2 of the listing")
+	if n := len(r.Requests(opList)); n != 1+failure.Tries+listing.MaxBroken-1 {
 		t.Errorf("%d requests", n)
 	}
-	for _, id := range r.user.IDs()[:2] {
-		r.wantState(id, state.StateListed)
+	for _, id := range r.User.IDs()[:2] {
+		r.WantState(id, state.StateListed)
 	}
 }

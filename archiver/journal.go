@@ -176,7 +176,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events []state.Event) ([]byte, int, error) {
 	j := &record.Journal{
 		SchemaVersion: 1, Organization: p.in.Org, Inbox: p.in.ID,
-		Pass: record.JournalPass{Pass: p.soFar(), Summary: p.listing.Summary, Total: p.listing.Total}, Events: []record.JournalEvent{},
+		Pass: record.JournalPass{Pass: p.soFar(), Summary: p.walk.Summary, Total: p.walk.Total}, Events: []record.JournalEvent{},
 		Configuration: p.Configuration, Ledger: p.Ledger.ID(), Archiverd: p.Version,
 	}
 	j.Pass.Error = record.Clip(j.Pass.Error)

@@ -2,15 +2,12 @@ package archiver
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -66,7 +63,7 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 	}
 	p.log.Info("changed in Genesys, but its media are those in the archive", "recording", k.Recording)
 	p.warnDoubt(k, state.Version{Suspect: how.verdict.suspect, Unproved: how.verdict.unproved})
-	p.Progress.Archived.Add(1)
+	p.Tally.Archived.Add(1)
 	return nil
 }
 

@@ -14,7 +14,9 @@ type mediaDigest struct {
 	check *media.Check
 }
 
-func newMediaDigest(f genesys.Format) mediaDigest { return mediaDigest{proof.NewDigest(), media.New(f)} }
+func newMediaDigest(f genesys.Format) mediaDigest {
+	return mediaDigest{proof.NewDigest(), media.New(f)}
+}
 
 func (d mediaDigest) Write(p []byte) (int, error) {
 	d.Digest.Write(p)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
@@ -32,18 +33,18 @@ func (w *watcher) Retried() {
 // its observer of itself and of what it tried again.
 func TestPassTellsWhatIsLeft(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	made := time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 	for i, id := range []string{"a-late", "b-oldest", "c-later", "d-done"} {
-		r.user.Add(genesystest.Recording{ID: id, Duration: 100 * time.Millisecond, DateCreated: made.AddDate(0, 0, []int{2, 0, 1, -9}[i])})
+		r.User.Add(genesystest.Recording{ID: id, Duration: 100 * time.Millisecond, DateCreated: made.AddDate(0, 0, []int{2, 0, 1, -9}[i])})
 	}
 	for _, id := range []string{"a-late", "b-oldest", "c-later"} {
-		r.cloud.Inject(genesystest.Fault{Op: opDownload, Recording: id, Effect: genesystest.Status(400, "bad.request")})
+		r.Cloud.Inject(genesystest.Fault{Op: opDownload, Recording: id, Effect: genesystest.Status(400, "bad.request")})
 	}
-	r.cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.Status(503, "service.unavailable")})
+	r.Cloud.Inject(genesystest.Fault{Op: opList, Effect: genesystest.Status(503, "service.unavailable")})
 	w := &watcher{}
 	r.pass(func(o *Options) { o.Observer = w; o.Workers = 1 })
-	in, err := r.ledger.Inbox(t.Context(), org, r.in.ID)
+	in, err := r.Ledger.Inbox(t.Context(), org, r.in.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,7 @@ func TestPassTellsWhatIsLeft(t *testing.T) {
 		t.Errorf("told of %+v and %d retries", w.passes, w.retries)
 	}
 	r.passed()
-	if in, err = r.ledger.Inbox(t.Context(), org, r.in.ID); err != nil || !in.OldestWaiting.IsZero() {
+	if in, err = r.Ledger.Inbox(t.Context(), org, r.in.ID); err != nil || !in.OldestWaiting.IsZero() {
 		t.Errorf("nothing waits any more, but something of %v does, %v", in.OldestWaiting, err)
 	}
 	if in.Totals != (state.Totals{Archived: 4, Failed: 3}) {

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
-	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -22,10 +21,10 @@ func TestWriteOrder(t *testing.T) {
 	short := genesystest.Recording{ID: "rec-01", Duration: 100 * time.Millisecond}
 	long := genesystest.Recording{ID: "rec-01", Size: PartSize + 1000}
 	for name, c := range map[string]orderCase{
-		"put, checking store":       {&checking, true, short},
-		"put, echoing store":        {&echoing, false, short},
-		"multipart, checking store": {&checking, true, long},
-		"multipart, echoing store":  {&echoing, false, long},
+		"put, checking store":       {archivertest.Checking, true, short},
+		"put, echoing store":        {archivertest.Echoing, false, short},
+		"multipart, checking store": {archivertest.Checking, true, long},
+		"multipart, echoing store":  {archivertest.Echoing, false, long},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -58,7 +57,7 @@ func stepName(n int, name string, after, crash bool) string {
 }
 
 type orderCase struct {
-	on        *sharedServer
+	on        *archivertest.Server
 	lock      bool
 	recording genesystest.Recording
 }
@@ -66,7 +65,7 @@ type orderCase struct {
 func (c orderCase) rig(t *testing.T) *rig {
 	r := newRig(t, c.on, c.lock)
 	r.options.Workers, r.options.Memory = 1, PartSize
-	r.user.Add(c.recording)
+	r.User.Add(c.recording)
 	return r
 }
 
@@ -82,7 +81,7 @@ func (c orderCase) concerns(steps []string, n int) bool {
 // ways tells whether a step can go wrong without a crash too. What a multipart
 // upload does then is the same on every store.
 func (c orderCase) ways() []bool {
-	if c.recording.Size > PartSize && c.on == &echoing {
+	if c.recording.Size > PartSize && c.on == archivertest.Echoing {
 		return []bool{true}
 	}
 	return []bool{false, true}
@@ -96,15 +95,15 @@ func (c orderCase) undisturbed(t *testing.T) []string {
 	if err := r.staged(s, context.Background()).Err; err != nil {
 		t.Fatal(err)
 	}
-	r.wantArchived("rec-01")
-	r.wantOnce()
+	r.WantArchived("rec-01")
+	r.WantOnce()
 	order := []string{"ledger list", "HEAD owners"}
 	put := []string{"PUT media"}
 	if c.recording.Size > PartSize {
 		put = []string{"POST media create", "ledger add upload", "PUT media part", "PUT media part", "POST media complete", "ledger remove upload"}
 	}
 	switch {
-	case c.on == &echoing: // each place is looked at
+	case c.on == archivertest.Echoing: // each place is looked at
 		order = slices.Concat(order, []string{"HEAD media"}, put, []string{"HEAD media", "HEAD manifests"})
 	case c.recording.Size > PartSize: // one listing shows what stands where, and a place for parts is looked at
 		order = slices.Concat(order, []string{"GET", "HEAD media"}, put, []string{"HEAD media"})
@@ -130,9 +129,9 @@ func (c orderCase) undisturbed(t *testing.T) []string {
 func (r *rig) staged(s *stage, ctx context.Context) InboxReport {
 	ctx, s.kill = context.WithCancel(ctx)
 	defer s.kill()
-	r.wire.use(s.onWire)
-	defer r.wire.use(nil)
-	a := r.archiver(func(o *Options) { o.Ledger = stagedLedger{r.ledger, s} })
+	r.Wire.Use(s.onWire)
+	defer r.Wire.Use(nil)
+	a := r.archiver(func(o *Options) { o.Ledger = stagedLedger{r.Ledger, s} })
 	return a.Run(ctx, ctx, []Inbox{r.in}).Inboxes[0]
 }
 
@@ -146,25 +145,25 @@ func (c orderCase) broken(t *testing.T, n int, after, crash bool) {
 	if crash && first.Err == nil && !strings.HasPrefix(s.steps[n], "ledger") {
 		t.Error("the crash was no error")
 	}
-	stored := r.exists(c.mediaKey(r))
+	stored := r.Exists(r.FirstKey("rec-01"))
 	if crash { // another process opens the same file
-		r.closeLedger()
-		r.openLedger()
+		r.CloseLedger()
+		r.OpenLedger()
 	}
-	downloads := len(r.requests(opLink))
+	downloads := len(r.Requests(opLink))
 	r.passed()
-	r.wantArchived("rec-01")
-	if media, manifests := r.objects("media"), r.objects("manifests"); len(media) != 1 || len(manifests) != 1 {
+	r.WantArchived("rec-01")
+	if media, manifests := r.Objects("media"), r.Objects("manifests"); len(media) != 1 || len(manifests) != 1 {
 		t.Errorf("want one media object and one manifest, have %q and %q", media, manifests)
 	}
-	if more := len(r.requests(opLink)) - downloads; stored && more != 0 {
+	if more := len(r.Requests(opLink)) - downloads; stored && more != 0 {
 		t.Errorf("%d downloads more of media that were stored already", more)
 	}
 	// An upload whose id never reached the ledger is nobody's to abort: only the
 	// bucket's lifecycle ends it.
 	lost := s.steps[n] == "POST media create" && after || s.steps[n] == "ledger add upload" && crash && !after
-	if !lost && r.uploads() != 0 {
-		t.Errorf("%d uploads are under way", r.uploads())
+	if !lost && r.Uploads() != 0 {
+		t.Errorf("%d uploads are under way", r.Uploads())
 	}
 	r.wantToldOnce("rec-01")
 	r.wantUploadsForgotten()
@@ -173,26 +172,18 @@ func (c orderCase) broken(t *testing.T, n int, after, crash bool) {
 // wantToldOnce insists on a whole journal that tells just once that the recording
 // was archived, whatever else it met.
 func (r *rig) wantToldOnce(id string) {
-	r.t.Helper()
-	objects, faults := r.journal0()
+	r.T.Helper()
+	objects, faults := r.Journal0()
 	told := 0
-	for _, c := range changes(objects) {
+	for _, c := range archivertest.Changes(objects) {
 		if strings.HasPrefix(c, id+" ") && strings.HasSuffix(c, "→archived") {
 			told++
 		}
 	}
-	left, err := r.ledger.Events(context.Background(), org, r.in.ID, 10)
+	left, err := r.Ledger.Events(context.Background(), org, r.in.ID, 10)
 	if told != 1 || len(faults) > 0 || len(left) > 0 || err != nil {
-		r.t.Errorf("the journal tells %q, with the faults %+v; the ledger still has %+v, %v", changes(objects), faults, left, err)
+		r.T.Errorf("the journal tells %q, with the faults %+v; the ledger still has %+v, %v", archivertest.Changes(objects), faults, left, err)
 	}
-}
-
-func (c orderCase) mediaKey(r *rig) string {
-	rec, err := genesys.ParseRecording(r.user.JSON("rec-01", false))
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	return record.Keys{Prefix: "genesys", Org: org, Inbox: user}.Media("rec-01", rec.DateCreated, genesys.FormatWAV)
 }
 
 // A reply that gets lost is repeated by the storage package, which then finds the
@@ -207,15 +198,15 @@ func TestLostReplies(t *testing.T) {
 	} {
 		t.Run(c.request, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, &checking, true)
-			r.user.Add(genesystest.Recording{ID: "rec-01", Size: c.size})
-			r.wire.use(loseOnce(c.request))
+			r := newRig(t, archivertest.Checking, true)
+			r.User.Add(genesystest.Recording{ID: "rec-01", Size: c.size})
+			r.Wire.Use(archivertest.LoseOnce(c.request))
 			r.pass()
-			r.wire.use(nil)
+			r.Wire.Use(nil)
 			r.passed()
-			r.wantArchived("rec-01")
-			r.wantOnce()
-			if n := len(r.requests(opLink)); n != 1 {
+			r.WantArchived("rec-01")
+			r.WantOnce()
+			if n := len(r.Requests(opLink)); n != 1 {
 				t.Errorf("%d downloads, want 1", n)
 			}
 		})
@@ -226,16 +217,16 @@ func TestLostReplies(t *testing.T) {
 // even though its inbox is not among those of the run.
 func TestRunAbortsUploadsLeftUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	u, err := r.store().Create(t.Context(), newObject("genesys/media/left"))
+	r := newRig(t, archivertest.Checking, false)
+	u, err := r.Store().Create(t.Context(), archivertest.NewObject("genesys/media/left"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.ledger.AddUpload(t.Context(), state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now()}); err != nil {
+	if err := r.Ledger.AddUpload(t.Context(), state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	r.archiver().Run(t.Context(), t.Context(), nil)
-	if n := r.uploads(); n != 0 {
+	if n := r.Uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
 	r.wantUploadsForgotten()
@@ -243,11 +234,11 @@ func TestRunAbortsUploadsLeftUnderWay(t *testing.T) {
 
 // wantUploadsForgotten wants no upload in the ledger once two more runs aborted it.
 func (r *rig) wantUploadsForgotten() {
-	r.t.Helper()
+	r.T.Helper()
 	for range 2 {
-		r.archiver().Run(r.t.Context(), r.t.Context(), nil)
+		r.archiver().Run(r.T.Context(), r.T.Context(), nil)
 	}
-	if left, err := r.ledger.Uploads(context.Background(), "", ""); err != nil || len(left) != 0 {
-		r.t.Errorf("the ledger holds uploads %v, %v", left, err)
+	if left, err := r.Ledger.Uploads(context.Background(), "", ""); err != nil || len(left) != 0 {
+		r.T.Errorf("the ledger holds uploads %v, %v", left, err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -31,37 +32,18 @@ type InboxReport struct {
 	Corrupt    []string // keys at which the archive does not hold what the ledger says
 }
 
-// Progress counts what a run, or Verify, has done so far. Read it at any time.
-type Progress struct {
-	Found    atomic.Int64 // recordings that wait for a transfer, or are to be checked
-	Archived atomic.Int64
-	Failed   atomic.Int64
-	Checked  atomic.Int64 // against the bucket
-	Deleted  atomic.Int64 // deletions requested
-	Bytes    atomic.Int64 // of media downloaded, or read back
-
-	Inboxes, InboxesDone atomic.Int64
-}
-
-func (n *Progress) begin(inboxes int) {
-	for _, c := range []*atomic.Int64{&n.Found, &n.Archived, &n.Failed, &n.Deleted, &n.Bytes, &n.InboxesDone} {
-		c.Store(0)
-	}
-	n.Inboxes.Store(int64(inboxes))
-}
-
 // pass is one inbox listed, transferred, settled and deleted from.
 type pass struct {
 	*Archiver
 	in Inbox
 	limits
-	keys    record.Keys
-	stop    context.Context         // once it ends nothing new begins
-	halt    context.CancelCauseFunc // ends it, with the error that ends the pass
-	log     *slog.Logger
-	inbox   state.Inbox // as it was when the pass began
-	listing *Walk
-	places  survey
+	keys   record.Keys
+	stop   context.Context         // once it ends nothing new begins
+	halt   context.CancelCauseFunc // ends it, with the error that ends the pass
+	log    *slog.Logger
+	inbox  state.Inbox // as it was when the pass began
+	walk   *listing.Walk
+	places survey
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
@@ -94,7 +76,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 		record:   state.Pass{Start: time.Now().UTC()},
 	}
 	p.stop, p.halt = context.WithCancelCause(stop)
-	p.listing = a.NewWalk(p.stop, in)
+	p.walk = listing.New(p.stop, in.Listed(), a.Ledger, p.log, a.again)
 	return p
 }
 
@@ -135,7 +117,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return failure.OfLedger(err)
 	}
 	p.inbox = inbox
-	owned, walkErr, err := p.list(ctx)
+	owned, walkErr, err := p.listAndClaim(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,9 +134,9 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return fmt.Errorf("archived only what the listing showed, deleted nothing: %w", walkErr)
 	case walkErr != nil:
 		return walkErr
-	case p.listing.Unreadable > 0:
-		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.listing.Unreadable)
-	case !p.listing.believed:
+	case p.walk.Unreadable > 0:
+		return fmt.Errorf("%d recordings are listed without an id and can't be archived: ask Genesys support about this inbox; nothing was deleted from it", p.walk.Unreadable)
+	case !p.walk.Believed:
 		p.log.Warn("the listing kept changing: archived what was seen, deleted nothing", "walks", p.record.Walks)
 		return nil
 	}
@@ -169,10 +151,10 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	return p.deleteAll(ctx, owned) // in a short inbox it makes room for what is not shown
 }
 
-// list walks the inbox and claims it, once fewer than maxWalks others are at it.
+// listAndClaim lists the inbox and claims it, once fewer than maxWalks others are at it.
 // A walk that broke off is told apart from what ends the pass: what it showed until
 // then can be archived, unless the reason would meet every recording too.
-func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
+func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.walks.Acquire(ctx, 1); err != nil {
 		return false, nil, failure.ErrStopped
 	}
@@ -180,7 +162,7 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.stopped(); err != nil {
 		return false, nil, err
 	}
-	broken = p.walk(ctx)
+	broken = p.list(ctx)
 	if broken != nil && (failure.EndsPass(broken) || p.record.Listed == 0 && !failure.Temporary(broken)) {
 		return false, nil, broken
 	}
@@ -189,11 +171,11 @@ func (p *pass) list(ctx context.Context) (owned bool, broken, err error) {
 	return owned, broken, err
 }
 
-// walk lists the inbox into the ledger, and into the pass's record.
-func (p *pass) walk(ctx context.Context) error {
-	err := p.listing.List(ctx, p.absorb)
+// list lists the inbox into the ledger, and into the pass's record.
+func (p *pass) list(ctx context.Context) error {
+	err := p.walk.List(ctx, p.absorb)
 	p.count(func(r *state.Pass) {
-		r.Listed, r.Walks, r.Complete, r.Missing = p.listing.Listed, p.listing.Walks, p.listing.Complete, p.listing.Missing
+		r.Listed, r.Walks, r.Complete, r.Missing = p.walk.Listed, p.walk.Walks, p.walk.Complete, p.walk.Missing
 	})
 	return err
 }

@@ -27,7 +27,7 @@ type Planned struct {
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
 	p := a.newPass(stop, in)
 	defer p.halt(nil)
-	return p.listing.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
+	return p.walk.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
 		for _, r := range page {
 			e, err := p.Ledger.Entry(ctx, p.key(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {

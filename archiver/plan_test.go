@@ -11,60 +11,61 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 )
 
 // snapshot is all that a dry run must not change.
 func (r *rig) snapshot() (all []string) {
-	r.t.Helper()
-	err := r.ledger.Scan(context.Background(), "", "", func(k state.Key, e *state.Entry) error {
+	r.T.Helper()
+	err := r.Ledger.Scan(context.Background(), "", "", func(k state.Key, e *state.Entry) error {
 		text, err := json.Marshal(e)
 		all = append(all, k.String()+" "+string(text))
 		return err
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	for _, kind := range []string{"media", "manifests", "owners", "doctor"} {
-		all = append(all, r.objects(kind)...)
+		all = append(all, r.Objects(kind)...)
 	}
 	return all
 }
 
 // plan gives action and reason by recording.
 func (r *rig) plan(edit ...func(*Options)) map[string]string {
-	r.t.Helper()
+	r.T.Helper()
 	out := map[string]string{}
-	err := r.archiver(edit...).Plan(r.t.Context(), r.t.Context(), r.in, func(p Planned) error {
+	err := r.archiver(edit...).Plan(r.T.Context(), r.T.Context(), r.in, func(p Planned) error {
 		if p.Org != org || p.Inbox != r.in.ID || p.Key == "" {
-			r.t.Errorf("planned %+v", p)
+			r.T.Errorf("planned %+v", p)
 		}
 		reason, _, _ := strings.Cut(p.Reason, " 2") // a time
 		out[p.Recording] = strings.TrimSpace(p.Action + " " + reason)
 		return nil
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		r.T.Fatal(err)
 	}
 	return out
 }
 
 // planRig holds a recording for each answer that a plan can give.
 func planRig(t *testing.T) *rig {
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.MinAge = time.Minute
 	for _, id := range []string{"archived", "changed", "suspect", "failing"} {
-		r.user.Add(genesystest.Recording{ID: id, Duration: 50 * time.Millisecond})
+		r.User.Add(genesystest.Recording{ID: id, Duration: 50 * time.Millisecond})
 	}
-	r.user.Add(genesystest.Recording{ID: "suspect", Duration: time.Minute, MediaDuration: time.Second})
-	r.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "failing", Times: genesystest.Always, Effect: genesystest.HTML(200)})
+	r.User.Add(genesystest.Recording{ID: "suspect", Duration: time.Minute, MediaDuration: time.Second})
+	r.Cloud.Inject(genesystest.Fault{Op: opLink, Recording: "failing", Times: genesystest.Always, Effect: genesystest.HTML(200)})
 	for range max(suspectPass, eagerTries) {
 		r.passed()
 	}
-	r.user.Change("changed")
-	r.user.Add(genesystest.Recording{ID: "new", Duration: 50 * time.Millisecond})
-	r.user.Add(genesystest.Recording{ID: "young", Duration: 50 * time.Millisecond, DateCreated: time.Now()})
+	r.User.Change("changed")
+	r.User.Add(genesystest.Recording{ID: "new", Duration: 50 * time.Millisecond})
+	r.User.Add(genesystest.Recording{ID: "young", Duration: 50 * time.Millisecond, DateCreated: time.Now()})
 	return r
 }
 
@@ -74,7 +75,7 @@ func TestPlan(t *testing.T) {
 	r := planRig(t)
 	r.options.MinAge = 0 // a change just now would be young
 	before := r.snapshot()
-	sent := len(r.cloud.Events())
+	sent := len(r.Cloud.Events())
 	kept := r.plan()
 	want := map[string]string{
 		"changed": "archive changed since it was archived", "new": "archive", "young": "archive", "failing": "wait tried again after",
@@ -89,13 +90,13 @@ func TestPlan(t *testing.T) {
 	if diff := cmp.Diff(before, r.snapshot()); diff != "" {
 		t.Errorf("a dry run changed something:\n%s", diff)
 	}
-	for _, e := range r.cloud.Events()[sent:] {
+	for _, e := range r.Cloud.Events()[sent:] {
 		if e.Method != "GET" || e.Op == opDownload || e.Op == opLink {
 			t.Errorf("a dry run asked for %s %s", e.Method, e.Op)
 		}
 	}
 	report := r.passed(deleting)
-	deleted := r.requests(opDelete)
+	deleted := r.Requests(opDelete)
 	if report.Pass.Archived != 3 || !slices.Contains(deleted, "archived") || slices.Contains(deleted, "suspect") {
 		t.Errorf("the run then archived %d and deleted %q", report.Pass.Archived, deleted)
 	}
@@ -103,11 +104,11 @@ func TestPlan(t *testing.T) {
 
 func TestPlanOfYoungRecordings(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
+	r := newRig(t, archivertest.Echoing, false)
 	r.options.MinAge = time.Minute
-	r.user.Add(genesystest.Recording{ID: "young", DateCreated: time.Now()})
-	r.user.Add(genesystest.Recording{ID: "changed now", DateCreated: time.Now().Add(-time.Hour), DateModified: time.Now()})
-	r.user.Add(genesystest.Recording{ID: "from a wrong clock", DateCreated: time.Now().Add(time.Hour)})
+	r.User.Add(genesystest.Recording{ID: "young", DateCreated: time.Now()})
+	r.User.Add(genesystest.Recording{ID: "changed now", DateCreated: time.Now().Add(-time.Hour), DateModified: time.Now()})
+	r.User.Add(genesystest.Recording{ID: "from a wrong clock", DateCreated: time.Now().Add(time.Hour)})
 	want := map[string]string{
 		"young": "wait younger than transfer.min_age", "changed now": "wait younger than transfer.min_age", "from a wrong clock": "archive",
 	}
@@ -118,8 +119,8 @@ func TestPlanOfYoungRecordings(t *testing.T) {
 
 func TestPlanEndsWithItsReader(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
-	r.add(5)
+	r := newRig(t, archivertest.Echoing, false)
+	r.Add(5)
 	broken, n := errors.New("broken pipe"), 0
 	err := r.archiver().Plan(t.Context(), t.Context(), r.in, func(Planned) error { n++; return broken })
 	if !errors.Is(err, broken) || n != 1 {

@@ -14,13 +14,9 @@ import (
 // What a pass needs of the others, by purpose. *genesys.Client, *genesys.Links,
 // *genesys.Tokens, *storage.Bucket and *bolt.Ledger have it.
 
-type lister interface {
+type recordingsAPI interface {
 	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
 	Summary(ctx context.Context) (*genesys.Summary, error)
-}
-
-type recordingsAPI interface {
-	lister
 	Reserve(ctx context.Context) (reserved context.Context, release func(), err error)
 	Recording(ctx context.Context, id string, expand ...string) (*genesys.Recording, error)
 	Download(ctx context.Context, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
@@ -53,7 +49,6 @@ type reader interface {
 	Head(ctx context.Context, key, versionID string) (storage.Object, error)
 	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
 	Skew() (time.Duration, bool)
-	Check(ctx context.Context) error
 }
 
 // shelf shows what stands below a prefix, after a key, and what is being uploaded there.
@@ -92,7 +87,6 @@ type inboxes interface {
 type journals interface {
 	Events(ctx context.Context, org, inbox string, limit int) ([]state.Event, error)
 	MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error
-	AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error
 }
 
 type uploads interface {

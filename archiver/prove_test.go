@@ -6,11 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/storage"
 )
 
 // TestArchivedOnlyWhenProved lets the store lie about what it holds.
@@ -27,18 +27,18 @@ func TestArchivedOnlyWhenProved(t *testing.T) {
 		{name: "another size", rule: afterPut("Content-Length", "1"), err: "bytes of", corrupt: true},
 		{name: "another checksum", rule: afterPut("X-Amz-Checksum-Sha256", other), err: "shows another SHA256", corrupt: true},
 		{name: "no checksum, and other bytes", rule: func(*rig) rule {
-			hide := header("HEAD media", "X-Amz-Checksum-Sha256", "")
+			hide := archivertest.Header("HEAD media", "X-Amz-Checksum-Sha256", "")
 			return both(hide, flippedReply("GET media"))
 		}, err: "read back has another SHA-256", corrupt: true},
-		{name: "no lock", lock: true, rule: func(*rig) rule { return header("HEAD media", "X-Amz-Object-Lock-Mode", "") }, err: "Object Lock"},
+		{name: "no lock", lock: true, rule: func(*rig) rule { return archivertest.Header("HEAD media", "X-Amz-Object-Lock-Mode", "") }, err: "Object Lock"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t, &checking, c.lock)
-			r.add(1)
-			r.wire.use(c.rule(r))
+			r := newRig(t, archivertest.Checking, c.lock)
+			r.Add(1)
+			r.Wire.Use(c.rule(r))
 			report := r.pass()
-			r.wire.use(nil)
-			e := r.entry("rec-01")
+			r.Wire.Use(nil)
+			e := r.Entry("rec-01")
 			text := e.LastError
 			if report.Err != nil {
 				text += report.Err.Error()
@@ -50,7 +50,7 @@ func TestArchivedOnlyWhenProved(t *testing.T) {
 				t.Errorf("reported as corrupt: %q", report.Corrupt)
 			}
 			r.passed()
-			v := r.wantArchived("rec-01")
+			v := r.WantArchived("rec-01")
 			if again := strings.HasSuffix(v.MediaKey, "~2.wav"); again != c.corrupt {
 				t.Errorf("the next pass used %s: an object once seen corrupt is never adopted, a sound one is", v.MediaKey)
 			}
@@ -66,22 +66,13 @@ func both(outer, inner rule) rule {
 
 // afterPut changes a header of the HEADs that find something.
 func afterPut(key, value string) func(*rig) rule {
-	return func(*rig) rule {
-		change := header("HEAD media", key, value)
-		return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
-			resp, err := send()
-			if err != nil || resp.StatusCode != http.StatusOK {
-				return resp, err
-			}
-			return change(n, req, func() (*http.Response, error) { return resp, nil })
-		}
-	}
+	return func(*rig) rule { return archivertest.AfterPut(key, value) }
 }
 
 func swallowed(*rig) rule {
 	return func(n string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
 		if n == "PUT media" {
-			return answer(req, http.StatusOK, ""), nil
+			return archivertest.Answer(req, http.StatusOK, ""), nil
 		}
 		return send()
 	}
@@ -91,39 +82,39 @@ func swallowed(*rig) rule {
 // them, so every object is read.
 func TestUnprovedStoreIsReadBack(t *testing.T) {
 	for _, c := range []struct {
-		on   *sharedServer
+		on   *archivertest.Server
 		gets int
-	}{{&checking, 0}, {&echoing, 1}} {
+	}{{archivertest.Checking, 0}, {archivertest.Echoing, 1}} {
 		r := newRig(t, c.on, false)
-		r.add(1)
-		r.wire.use(nil)
+		r.Add(1)
+		r.Wire.Use(nil)
 		r.passed()
-		if n := r.wire.count("GET media"); n != c.gets {
-			t.Errorf("%s: the media were read back %d times, want %d", r.server.Name, n, c.gets)
+		if n := r.Wire.Count("GET media"); n != c.gets {
+			t.Errorf("%s: the media were read back %d times, want %d", r.Server.Name, n, c.gets)
 		}
 	}
 }
 
 // TestStoreDownStopsThePass: one recording after the other would only fail too.
 func TestStoreDownStopsThePass(t *testing.T) {
-	r := newRig(t, &echoing, false)
-	r.add(60)
+	r := newRig(t, archivertest.Echoing, false)
+	r.Add(60)
 	r.options.Workers, r.options.Memory = 1, PartSize
-	r.wire.use(unavailable("PUT media"))
-	wantErr(t, r.pass().Err, failure.KindTemporary, "one recording after the other")
-	if n := len(r.requests(opLink)); n > downStreak+1 {
+	r.Wire.Use(unavailable("PUT media"))
+	archivertest.WantErr(t, r.pass().Err, failure.KindTemporary, "one recording after the other")
+	if n := len(r.Requests(opLink)); n > downStreak+1 {
 		t.Errorf("%d downloads for a store that is down", n)
 	}
-	r.wire.use(nil)
+	r.Wire.Use(nil)
 	r.passed()
-	r.wantArchived("rec-60")
+	r.WantArchived("rec-60")
 }
 
 // TestOneFailureStopsNoOther has a recording of each kind that can't be archived
 // between those that can.
 func TestOneFailureStopsNoOther(t *testing.T) {
-	r := newRig(t, &echoing, false)
-	ids := r.add(12)
+	r := newRig(t, archivertest.Echoing, false)
+	ids := r.Add(12)
 	for i, effect := range []genesystest.Effect{
 		genesystest.HTML(200), genesystest.Status(403, "authz.policy.denied"), genesystest.Body(200, "audio/wav", "{}"), genesystest.Expired(),
 	} {
@@ -131,19 +122,19 @@ func TestOneFailureStopsNoOther(t *testing.T) {
 		if i == 1 {
 			op = opDownload
 		}
-		r.cloud.Inject(genesystest.Fault{Op: op, Recording: ids[i], Times: genesystest.Always, Effect: effect})
+		r.Cloud.Inject(genesystest.Fault{Op: op, Recording: ids[i], Times: genesystest.Always, Effect: effect})
 	}
 	report := r.passed()
 	if report.Pass.Archived != 8 || report.Pass.Failed != 4 {
 		t.Errorf("%d archived and %d failed", report.Pass.Archived, report.Pass.Failed)
 	}
 	for _, id := range ids[:4] {
-		if e := r.wantState(id, state.StateFailed); e.LastError == "" || e.Attempts != 1 {
+		if e := r.WantState(id, state.StateFailed); e.LastError == "" || e.Attempts != 1 {
 			t.Errorf("%s: %d attempts, error %q", id, e.Attempts, e.LastError)
 		}
 	}
 	for _, id := range ids[4:] {
-		r.wantArchived(id)
+		r.WantArchived(id)
 	}
 }
 
@@ -185,47 +176,19 @@ func TestChangedSince(t *testing.T) {
 	}
 }
 
-func TestRetention(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	a := &Archiver{Options: Options{Retention: Retention{Mode: "COMPLIANCE", Until: func(t time.Time) time.Time { return t.AddDate(1, 0, 0) }}}}
-	for _, c := range []struct {
-		name, created string
-		want          time.Time // zero: no lock
-	}{
-		{"counts from dateCreated", "2026-10-01T00:00:00Z", time.Date(2027, 10, 1, 0, 0, 0, 0, time.UTC)},
-		{"no date", "", now.AddDate(1, 0, 0)},
-		{"a date before 2000", "1999-12-31T23:59:59Z", now.AddDate(1, 0, 0)},
-		{"a date to come", "2027-01-01T00:00:00Z", now.AddDate(1, 0, 0)},
-		{"ended already", "2020-01-01T00:00:00Z", time.Time{}},
-		{"ends within the hour", "2025-11-23T12:59:00Z", time.Time{}},
-		{"ends in an hour", "2025-11-23T13:00:00Z", now.Add(time.Hour)},
-	} {
-		want := storage.Retention{}
-		if !c.want.IsZero() {
-			want = storage.Retention{Mode: "COMPLIANCE", Until: c.want}
-		}
-		if got := a.retention(c.created, now); got != want {
-			t.Errorf("%s: %v, want %v", c.name, got, want)
-		}
-		if note := a.manifestRetention(c.created, now, storage.Retention{}); note == nil || note.Note == "" {
-			t.Errorf("%s: an unlocked object's manifest says %+v", c.name, note)
-		}
-	}
-}
-
 // TestWrongDownloadAPI needs three recordings to be sure.
 func TestWrongDownloadAPI(t *testing.T) {
 	for _, n := range []int{2, 3} {
-		r := newRig(t, &echoing, false)
-		r.add(n)
+		r := newRig(t, archivertest.Echoing, false)
+		r.Add(n)
 		r.in.DownloadAPI = genesys.DownloadMedia
-		r.cloud.Configure(func(o *genesystest.Options) { o.Media = genesystest.AbsentUncoded })
+		r.Cloud.Configure(func(o *genesystest.Options) { o.Media = genesystest.AbsentUncoded })
 		err := r.pass().Err
 		if n < 3 && err != nil {
 			t.Errorf("%d recordings are too few to end the pass: %v", n, err)
 		}
 		if n == 3 {
-			wantErr(t, err, failure.KindFailed, "download_api: media is not served", "try download_api: transcoding")
+			archivertest.WantErr(t, err, failure.KindFailed, "download_api: media is not served", "try download_api: transcoding")
 		}
 	}
 }

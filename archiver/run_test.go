@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
@@ -17,9 +18,9 @@ import (
 // many makes n users with one recording each.
 func (r *rig) many(n int) (all []Inbox) {
 	for i := range n {
-		u := r.cloud.AddUser(fmt.Sprintf("user-%02d", i), "U", "")
+		u := r.Cloud.AddUser(fmt.Sprintf("user-%02d", i), "U", "")
 		u.Add(genesystest.Recording{ID: "rec-01", Duration: 50 * time.Millisecond})
-		r.login(u)
+		r.Login(u)
 		all = append(all, r.inboxOf(u))
 	}
 	return all
@@ -29,17 +30,17 @@ func (r *rig) many(n int) (all []Inbox) {
 // ask anybody anything.
 func TestNoBucketStopsTheRun(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	all := r.many(3 * maxWalks)
-	r.bucket = "no-such-bucket"
+	r.Bucket = "no-such-bucket"
 	report := r.archiver().Run(t.Context(), t.Context(), all)
 	asked := map[string]bool{}
-	for _, e := range r.cloud.Events() {
+	for _, e := range r.Cloud.Events() {
 		asked[e.Inbox] = true
 	}
 	idle := 0
 	for _, in := range report.Inboxes {
-		wantErr(t, in.Err, failure.KindConfiguration)
+		archivertest.WantErr(t, in.Err, failure.KindConfiguration)
 		if strings.Contains(fmt.Sprint(in.Err), "not done, since another inbox met this") && !asked[in.Inbox] {
 			idle++
 		}
@@ -52,20 +53,20 @@ func TestNoBucketStopsTheRun(t *testing.T) {
 // A failure of one organization's client ends that organization's passes, not others'.
 func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	all := r.many(maxWalks + 2)
 	refused := &genesys.Error{Op: opList, Status: 403, Code: "app.not.authorized.for.scope", Parsed: true}
 	for i := range all[:maxWalks+1] {
 		all[i].Org = "other"
 		all[i].API = &shapedAPI{recordingsAPI: all[i].API, refuse: func(genesys.ListParams) error { return refused }}
-		if err := r.ledger.EditInbox(t.Context(), "other", all[i].ID, func(*state.Inbox) {}); err != nil {
+		if err := r.Ledger.EditInbox(t.Context(), "other", all[i].ID, func(*state.Inbox) {}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	report := r.archiver().Run(t.Context(), t.Context(), all)
 	for _, in := range report.Inboxes {
 		if in.Org == "other" {
-			wantErr(t, in.Err, failure.KindClientRefused)
+			archivertest.WantErr(t, in.Err, failure.KindClientRefused)
 		} else if in.Err != nil || in.Pass.Archived != 1 {
 			t.Errorf("%s/%s: %d archived, %v", in.Org, in.Inbox, in.Pass.Archived, in.Err)
 		}
@@ -75,20 +76,20 @@ func TestClientRefusedStopsItsOrganizationOnly(t *testing.T) {
 // A ledger that can't be written ends the pass: what is not written down is not done.
 func TestLedgerFailureEndsThePass(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.Workers = 1
-	r.add(30)
+	r.Add(30)
 	failing := func(o *Options) { o.Ledger = brokenLedger{o.Ledger} }
-	wantErr(t, r.pass(deleting, failing).Err, failure.KindLedger, "disk full")
-	if n := len(r.requests(opLink)); n > 2 {
+	archivertest.WantErr(t, r.pass(deleting, failing).Err, failure.KindLedger, "disk full")
+	if n := len(r.Requests(opLink)); n > 2 {
 		t.Errorf("%d downloads that nobody wrote down", n)
 	}
-	if sent := r.requests(opDelete); len(sent) != 0 {
+	if sent := r.Requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)
 	}
 	r.passed()
-	r.wantArchived("rec-30")
-	if n := len(r.requests(opLink)); n != 30 {
+	r.WantArchived("rec-30")
+	if n := len(r.Requests(opLink)); n != 30 {
 		t.Errorf("%d downloads of 30 recordings", n)
 	}
 }
@@ -106,27 +107,27 @@ func (l brokenLedger) Move(ctx context.Context, k state.Key, from, to state.Stat
 // Told to stop, a pass finishes the transfer under way and begins no other.
 func TestStopFinishesTransfersUnderWay(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	r.add(40)
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(40)
 	stop, end := context.WithCancel(t.Context())
 	defer end()
-	r.cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.cloud.Stall()})
+	r.Cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.Cloud.Stall()})
 	report := make(chan *Report)
 	go func() {
 		report <- r.archiver(func(o *Options) { o.Workers = 1 }).Run(context.Background(), stop, []Inbox{r.in})
 	}()
-	if err := r.cloud.Await(t.Context(), opLink, 1); err != nil {
+	if err := r.Cloud.Await(t.Context(), opLink, 1); err != nil {
 		t.Fatal(err)
 	}
 	end()
-	r.cloud.Release()
+	r.Cloud.Release()
 	got := (<-report).Inboxes[0]
-	wantErr(t, got.Err, failure.KindStopped)
-	if got.Pass.Archived != 1 || len(r.requests(opLink)) != 1 {
-		t.Errorf("%d archived, %d downloads begun", got.Pass.Archived, len(r.requests(opLink)))
+	archivertest.WantErr(t, got.Err, failure.KindStopped)
+	if got.Pass.Archived != 1 || len(r.Requests(opLink)) != 1 {
+		t.Errorf("%d archived, %d downloads begun", got.Pass.Archived, len(r.Requests(opLink)))
 	}
 	r.passed()
-	if n := len(r.requests(opLink)); n != 40 {
+	if n := len(r.Requests(opLink)); n != 40 {
 		t.Errorf("%d downloads of 40 recordings", n)
 	}
 }
@@ -134,28 +135,28 @@ func TestStopFinishesTransfersUnderWay(t *testing.T) {
 // Abandoned in the middle of a long body, a transfer leaves nothing behind.
 func TestAbandonedTransferLeavesNothing(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
-	r.user.Add(genesystest.Recording{ID: "rec-01", Size: PartSize + PartSize/2})
+	r := newRig(t, archivertest.Checking, false)
+	r.User.Add(genesystest.Recording{ID: "rec-01", Size: PartSize + PartSize/2})
 	ctx, abandon := context.WithCancel(t.Context())
 	defer abandon()
-	r.cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.cloud.StallAfter(PartSize + 1000)})
+	r.Cloud.Inject(genesystest.Fault{Op: opLink, Effect: r.Cloud.StallAfter(PartSize + 1000)})
 	report := make(chan *Report)
 	parts := make(chan struct{})
-	r.wire.use(signalling("PUT media part", parts))
+	r.Wire.Use(archivertest.Signalling("PUT media part", parts))
 	a := r.archiver()
 	go func() { report <- a.Run(ctx, context.Background(), []Inbox{r.in}) }()
 	<-parts
 	abandon()
-	wantErr(t, (<-report).Inboxes[0].Err, failure.KindStopped)
-	r.wire.use(nil)
-	if n := r.uploads(); n != 0 {
+	archivertest.WantErr(t, (<-report).Inboxes[0].Err, failure.KindStopped)
+	r.Wire.Use(nil)
+	if n := r.Uploads(); n != 0 {
 		t.Errorf("%d uploads are under way", n)
 	}
 	r.wantUploadsForgotten()
-	if left := r.objects("media"); len(left) != 0 {
+	if left := r.Objects("media"); len(left) != 0 {
 		t.Errorf("left: %q", left)
 	}
-	if e := r.wantState("rec-01", state.StateListed); e.Attempts != 0 {
+	if e := r.WantState("rec-01", state.StateListed); e.Attempts != 0 {
 		t.Errorf("being stopped counts as %d attempts", e.Attempts)
 	}
 }
@@ -166,19 +167,19 @@ func TestDownloadAPIThatIsNotServed(t *testing.T) {
 	for name, absence := range map[string]genesystest.Absence{"coded": genesystest.AbsentCoded, "uncoded": genesystest.AbsentUncoded} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t, &echoing, false)
+			r := newRig(t, archivertest.Echoing, false)
 			r.options.Workers = 1
-			r.add(30)
-			r.cloud.Configure(func(o *genesystest.Options) { o.Transcoding = absence })
-			wantErr(t, r.pass().Err, failure.KindFailed, "download_api: transcoding is not served", "try download_api: media")
-			if n := len(r.requests(opDownload)); n > 5 {
+			r.Add(30)
+			r.Cloud.Configure(func(o *genesystest.Options) { o.Transcoding = absence })
+			archivertest.WantErr(t, r.pass().Err, failure.KindFailed, "download_api: transcoding is not served", "try download_api: media")
+			if n := len(r.Requests(opDownload)); n > 5 {
 				t.Errorf("%d requests to find out", n)
 			}
 			r.in.DownloadAPI = genesys.DownloadMedia
 			for range eagerTries {
 				r.passed()
 			}
-			r.wantArchived("rec-30")
+			r.WantArchived("rec-30")
 		})
 	}
 }
@@ -187,19 +188,19 @@ func TestDownloadAPIThatIsNotServed(t *testing.T) {
 // kind, however much they have to do, and be there one worker.
 func TestBusyInboxesHoldUpNoOther(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.Workers = 1
 	all := r.many(maxWalks + 4)
 	limited := make(chan struct{})
 	for i := range all[:maxWalks+2] {
 		for n := range 5 {
-			r.cloud.AddUser(all[i].ID, "U", "").Add(genesystest.Recording{ID: fmt.Sprintf("more-%d", n), Duration: 50 * time.Millisecond})
+			r.Cloud.AddUser(all[i].ID, "U", "").Add(genesystest.Recording{ID: fmt.Sprintf("more-%d", n), Duration: 50 * time.Millisecond})
 		}
 		all[i].API = limitedAPI{all[i].API, limited}
 	}
 	report := make(chan *Report)
 	go func() { report <- r.archiver().Run(t.Context(), t.Context(), all) }()
-	if err := r.cloud.Await(t.Context(), opLink, 2); err != nil {
+	if err := r.Cloud.Await(t.Context(), opLink, 2); err != nil {
 		t.Fatal(err)
 	}
 	close(limited)
@@ -232,12 +233,12 @@ func (a limitedAPI) Reserve(ctx context.Context) (context.Context, func(), error
 // More inboxes with much to do than are listed at a time don't keep one with a single recording waiting for their end.
 func TestBacklogsDoNotStarveOthers(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &checking, false)
+	r := newRig(t, archivertest.Checking, false)
 	r.options.Workers = 1
 	all := r.many(maxWalks + 4)
 	small := all[len(all)-1].ID // and last in every queue
 	for _, in := range all[:len(all)-1] {
-		u := r.cloud.AddUser(in.ID, "", "")
+		u := r.Cloud.AddUser(in.ID, "", "")
 		for k := range 10 {
 			u.Add(genesystest.Recording{ID: fmt.Sprintf("more-%02d", k), Duration: 50 * time.Millisecond})
 		}
@@ -248,7 +249,7 @@ func TestBacklogsDoNotStarveOthers(t *testing.T) {
 		}
 	}
 	downloads, at := 0, 0
-	for _, e := range r.cloud.Events() {
+	for _, e := range r.Cloud.Events() {
 		if e.Op == opLink {
 			downloads++
 			if e.Inbox == small {

@@ -22,7 +22,7 @@ func (p *pass) settle(ctx context.Context) error {
 		return nil
 	}
 	var twice []state.KeyedEntry
-	err := p.eachLive(ctx, p.in, p.listing.saw, func(e state.KeyedEntry) error {
+	err := p.eachLive(ctx, p.walk.Saw, func(e state.KeyedEntry) error {
 		switch {
 		case e.Entry.Disposal() != nil:
 		case e.Entry.State == state.StateDeleteRequested:
@@ -49,7 +49,7 @@ func (p *pass) settleShort(ctx context.Context) error {
 	if !p.confirmed() {
 		return nil
 	}
-	return p.eachLive(ctx, p.in, p.listing.saw, func(e state.KeyedEntry) error {
+	return p.eachLive(ctx, p.walk.Saw, func(e state.KeyedEntry) error {
 		if e.Entry.State != state.StateDeleteRequested {
 			return nil
 		}
@@ -72,8 +72,8 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	if err != nil {
 		return failure.OfLedger(err)
 	}
-	if n := int64(len(missing)); n >= massCount && n*10 > live(inbox) && !inbox.AcceptGone {
-		return fmt.Errorf("%d of %d recordings disappeared from the inbox at once: nothing was called gone and nothing deleted. Find out why; if it is right, run: archiverd retry --accept-gone --org %s --inbox %s", n, live(inbox), p.in.Org, p.in.ID)
+	if n := int64(len(missing)); n >= massCount && n*10 > inbox.Expected() && !inbox.AcceptGone {
+		return fmt.Errorf("%d of %d recordings disappeared from the inbox at once: nothing was called gone and nothing deleted. Find out why; if it is right, run: archiverd retry --accept-gone --org %s --inbox %s", n, inbox.Expected(), p.in.Org, p.in.ID)
 	}
 	if err := p.sameInbox(ctx); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -75,7 +76,7 @@ func (s *stage) onWire(name string, req *http.Request, send func() (*http.Respon
 		resp.Body.Close()
 	}
 	if errors.Is(err, errOrdered) && !s.crash {
-		return refuse(req), nil
+		return archivertest.Refuse(req), nil
 	}
 	return nil, err
 }

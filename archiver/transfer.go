@@ -18,8 +18,6 @@ import (
 const (
 	// asksPerWorker bounds the recordings that one pass has begun and not finished.
 	asksPerWorker = 16
-	// ledgerChunk is how many entries are read from the ledger at a time.
-	ledgerChunk = 256
 	// downStreak recordings that fail temporarily one after the other mean that a
 	// service is down.
 	downStreak = 5
@@ -53,7 +51,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 		if begun == 0 {
 			p.survey(ctx)
 		}
-		p.Progress.Found.Add(1)
+		p.Tally.Found.Add(1)
 		g.Go(func() error {
 			if err := p.transferOne(ctx, e.Key, e.Entry); err != nil {
 				p.halt(err)
@@ -70,38 +68,21 @@ func (p *pass) transferAll(ctx context.Context) error {
 	return err
 }
 
-// eachLive calls f for every live entry of the inbox but those that skip, where it
-// is not nil, leaves out; eachWaiting for those that are listed or failed.
-func (a *Archiver) eachLive(ctx context.Context, in Inbox, skip func(recording string) bool, f func(state.KeyedEntry) error) error {
-	return each(func(after string) ([]state.KeyedEntry, error) {
-		return a.Ledger.Live(ctx, in.Org, in.ID, after, ledgerChunk, skip)
+// eachLive calls f with every live entry of the inbox, except those for which skip, if set,
+// returns true.
+func (p *pass) eachLive(ctx context.Context, skip func(recording string) bool, f func(state.KeyedEntry) error) error {
+	return state.Each(func(after string, limit int) ([]state.KeyedEntry, error) {
+		all, err := p.Ledger.Live(ctx, p.in.Org, p.in.ID, after, limit, skip)
+		return all, failure.OfLedger(err)
 	}, f)
 }
 
+// eachWaiting calls f with every entry of the inbox that is listed or failed.
 func (p *pass) eachWaiting(ctx context.Context, f func(state.KeyedEntry) error) error {
-	return each(func(after string) ([]state.KeyedEntry, error) {
-		return p.Ledger.Waiting(ctx, p.in.Org, p.in.ID, after, ledgerChunk)
+	return state.Each(func(after string, limit int) ([]state.KeyedEntry, error) {
+		all, err := p.Ledger.Waiting(ctx, p.in.Org, p.in.ID, after, limit)
+		return all, failure.OfLedger(err)
 	}, f)
-}
-
-// each reads entries a chunk at a time, so that neither memory nor a ledger
-// transaction grows with the inbox.
-func each(read func(after string) ([]state.KeyedEntry, error), f func(state.KeyedEntry) error) error {
-	for after := ""; ; {
-		chunk, err := read(after)
-		if err != nil {
-			return failure.OfLedger(err)
-		}
-		for _, e := range chunk {
-			if err := f(e); err != nil {
-				return err
-			}
-			after = e.Key.Recording
-		}
-		if len(chunk) < ledgerChunk {
-			return nil
-		}
-	}
 }
 
 // due tells whether an entry is to be transferred in this pass.
@@ -151,7 +132,7 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 	if errors.As(err, &twin) {
 		return p.setAside(ctx, k, e.State, twin.sha256)
 	}
-	missed := p.record.Complete && !p.listing.saw(k.Recording) // settle deals with it
+	missed := p.record.Complete && !p.walk.Saw(k.Recording) // settle deals with it
 	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
 		_, err := p.move(ctx, k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
@@ -166,7 +147,7 @@ func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) erro
 
 // fail writes a recording's failure into the ledger.
 func (p *pass) fail(ctx context.Context, k state.Key, from state.State, cause error) error {
-	p.Progress.Failed.Add(1)
+	p.Tally.Failed.Add(1)
 	p.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
 	var mismatch *media.MismatchError

@@ -260,7 +260,7 @@ func (p *pass) askEach(ctx context.Context, twins []state.KeyedEntry) error {
 		if !p.due(e.Entry) {
 			continue
 		}
-		p.Progress.Found.Add(1)
+		p.Tally.Found.Add(1)
 		p.org.asking.Lock()
 		err := p.transferOne(ctx, e.Key, e.Entry)
 		p.org.asking.Unlock()

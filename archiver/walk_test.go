@@ -8,38 +8,40 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/state"
 )
 
 // walkRig has no store: a walk and what settles it need none.
 func walkRig(t *testing.T, edit func(*genesystest.Options)) *rig {
-	r := newRig(t, &echoing, false)
-	r.cloud.Configure(edit)
+	r := newRig(t, archivertest.Echoing, false)
+	r.Cloud.Configure(edit)
 	r.in.PageSize = 2
 	return r
 }
 
 // walk makes a pass up to the end of its listing.
 func (r *rig) walk() *pass {
-	r.t.Helper()
+	r.T.Helper()
 	p := r.archiver().newPass(context.Background(), r.in)
-	r.t.Cleanup(func() { p.halt(nil) })
-	if err := p.walk(context.Background()); err != nil {
-		r.t.Fatal(err)
+	r.T.Cleanup(func() { p.halt(nil) })
+	if err := p.list(context.Background()); err != nil {
+		r.T.Fatal(err)
 	}
 	return p
 }
 
 // settled walks, and settles where the walk was complete.
 func (r *rig) settled() *pass {
-	r.t.Helper()
+	r.T.Helper()
 	p := r.walk()
 	if p.record.Complete {
 		if err := p.settle(context.Background()); err != nil {
-			r.t.Fatal(err)
+			r.T.Fatal(err)
 		}
 	}
 	return p
@@ -52,7 +54,7 @@ func wantSeen(t *testing.T, p *pass, walks int, ids []string) {
 		t.Errorf("complete %v after %d walks, want %d", p.record.Complete, p.record.Walks, walks)
 	}
 	for _, id := range ids {
-		if !p.listing.saw(id) {
+		if !p.walk.Saw(id) {
 			t.Errorf("%s was not seen", id)
 		}
 	}
@@ -78,11 +80,11 @@ func TestWalkOfAStillInbox(t *testing.T) {
 			t.Parallel()
 			for n := 1; n <= 5; n++ {
 				r := walkRig(t, c.edit)
-				ids := r.add(n)
+				ids := r.Add(n)
 				p := r.walk()
 				wantSeen(t, p, c.walks, ids)
 				for _, id := range ids {
-					r.wantState(id, state.StateListed)
+					r.WantState(id, state.StateListed)
 				}
 				if got := p.record.Listed; got != int64(n) {
 					t.Errorf("%d of %d listed", got, n)
@@ -101,7 +103,7 @@ func TestWalkOfAListingThatCountsMore(t *testing.T) {
 		"by the summary": func(o *genesystest.Options) { o.SummaryOffset = 3 },
 	} {
 		r := walkRig(t, edit)
-		r.add(5)
+		r.Add(5)
 		if p := r.walk(); p.record.Complete || p.record.Missing != 3 || p.record.Listed != 5 || p.record.Walks != 2 {
 			t.Errorf("%s: %+v", name, p.record)
 		}
@@ -112,15 +114,15 @@ func TestWalkOfAListingThatCountsMore(t *testing.T) {
 func TestWalkOfADriftingListingIsNotShort(t *testing.T) {
 	t.Parallel()
 	for name, drift := range map[string]func(*rig){
-		"removed": func(r *rig) { r.user.Remove("rec-05") },
-		"arrived": func(r *rig) { r.user.Add(genesystest.Recording{ID: "new"}) },
+		"removed": func(r *rig) { r.User.Remove("rec-05") },
+		"arrived": func(r *rig) { r.User.Add(genesystest.Recording{ID: "new"}) },
 		"both": func(r *rig) {
-			r.user.Remove("rec-05")
-			r.user.Add(genesystest.Recording{ID: "new"})
+			r.User.Remove("rec-05")
+			r.User.Add(genesystest.Recording{ID: "new"})
 		},
 	} {
 		r := walkRig(t, func(*genesystest.Options) {})
-		r.add(5)
+		r.Add(5)
 		r.onPages(func(n, _ int) {
 			if n == 2 {
 				drift(r)
@@ -143,11 +145,11 @@ func TestRemovalBetweenPagesIsNotMissed(t *testing.T) {
 	for name, order := range map[string]genesystest.Order{"newest": genesystest.NewestFirst, "oldest": genesystest.OldestFirst, "shuffled": genesystest.Shuffled} {
 		t.Run(name, func(t *testing.T) {
 			r := walkRig(t, func(o *genesystest.Options) { o.Order = order })
-			r.add(6)
-			ids := r.user.IDs()
+			r.Add(6)
+			ids := r.User.IDs()
 			r.onPages(func(n, page int) {
 				if n == 1 {
-					r.user.Remove(ids[0])
+					r.User.Remove(ids[0])
 				}
 			})
 			wantSeen(t, r.walk(), 2, ids)
@@ -158,9 +160,9 @@ func TestRemovalBetweenPagesIsNotMissed(t *testing.T) {
 // onPages runs f after the n-th listing request (from 1), for a page.
 func (r *rig) onPages(f func(n, page int)) {
 	n := 0
-	r.cloud.Configure(func(o *genesystest.Options) {
+	r.Cloud.Configure(func(o *genesystest.Options) {
 		o.OnPage = func(i *genesystest.Inbox, page int) {
-			if i == r.user {
+			if i == r.User {
 				n++
 				f(n, page)
 			}
@@ -179,7 +181,7 @@ func TestPageSizeThatChangesRestartsTheWalk(t *testing.T) {
 			return 2
 		}
 	})
-	ids := r.add(7)
+	ids := r.Add(7)
 	wantSeen(t, r.walk(), 1, ids)
 }
 
@@ -188,7 +190,7 @@ func TestPageSizeThatChangesRestartsTheWalk(t *testing.T) {
 func TestListingTooLargeIsReadInTheEnd(t *testing.T) {
 	r := walkRig(t, func(*genesystest.Options) {})
 	r.in.PageSize = 100
-	ids := r.add(3)
+	ids := r.Add(3)
 	r.in.API = &shapedAPI{recordingsAPI: r.in.API, refuse: func(p genesys.ListParams) error {
 		if p.PageSize > 1 || len(p.Expand) > 0 {
 			return &genesys.Error{Op: opList, Status: 400, Code: "response.entity.too.large", Parsed: true}
@@ -198,18 +200,18 @@ func TestListingTooLargeIsReadInTheEnd(t *testing.T) {
 	p := r.walk()
 	wantSeen(t, p, 1, ids)
 	for _, id := range ids {
-		r.wantState(id, state.StateListed)
+		r.WantState(id, state.StateListed)
 	}
 }
 
 // What can't be listed with its conversation is fetched with it, for the manifest.
 func TestConversationIsFetchedSinglyWhereListingsCantHoldIt(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
-	r.cloud.Configure(func(o *genesystest.Options) { o.MaxExpanded = 1 })
-	r.add(2)
+	r := newRig(t, archivertest.Echoing, false)
+	r.Cloud.Configure(func(o *genesystest.Options) { o.MaxExpanded = 1 })
+	r.Add(2)
 	r.passed()
-	m := r.manifest(r.wantArchived("rec-01").ManifestKey)
+	m := r.Manifest(r.WantArchived("rec-01").ManifestKey)
 	if !strings.Contains(string(m.Recording), `"Conversation of`) {
 		t.Errorf("the manifest's recording lacks the conversation: %s", m.Recording)
 	}
@@ -268,7 +270,7 @@ func TestHostileListingsEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := walkRig(t, func(*genesystest.Options) {})
-			ids := r.add(5)
+			ids := r.Add(5)
 			r.settled()
 			real := r.in.API
 			for range 3 {
@@ -276,12 +278,12 @@ func TestHostileListingsEnd(t *testing.T) {
 				a.recordingsAPI = real
 				r.in.API = &a
 				r.settled()
-				if most := (1 + maxRepeats + maxRestarts) * (3 + maxBarren); a.n > most {
+				if most := (1 + listing.MaxRepeats + listing.MaxRestarts) * (3 + listing.MaxIdle); a.n > most {
 					t.Errorf("%d requests for three pages, want %d at most", a.n, most)
 				}
 			}
 			for _, id := range ids {
-				r.wantState(id, state.StateListed)
+				r.WantState(id, state.StateListed)
 			}
 		})
 	}
@@ -290,13 +292,13 @@ func TestHostileListingsEnd(t *testing.T) {
 // A listing of something nobody can archive is not complete in silence.
 func TestRecordingWithoutAnIDFailsThePass(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
-	r.add(1)
-	r.user.Add(genesystest.Recording{ID: "nameless", RawJSON: []byte(`{"name":"no id"}`)})
+	r := newRig(t, archivertest.Echoing, false)
+	r.Add(1)
+	r.User.Add(genesystest.Recording{ID: "nameless", RawJSON: []byte(`{"name":"no id"}`)})
 	r.options.Delete.Enabled = true
-	wantErr(t, r.pass().Err, failure.KindFailed, "1 recordings are listed without an id")
-	r.wantArchived("rec-01")
-	if sent := r.requests(opDelete); len(sent) != 0 {
+	archivertest.WantErr(t, r.pass().Err, failure.KindFailed, "1 recordings are listed without an id")
+	r.WantArchived("rec-01")
+	if sent := r.Requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)
 	}
 }
@@ -305,21 +307,21 @@ func TestRecordingWithoutAnIDFailsThePass(t *testing.T) {
 // nothing is missing because of it, and nothing is deleted.
 func TestListingThatBreaksOffStillArchives(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, &echoing, false)
+	r := newRig(t, archivertest.Echoing, false)
 	r.in.PageSize = 2
-	r.add(4)
-	ids := r.user.IDs()
-	r.cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
-	wantErr(t, r.pass(deleting).Err, failure.KindTemporary)
-	r.wantArchived(ids[0])
-	r.wantArchived(ids[1])
-	if sent := r.requests(opDelete); len(sent) != 0 {
+	r.Add(4)
+	ids := r.User.IDs()
+	r.Cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(503, "service.unavailable")})
+	archivertest.WantErr(t, r.pass(deleting).Err, failure.KindTemporary)
+	r.WantArchived(ids[0])
+	r.WantArchived(ids[1])
+	if sent := r.Requests(opDelete); len(sent) != 0 {
 		t.Errorf("deleted %q", sent)
 	}
-	r.cloud.ClearFaults()
+	r.Cloud.ClearFaults()
 	r.passed()
 	for _, id := range ids {
-		r.wantArchived(id)
+		r.WantArchived(id)
 	}
 }
 
@@ -332,7 +334,7 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 	r := walkRig(t, func(*genesystest.Options) {})
 	begun := time.Now().Add(-time.Hour)
 	for i, id := range []string{"f", "e", "d", "c", "b", "a"} { // a is the newest
-		r.user.Add(genesystest.Recording{ID: id, DateCreated: begun.Add(time.Duration(i) * time.Second)})
+		r.User.Add(genesystest.Recording{ID: id, DateCreated: begun.Add(time.Duration(i) * time.Second)})
 	}
 	wantSeen(t, r.settled(), 1, []string{"a", "b", "c", "d", "e", "f"})
 	head, tail := "a", "f"
@@ -341,25 +343,25 @@ func TestRecordingThatSlipsThroughEveryWalkIsNotLost(t *testing.T) {
 		r.onPages(func(n, page int) {
 			switch n {
 			case 1: // pages 2 and 3 shift: c is passed over
-				r.user.Remove(head)
+				r.User.Remove(head)
 			case 3: // and back again before the repeat, by one that no walk has to have seen; the count is right
-				r.user.Remove(tail)
-				r.user.Add(genesystest.Recording{ID: newest, DateCreated: time.Now().Add(time.Minute)})
+				r.User.Remove(tail)
+				r.User.Add(genesystest.Recording{ID: newest, DateCreated: time.Now().Add(time.Minute)})
 			case 4:
-				r.user.Remove(newest)
+				r.User.Remove(newest)
 			}
 		})
 		p := r.settled()
-		if !p.record.Complete || p.listing.saw("c") {
-			t.Fatalf("pass %d: complete %v, saw c %v: this drift no longer hides c, so promise 4 became stronger", pass, p.record.Complete, p.listing.saw("c"))
+		if !p.record.Complete || p.walk.Saw("c") {
+			t.Fatalf("pass %d: complete %v, saw c %v: this drift no longer hides c, so promise 4 became stronger", pass, p.record.Complete, p.walk.Saw("c"))
 		}
-		r.wantState("c", state.StateListed)
+		r.WantState("c", state.StateListed)
 		head = fmt.Sprintf("old-%d", pass)
-		r.user.Add(genesystest.Recording{ID: head, DateCreated: begun.Add(time.Minute)})
+		r.User.Add(genesystest.Recording{ID: head, DateCreated: begun.Add(time.Minute)})
 		tail = fmt.Sprintf("oldest-%d", pass)
-		r.user.Add(genesystest.Recording{ID: tail, DateCreated: begun.Add(-time.Minute)})
+		r.User.Add(genesystest.Recording{ID: tail, DateCreated: begun.Add(-time.Minute)})
 	}
-	if !slices.Contains(r.requests(opGet), "c") {
+	if !slices.Contains(r.Requests(opGet), "c") {
 		t.Error("Genesys was never asked about c")
 	}
 }

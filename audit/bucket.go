@@ -3,9 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
@@ -61,47 +59,6 @@ type Stray struct {
 	Inbox string     `json:"inbox"`
 	Key   string     `json:"key"`
 	Size  int64      `json:"size"`
-}
-
-// Strangers are the ids of the inboxes of which the archive holds media or manifests,
-// without those that are known.
-func (a *Archiver) Strangers(ctx context.Context, org string, known []string) ([]string, error) {
-	found := map[string]bool{}
-	for _, kind := range []string{"media", "manifests"} {
-		prefix := a.Prefix + "/" + kind + "/org=" + org + "/inbox="
-		for after := ""; ; {
-			escaped, err := a.firstInbox(ctx, prefix, after)
-			if err != nil {
-				return nil, err
-			}
-			if escaped == "" {
-				break
-			}
-			after = prefix + escaped + "0" // '0' follows '/': past all keys of this inbox
-			if id, ok := record.UnescapeID(escaped); ok {
-				found[id] = true
-			}
-		}
-	}
-	for _, id := range known {
-		// Of an id that was hashed, the hash is all that the keys tell.
-		back, _ := record.UnescapeID(record.EscapeID(id))
-		delete(found, back)
-	}
-	return slices.Sorted(maps.Keys(found)), nil
-}
-
-// firstInbox is the escaped id in the first key after one; "" if there is none.
-func (a *Archiver) firstInbox(ctx context.Context, prefix, after string) (string, error) {
-	for obj, err := range a.Bucket.ListAfter(ctx, prefix, after) {
-		if err != nil {
-			return "", err
-		}
-		if id, _, ok := strings.Cut(strings.TrimPrefix(obj.Key, prefix), "/"); ok && id != "" {
-			return id, nil
-		}
-	}
-	return "", nil
 }
 
 // readBucket lists the inbox's media and manifests, and asks after every object that
@@ -193,7 +150,8 @@ func (r *reconciler) stray(ctx context.Context, obj storage.Object, k record.Key
 
 func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (ObjectKind, error) {
 	var obj storage.Object
-	err := r.retry(ctx, func() (err error) { obj, err = r.Bucket.Head(ctx, key, ""); return err })
+	again := func(err error) { r.Log.Debug("trying again", "error", err) }
+	err := failure.Retry(ctx, again, func() (err error) { obj, err = r.Bucket.Head(ctx, key, ""); return err })
 	if errors.Is(err, storage.ErrNotFound) {
 		return ObjectRemoved, r.Bucket.Check(ctx)
 	}

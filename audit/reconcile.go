@@ -12,6 +12,8 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/listing"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -34,7 +36,7 @@ const (
 // bytes in all.
 type reconciler struct {
 	*verifier
-	listing *Walk
+	listing *listing.Walk
 	span    Span
 	to      Listener
 	seed    maphash.Seed
@@ -54,9 +56,11 @@ type reconciler struct {
 // for one inbox, and changes nothing. An inbox without API is looked at in ledger and
 // bucket alone, for the reason given, as is one that can't be listed. No pass over the
 // inbox may be under way. An error is the store's or the ledger's.
-func (a *Archiver) Reconcile(ctx context.Context, in Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
+func (a *Auditor) Reconcile(ctx context.Context, in listing.Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
+	log := a.Log.With("org", in.Org, "inbox", in.ID)
+	again := func(err error) { log.Debug("trying again", "error", err) }
 	r := &reconciler{
-		verifier: a.newVerifier(Depth{}), listing: a.NewWalk(ctx, in), span: span, to: to, seed: maphash.MakeSeed(),
+		verifier: a.newVerifier(Depth{}), listing: listing.New(ctx, in, a.Ledger, log, again), span: span, to: to, seed: maphash.MakeSeed(),
 		sides: map[uint64]side{}, bad: map[string]bool{},
 		classes: map[Class]*ClassTotal{}, kinds: map[ObjectKind]int64{}, out: Reconciliation{Org: in.Org, Inbox: in.ID},
 	}
@@ -196,7 +200,7 @@ func (r *reconciler) classify(ctx context.Context) error {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.classes[class].add(s)
-			r.Progress.Checked.Add(1)
+			r.Tally.Checked.Add(1)
 			return r.to.Recording(Reconciled{class, k.Org, k.Inbox, k.Recording, detail})
 		})
 	})
@@ -208,17 +212,15 @@ func (r *reconciler) classify(ctx context.Context) error {
 }
 
 // class judges an entry by its stored objects, then by its state.
-func (r *reconciler) class(e *state.Entry, s side, found []Finding) (Class, string) {
-	found = slices.DeleteFunc(found, func(f Finding) bool { return f.Fault == KnownBad })
+func (r *reconciler) class(e *state.Entry, s side, found []proof.Finding) (Class, string) {
+	found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == proof.KnownBad })
 	if len(found) > 0 {
-		worst := slices.MinFunc(found, func(x, y Finding) int {
-			return slices.Index(Faults[:], x.Fault) - slices.Index(Faults[:], y.Fault)
-		})
+		worst := slices.MinFunc(found, func(x, y proof.Finding) int { return proof.Worse(x.Fault, y.Fault) })
 		detail := fmt.Sprintf("%s: %s: %s", worst.Key, worst.Fault, worst.Detail)
 		switch worst.Fault {
-		case FaultMissing:
+		case proof.FaultMissing:
 			return ClassMissing, detail
-		case FaultLock:
+		case proof.FaultLock:
 			return ClassLock, detail
 		}
 		return ClassDiffers, detail

@@ -1,3 +1,6 @@
+// Package audit compares the archive with the ledger and with Genesys, and changes none of
+// them: Verify looks at every object that the ledger names, Reconcile at every recording
+// on every side. AcceptJournal writes down that a person accepts what is wrong.
 package audit
 
 import (
@@ -5,48 +8,42 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"sync"
-	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
 )
 
-// Fault is what is wrong with one stored object. An object has one at most: of
-// several, the first in the order of Faults.
-type Fault string
+// Auditor compares. Its methods may be called concurrently.
+type Auditor struct {
+	Bucket    bucket
+	Ledger    ledger
+	Prefix    string // of every key
+	Workers   int    // objects looked at at a time
+	Retention proof.Retention
+	Log       *slog.Logger
+	Tally     *tally.Tally // counts recordings and bytes while it compares them
+}
 
-// The faults of objects that the ledger names.
-const (
-	FaultMissing     Fault = "missing"     // the store has not the recorded version
-	FaultForeign     Fault = "foreign"     // its place holds an object that archiverd did not write
-	FaultReturned    Fault = "returned"    // it was erased or disposed of, and is in the store again
-	FaultUnfinished  Fault = "unfinished"  // its removal from the archive began and did not end
-	FaultAltered     Fault = "altered"     // size, checksum or bytes are not the recorded ones
-	FaultManifest    Fault = "manifest"    // the manifest can't be read, or describes something else than the ledger
-	FaultHidden      Fault = "hidden"      // the recorded version is there, below a delete marker
-	FaultOverwritten Fault = "overwritten" // the recorded version is there, below another one
-	FaultLock        Fault = "lock"        // its retention is shorter or weaker than recorded
-	FaultExpires     Fault = "expires"     // a lifecycle rule will remove it before its retention ends
-	FaultUnreadable  Fault = "unreadable"  // the store works, but can't give this object
-	FaultJournal     Fault = "journal"     // an inbox's journal is not the chain that was written
-	KnownBad         Fault = "known bad"   // a key that the ledger itself has for bad: no alarm
-)
+type bucket interface {
+	record.Bucket
+	Check(ctx context.Context) error
+}
 
-// Faults are all that count as findings, worst first.
-var Faults = [...]Fault{FaultMissing, FaultForeign, FaultReturned, FaultUnfinished, FaultAltered, FaultManifest, FaultHidden, FaultOverwritten, FaultLock, FaultExpires, FaultUnreadable}
-
-// Finding is one object that is not as the ledger has it.
-type Finding struct {
-	Fault     Fault  `json:"fault"`
-	Org       string `json:"org"`
-	Inbox     string `json:"inbox"`
-	Recording string `json:"recording"`
-	Key       string `json:"key"`
-	VersionID string `json:"version,omitempty"`
-	Detail    string `json:"detail"`
+type ledger interface {
+	ID() string
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
+	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 }
 
 // Depth says how closely Verify looks. The zero value asks HEAD alone.
@@ -66,20 +63,20 @@ func (d Depth) reads(mediaKey string) bool {
 // Verification is what Verify looked at. Objects are counted as the ledger names
 // them, all others as they were judged: see AddsUp.
 type Verification struct {
-	Recordings int64           `json:"recordings"`
-	Versions   int64           `json:"versions"`
-	Objects    int64           `json:"objects"` // media and manifests
-	Sound      int64           `json:"sound"`
-	Faulty     map[Fault]int64 `json:"faulty"`
-	KnownBad   int64           `json:"known_bad"` // keys, none of them among Objects
-	Read       int64           `json:"read"`      // objects whose bytes were read
-	Bytes      int64           `json:"bytes"`     // that were read
-	SizeOnly   int64           `json:"size_only"` // objects not read, of which HEAD shows no checksum that could be compared
+	Recordings int64                 `json:"recordings"`
+	Versions   int64                 `json:"versions"`
+	Objects    int64                 `json:"objects"` // media and manifests
+	Sound      int64                 `json:"sound"`
+	Faulty     map[proof.Fault]int64 `json:"faulty"`
+	KnownBad   int64                 `json:"known_bad"` // keys, none of them among Objects
+	Read       int64                 `json:"read"`      // objects whose bytes were read
+	Bytes      int64                 `json:"bytes"`     // that were read
+	SizeOnly   int64                 `json:"size_only"` // objects not read, of which HEAD shows no checksum that could be compared
 }
 
 // Found is the number of objects with a fault.
 func (v *Verification) Found() (n int64) {
-	for _, f := range Faults {
+	for _, f := range proof.Faults {
 		n += v.Faulty[f]
 	}
 	return n
@@ -94,7 +91,7 @@ func (v *Verification) AddsUp() bool {
 // not as recorded, one finding at a time. An empty org or inbox stands for all. It
 // changes nothing. Its error says why not all was looked at: a store that goes away
 // is an error, never a finding.
-func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, emit func(Finding) error) (Verification, error) {
+func (a *Auditor) Verify(ctx context.Context, org, inbox string, depth Depth, emit func(proof.Finding) error) (Verification, error) {
 	v := a.newVerifier(depth)
 	var emitting sync.Mutex
 	g, ctx := errgroup.WithContext(ctx)
@@ -110,7 +107,7 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 			for _, f := range found {
 				err = errors.Join(err, emit(f))
 			}
-			a.Progress.Checked.Add(1)
+			a.Tally.Checked.Add(1)
 			return err
 		})
 		return nil
@@ -129,16 +126,19 @@ func (a *Archiver) Verify(ctx context.Context, org, inbox string, depth Depth, e
 
 // verifier compares entries with the bucket. Its methods may be called concurrently.
 type verifier struct {
-	*Archiver
-	depth  Depth
-	streak atomic.Int64 // objects that the store could not give, one after the other
+	*Auditor
+	depth   Depth
+	reading proof.Reading
 
 	mu     sync.Mutex
 	totals Verification
 }
 
-func (a *Archiver) newVerifier(depth Depth) *verifier {
-	return &verifier{Archiver: a, depth: depth, totals: Verification{Faulty: map[Fault]int64{}}}
+func (a *Auditor) newVerifier(depth Depth) *verifier {
+	return &verifier{
+		Auditor: a, depth: depth, reading: proof.Reading{Bucket: a.Bucket, Log: a.Log},
+		totals: Verification{Faulty: map[proof.Fault]int64{}},
+	}
 }
 
 func (v *verifier) count(f func(*Verification)) {
@@ -148,7 +148,7 @@ func (v *verifier) count(f func(*Verification)) {
 }
 
 // entry looks at every version of an entry.
-func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (found []Finding, err error) {
+func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (found []proof.Finding, err error) {
 	v.count(func(t *Verification) {
 		if len(e.Versions) > 0 {
 			t.Recordings++
@@ -158,27 +158,127 @@ func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (foun
 		t.KnownBad += int64(len(e.BadKeys))
 	})
 	for _, key := range e.BadKeys {
-		found = append(found, Finding{KnownBad, k.Org, k.Inbox, k.Recording, key, "",
-			"other bytes than were written, found when it was archived; the recording has another key"})
+		bad := proof.Flaws{{Fault: proof.KnownBad, Detail: "other bytes than were written, found when it was archived; the recording has another key"}}
+		found = append(found, bad.Finding(k, key, ""))
 	}
 	for _, version := range e.Versions {
-		for _, o := range recordedObjects(k, e, version) {
-			flaws, err := v.object(ctx, o)
+		read := v.depth.reads(version.MediaKey)
+		for _, o := range proof.Objects(k, version, v.Retention.End(e.DateCreated, version.ArchivedAt)) {
+			look := func() (proof.Flaws, error) { return v.look(ctx, o, read) }
+			if e.Disposal() != nil {
+				look = func() (proof.Flaws, error) { return v.lookDisposed(ctx, e, o) }
+			}
+			flaws, err := v.object(ctx, look)
 			if err != nil {
 				return found, err
 			}
-			f, flawed := o.finding(flaws)
-			v.count(func(t *Verification) {
-				if flawed {
-					t.Faulty[f.Fault]++
-				} else {
-					t.Sound++
-				}
-			})
-			if flawed {
-				found = append(found, f)
+			if len(flaws) == 0 {
+				v.count(func(t *Verification) { t.Sound++ })
+				continue
 			}
+			f := flaws.Finding(k, o.Key, o.VersionID)
+			v.count(func(t *Verification) { t.Faulty[f.Fault]++ })
+			found = append(found, f)
 		}
 	}
 	return found, nil
+}
+
+// object looks at one object. If it can't be read although the store works, that is its
+// flaw.
+func (v *verifier) object(ctx context.Context, look func() (proof.Flaws, error)) (flaws proof.Flaws, err error) {
+	err = v.reading.Try(ctx, func() (err error) { flaws, err = look(); return err })
+	if err != nil && ctx.Err() != nil {
+		return nil, failure.ErrStopped
+	}
+	if unreadable, ok := errors.AsType[*proof.UnreadableError](err); ok {
+		return proof.Flaws{{Fault: proof.FaultUnreadable, Detail: unreadable.Error()}}, nil
+	}
+	return flaws, err
+}
+
+// look compares the object with what the ledger says of it.
+func (v *verifier) look(ctx context.Context, o proof.Recorded, read bool) (proof.Flaws, error) {
+	obj, flaws, err := v.find(ctx, o)
+	if err != nil || obj == nil {
+		return flaws, err
+	}
+	c, err := o.Compare(ctx, v.Bucket, *obj, read)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case read:
+		v.Tally.Bytes.Add(obj.Size)
+		v.count(func(t *Verification) { t.Read++; t.Bytes += obj.Size })
+	case !c.Checksum:
+		v.count(func(t *Verification) { t.SizeOnly++ })
+	}
+	return append(flaws, c.Flaws...), nil
+}
+
+// lookDisposed wants an object that was disposed of not to be there.
+func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Recorded) (proof.Flaws, error) {
+	if act := e.Disposal(); !e.State.Disposed() {
+		return proof.Flaws{proof.Flawf(proof.FaultUnfinished, "%s began to %s it on %s: run the same command again, which finishes it", act.By, act.Kind, act.At.UTC().Format(time.DateOnly))}, nil
+	}
+	obj, err := v.Bucket.Head(ctx, o.Key, "")
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return proof.Flaws{proof.Flawf(proof.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
+}
+
+// find asks for the newest version, which is the recorded one unless somebody changed the
+// bucket; only then it asks for the recorded one. A nil object is not there.
+func (v *verifier) find(ctx context.Context, o proof.Recorded) (*storage.Object, proof.Flaws, error) {
+	newest, err := v.Bucket.Head(ctx, o.Key, "")
+	hidden := errors.Is(err, storage.ErrNotFound)
+	if err != nil && !hidden {
+		return nil, nil, err
+	}
+	id := o.VersionID
+	if id == "" {
+		id = "null" // S3's name for what was written before a bucket had versions
+	}
+	if !hidden && (newest.VersionID == id || newest.VersionID == o.VersionID) {
+		return &newest, nil, nil
+	}
+	obj, err := v.Bucket.Head(ctx, o.Key, id)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		if err := v.confirmMissing(ctx, o); err != nil {
+			return nil, nil, err
+		}
+		if hidden {
+			return nil, proof.Flaws{{Fault: proof.FaultMissing, Detail: "no such object"}}, nil
+		}
+		return nil, proof.Flaws{proof.Flawf(proof.FaultMissing, "the recorded version is gone; version %s of %d bytes stands in its place", newest.VersionID, newest.Size)}, nil
+	case err != nil:
+		return nil, nil, err
+	case hidden:
+		return &obj, proof.Flaws{{Fault: proof.FaultHidden, Detail: "a delete marker hides it; the recorded version is still there: remove the marker"}}, nil
+	}
+	by := "archiverd did not write"
+	if record.SameRecording(newest.Metadata, obj.Metadata) {
+		by = "names the same recording"
+	}
+	return &obj, proof.Flaws{proof.Flawf(proof.FaultOverwritten, "version %s of %d bytes, which %s, lies over the recorded version", newest.VersionID, newest.Size, by)}, nil
+}
+
+// confirmMissing makes sure that the store itself says so: the reply to a HEAD has no
+// body, and a 404 without a body may come from anything between here and the store.
+func (v *verifier) confirmMissing(ctx context.Context, o proof.Recorded) error {
+	body, _, err := v.Bucket.Get(ctx, o.Key, o.VersionID)
+	switch {
+	case err == nil:
+		body.Close()
+		return &storage.Error{Op: "head", Key: o.Key, Err: errors.New("HEAD finds no object, GET does")}
+	case errors.Is(err, storage.ErrNotFound):
+		return nil
+	}
+	return err
 }

@@ -11,8 +11,8 @@ import (
 	"iter"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -42,7 +42,7 @@ type Doctor struct {
 	Bucket     examinedBucket
 	Probe      probe
 	Prefix     string // of every key
-	Retention  archiver.Retention
+	Retention  proof.Retention
 	Encryption string // asked of the store: "none", "AES256" or "aws:kms"
 	Deleting   bool   // originals are to be deleted
 }

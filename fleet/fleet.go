@@ -39,6 +39,7 @@ type ledger interface {
 	AddRun(ctx context.Context, r state.Run) error
 	ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+	AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error
 }
 
 // Options configure a Fleet. All are required, but for Heartbeat.

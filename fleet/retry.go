@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -42,7 +43,7 @@ func Prepare(ctx context.Context, l ledger, a *archiver.Archiver, only Selection
 	}
 	var faults []record.JournalFault
 	if accept.Journal {
-		if faults, err = a.AcceptJournal(ctx, in.Org, in.ID); err != nil {
+		if faults, err = audit.AcceptJournal(ctx, a.Bucket, l, record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID}); err != nil {
 			return nil, err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/tally"
 )
 
 // Request says which run to make.
@@ -20,7 +21,7 @@ type Request struct {
 	Only      Selection
 	AskAnyway bool // send requests although a Retry-After has not passed
 	// Follow shows the progress until the function that it returns is called.
-	Follow func(*archiver.Progress) (finish func())
+	Follow func(*tally.Tally) (finish func())
 	// ExitCode judges a run by its result, or by why none could be made.
 	ExitCode func(*Result, error) int
 }
@@ -82,7 +83,7 @@ func (f *Fleet) run(ctx, stop context.Context, r Request) (*Result, error) {
 	abandon, cancel := withGrace(stop, f.Config.ShutdownGrace)
 	defer cancel()
 	defer collectRarely(f.Config.Transfer.Memory + recordings*listedRoom + heapRoom)()
-	finish := r.Follow(&f.Archiver.Progress)
+	finish := r.Follow(&f.Archiver.Tally)
 	result := &Result{Report: f.Archiver.Run(abandon, stop, inboxes)}
 	finish()
 	if result.Failures, err = f.failures(ctx, result.Report); err != nil {

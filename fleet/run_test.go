@@ -17,6 +17,7 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
+	"github.com/archiverd/archiverd/tally"
 )
 
 // newFleet makes a fleet of one organization without inboxes, on a ledger and a bucket of
@@ -62,7 +63,7 @@ func judge(_ *Result, err error) int {
 	return 42
 }
 
-func unseen(*archiver.Progress) (finish func()) { return func() {} }
+func unseen(*tally.Tally) (finish func()) { return func() {} }
 
 // TestPanicOfRun wants a run that panics recorded in the ledger as one that failed, and the
 // service that made it to go on.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -67,7 +68,7 @@ func (f *Fleet) strangers(ctx context.Context, org string, known []Target) ([]Ta
 				ids = append(ids, t.ID)
 			}
 		}
-		found, err := f.Archiver.Strangers(ctx, o.Name, ids)
+		found, err := record.OtherInboxes(ctx, f.Archiver.Bucket, f.Archiver.Prefix, o.Name, ids)
 		if err != nil {
 			return nil, err
 		}

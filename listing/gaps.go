@@ -12,10 +12,11 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
+// The bounds of what broken pages cost.
 const (
-	maxBroken = 3   // pages in a row before the service counts as down
-	maxParts  = 100 // of broken pages asked for in one walk
-	maxNamed  = 5   // gaps described in an error
+	MaxBroken = 3   // pages in a row before the service counts as down
+	MaxParts  = 100 // of broken pages asked for in one walk
+	MaxNamed  = 5   // gaps described in an error
 )
 
 // A gap is a stretch of the listing that Genesys fails to show.
@@ -57,10 +58,10 @@ func breaksPage(err error) bool {
 // smaller pages may show some more.
 func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	w.broken = append(w.broken, brokenPage{page, err})
-	if w.inRow++; w.inRow < maxBroken {
+	if w.inRow++; w.inRow < MaxBroken {
 		return nil
 	}
-	w.broken = w.broken[:len(w.broken)-maxBroken+1]
+	w.broken = w.broken[:len(w.broken)-MaxBroken+1]
 	first := w.broken[len(w.broken)-1]
 	if !failure.Temporary(first.err) && w.size > 0 {
 		if err := w.split(ctx); err != nil {
@@ -82,7 +83,7 @@ func (w *Walk) split(ctx context.Context) error {
 		todo = todo[1:]
 		end, size := whole.from+whole.size, (whole.size+1)/2
 		first, last := whole.from/size, (end-1)/size
-		if whole.page == 1 || asked+last-first >= maxParts {
+		if whole.page == 1 || asked+last-first >= MaxParts {
 			w.gaps = append(w.gaps, whole)
 			continue
 		}
@@ -128,7 +129,7 @@ func (w *Walk) takePart(ctx context.Context, n, size int) error {
 func (w *Walk) gapsError(ctx context.Context) error {
 	var places []string
 	gaps := joined(w.gaps)
-	for _, g := range gaps[:min(len(gaps), maxNamed)] {
+	for _, g := range gaps[:min(len(gaps), MaxNamed)] {
 		place := fmt.Sprintf("number %d", g.from+1)
 		if g.size > 1 {
 			place = fmt.Sprintf("numbers %d to %d", g.from+1, g.from+g.size)

@@ -1,3 +1,7 @@
+// Package listing lists the recordings of one inbox until the listing proves itself
+// complete. Pages shift while recordings arrive and vanish, some listings hold back what
+// lies beyond a depth or a size, and some pages fail for one recording on them: a Walk says
+// what it saw, and whether that is everything.
 package listing
 
 import (
@@ -15,44 +19,61 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
+// The bounds of a listing.
 const (
-	maxRepeats  = 3  // walks beyond the first before the inbox counts as incomplete
-	maxRestarts = 5  // of one walk, for a page size that changes
-	maxBarren   = 10 // pages without anything new that still claim a next one
+	MaxRepeats  = 3  // walks after the first before the inbox counts as incomplete
+	MaxRestarts = 5  // of one walk, for a page size that changes
+	MaxIdle     = 10 // pages without a new recording that still claim a next one
 )
 
-// errRestart says that a walk's pages don't belong together; errSmaller, that they
-// are asked for in a smaller form from here on, which ends by itself.
+// errRestart says that a walk's pages don't belong together. errSmaller says that the pages
+// are asked for in a smaller form from now on, which happens a bounded number of times.
 var (
 	errRestart = errors.New("the page size changed during the listing")
 	errSmaller = errors.New("the listing is too large as it was asked for")
 )
 
-// A Walk lists one inbox until the listing proves itself complete. Pages shift while
-// recordings arrive and vanish, so a walk proves nothing by its end alone: see believed.
-// The exported fields say what List has found; they are valid once List has returned.
+// Inbox is the inbox to list.
+type Inbox struct {
+	Org, ID  string
+	API      api
+	PageSize int // recordings on a page
+}
+
+type api interface {
+	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
+	Summary(ctx context.Context) (*genesys.Summary, error)
+}
+
+type ledger interface {
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
+}
+
+// Walk lists one inbox. Its exported fields say what List found; they are valid once List
+// has returned.
 type Walk struct {
 	Listed     int64  // recordings shown
-	Walks      int    // through the listing, made to its end
-	Complete   bool   // the listing showed all recordings that Genesys counts
+	Walks      int    // through the whole listing
+	Believed   bool   // the walk saw everything that the listing shows
+	Complete   bool   // Believed, and the listing showed all recordings that Genesys counts
 	Missing    int64  // recordings that Genesys counts and did not show
 	Summary    *int64 // recordings by the inbox's summary, if it said
 	Total      *int64 // recordings by the last walk's last page, if it said
 	Unreadable int    // recordings without an id, in the last walk
+	Known      int64  // of the recordings shown, how many the ledger expected to be listed
+	Expanded   bool   // the recordings have their conversations
 
-	a        *Archiver
-	in       Inbox
-	stop     context.Context // once it ends no page is asked for
-	log      *slog.Logger
-	start    time.Time
-	sink     sink
-	seed     maphash.Seed
-	seen     map[uint64]uint8 // hash of every recording listed → the last walk that saw it
-	known    int64            // of those, how many should be listed by the ledger
-	believed bool             // the walk showed all that the listing shows
-	expanded bool             // the listing is asked for with expand=conversation
-	pageSize int              // asked for
-	number   uint8
+	in     Inbox
+	ledger ledger
+	log    *slog.Logger
+	again  func(error)
+	stop   context.Context // once it ends no page is asked for
+	start  time.Time
+	sink   Sink
+	seed   maphash.Seed
+	seen   map[uint64]uint8 // hash of every recording listed → the last walk that saw it
+	number uint8            // of the present walk
 
 	// of the present walk
 	size        int // of its pages, by the replies
@@ -65,34 +86,36 @@ type Walk struct {
 	newOld      int   // recordings no walk saw before, older than start
 }
 
-// A sink takes the recordings of a page that the Walk has not shown before, and says how
-// many of them the ledger holds as listed, failed or archived.
-type sink func(ctx context.Context, page []genesys.Recording) (known int64, err error)
+// Sink takes the recordings of a page that the Walk has not shown before, and returns how
+// many of them the ledger expected to be listed: see state.State.Expected.
+type Sink func(ctx context.Context, page []genesys.Recording) (known int64, err error)
 
-// NewWalk prepares a walk through an inbox.
-func (a *Archiver) NewWalk(stop context.Context, in Inbox) *Walk {
+// New prepares a walk through an inbox. Once stop ends, the walk asks for no further page.
+// It calls again before it repeats a request that failed.
+func New(stop context.Context, in Inbox, l ledger, log *slog.Logger, again func(error)) *Walk {
 	return &Walk{
-		a: a, in: in, stop: stop, log: a.Log.With("org", in.Org, "inbox", in.ID), start: time.Now().UTC(),
-		seed: maphash.MakeSeed(), seen: map[uint64]uint8{}, expanded: true, pageSize: in.PageSize,
+		in: in, ledger: l, log: log, again: again, stop: stop, start: time.Now().UTC(),
+		seed: maphash.MakeSeed(), seen: map[uint64]uint8{}, Expanded: true,
 	}
 }
 
-// List lists the inbox, handing each recording to sink once, until a walk is believed or
-// three repeats were not. Pages that show fewer recordings than Genesys counts are asked
-// for in halves: some listings hold back what is beyond a depth, or beyond a size. List
-// fails with what stopped a walk; what was seen before has reached sink.
-func (w *Walk) List(ctx context.Context, sink func(ctx context.Context, page []genesys.Recording) (known int64, err error)) error {
+// List lists the inbox until a walk is believed, or three repeats were not. It gives sink
+// each recording once. If the pages show fewer recordings than Genesys counts, List asks
+// for pages of half the size: some listings hold back what lies beyond a depth or a size.
+// The error is what ended a walk early; sink has had the recordings seen until then. The
+// error is failure.ErrPartial if the listing began well.
+func (w *Walk) List(ctx context.Context, sink Sink) error {
 	if err := w.summary(ctx); err != nil {
 		return err
 	}
 	w.sink = sink
-	for restarts := 0; w.Walks <= maxRepeats; {
+	for restarts := 0; w.Walks <= MaxRepeats; {
 		err := w.once(ctx)
 		if errors.Is(err, errSmaller) {
 			continue
 		}
 		if errors.Is(err, errRestart) {
-			if restarts++; restarts > maxRestarts {
+			if restarts++; restarts > MaxRestarts {
 				return nil
 			}
 			continue
@@ -108,11 +131,11 @@ func (w *Walk) List(ctx context.Context, sink func(ctx context.Context, page []g
 			return err
 		}
 		if w.believe(ctx) {
-			w.believed, w.Complete = true, w.Missing == 0
+			w.Believed, w.Complete = true, w.Missing == 0
 			return nil
 		}
 		if w.Missing > 0 {
-			w.pageSize = max(1, w.size/2)
+			w.in.PageSize = max(1, w.size/2)
 		}
 	}
 	return nil
@@ -122,7 +145,7 @@ func (w *Walk) List(ctx context.Context, sink func(ctx context.Context, page []g
 // log, since neither it nor the listing's total is documented to be exact.
 func (w *Walk) summary(ctx context.Context) error {
 	var s *genesys.Summary
-	err := w.a.retry(ctx, func() (err error) { s, err = w.in.API.Summary(ctx); return err })
+	err := failure.Retry(ctx, w.again, func() (err error) { s, err = w.in.API.Summary(ctx); return err })
 	if err != nil {
 		if failure.EndsPass(err) || failure.Temporary(err) {
 			return err
@@ -141,7 +164,7 @@ func (w *Walk) once(ctx context.Context) error {
 	w.number++
 	w.size, w.distinct, w.unreadable, w.newOld, w.first, w.last = 0, 0, 0, 0, nil, nil
 	w.broken, w.inRow, w.gaps = nil, 0, nil
-	barren := 0
+	idle := 0
 	for page := 1; ; page++ {
 		if err := failure.Stopped(w.stop); err != nil {
 			return err
@@ -158,7 +181,7 @@ func (w *Walk) once(ctx context.Context) error {
 		}
 		w.inRow = 0
 		if w.size == 0 {
-			w.size, w.first = cmp.Or(l.PageSize, w.pageSize), l.Total
+			w.size, w.first = cmp.Or(l.PageSize, w.in.PageSize), l.Total
 		} else if l.PageSize != 0 && l.PageSize != w.size {
 			return errRestart
 		}
@@ -168,10 +191,10 @@ func (w *Walk) once(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if barren++; fresh > 0 {
-			barren = 0
+		if idle++; fresh > 0 {
+			idle = 0
 		}
-		if !more(l, page, w.size) || barren >= maxBarren {
+		if !more(l, page, w.size) || idle >= MaxIdle {
 			return w.split(ctx)
 		}
 	}
@@ -221,19 +244,19 @@ func more(l *genesys.Listing, page, size int) bool {
 // page gets one page. Where the reply would be too large it turns to smaller means
 // from then on and asks for the walk to begin again.
 func (w *Walk) page(ctx context.Context, number int) (*genesys.Listing, error) {
-	l, err := w.ask(ctx, w.pageSize, number, w.inRow > 0)
+	l, err := w.ask(ctx, w.in.PageSize, number, w.inRow > 0)
 	if err == nil || !tooLarge(err) {
 		return l, err
 	}
 	switch {
-	case w.expanded:
-		w.expanded = false
-	case w.pageSize > 1:
-		w.pageSize /= 2
+	case w.Expanded:
+		w.Expanded = false
+	case w.in.PageSize > 1:
+		w.in.PageSize /= 2
 	default:
 		return nil, err
 	}
-	w.log.Info("the listing is too large, asking for less", "expand", w.expanded, "page_size", w.pageSize)
+	w.log.Info("the listing is too large, asking for less", "expand", w.Expanded, "page_size", w.in.PageSize)
 	return nil, errSmaller
 }
 
@@ -241,11 +264,11 @@ func (w *Walk) page(ctx context.Context, number int) (*genesys.Listing, error) {
 // what breaks it.
 func (w *Walk) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
 	params := genesys.ListParams{PageSize: size, PageNumber: number}
-	if w.expanded {
+	if w.Expanded {
 		params.Expand = []string{"conversation"}
 	}
 	var broken error
-	err = w.a.retry(ctx, func() (err error) {
+	err = failure.Retry(ctx, w.again, func() (err error) {
 		l, err = w.in.API.Recordings(ctx, params)
 		if hasty && breaksPage(err) {
 			broken = err
@@ -287,7 +310,7 @@ func (w *Walk) take(ctx context.Context, page []genesys.Recording) (fresh int, e
 		return fresh, nil
 	}
 	known, err := w.sink(ctx, unseen)
-	w.known += known
+	w.Known += known
 	return fresh, err
 }
 
@@ -316,13 +339,16 @@ func (w *Walk) missing(ctx context.Context) (int64, error) {
 	if counted <= shown {
 		return 0, nil
 	}
-	err := w.a.eachLive(ctx, w.in, w.saw, func(e state.KeyedEntry) error {
+	live := func(after string, limit int) ([]state.KeyedEntry, error) {
+		return w.ledger.Live(ctx, w.in.Org, w.in.ID, after, limit, w.Saw)
+	}
+	err := state.Each(live, func(e state.KeyedEntry) error {
 		if e.Entry.State == state.StateDeleteRequested {
 			counted--
 		}
 		return nil
 	})
-	return max(0, counted-shown), err
+	return max(0, counted-shown), failure.OfLedger(err)
 }
 
 // believe judges the walk that just reached its end. The first is believed where
@@ -337,12 +363,12 @@ func (w *Walk) believe(ctx context.Context) bool {
 	if !steady || w.distinct < *w.last || w.Missing > 0 {
 		return false
 	}
-	inbox, err := w.a.Ledger.Inbox(ctx, w.in.Org, w.in.ID)
-	return err == nil && w.known >= live(inbox)
+	inbox, err := w.ledger.Inbox(ctx, w.in.Org, w.in.ID)
+	return err == nil && w.Known >= inbox.Expected()
 }
 
-// saw reports whether the recording was listed.
-func (w *Walk) saw(id string) bool {
+// Saw reports whether the recording was listed.
+func (w *Walk) Saw(id string) bool {
 	_, ok := w.seen[maphash.String(w.seed, id)]
 	return ok
 }

@@ -17,6 +17,8 @@ type Fault string
 const (
 	FaultMissing     Fault = "missing"     // the store does not have the recorded version
 	FaultForeign     Fault = "foreign"     // its place holds an object that archiverd did not write
+	FaultReturned    Fault = "returned"    // it was erased or disposed of, and is in the store again
+	FaultUnfinished  Fault = "unfinished"  // its removal from the archive began and did not end
 	FaultAltered     Fault = "altered"     // size, checksum or bytes are not the recorded ones
 	FaultManifest    Fault = "manifest"    // the manifest can't be read, or describes something else than the ledger
 	FaultHidden      Fault = "hidden"      // the recorded version is there, below a delete marker
@@ -29,7 +31,7 @@ const (
 )
 
 // Faults are all that count as findings, worst first.
-var Faults = [...]Fault{FaultMissing, FaultForeign, FaultAltered, FaultManifest, FaultHidden, FaultOverwritten, FaultLock, FaultExpires, FaultUnreadable}
+var Faults = [...]Fault{FaultMissing, FaultForeign, FaultReturned, FaultUnfinished, FaultAltered, FaultManifest, FaultHidden, FaultOverwritten, FaultLock, FaultExpires, FaultUnreadable}
 
 // Worse orders faults as Faults does, worst first.
 func Worse(x, y Fault) int { return slices.Index(Faults[:], x) - slices.Index(Faults[:], y) }

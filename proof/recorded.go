@@ -61,6 +61,9 @@ type Comparison struct {
 // object and compares every byte, and of a manifest what it says. The error is the
 // store's.
 func (o Recorded) Compare(ctx context.Context, b reader, obj storage.Object, read bool) (Comparison, error) {
+	if o.VersionID != "" && obj.VersionID != o.VersionID {
+		return Comparison{Flaws: Flaws{Flawf(FaultAltered, "the store shows version %q, the ledger has %q", obj.VersionID, o.VersionID)}}, nil
+	}
 	c := o.compareHead(obj)
 	if read {
 		if err := o.read(ctx, b, obj, &c); err != nil {
@@ -79,11 +82,8 @@ func (o Recorded) names() map[string]string {
 	return record.Keys{Org: o.Recording.Org, Inbox: o.Recording.Inbox}.Metadata(o.Recording.Recording, state.Entry{}, "")
 }
 
-// compareHead compares what HEAD shows of version and bytes.
+// compareHead compares what HEAD shows of the bytes.
 func (o Recorded) compareHead(obj storage.Object) (c Comparison) {
-	if o.VersionID != "" && obj.VersionID != o.VersionID {
-		c.Flaws = append(c.Flaws, Flawf(FaultAltered, "the store shows version %q, the ledger has %q", obj.VersionID, o.VersionID))
-	}
 	if obj.Size != o.size {
 		c.Flaws = append(c.Flaws, Flawf(FaultAltered, "%d bytes, the ledger has %d", obj.Size, o.size))
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -41,13 +42,12 @@ func (r *rebuild) media(ctx context.Context) error {
 			return nil
 		}
 		for _, v := range e.Versions {
-			_, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
+			_, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 			switch {
-			case err != nil:
-			case errors.Is(why, storage.ErrNotFound):
-				err = r.find(FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s names it", v.ManifestKey)
-			case why != nil:
-				err = r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
+			case unreadable(err) && errors.Is(err, storage.ErrNotFound):
+				err = r.find(proof.FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s names it", v.ManifestKey)
+			case unreadable(err):
+				err = r.find(proof.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
 			}
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	}
 	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
-		return false, r.find(FaultForeign, "", "", key, "not the key of media")
+		return false, r.find(proof.FaultForeign, "", "", key, "not the key of media")
 	}
 	inbox, recording := r.ids[k.Inbox], ""
 	if inbox == "" && !hashedID.MatchString(k.Inbox) {
@@ -77,18 +77,18 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	if known, err := r.named(ctx, inbox, recording, key); known || err != nil {
 		return known, err
 	}
-	obj, why, err := r.head(ctx, key, "")
+	obj, err := r.head(ctx, key, "")
+	if unreadable(err) {
+		return false, r.find(proof.FaultUnreadable, inbox, recording, key, "%v", err)
+	}
 	if err != nil {
 		return false, err
 	}
-	if why != nil {
-		return false, r.find(FaultUnreadable, inbox, recording, key, "%v", why)
-	}
 	switch m := obj.Metadata; {
 	case m[record.MetaOrg] != r.org.Name || m[record.MetaInbox] != k.Inbox || m[record.MetaRecording] != k.Recording:
-		return false, r.find(FaultForeign, inbox, recording, key, "archiverd did not write it")
+		return false, r.find(proof.FaultForeign, inbox, recording, key, "archiverd did not write it")
 	case inbox == "" || recording == "":
-		return false, r.find(FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
+		return false, r.find(proof.FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
 	}
 	r.totals.Unfinished++
 	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -25,33 +26,29 @@ import (
 // long, though hardly any is.
 const rebuildReads = 16
 
-// fetch reads of one object with f, again where that may help: why is what keeps that
-// object from being read although the store works, err what keeps any.
-func (r *rebuild) fetch(ctx context.Context, f func() error) (why, err error) {
-	if why = r.retry(ctx, f); why == nil {
-		r.streak.Store(0)
-		return nil, nil
-	}
-	return why, r.down(ctx, why, &r.streak)
+// unreadable reports whether only this object can't be read: the store works.
+func unreadable(err error) bool {
+	_, ok := errors.AsType[*proof.UnreadableError](err)
+	return ok
 }
 
-func (r *rebuild) head(ctx context.Context, key, versionID string) (obj storage.Object, why, err error) {
-	why, err = r.fetch(ctx, func() (err error) {
+func (r *rebuild) head(ctx context.Context, key, versionID string) (obj storage.Object, err error) {
+	err = r.reading.Try(ctx, func() (err error) {
 		obj, err = r.Bucket.Head(ctx, key, versionID)
 		return err
 	})
-	return obj, why, err
+	return obj, err
 }
 
-// tryJournal reads an object of a journal. One that can't be read is a finding, and
-// errUnread.
+// tryJournal reads an object of a journal. If only this object can't be read, that is a
+// finding, and the error is record.ErrUnread.
 func (r *rebuild) tryJournal(ctx context.Context, journal record.Chain, key string) (at state.JournalHead, text []byte, err error) {
-	why, err := r.fetch(ctx, func() (err error) {
+	err = r.reading.Try(ctx, func() (err error) {
 		at, text, err = journal.Read(ctx, key)
 		return err
 	})
-	if err == nil && why != nil {
-		err = cmp.Or(r.find(FaultUnreadable, journal.Keys.Inbox, "", key, "%v", why), record.ErrUnread)
+	if unreadable(err) {
+		err = cmp.Or(r.find(proof.FaultUnreadable, journal.Keys.Inbox, "", key, "%v", err), record.ErrUnread)
 	}
 	return at, text, err
 }
@@ -90,7 +87,7 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 			}
 		}
 		if !ok {
-			if err := r.find(FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
+			if err := r.find(proof.FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
 				return nil, err
 			}
 			continue
@@ -122,7 +119,7 @@ func (r *rebuild) manifests(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if keys = append(keys, o.Key); len(keys) == ledgerChunk {
+		if keys = append(keys, o.Key); len(keys) == state.ReadSize {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -134,7 +131,7 @@ func (r *rebuild) manifests(ctx context.Context) error {
 // takeManifests reads some manifests side by side, and enters them in one transaction
 // for each inbox.
 func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
-	read, flaws := make([]*readManifest, len(keys)), make([]flaw, len(keys))
+	read, flaws := make([]*readManifest, len(keys)), make([]proof.Flaw, len(keys))
 	g, reading := errgroup.WithContext(ctx)
 	g.SetLimit(rebuildReads)
 	for i, key := range keys {
@@ -150,7 +147,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	for i, m := range read {
 		r.totals.Manifests++
 		if m == nil {
-			if err := r.find(flaws[i].fault, "", "", keys[i], "%s", flaws[i].detail); err != nil {
+			if err := r.find(flaws[i].Fault, "", "", keys[i], "%s", flaws[i].Detail); err != nil {
 				return err
 			}
 			continue
@@ -161,50 +158,62 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 		}
 		edit := func(e *state.Entry) { r.enter(m, e) }
 		gathered[m.User.ID] = append(gathered[m.User.ID], told{state.Restored{Recording: m.RecordingID, Edit: edit}, keys[i]})
-		r.Progress.Checked.Add(1)
+		r.Tally.Checked.Add(1)
 	}
 	for _, inbox := range slices.Sorted(maps.Keys(gathered)) {
-		if err := r.restore(ctx, inbox, FaultManifest, gathered[inbox]); err != nil {
+		if err := r.restore(ctx, inbox, proof.FaultManifest, gathered[inbox]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readManifest reads one. Without an error, nil has a flaw that tells what is wrong.
-func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, flaw, error) {
+// readManifest reads one. Without an error, nil has a flaw, which says what is wrong.
+func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, proof.Flaw, error) {
 	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
-		return nil, flaw{FaultManifest, "not the key of a manifest"}, nil
+		return nil, proof.Flawf(proof.FaultManifest, "not the key of a manifest"), nil
 	}
 	var text []byte
 	var obj storage.Object
-	why, err := r.fetch(ctx, func() (err error) {
+	err := r.reading.Try(ctx, func() (err error) {
 		text, obj, err = record.ReadSmall(ctx, r.Bucket, key, record.MaxManifest)
 		return err
 	})
-	if why != nil || err != nil {
-		return nil, flawf(FaultUnreadable, "%v", why), err
+	if unreadable(err) {
+		return nil, proof.Flawf(proof.FaultUnreadable, "%v", err), nil
+	}
+	if err != nil {
+		return nil, proof.Flaw{}, err
 	}
 	said, err := record.DecodeManifest(text)
 	if err != nil {
-		return nil, flaw{FaultManifest, err.Error()}, nil
+		return nil, proof.Flawf(proof.FaultManifest, "%v", err), nil
 	}
-	media, ok := record.ParseKey(r.Prefix, said.Media.Key)
-	want := k
-	want.Kind, want.Number, want.Extension = media.Kind, media.Number, media.Extension
-	if !ok || media.Kind != "media" || media != want || said.Organization != k.Org || record.EscapeID(said.User.ID) != k.Inbox || record.EscapeID(said.RecordingID) != k.Recording {
-		return nil, flawf(FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
+	if !r.belongs(said, k) {
+		return nil, proof.Flawf(proof.FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
 	}
 	if obj.VersionID == "" && said.Media.VersionID != "" { // the reply to a GET need not show it
-		if obj, why, err = r.head(ctx, key, ""); why != nil || err != nil {
-			return nil, flawf(FaultUnreadable, "%v", why), err
+		obj, err = r.head(ctx, key, "")
+		if unreadable(err) {
+			return nil, proof.Flawf(proof.FaultUnreadable, "%v", err), nil
+		}
+		if err != nil {
+			return nil, proof.Flaw{}, err
 		}
 	}
 	v := said.Version()
 	v.ManifestKey, v.ManifestVersionID = key, obj.VersionID
 	v.ManifestSize, v.ManifestSHA256 = int64(len(text)), fmt.Sprintf("%x", sha256.Sum256(text))
-	return &readManifest{said, k, v}, flaw{}, nil
+	return &readManifest{said, k, v}, proof.Flaw{}, nil
+}
+
+// belongs reports whether a manifest describes the recording that its key names.
+func (r *rebuild) belongs(m *record.Manifest, k record.Key) bool {
+	media, ok := record.ParseKey(r.Prefix, m.Media.Key)
+	want := k
+	want.Kind, want.Number, want.Extension = "media", media.Number, media.Extension
+	return ok && media == want && m.Organization == k.Org && record.EscapeID(m.User.ID) == k.Inbox && record.EscapeID(m.RecordingID) == k.Recording
 }
 
 // enter adds a manifest's version to an entry, whose versions stand in the order of
@@ -264,25 +273,27 @@ func (r *rebuild) entries(ctx context.Context) error {
 
 func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i int, v state.Version) error {
 	if v.ManifestSize == 0 {
-		return r.replaceManifest(ctx, k, e, i, v)
+		return r.replaceManifest(ctx, k, e, i)
 	}
 	if !v.ArchivedAt.IsZero() {
 		return nil
 	}
-	obj, why, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
-	archived := obj.Modified.UTC()
-	if why != nil {
-		archived = time.Now().UTC() // when it was is not known: a deletion waits from now on
-	}
-	if why != nil && !errors.Is(why, storage.ErrNotFound) { // media finds that
-		err = cmp.Or(err, r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why))
+	obj, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
+	archived, lost := obj.Modified.UTC(), unreadable(err)
+	if lost {
+		archived = time.Now().UTC() // it is not known when: a deletion waits from now on
+		if errors.Is(err, storage.ErrNotFound) {
+			err = nil // the step media finds that
+		} else {
+			err = r.find(proof.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
+		}
 	}
 	if err != nil {
 		return err
 	}
 	return r.edit(ctx, k, func(e *state.Entry) {
 		e.Versions[i].ArchivedAt = archived
-		if why != nil {
+		if lost {
 			return
 		}
 		if e.State == state.StateListed || e.State == state.StateFailed || e.State == state.StateVanished {
@@ -293,70 +304,10 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 }
 
 func (r *rebuild) edit(ctx context.Context, k state.Key, f func(*state.Entry)) error {
-	if err := r.into.Restore(ctx, k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
+	if err := r.Ledger.Restore(ctx, k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: f}}); err != nil {
 		return failure.OfLedger(err)
 	}
 	return nil
-}
-
-// replaceManifest reports a manifest that is not the one that the journal tells of. An
-// original that may be there still lets the next pass write a good one; where it is
-// gone, the media's bytes are all that there is to describe. A manifest that only can't
-// be read may be the right one.
-func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Entry, i int, v state.Version) error {
-	if r.unread[v.ManifestKey] {
-		return nil // said
-	}
-	err := r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "missing, torn or altered: the journal tells of one with the SHA-256 %s", v.ManifestSHA256)
-	if err != nil || e.State != state.StateDeleted && e.State != state.StateGone {
-		return err
-	}
-	media, why, err := r.head(ctx, v.MediaKey, "")
-	switch {
-	case err != nil:
-		return err
-	case errors.Is(why, storage.ErrNotFound):
-		return nil // media finds that
-	case why != nil:
-		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
-	}
-	p := r.newPass(ctx, Inbox{Org: k.Org, ID: k.Inbox, Format: genesys.Format(media.Metadata[record.MetaFormat])})
-	p.inbox.Name, p.inbox.Email = r.users[k.Inbox].Name, r.users[k.Inbox].Email
-	var d mediaDigest
-	why, err = r.fetch(ctx, func() error {
-		d = newMediaDigest(p.in.Format)
-		return proof.Read(ctx, p.Bucket, media, d)
-	})
-	if err != nil {
-		return err
-	}
-	if why != nil {
-		return r.find(FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", why)
-	}
-	unproved := verdict{unproved: "the recording's metadata are lost", checks: []string{"whole body"}}
-	found := storedMedia(media, d, unproved, true)
-	if found.sha256 != v.SHA256 {
-		return r.find(FaultAltered, k.Inbox, k.Recording, v.MediaKey, "has the SHA-256 %s, the journal tells of %s", found.sha256, v.SHA256)
-	}
-	e.DateModified = media.Metadata[record.MetaDateModified]
-	m := p.manifestOf(k, *e, genesys.Recording{}, found, description{adopted: true})
-	obj, sum, err := p.putManifest(ctx, k, *e, m, media.Retention, false)
-	if errors.Is(err, errAgain) && !failure.Temporary(err) { // below a delete marker, for one
-		return r.find(FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "it can't be written again: %v", err)
-	}
-	if err != nil {
-		return err
-	}
-	return r.edit(ctx, k, func(e *state.Entry) {
-		n := &e.Versions[i]
-		found.mark(n)
-		n.DateModified, n.Format, n.MediaVersionID = m.DateModified, m.Media.Format, media.VersionID
-		n.ManifestKey, n.ManifestVersionID, n.ManifestSize, n.ManifestSHA256 = obj.Key, obj.VersionID, obj.Size, sum
-		n.RetentionMode, n.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
-		if media.Checksum.Algorithm != "" {
-			n.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
-		}
-	})
 }
 
 // inboxes enters what is known of the inboxes themselves, and counts.
@@ -374,7 +325,7 @@ func (r *rebuild) inboxes(ctx context.Context) error {
 			return failure.OfLedger(err)
 		}
 	}
-	all, err := r.into.Inboxes(ctx, r.org.Name)
+	all, err := r.Ledger.Inboxes(ctx, r.org.Name)
 	if err != nil {
 		return failure.OfLedger(err)
 	}

@@ -1,44 +1,76 @@
+// Package rebuild makes a lost ledger again from what the archive holds, in an order in
+// which each step knows more than the one before:
+//
+//	manifests  what is archived: versions, keys, sizes, hashes
+//	journal    what happened to it since: deleted, gone. And what has no manifest:
+//	           failed, vanished, found corrupt. Later events win.
+//	entries    a version of which no journal says anything counts as later than the
+//	           journal. A manifest that the journal names and that is not there is
+//	           written again if nothing else can write it: its original is gone
+//	media      media that no manifest names become a listed recording, for the pass
+//	           that adopts them
+//
+// Whatever can't be read, or contradicts the rest, is a finding, and never stops the rest.
+// Only an owner object that can't be read does: it says whether the new ledger may take the
+// place of the lost one.
 package rebuild
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
 )
 
-// A lost ledger is made again from what the archive tells, in an order in which each
-// step knows more than the one before:
-//
-//	manifests  what is archived: versions, keys, sizes, hashes
-//	journal    what became of it since: deleted, gone; and of what has no manifest:
-//	           failed, vanished, found corrupt. Later events win.
-//	entries    versions that no journal tells of come after what it tells; manifests
-//	           that the journal tells of and that are not there are written again
-//	           where nothing else can: their originals are gone
-//	media      what no manifest names waits, as a listed recording, for the pass that
-//	           adopts it
-//
-// Whatever can't be read, or contradicts, is a finding, and never stops the rest. Only an
-// owner object that can't be read does: it says whether the new ledger may take the place
-// of the lost one.
+// Options say what to make a ledger from. All fields are required.
+type Options struct {
+	Bucket  bucket
+	Ledger  ledger // new, to be filled
+	Prefix  string // of every key
+	Version string // of archiverd, for manifests
+	// Retention says in a manifest why media have no lock.
+	Retention proof.Retention
+	Log       *slog.Logger
+	Tally     *tally.Tally // counts the manifests while they are read
+}
 
-// RebuildOrg is an organization whose ledger was lost.
-type RebuildOrg struct {
+type bucket interface {
+	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
+	PutCorrupt(ctx context.Context, key string) error
+	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
+	Check(ctx context.Context) error
+	record.Bucket
+}
+
+type ledger interface {
+	ID() string
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
+	Restore(ctx context.Context, org, inbox string, all []state.Restored) error
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
+	MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error
+}
+
+// Org is an organization whose ledger was lost.
+type Org struct {
 	Name   string
 	Format genesys.Format // of recordings that were never archived
 	Login  bool           // its inboxes need one
 }
 
-// Rebuilt is what a rebuild found.
-type Rebuilt struct {
+// Result is what a rebuild found.
+type Result struct {
 	Ledger     string                `json:"ledger"`
 	Inboxes    int                   `json:"inboxes"`
 	Recordings map[state.State]int64 `json:"recordings"` // now in the ledger, by their state
@@ -49,41 +81,37 @@ type Rebuilt struct {
 	Findings   int64                 `json:"findings"`
 }
 
-// restorer is the new ledger, beyond what a pass needs of it.
-type restorer interface {
-	Restore(ctx context.Context, org, inbox string, all []state.Restored) error
-	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
-}
-
 // rebuild makes one organization's part of a ledger.
 type rebuild struct {
-	*Archiver
-	into   restorer
-	org    RebuildOrg
-	owners map[string]string
-	ids    map[string]string              // the inboxes, by their escaped ids
-	users  map[string]record.ManifestUser // by inbox: the last manifest's
-	long   map[string]bool                // media keys that manifests name and that hold a hashed id
-	bad    map[string]bool                // media keys that the journal tells to be bad
-	unread map[string]bool                // keys of objects that were found unreadable
-	emit   func(Finding) error
-	totals *Rebuilt
+	Options
+	org     Org
+	owners  map[string]string
+	ids     map[string]string              // the inboxes, by their escaped ids
+	users   map[string]record.ManifestUser // by inbox: the last manifest's
+	long    map[string]bool                // media keys that manifests name and that hold a hashed id
+	bad     map[string]bool                // media keys that the journal records as bad
+	unread  map[string]bool                // keys of objects that were found unreadable
+	emit    func(proof.Finding) error
+	totals  *Result
+	reading proof.Reading
+	prover  *proof.Prover
 
-	versions int64        // in the entries
-	streak   atomic.Int64 // objects that can't be read, one after the other
+	versions int64 // in the entries
 }
 
-// Rebuild fills the Archiver's ledger, which must be new, from the archive alone, and
-// gives emit what is not as it should be. Its error says why it could not be done.
-func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg, emit func(Finding) error) (*Rebuilt, error) {
-	totals := &Rebuilt{Ledger: a.Ledger.ID(), Recordings: map[state.State]int64{}}
+// FromArchive fills the ledger, which must be new, from the archive alone. It gives emit
+// what is not as it should be. The error says why the ledger could not be made.
+func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Finding) error) (*Result, error) {
+	totals := &Result{Ledger: o.Ledger.ID(), Recordings: map[state.State]int64{}}
+	prover := &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log}
 	for _, org := range orgs {
-		owners, err := record.Owners(ctx, a.Bucket, a.Prefix, org.Name)
+		owners, err := record.Owners(ctx, o.Bucket, o.Prefix, org.Name)
 		if err != nil {
 			return totals, err
 		}
 		r := &rebuild{
-			Archiver: a, into: into, org: org, owners: owners, emit: emit, totals: totals,
+			Options: o, org: org, owners: owners, emit: emit, totals: totals,
+			reading: proof.Reading{Bucket: o.Bucket, Log: o.Log}, prover: prover,
 			ids: map[string]string{}, users: map[string]record.ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
 		}
 		for _, step := range []func(context.Context) error{r.manifests, r.journals, r.entries, r.media, r.inboxes} {
@@ -96,15 +124,15 @@ func (a *Archiver) Rebuild(ctx context.Context, into restorer, orgs []RebuildOrg
 }
 
 // find reports what is wrong with an object; of one that can't be read, once.
-func (r *rebuild) find(f Fault, inbox, recording, key, format string, args ...any) error {
-	if f == FaultUnreadable {
+func (r *rebuild) find(f proof.Fault, inbox, recording, key, format string, args ...any) error {
+	if f == proof.FaultUnreadable {
 		if r.unread[key] {
 			return nil
 		}
 		r.unread[key] = true
 	}
 	r.totals.Findings++
-	return r.emit(Finding{f, r.org.Name, inbox, recording, key, "", fmt.Sprintf(format, args...)})
+	return r.emit(proof.Finding{Fault: f, Org: r.org.Name, Inbox: inbox, Recording: recording, Key: key, Detail: fmt.Sprintf(format, args...)})
 }
 
 // told is what one object of the archive tells of a recording.
@@ -115,12 +143,12 @@ type told struct {
 
 // restore enters what objects tell of an inbox's recordings. What no entry can be,
 // because an object contradicts itself, is a finding, and left out.
-func (r *rebuild) restore(ctx context.Context, inbox string, f Fault, all []told) error {
+func (r *rebuild) restore(ctx context.Context, inbox string, f proof.Fault, all []told) error {
 	batch := make([]state.Restored, len(all))
 	for i := range all {
 		batch[i] = all[i].Restored
 	}
-	err := r.into.Restore(ctx, r.org.Name, inbox, batch)
+	err := r.Ledger.Restore(ctx, r.org.Name, inbox, batch)
 	if err == nil {
 		return nil
 	}
@@ -128,7 +156,7 @@ func (r *rebuild) restore(ctx context.Context, inbox string, f Fault, all []told
 		return failure.OfLedger(err)
 	}
 	for i, t := range all {
-		err := r.into.Restore(ctx, r.org.Name, inbox, batch[i:i+1])
+		err := r.Ledger.Restore(ctx, r.org.Name, inbox, batch[i:i+1])
 		if errors.Is(err, state.ErrInvalid) {
 			err = r.find(f, inbox, t.Recording, t.key, "it contradicts itself: %v", err)
 		} else if err != nil {
@@ -185,7 +213,7 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 		return err
 	}
 	for _, f := range faults {
-		if err := r.find(FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
+		if err := r.find(proof.FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
 			return err
 		}
 	}
@@ -197,12 +225,12 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	if head.Key == "" {
 		return nil
 	}
-	obj, why, err := r.head(ctx, head.Key, head.VersionID)
+	obj, err := r.head(ctx, head.Key, head.VersionID)
+	if unreadable(err) {
+		return r.find(proof.FaultUnreadable, inbox, "", head.Key, "%v", err)
+	}
 	if err != nil {
 		return err
-	}
-	if why != nil {
-		return r.find(FaultUnreadable, inbox, "", head.Key, "%v", why)
 	}
 	if err := r.Ledger.MoveJournal(ctx, r.org.Name, inbox, head, record.HeadOf(obj, head.SHA256), nil); err != nil {
 		return failure.OfLedger(err)
@@ -218,7 +246,7 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 			continue // by the lost ledger; this one has its own faults to show
 		}
 		if stray := r.strayKey(inbox, ev); stray != "" {
-			if err := r.find(FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
+			if err := r.find(proof.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
 				return err
 			}
 			continue
@@ -228,7 +256,7 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 		}
 		all = append(all, told{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(inbox, ev, e) }}, key})
 	}
-	return r.restore(ctx, inbox, FaultJournal, all)
+	return r.restore(ctx, inbox, proof.FaultJournal, all)
 }
 
 // strayKey is a key in an event that its recording can't have.

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/archiverd/archiverd/storage"
 )
@@ -44,4 +47,45 @@ func HoldsRecordings(ctx context.Context, b Bucket, prefix, org string) (bool, e
 		}
 	}
 	return false, nil
+}
+
+// OtherInboxes returns the ids of the inboxes of which the archive holds media or
+// manifests, except those that are known.
+func OtherInboxes(ctx context.Context, b Bucket, prefix, org string, known []string) ([]string, error) {
+	found := map[string]bool{}
+	for _, kind := range []string{"media", "manifests"} {
+		dir := prefix + "/" + kind + "/org=" + org + "/inbox="
+		for after := ""; ; {
+			escaped, err := firstInbox(ctx, b, dir, after)
+			if err != nil {
+				return nil, err
+			}
+			if escaped == "" {
+				break
+			}
+			after = dir + escaped + "0" // '0' follows '/', so this is after all keys of the inbox
+			if id, ok := UnescapeID(escaped); ok {
+				found[id] = true
+			}
+		}
+	}
+	for _, id := range known {
+		// The keys show only the hash of an id that was hashed.
+		back, _ := UnescapeID(EscapeID(id))
+		delete(found, back)
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
+// firstInbox returns the escaped id in the first key after one, or "" if there is none.
+func firstInbox(ctx context.Context, b Bucket, prefix, after string) (string, error) {
+	for obj, err := range b.ListAfter(ctx, prefix, after) {
+		if err != nil {
+			return "", err
+		}
+		if id, _, ok := strings.Cut(strings.TrimPrefix(obj.Key, prefix), "/"); ok && id != "" {
+			return id, nil
+		}
+	}
+	return "", nil
 }

@@ -83,6 +83,25 @@ type ManifestTimes struct {
 	Uploaded   time.Time  `json:"uploaded"`
 }
 
+// MediaOf returns what a manifest says of media as the store shows them.
+func MediaOf(obj storage.Object, format, sha256 string) ManifestMedia {
+	m := ManifestMedia{Key: obj.Key, VersionID: obj.VersionID, Format: format, Size: obj.Size, SHA256: sha256}
+	if obj.Checksum.Algorithm != "" {
+		m.Checksum = &ManifestChecksum{Algorithm: obj.Checksum.Algorithm, Value: obj.Checksum.Value}
+	}
+	return m
+}
+
+// SetRecording sets the recording's metadata. If raw is empty, the manifest says that they
+// are lost.
+func (m *Manifest) SetRecording(raw json.RawMessage) {
+	m.Recording = raw
+	if len(raw) == 0 {
+		m.Recording = json.RawMessage("{}")
+		m.Lacks = "the recording's metadata: it was deleted in Genesys before they were kept with the media"
+	}
+}
+
 // Encode returns the manifest's bytes: one line, with the recording's own text unchanged
 // except for white space between tokens.
 func (m *Manifest) Encode() ([]byte, error) {

@@ -18,6 +18,30 @@ type KeyedEntry struct {
 	Entry Entry
 }
 
+// ReadSize is how many entries Each reads at a time.
+const ReadSize = 256
+
+// Each calls f with every entry that read returns: Live's or Waiting's, after a recording,
+// at most limit of them. Neither memory nor a transaction grows with the inbox. Each ends
+// with the first error.
+func Each(read func(after string, limit int) ([]KeyedEntry, error), f func(KeyedEntry) error) error {
+	for after := ""; ; {
+		entries, err := read(after, ReadSize)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if err := f(e); err != nil {
+				return err
+			}
+			after = e.Key.Recording
+		}
+		if len(entries) < ReadSize {
+			return nil
+		}
+	}
+}
+
 // Apply applies the change to old, the present entry of key k; nil if there is none. It
 // returns the entry to store, and the event to record, nil if the change makes none. Its
 // errors are those of Move. See transition for the changes beside the edit.

@@ -143,6 +143,16 @@ func (in *Inbox) Account(old, e *Entry) {
 	}
 }
 
+// Expected returns how many of the inbox's recordings should be in its listing.
+func (in *Inbox) Expected() (n int64) {
+	for s, count := range in.Counts {
+		if s.Expected() {
+			n += count
+		}
+	}
+	return n
+}
+
 func (in *Inbox) count(s State, n int64) {
 	if s == "" {
 		return

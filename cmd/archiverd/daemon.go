@@ -185,7 +185,7 @@ func (d *daemon) current() *config.Config {
 func (d *daemon) doing() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := &d.fleet.Archiver.Progress
+	n := &d.fleet.Archiver.Tally
 	return fmt.Sprintf("%d of %d inboxes done, %d of %d recordings archived", n.InboxesDone.Load(), n.Inboxes.Load(), n.Archived.Load(), n.Found.Load())
 }
 

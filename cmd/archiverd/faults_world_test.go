@@ -30,6 +30,7 @@ import (
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
+	"github.com/archiverd/archiverd/tally"
 )
 
 const (
@@ -256,7 +257,7 @@ func (w *faultWorld) run() faultOutcome {
 }
 
 // unseen shows no progress.
-func unseen(*archiver.Progress) (finish func()) { return func() {} }
+func unseen(*tally.Tally) (finish func()) { return func() {} }
 
 // fleet is wired as it always is, but for how it dials.
 func (w *faultWorld) fleet(transport *network.Transport, b *storage.Bucket, l *bolt.Ledger) *fleet.Fleet {

@@ -9,7 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/tally"
 )
 
 const (
@@ -34,7 +34,7 @@ func newProgress(stderr io.Writer) *progress {
 
 // follow shows the counters until finish is called. When finish returns, nothing more
 // is written.
-func (p *progress) follow(n *archiver.Progress, log *slog.Logger) (finish func()) {
+func (p *progress) follow(n *tally.Tally, log *slog.Logger) (finish func()) {
 	if p.bars != nil {
 		return p.bar(n)
 	}
@@ -57,7 +57,7 @@ func (p *progress) follow(n *archiver.Progress, log *slog.Logger) (finish func()
 }
 
 // bar draws recordings done of those found, bytes, rate and the time left.
-func (p *progress) bar(n *archiver.Progress) (finish func()) {
+func (p *progress) bar(n *tally.Tally) (finish func()) {
 	begun := time.Now()
 	text := func(decor.Statistics) string { return barText(n, time.Since(begun)) }
 	bar := p.bars.New(0, mpb.BarStyle().Rbound("] ").Lbound(" ["),
@@ -88,11 +88,11 @@ func (p *progress) bar(n *archiver.Progress) (finish func()) {
 	}
 }
 
-func handled(n *archiver.Progress) int64 {
+func handled(n *tally.Tally) int64 {
 	return n.Archived.Load() + n.Failed.Load() + n.Checked.Load()
 }
 
-func barText(n *archiver.Progress, took time.Duration) string {
+func barText(n *tally.Tally, took time.Duration) string {
 	found, done, bytes := n.Found.Load(), handled(n), n.Bytes.Load()
 	text := fmt.Sprintf("%d of %d recordings, %s", done, found, size(bytes))
 	if seconds := took.Seconds(); seconds >= 1 {

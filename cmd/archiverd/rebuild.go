@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,14 +10,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/durable"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/rebuild"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
 )
 
 func newRebuild(a *app) *cobra.Command {
@@ -52,8 +52,8 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	if err := noLedger(c.State.Path); err != nil {
-		return err
+	if err := rebuild.Free(c.State.Path); err != nil {
+		return fail(exitUsage, err)
 	}
 	b, err := openBucket(a.stop, c)
 	if err != nil {
@@ -63,49 +63,42 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	// The ledger gets its name only when it is complete: half of one would look whole.
-	path := c.State.Path + ".rebuild-" + rand.Text()
-	l, err := bolt.Open(path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
+	var rebuilt *rebuild.Result
+	err = rebuild.File(c.State.Path, func(temporary string) error {
+		l, err := bolt.Open(temporary, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
+		if err != nil {
+			return fail(exitUsage, err)
+		}
+		rebuilt, err = a.fill(c, b, l)
+		return errors.Join(err, l.Close())
+	})
 	if err != nil {
-		return fail(exitUsage, err)
-	}
-	rebuilt, err := a.fill(c, b, l)
-	if err = errors.Join(err, l.Close()); err == nil {
-		err = durable.Place(path, c.State.Path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(path))
+		return err
 	}
 	return a.printRebuilt(c, rebuilt)
 }
 
-func noLedger(path string) error {
-	_, err := os.Lstat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return fail(exitUsage, errors.Join(err, fmt.Errorf("%s exists: rebuild makes a new ledger and never replaces one; move that file away first, if it is really of no use", path)))
-}
-
-func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*archiver.Rebuilt, error) {
-	var orgs []archiver.RebuildOrg
+func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*rebuild.Result, error) {
+	var orgs []rebuild.Org
 	for _, o := range c.Organizations {
-		orgs = append(orgs, archiver.RebuildOrg{
+		orgs = append(orgs, rebuild.Org{
 			Name: o.Name, Format: genesys.Format(o.Format), Login: o.Grant == genesys.GrantAuthorizationCode,
 		})
 	}
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	arch := newArchiver(c, b, l, log)
-	finish := shown.follow(&arch.Progress, log)
+	var done tally.Tally
+	finish := shown.follow(&done, log)
 	defer finish()
-	return arch.Rebuild(a.stop, l, orgs, func(f archiver.Finding) error {
+	return rebuild.FromArchive(a.stop, rebuild.Options{
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Version: version(), Retention: retention(c), Log: log, Tally: &done,
+	}, orgs, func(f proof.Finding) error {
 		log.Error("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
 		return nil
 	})
 }
 
-func (a *app) printRebuilt(c *config.Config, r *archiver.Rebuilt) error {
+func (a *app) printRebuilt(c *config.Config, r *rebuild.Result) error {
 	if err := a.sayRebuilt(c, r); err != nil {
 		return err
 	}
@@ -115,7 +108,7 @@ func (a *app) printRebuilt(c *config.Config, r *archiver.Rebuilt) error {
 	return nil
 }
 
-func (a *app) sayRebuilt(c *config.Config, r *archiver.Rebuilt) error {
+func (a *app) sayRebuilt(c *config.Config, r *rebuild.Result) error {
 	if a.json {
 		return a.printJSON(r)
 	}

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/rebuild"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 )
@@ -61,7 +62,7 @@ func TestRebuildFromAFailingStore(t *testing.T) {
 }
 
 // rebuild makes a ledger beside the world's own, in a process of its own.
-func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
+func (w *faultWorld) rebuild() (*rebuild.Result, error) {
 	w.Helper()
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
@@ -69,8 +70,10 @@ func (w *faultWorld) rebuild() (*archiver.Rebuilt, error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	sum, err := w.fleet(transport, b, l).Archiver.Rebuild(context.Background(), l, []archiver.RebuildOrg{{Name: faultOrg, Format: "WAV"}},
-		func(archiver.Finding) error { return nil })
+	a := w.fleet(transport, b, l).Archiver
+	sum, err := rebuild.FromArchive(context.Background(), rebuild.Options{
+		Bucket: b, Ledger: l, Prefix: a.Prefix, Version: a.Version, Retention: a.Retention, Log: a.Log, Tally: &a.Tally,
+	}, []rebuild.Org{{Name: faultOrg, Format: "WAV"}}, func(proof.Finding) error { return nil })
 	if failed := l.Close(); failed != nil {
 		w.Fatal(failed)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
@@ -55,10 +56,10 @@ not every inbox could be listed.`,
 	return c
 }
 
-func (f reconcileFlags) span() (archiver.Span, error) {
+func (f reconcileFlags) span() (audit.Span, error) {
 	from, fromErr := day("--from", f.from)
 	to, toErr := day("--to", f.to)
-	return archiver.Span{From: from, To: to}, errors.Join(fromErr, toErr)
+	return audit.Span{From: from, To: to}, errors.Join(fromErr, toErr)
 }
 
 // day returns the start of a flag's day in UTC, or zero if the flag is not set.
@@ -73,7 +74,7 @@ func day(flag, text string) (time.Time, error) {
 	return t, nil
 }
 
-func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span archiver.Span) error {
+func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span audit.Span) error {
 	b, err := openObservedBucket(a.stop, c, nil, a.pulse())
 	if err != nil {
 		return err
@@ -89,14 +90,14 @@ func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f
 	report := &reconcileReport{app: a, Made: time.Now().UTC(), Version: version(), Ledger: l.ID(), Bucket: c.Storage.Bucket, Prefix: c.Storage.Prefix,
 		Org: f.only.Org, Inbox: f.only.Inbox, From: f.from, To: f.to}
 	err = a.alone(log, func() error {
-		arch := newArchiver(c, b, l, log)
+		auditor := newAuditor(c, b, l, log)
 		targets, err := a.targets(ctx, c, l, b, *f.only, log)
 		if err != nil {
 			return err
 		}
-		finish := shown.follow(&arch.Progress, log)
+		finish := shown.follow(auditor.Tally, log)
 		defer finish()
-		return report.run(a.stop, arch, l, targets, span)
+		return report.run(a.stop, auditor, l, targets, span)
 	})
 	if err != nil {
 		if page != nil {
@@ -139,18 +140,18 @@ func (a *app) targets(ctx context.Context, c *config.Config, l *bolt.Ledger, b *
 }
 
 // run looks at all inboxes, one after the other.
-func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *bolt.Ledger, targets []fleet.Target, span archiver.Span) error {
+func (r *reconcileReport) run(ctx context.Context, auditor *audit.Auditor, l *bolt.Ledger, targets []fleet.Target, span audit.Span) error {
 	genesys := &archiver.Report{}
 	for _, t := range targets {
 		if i, err := l.Inbox(ctx, t.Org, t.ID); err == nil {
 			for _, n := range i.Counts {
-				arch.Progress.Found.Add(n)
+				auditor.Tally.Found.Add(n)
 			}
 		}
 	}
 	for _, t := range targets {
 		r.begin()
-		result, err := arch.Reconcile(ctx, t.Inbox, t.Unreachable, span, r)
+		result, err := auditor.Reconcile(ctx, t.Inbox.Listed(), t.Unreachable, span, r)
 		if err != nil {
 			return fail(storeCode(err), fmt.Errorf("%s/%s was not looked at in full: %w", t.Org, cell(t.ID), err))
 		}
@@ -161,7 +162,7 @@ func (r *reconcileReport) run(ctx context.Context, arch *archiver.Archiver, l *b
 		if !result.Clean() {
 			r.codes = append(r.codes, exitFailed)
 		}
-		if result.Clean() && span == (archiver.Span{}) {
+		if result.Clean() && span == (audit.Span{}) {
 			if err := fleet.TrustAgain(ctx, l, t.Org, t.ID); err != nil {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/service/control"
 )
@@ -23,7 +23,7 @@ const maxPageRows = 200
 var reconcilePage string
 
 // reconcileReport prints a reconciliation while it is made, and collects what the page
-// shows. It implements archiver.Listener.
+// shows. It implements audit.Listener.
 type reconcileReport struct {
 	*app
 	Made                            time.Time
@@ -36,31 +36,31 @@ type reconcileReport struct {
 
 // inboxSection is what the page shows of one inbox.
 type inboxSection struct {
-	archiver.Reconciliation
-	Recordings map[archiver.Class][]archiver.Reconciled
-	Strays     map[archiver.ObjectKind][]archiver.Stray
+	audit.Reconciliation
+	Recordings map[audit.Class][]audit.Reconciled
+	Strays     map[audit.ObjectKind][]audit.Stray
 }
 
 // sort orders the rows, which come from several workers.
 func (s *inboxSection) sort() {
 	for _, rows := range s.Recordings {
-		slices.SortFunc(rows, func(x, y archiver.Reconciled) int { return strings.Compare(x.Recording, y.Recording) })
+		slices.SortFunc(rows, func(x, y audit.Reconciled) int { return strings.Compare(x.Recording, y.Recording) })
 	}
 	for _, rows := range s.Strays {
-		slices.SortFunc(rows, func(x, y archiver.Stray) int { return strings.Compare(x.Key, y.Key) })
+		slices.SortFunc(rows, func(x, y audit.Stray) int { return strings.Compare(x.Key, y.Key) })
 	}
 }
 
 func (r *reconcileReport) begin() {
-	r.Inboxes = append(r.Inboxes, &inboxSection{Recordings: map[archiver.Class][]archiver.Reconciled{}, Strays: map[archiver.ObjectKind][]archiver.Stray{}})
+	r.Inboxes = append(r.Inboxes, &inboxSection{Recordings: map[audit.Class][]audit.Reconciled{}, Strays: map[audit.ObjectKind][]audit.Stray{}})
 }
 
 func (r *reconcileReport) section() *inboxSection { return r.Inboxes[len(r.Inboxes)-1] }
 
 // Recording prints a recording: as JSON each one, as text those that a person should see.
-func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
+func (r *reconcileReport) Recording(rec audit.Reconciled) error {
 	if r.json {
-		if err := r.printJSON(typed[archiver.Reconciled]{"recording", rec}); err != nil {
+		if err := r.printJSON(typed[audit.Reconciled]{"recording", rec}); err != nil {
 			return err
 		}
 	}
@@ -70,7 +70,7 @@ func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
 	if rows := r.section().Recordings; len(rows[rec.Class]) < maxPageRows {
 		rows[rec.Class] = append(rows[rec.Class], rec)
 	}
-	if r.json || rec.Class == archiver.ClassWaiting { // the whole inbox may be waiting
+	if r.json || rec.Class == audit.ClassWaiting { // the whole inbox may be waiting
 		return nil
 	}
 	_, err := fmt.Fprintf(r.stdout, "%s: recording %s of %s/%s: %s\n", rec.Class, cell(rec.Recording), rec.Org, cell(rec.Inbox), cell(rec.Detail))
@@ -78,22 +78,22 @@ func (r *reconcileReport) Recording(rec archiver.Reconciled) error {
 }
 
 // Object prints an object that the ledger does not name.
-func (r *reconcileReport) Object(s archiver.Stray) error {
+func (r *reconcileReport) Object(s audit.Stray) error {
 	if rows := r.section().Strays; len(rows[s.Kind]) < maxPageRows {
 		rows[s.Kind] = append(rows[s.Kind], s)
 	}
 	if r.json {
-		return r.printJSON(typed[archiver.Stray]{"object", s})
+		return r.printJSON(typed[audit.Stray]{"object", s})
 	}
 	_, err := fmt.Fprintf(r.stdout, "%s: object %s: %s\n", s.Kind, cell(s.Key), s.Kind.Meaning())
 	return err
 }
 
 // end prints the totals of an inbox.
-func (r *reconcileReport) end(result archiver.Reconciliation) error {
+func (r *reconcileReport) end(result audit.Reconciliation) error {
 	r.section().Reconciliation = result
 	if r.json {
-		return r.printJSON(typed[archiver.Reconciliation]{"inbox", result})
+		return r.printJSON(typed[audit.Reconciliation]{"inbox", result})
 	}
 	w := tabwriter.NewWriter(r.stdout, 0, 0, 2, ' ', 0)
 	g := result.Genesys
@@ -133,7 +133,7 @@ func (r *reconcileReport) end(result archiver.Reconciliation) error {
 }
 
 // genesysText describes what Genesys showed.
-func genesysText(g archiver.GenesysSide) string {
+func genesysText(g audit.GenesysSide) string {
 	if g.NotAsked != "" {
 		return "not asked, or not to the end: " + g.NotAsked
 	}
@@ -153,7 +153,7 @@ func genesysText(g archiver.GenesysSide) string {
 	return text
 }
 
-func journalText(j archiver.JournalSide) string {
+func journalText(j audit.JournalSide) string {
 	text := "an unbroken chain"
 	if len(j.Faults) > 0 {
 		text = "an unbroken chain, but not locked as recorded"

@@ -17,6 +17,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
 )
 
 type runFlags struct {
@@ -96,7 +97,7 @@ func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, 
 func (f runFlags) request(shown *progress, log *slog.Logger) fleet.Request {
 	return fleet.Request{
 		Only: *f.only, AskAnyway: f.askAnyway,
-		Follow: func(n *archiver.Progress) func() { return shown.follow(n, log) },
+		Follow: func(n *tally.Tally) func() { return shown.follow(n, log) },
 		ExitCode: func(r *fleet.Result, err error) int {
 			if err != nil {
 				return codeOf(err)

@@ -11,14 +11,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newVerify(a *app) *cobra.Command {
-	var depth archiver.Depth
+	var depth audit.Depth
 	var sample string
 	var only *fleet.Selection
 	c := &cobra.Command{
@@ -58,7 +59,7 @@ func percent(s string) (float64, error) {
 	return p, err
 }
 
-func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection, depth archiver.Depth) error {
+func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection, depth audit.Depth) error {
 	if err := l.Recount(ctx); err != nil {
 		return err
 	}
@@ -72,10 +73,10 @@ func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only
 	}
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	arch := newArchiver(c, b, l, log)
-	arch.Progress.Found.Store(entries)
-	finish := shown.follow(&arch.Progress, log)
-	v, verr := arch.Verify(a.stop, only.Org, only.Inbox, depth, a.printFinding)
+	auditor := newAuditor(c, b, l, log)
+	auditor.Tally.Found.Store(entries)
+	finish := shown.follow(auditor.Tally, log)
+	v, verr := auditor.Verify(a.stop, only.Org, only.Inbox, depth, a.printFinding)
 	finish()
 	if err := a.printVerification(v, depth, verr); err != nil {
 		return err
@@ -110,7 +111,7 @@ func countEntries(ctx context.Context, l *bolt.Ledger, only fleet.Selection) (n 
 // findingJSON and verificationJSON are lines of verify --json.
 type findingJSON struct {
 	Type string `json:"type"`
-	archiver.Finding
+	proof.Finding
 }
 
 type verificationJSON struct {
@@ -118,10 +119,10 @@ type verificationJSON struct {
 	Sampled float64 `json:"sample_percent,omitempty"`
 	Seed    string  `json:"seed,omitempty"` // a string, for readers of JSON whose numbers are floats
 	Error   string  `json:"error,omitempty"`
-	archiver.Verification
+	audit.Verification
 }
 
-func (a *app) printFinding(f archiver.Finding) error {
+func (a *app) printFinding(f proof.Finding) error {
 	if a.json {
 		return a.printJSON(findingJSON{"finding", f})
 	}
@@ -129,7 +130,7 @@ func (a *app) printFinding(f archiver.Finding) error {
 	return err
 }
 
-func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, failure error) error {
+func (a *app) printVerification(v audit.Verification, depth audit.Depth, failure error) error {
 	if a.json {
 		out := verificationJSON{Type: "totals", Verification: v}
 		if depth.Percent < 100 {
@@ -142,7 +143,7 @@ func (a *app) printVerification(v archiver.Verification, depth archiver.Depth, f
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "OBJECTS\t\nsound\t%d\n", v.Sound)
-	for _, f := range archiver.Faults {
+	for _, f := range proof.Faults {
 		if n := v.Faulty[f]; n > 0 {
 			fmt.Fprintf(w, "%s\t%d\n", f, n)
 		}

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -42,7 +43,7 @@ func TestVerifyUnreadable(t *testing.T) {
 				}
 				w.store.Inject(faults.StoreFault{Op: c.op, Times: genesystest.Always, Effect: c.effect})
 				v, err := w.verify()
-				if (err != nil) != c.fails || v.Faulty[archiver.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
+				if (err != nil) != c.fails || v.Faulty[proof.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
 					t.Errorf("%+v, %v", v, err)
 				}
 				if err != nil && storeCode(err) != exitTemporary {
@@ -54,13 +55,14 @@ func TestVerifyUnreadable(t *testing.T) {
 }
 
 // verify reads everything, in a process of its own.
-func (w *faultWorld) verify() (v archiver.Verification, err error) {
+func (w *faultWorld) verify() (v audit.Verification, err error) {
 	w.Helper()
 	transport, b := w.reach()
 	defer transport.CloseIdleConnections()
 	w.withLedger(func(l *bolt.Ledger) error {
 		a := w.fleet(transport, b, l).Archiver
-		v, err = a.Verify(context.Background(), "", "", archiver.Depth{Read: true, Percent: 100}, func(archiver.Finding) error { return nil })
+		auditor := &audit.Auditor{Bucket: b, Ledger: l, Prefix: a.Prefix, Workers: a.Workers, Retention: a.Retention, Log: a.Log, Tally: &a.Tally}
+		v, err = auditor.Verify(context.Background(), "", "", audit.Depth{Read: true, Percent: 100}, func(proof.Finding) error { return nil })
 		return nil
 	})
 	return v, err

@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/service/watch"
+	"github.com/archiverd/archiverd/tally"
 )
 
 // listen listens at http.listen. It returns nil if that is empty.
@@ -43,10 +44,10 @@ func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 }
 
 // progress returns the progress of the run under way, or of the last one.
-func (d *daemon) progress() *archiver.Progress {
+func (d *daemon) progress() *tally.Tally {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return &d.fleet.Archiver.Progress
+	return &d.fleet.Archiver.Tally
 }
 
 // reporting limits requests to the Pushgateway and to the heartbeat's host to

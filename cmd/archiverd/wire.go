@@ -8,13 +8,16 @@ import (
 	"strings"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/network"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
 )
 
 // openBucket reaches for the bucket before anything is created or started.
@@ -112,6 +115,12 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.
 
 		Configuration: c.Hash(),
 	})
+}
+
+func newAuditor(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.Logger) *audit.Auditor {
+	return &audit.Auditor{
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Workers: c.Transfer.Workers, Retention: retention(c), Log: log, Tally: &tally.Tally{},
+	}
 }
 
 // retention returns the configured retention, in S3's terms.

@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/tally"
 )
 
 //go:embed page
@@ -32,7 +33,7 @@ type PageOptions struct {
 	Ledger   pageLedger
 	Version  string
 	Status   func() service.Status
-	Progress func() *archiver.Progress // of the run under way, or the last one
+	Progress func() *tally.Tally // of the run under way, or the last one
 	Deletion func() archiver.Deletion
 	Zone     func() *time.Location // in which people read times
 }

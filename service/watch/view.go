@@ -9,6 +9,7 @@ import (
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/tally"
 )
 
 const (
@@ -92,7 +93,7 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	return v, err
 }
 
-func underWay(n *archiver.Progress, since, now time.Time) *runView {
+func underWay(n *tally.Tally, since, now time.Time) *runView {
 	r := &runView{
 		Since: since, Inboxes: n.Inboxes.Load(), InboxesDone: n.InboxesDone.Load(),
 		Found: n.Found.Load(), Failed: n.Failed.Load(), Deletions: n.Deleted.Load(), Bytes: n.Bytes.Load(),

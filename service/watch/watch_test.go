@@ -22,6 +22,7 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/tally"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -167,14 +168,14 @@ archiverd_recordings_total{org="acme",result="vanished"} 1
 }
 
 // newSite serves a ledger as the service does.
-func newSite(t *testing.T, l *bolt.Ledger, status service.Status, d archiver.Deletion, n *archiver.Progress) http.Handler {
+func newSite(t *testing.T, l *bolt.Ledger, status service.Status, d archiver.Deletion, n *tally.Tally) http.Handler {
 	t.Helper()
 	m := NewMetrics("v1")
 	m.AddLedger(l)
 	state := func() service.Status { return status }
 	m.AddSchedule(state)
 	page := NewPage(PageOptions{
-		Ledger: l, Version: "v1", Status: state, Progress: func() *archiver.Progress { return n },
+		Ledger: l, Version: "v1", Status: state, Progress: func() *tally.Tally { return n },
 		Deletion: func() archiver.Deletion { return d }, Zone: func() *time.Location { return time.UTC },
 	})
 	s, err := Listen("127.0.0.1:0", Options{Metrics: m, Ready: Ready(l, state), Page: page, Pprof: true, Log: slog.New(slog.DiscardHandler)})
@@ -197,7 +198,7 @@ func get(h http.Handler, path string, edit ...func(*http.Request)) (int, http.He
 // TestUnreadableLedger wants no numbers rather than wrong ones, and the process alive.
 func TestUnreadableLedger(t *testing.T) {
 	l := sample(t)
-	h := newSite(t, l, service.Status{Next: time.Now().Add(time.Hour)}, archiver.Deletion{}, &archiver.Progress{})
+	h := newSite(t, l, service.Status{Next: time.Now().Add(time.Hour)}, archiver.Deletion{}, &tally.Tally{})
 	must(t, l.Close())
 	for path, want := range map[string]int{"/metrics": 500, "/readyz": 503, "/": 500, "/inboxes": 500, "/healthz": 200} {
 		if code, _, body := get(h, path); code != want {
@@ -217,7 +218,7 @@ func TestReady(t *testing.T) {
 		"runs":        {service.Status{Next: time.Now().Add(time.Minute), Running: now}, 200},
 		"is stuck":    {service.Status{Next: time.Now().Add(-time.Hour)}, 503},
 	} {
-		if code, _, body := get(newSite(t, l, tc.status, archiver.Deletion{}, &archiver.Progress{}), "/readyz"); code != tc.want {
+		if code, _, body := get(newSite(t, l, tc.status, archiver.Deletion{}, &tally.Tally{}), "/readyz"); code != tc.want {
 			t.Errorf("a schedule that %s: %d %s", name, code, body)
 		}
 	}
@@ -225,7 +226,7 @@ func TestReady(t *testing.T) {
 
 // TestGuard wants nobody else's page to read ours.
 func TestGuard(t *testing.T) {
-	h := newSite(t, sample(t), service.Status{}, archiver.Deletion{}, &archiver.Progress{})
+	h := newSite(t, sample(t), service.Status{}, archiver.Deletion{}, &tally.Tally{})
 	for _, path := range []string{"/", "/inboxes", "/metrics", "/healthz", "/page.css", "/page.js", "/debug/pprof/", "/none"} {
 		code, header, _ := get(h, path, func(r *http.Request) { r.Header.Set("Origin", "https://attacker.example") })
 		if (code == 200) != (path != "/none") {
@@ -301,7 +302,7 @@ func text(t *testing.T, h http.Handler, path string) string {
 
 func TestPage(t *testing.T) {
 	deleting := archiver.Deletion{Enabled: true, After: 7 * 24 * time.Hour, MaxPerPass: 1000}
-	var n archiver.Progress
+	var n tally.Tally
 	n.Inboxes.Store(3)
 	n.InboxesDone.Store(1)
 	n.Found.Store(40)
@@ -373,7 +374,7 @@ func TestPageIsBounded(t *testing.T) {
 		}
 		return changes
 	}))
-	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{Enabled: true}, &archiver.Progress{})
+	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{Enabled: true}, &tally.Tally{})
 	page := text(t, h, "/")
 	for _, want := range []string{"50 of 60: archiverd ls --state failed lists them all", "covers only a part of the ledger", "Nothing needs a person"} {
 		if !strings.Contains(page, want) {
@@ -421,7 +422,7 @@ func TestThousands(t *testing.T) {
 	})
 	listed(t, l, "u0702", "r1")
 	move(t, l, "u0702", "r1", state.StateListed, state.StateFailed, failedSince(now, false, "no answer"))
-	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
+	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{}, &tally.Tally{})
 	page := text(t, h, "/")
 	for _, want := range []string{"2 inboxes need a person", "acme 1,000 3 0 1 ", "umbrella 1,000 1 0 0 ", "4 of 2,000: all inboxes",
 		"umbrella/u0801 failing no permission", "acme/u0700 needs login revoked", "acme/u0702 1 failed, and are tried again", "acme/u1000 the last pass left a recording waiting"} {
@@ -447,7 +448,7 @@ func TestAllUnwell(t *testing.T) {
 	for i := range 2000 {
 		unwell[fmt.Sprintf("u%04d", i)] = inCondition(state.ConditionFailing, "Genesys is away")
 	}
-	h := newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &archiver.Progress{})
+	h := newSite(t, thousands(t, unwell), service.Status{Next: now}, archiver.Deletion{}, &tally.Tally{})
 	page := text(t, h, "/")
 	for _, want := range []string{"2,000 inboxes need a person", "50 of 2,000: all inboxes begin with them", "200 of 2,000: all inboxes"} {
 		if !strings.Contains(page, want) {

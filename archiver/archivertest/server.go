@@ -1,4 +1,4 @@
-package archiver
+package archivertest
 
 import (
 	"fmt"
@@ -11,14 +11,15 @@ import (
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
-// TestMain stops the servers that tests share before it looks for leaks.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(stopping{m}) }
+// Main runs the tests of a package. It stops the servers that they share before it looks
+// for leaks.
+func Main(m *testing.M) { goleak.VerifyTestMain(stopping{m}) }
 
 type stopping struct{ *testing.M }
 
 func (s stopping) Run() int {
 	code := s.M.Run()
-	for _, shared := range []*sharedServer{&checking, &echoing} {
+	for _, shared := range []*Server{Checking, Echoing} {
 		if shared.server == nil {
 			continue
 		}
@@ -30,22 +31,22 @@ func (s stopping) Run() int {
 	return code
 }
 
-// checking compares and shows checksums and keeps locks and versions; echoing is
+// Checking compares and shows checksums and keeps locks and versions; Echoing is
 // in this process and knows none of that, but shows the headers it was sent.
 var (
-	checking = sharedServer{start: storagetest.StartVersitygw}
-	echoing  = sharedServer{start: func() (*storagetest.Server, error) { return storagetest.StartFake() }}
+	Checking = &Server{start: storagetest.StartVersitygw}
+	Echoing  = &Server{start: func() (*storagetest.Server, error) { return storagetest.StartFake() }}
 )
 
-// sharedServer is started by the first test that asks for it; each has a bucket of its own.
-type sharedServer struct {
+// Server is started by the first test that asks for it; each has a bucket of its own.
+type Server struct {
 	start  func() (*storagetest.Server, error)
 	once   sync.Once
 	server *storagetest.Server
 	err    error
 }
 
-func (s *sharedServer) get(t *testing.T) *storagetest.Server {
+func (s *Server) get(t *testing.T) *storagetest.Server {
 	t.Helper()
 	s.once.Do(func() { s.server, s.err = s.start() })
 	if s.err != nil {
