@@ -1,7 +1,7 @@
-// Package doctor tries out, on the services that are configured, what archiverd's promises
-// depend on: the store's create-only writes, checksums and locks, the rights of its
-// credentials, the ledger's place and content, and the token of each inbox. It writes
-// below {prefix}/doctor/ alone.
+// Package doctor tests, on the configured services, what archiverd's promises depend on: the
+// store's create-only writes, checksums and locks, the rights of the credentials, the
+// ledger's place and content, and the token of each inbox. It writes only below
+// {prefix}/doctor/.
 package doctor
 
 import (
@@ -16,35 +16,35 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// Result is how a check came out.
+// Result is the result of a check.
 type Result string
 
-// The results. Nothing is called Pass that could not be looked at.
+// The results. A check that could not be made is never a Pass.
 const (
 	Pass      Result = "pass"
-	Warn      Result = "warn"      // archiverd works, but not as it could
-	Fail      Result = "fail"      // a promise does not hold here, or nothing works
-	Unchecked Result = "unchecked" // nothing to look at, or nothing that can be seen from here
+	Warn      Result = "warn"      // archiverd works, but something should be changed
+	Fail      Result = "fail"      // archiverd can't keep a promise here, or can't work at all
+	Unchecked Result = "unchecked" // there is nothing to check, or archiverd has no means to check it
 )
 
-// Check is one thing that the doctor looked at.
+// Check is one thing that the doctor checked, and what it found.
 type Check struct {
 	Name   string       `json:"name"`            // stable, such as "store.lock"
 	About  string       `json:"about,omitempty"` // the inbox, as org/id, or the key of the configuration
 	Result Result       `json:"result"`
 	Found  string       `json:"found"`
-	Remedy string       `json:"remedy,omitempty"` // of every Warn and Fail
-	Kind   failure.Kind `json:"-"`                // of a Fail: who has to act
+	Remedy string       `json:"remedy,omitempty"` // what to do; set in every Warn and Fail
+	Kind   failure.Kind `json:"-"`                // who has to act; set in a Fail
 }
 
-// Doctor tries out, on the services that are configured, what the promises lean on.
+// Doctor tests the configured services. Its methods may be called at the same time.
 type Doctor struct {
 	Bucket     examinedBucket
 	Probe      probe
-	Prefix     string // of every key
+	Prefix     string // configured, of all keys in the bucket
 	Retention  proof.Retention
-	Encryption string // asked of the store: "none", "AES256" or "aws:kms"
-	Deleting   bool   // originals are to be deleted
+	Encryption string // that the configuration asks for: "none", "AES256" or "aws:kms"
+	Deleting   bool   // the configuration has originals deleted
 }
 
 type examinedBucket interface {
@@ -62,7 +62,7 @@ type examinedBucket interface {
 	SetHold(ctx context.Context, key, versionID string, on bool) error
 }
 
-// probe is what the archive itself never does to a bucket.
+// probe has the requests that archiverd sends only to test a bucket.
 type probe interface {
 	Versioning(ctx context.Context) (string, error)
 	LockEnabled(ctx context.Context) (bool, error)

@@ -12,20 +12,20 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// Patient is an inbox and the means to try it out. Its tokens must not be renewed for
-// the doctor's sake where a renewal spends the refresh token.
+// Inbox is an inbox to test. API must not renew a user's token: a renewal spends the refresh
+// token, and only a run may do that.
 type Inbox struct {
 	Org, ID   string
 	API       examinedAPI
-	Identity  whose  // nil for the client's own inbox
-	NoToken   string // why there is no token to try, or ""
-	Remedy    string // of NoToken
-	PerMinute int    // requests configured for the token
-	Trouble   string // why the last pass left the inbox failing or short, or ""
+	Identity  identity // nil for the client's own inbox
+	NoToken   string   // why there is no token to test, or ""
+	Remedy    string   // what to do about NoToken
+	PerMinute int      // requests configured for the token
+	Trouble   string   // why the last pass left the inbox failing or short, or ""
 }
 
-// whose names the user of a token.
-type whose interface {
+// identity says which user a token belongs to.
+type identity interface {
 	Me(ctx context.Context, expand ...string) (*genesys.User, error)
 }
 
@@ -34,11 +34,11 @@ type examinedAPI interface {
 	Summary(ctx context.Context) (*genesys.Summary, error)
 	DeleteRecording(ctx context.Context, id string) error
 	Skew() (time.Duration, bool)
-	Allowed() int // requests a minute, as Genesys says; 0: it does not
+	Allowed() int // requests a minute that Genesys allows; 0: it did not say
 }
 
-// Inbox tries one inbox's token. It reads, and asks to delete a recording that
-// can't be there.
+// Inbox tests one inbox's token. It reads the inbox's summary and listing. If originals are
+// to be deleted, it sends one DELETE for a random recording id, which cannot exist.
 func (d *Doctor) Inbox(ctx context.Context, p Inbox) []Check {
 	f := &findings{about: p.Org + "/" + p.ID}
 	if p.NoToken != "" {
@@ -55,7 +55,7 @@ func (d *Doctor) Inbox(ctx context.Context, p Inbox) []Check {
 		return f.list
 	}
 	if e := genesys.AsError(err); err != nil && (e == nil || e.Status == 0) {
-		f.fail("genesys.token", failure.KindTemporary, genesysRemedy(err), "not to be told: %v", err)
+		f.fail("genesys.token", failure.KindTemporary, genesysRemedy(err), "could not be determined: %v", err)
 		return f.list
 	}
 	f.pass("genesys.token", "accepted")
@@ -82,16 +82,18 @@ func (d *Doctor) reads(ctx context.Context, p Inbox) error {
 	return err
 }
 
-// tokenFailed tells an error of the token from one of what it was used for.
+// tokenFailed reports whether the error is about the token itself, not about the request that
+// used it.
 func tokenFailed(err error) bool {
 	return genesys.AsError(err).OfToken() || genesys.AsError(err).Unauthorized() || errors.Is(err, genesys.ErrWrongUser)
 }
 
-// user asks whose token it is. Where Genesys won't say, nothing is ever deleted.
+// user checks that the token belongs to the inbox's user. If Genesys does not say whose token
+// it is, archiverd never deletes anything from the inbox.
 func (d *Doctor) user(ctx context.Context, f *findings, p Inbox) {
 	const name = "genesys.user"
 	if p.Identity == nil {
-		f.unchecked(name, "client credentials stand for no user: this inbox is the client's own")
+		f.unchecked(name, "client credentials belong to no user: this inbox is the client's own")
 		return
 	}
 	switch u, err := p.Identity.Me(ctx); {
@@ -100,14 +102,14 @@ func (d *Doctor) user(ctx context.Context, f *findings, p Inbox) {
 	case err == nil:
 		f.fail(name, failure.KindRefused, "have the inbox's own user log in: archiverd login", "the token is that of user %s", u.ID)
 	case genesys.AsError(err).Forbidden():
-		f.warn(name, "give the OAuth client the scope users:readonly: without it recordings are archived, but none is deleted or called vanished", "Genesys does not tell whose token it is: %v", err)
+		f.warn(name, "give the OAuth client the scope users:readonly: without it recordings are archived, but none is deleted or called vanished", "Genesys does not say whose token it is: %v", err)
 	default:
-		f.fail(name, failKind(err), genesysRemedy(err), "could not be asked: %v", err)
+		f.fail(name, failKind(err), genesysRemedy(err), "whose token it is could not be determined: %v", err)
 	}
 }
 
-// deletes tells by the answer about a recording that can't exist whether a deletion
-// would be heard.
+// deletes checks whether Genesys would accept a deletion, by its reply to the DELETE of a
+// recording that cannot exist.
 func (d *Doctor) deletes(ctx context.Context, f *findings, p Inbox) {
 	const name = "genesys.delete"
 	if !d.Deleting {
@@ -118,15 +120,15 @@ func (d *Doctor) deletes(ctx context.Context, f *findings, p Inbox) {
 	e := genesys.AsError(err)
 	switch {
 	case err == nil, e.NotFound(), e != nil && e.Status == http.StatusBadRequest:
-		f.pass(name, "a deletion would be heard")
+		f.pass(name, "a deletion would be accepted")
 	case e.Forbidden():
 		f.fail(name, failure.KindClientRefused, "give the OAuth client the scope user-recordings instead of user-recordings:readonly, or set delete_originals.enabled to false", "deletions are refused: %v", err)
 	default:
-		f.fail(name, failKind(err), genesysRemedy(err), "not to be told: %v", err)
+		f.fail(name, failKind(err), genesysRemedy(err), "could not be determined: %v", err)
 	}
 }
 
-// randomID is a new UUID, in the form of those that Genesys gives.
+// randomID returns a random UUID, in the form of Genesys' recording ids.
 func randomID() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
@@ -138,11 +140,11 @@ func (f *findings) rateLimit(p Inbox) {
 	const name = "genesys.rate_limit"
 	switch allowed := p.API.Allowed(); {
 	case allowed == 0:
-		f.unchecked(name, "Genesys' replies name no limit; configured are %d requests a minute", p.PerMinute)
+		f.unchecked(name, "Genesys' replies name no limit; requests_per_minute is %d", p.PerMinute)
 	case allowed < p.PerMinute:
-		f.warn(name, fmt.Sprintf("set requests_per_minute to %d or less", allowed), "Genesys allows %d requests a minute, configured are %d", allowed, p.PerMinute)
+		f.warn(name, fmt.Sprintf("set requests_per_minute to %d or less", allowed), "Genesys allows %d requests a minute, requests_per_minute is %d", allowed, p.PerMinute)
 	default:
-		f.pass(name, "Genesys allows %d requests a minute, configured are %d", allowed, p.PerMinute)
+		f.pass(name, "Genesys allows %d requests a minute, requests_per_minute is %d", allowed, p.PerMinute)
 	}
 }
 
@@ -152,7 +154,7 @@ func genesysRemedy(err error) string {
 	_, limited := errors.AsType[*genesys.LimitedError](err)
 	switch {
 	case limited:
-		return "wait until then: another program may be using the same limit; if the time can't be meant, archiverd retry --ask-anyway asks at once"
+		return "wait until then: another program may be using the same limit; if the time can't be right, archiverd retry --ask-anyway sends requests at once"
 	case errors.Is(err, genesys.ErrWrongUser):
 		return "have the inbox's own user log in: archiverd login"
 	case errors.Is(err, genesys.ErrNeedsLogin):
@@ -162,9 +164,9 @@ func genesysRemedy(err error) string {
 	case e.OfClient():
 		return "check client_id, its secret, its grant and its scopes: user-recordings, or user-recordings:readonly where nothing is deleted, and users:readonly"
 	case e.Unauthorized():
-		return "have the user log in: archiverd login; of client credentials, check the client's roles"
+		return "have the user log in: archiverd login; if the organization uses client credentials, check the client's roles"
 	case e.Forbidden():
-		return "a user recording is open to its user alone: use grant authorization_code, or check the client's scopes and roles"
+		return "only its user may read a user recording: use grant authorization_code, or check the client's scopes and roles"
 	case e.Temporary():
 		return "see that api_url and login_url can be reached from here, then run archiverd doctor again"
 	}

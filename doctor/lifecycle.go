@@ -11,14 +11,14 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// lifecycle wants no rule that would expire the archive before its retention ends, or
-// freeze it, and one that clears away the parts of broken uploads.
+// lifecycle checks that no rule of the bucket would expire the archive before its retention
+// ends or move it where it can't be read at once, and that a rule aborts unfinished uploads.
 func (v *visit) lifecycle(ctx context.Context) {
 	const name = "store.lifecycle"
 	rules, err := v.Probe.Lifecycle(ctx)
 	if err != nil {
 		v.unseen(name, "s3:GetLifecycleConfiguration", err)
-		v.unfinished(ctx, fmt.Sprintf("whether a rule does could not be looked at: %v", err))
+		v.unfinished(ctx, fmt.Sprintf("whether a rule does could not be determined: %v", err))
 		return
 	}
 	var expire, lose, freeze []string
@@ -32,15 +32,15 @@ func (v *visit) lifecycle(ctx context.Context) {
 			expire = append(expire, fmt.Sprintf("%q %s", r.ID, due(*r.Expire)))
 		}
 		if v.tooSoon(r.Noncurrent, now) {
-			lose = append(lose, fmt.Sprintf("%q %s of being hidden", r.ID, due(*r.Noncurrent)))
+			lose = append(lose, fmt.Sprintf("%q %s of becoming noncurrent", r.ID, due(*r.Noncurrent)))
 		}
 		for _, t := range r.Transitions {
 			if frozen(t.Class) {
 				freeze = append(freeze, fmt.Sprintf("%q %s (%s)", r.ID, due(t.Due), t.Class))
 			}
 		}
-		if r.AbortDays > 0 && strings.HasPrefix(v.Prefix+"/media/", r.Prefix) { // all else is small
-			aborts = fmt.Sprintf("cleared away by rule %q", r.ID)
+		if r.AbortDays > 0 && strings.HasPrefix(v.Prefix+"/media/", r.Prefix) { // only media are uploaded in parts
+			aborts = fmt.Sprintf("aborted by rule %q", r.ID)
 		}
 	}
 	const exclude = "exclude the prefix from the rule, or let it act only after storage.object_lock.retain_for"
@@ -63,19 +63,19 @@ func (v *visit) lifecycle(ctx context.Context) {
 
 const unfinishedUploads = "store.unfinished_uploads"
 
-// unfinished wants the uploads shown that are under way where, as noRule tells, no rule
-// is known to clear them away: then a run ends those that nobody knows of any more.
+// unfinished checks that the store lists uploads under way: a run can then abort those that the
+// ledger does not know. noRule says why no rule is known to abort them.
 func (v *visit) unfinished(ctx context.Context, noRule string) {
-	const add = "add a rule with AbortIncompleteMultipartUpload after 7 days for the prefix: the parts of an upload that was never finished cost money and don't show"
+	const add = "add a rule with AbortIncompleteMultipartUpload after 7 days for the prefix: the parts of an unfinished upload cost money and are in no listing of objects"
 	switch shown, err := v.showsUpload(ctx); {
 	case errors.Is(err, storage.ErrAccess):
-		v.warn(unfinishedUploads, "allow s3:ListBucketMultipartUploads, or "+add, "only a lifecycle rule ends an upload whose creation was never answered, since these credentials may not list uploads; %s", noRule)
+		v.warn(unfinishedUploads, "allow s3:ListBucketMultipartUploads, or "+add, "only a lifecycle rule aborts an upload whose creation was never answered, since these credentials may not list uploads; %s", noRule)
 	case err != nil:
-		v.warn(unfinishedUploads, add, "only a lifecycle rule ends an upload whose creation was never answered, since uploads could not be listed: %v; %s", err, noRule)
+		v.warn(unfinishedUploads, add, "only a lifecycle rule aborts an upload whose creation was never answered, since uploads could not be listed: %v; %s", err, noRule)
 	case !shown:
-		v.warn(unfinishedUploads, add, "only a lifecycle rule ends an upload whose creation was never answered, since the store does not list it; %s", noRule)
+		v.warn(unfinishedUploads, add, "only a lifecycle rule aborts an upload whose creation was never answered, since the store does not list it; %s", noRule)
 	default:
-		v.pass(unfinishedUploads, "the store lists uploads under way, so that runs end those which are older than a day")
+		v.pass(unfinishedUploads, "the store lists uploads under way, so runs abort those older than a day")
 	}
 }
 
@@ -97,8 +97,8 @@ func (v *visit) showsUpload(ctx context.Context) (shown bool, err error) {
 	return false, nil
 }
 
-// touches tells whether a rule for a prefix concerns what is archived. The doctor's
-// own objects may expire.
+// touches reports whether a rule for a prefix applies to archived objects. The doctor's own
+// objects may expire.
 func (v *visit) touches(prefix string) bool {
 	for _, kind := range []string{"media", "manifests", "journal", "owners"} {
 		dir := v.Prefix + "/" + kind + "/"
@@ -109,8 +109,8 @@ func (v *visit) touches(prefix string) bool {
 	return false
 }
 
-// tooSoon tells whether a rule acts on an object archived now before its retention
-// ends. That of an older recording ends sooner, so it is safe too.
+// tooSoon reports whether a rule acts on an object archived now before its retention ends. The
+// retention of an older recording ends sooner, so a rule that is safe for now is safe for it.
 func (v *visit) tooSoon(d *storage.Due, now time.Time) bool {
 	if d == nil {
 		return false
@@ -130,7 +130,7 @@ func due(d storage.Due) string {
 	return "on " + d.Date.Format(time.DateOnly)
 }
 
-// frozen tells a storage class that is not read at once.
+// frozen reports whether objects of the storage class can't be read at once.
 func frozen(class string) bool {
 	return class == "GLACIER" || class == "DEEP_ARCHIVE"
 }

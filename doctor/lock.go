@@ -14,12 +14,10 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// canaryLock is how long the doctor's canary is locked. Under compliance nothing ends
-// it sooner.
+// canaryLock is how long the doctor locks its object. Nobody can end a compliance lock sooner.
 const canaryLock = time.Minute
 
-// lock wants a locked object to withstand what locks are there against. Only after a
-// longer lock was taken does the refusal of a shorter one mean anything.
+// lock checks that a locked object can't be overwritten, shortened, deleted or bypassed.
 func (v *visit) lock(ctx context.Context) {
 	const name = "store.lock"
 	mode := v.Doctor.Retention.Mode
@@ -40,19 +38,19 @@ func (v *visit) lock(ctx context.Context) {
 	} {
 		switch err := try.make(ctx); {
 		case errors.Is(err, errLockBroken):
-			v.fail(name, failure.KindIntegrity, "use a store that holds its locks; on this one the archive is as safe as an unlocked one",
-				"an object locked for %s was %s all the same", canaryLock, try.what)
+			v.fail(name, failure.KindIntegrity, "use a store that enforces its locks; on this one a locked archive is no safer than an unlocked one",
+				"an object locked for %s was %s", canaryLock, try.what)
 			return
 		case err != nil:
 			v.fail(name, failKind(err), storeRemedy(err, "s3:GetObject, s3:GetObjectVersion, s3:PutObject, s3:PutObjectRetention and s3:GetObjectRetention"),
-				"whether a locked object can be %s could not be told: %v", try.what, err)
+				"whether a locked object can be %s could not be determined: %v", try.what, err)
 			return
 		}
 	}
 	c.bypass(ctx)
 }
 
-// errLockBroken says that a lock did not hold.
+// errLockBroken means that the locked object or its lock was changed.
 var errLockBroken = errors.New("the lock did not hold")
 
 // lockedCanary is the one object that the doctor locks.
@@ -78,8 +76,8 @@ func (c *lockedCanary) put(ctx context.Context) bool {
 	return false
 }
 
-// shown wants HEAD to show the lock, as archiverd looks for it after each write. What
-// HEAD hides for want of a right is told from what is not there.
+// shown checks that HEAD shows the lock, because archiverd looks for it with HEAD after each
+// write. If HEAD does not show it, shown finds out whether a right is missing or the lock.
 func (c *lockedCanary) shown(ctx context.Context) bool {
 	const name = "store.lock"
 	obj, err := c.Bucket.Head(ctx, c.key, c.version)
@@ -88,7 +86,7 @@ func (c *lockedCanary) shown(ctx context.Context) bool {
 		return false
 	}
 	if c.version == "" {
-		c.fail(name, failure.KindIntegrity, "create a bucket with Object Lock and configure that, or set storage.object_lock.mode to none", "the store took a lock, but gave no version to hold it")
+		c.fail(name, failure.KindIntegrity, "create a bucket with Object Lock and configure that, or set storage.object_lock.mode to none", "the store accepted a lock, but named no version that has it")
 		return false
 	}
 	if record.Holds(obj.Retention, c.want) {
@@ -96,19 +94,19 @@ func (c *lockedCanary) shown(ctx context.Context) bool {
 	}
 	switch have, err := c.Bucket.Retention(ctx, c.key, c.version); {
 	case errors.Is(err, storage.ErrAccess):
-		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention: what it can't see locked, it doesn't count as archived", "the lock can't be read: %v", err)
+		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention: archiverd counts nothing as archived whose lock it can't see", "the lock can't be read: %v", err)
 	case err == nil && have.Mode == c.want.Mode && !have.Until.Before(c.want.Until):
 		c.fail(name, failure.KindConfiguration, "allow archiverd's credentials s3:GetObjectRetention, or use a store whose HEAD shows locks", "the lock is there, but HEAD does not show it")
 	default:
 		c.fail(name, failure.KindIntegrity, "use a store and a bucket with Object Lock, or set storage.object_lock.mode to none",
-			"the store took the lock and ignored it: asked for %s until %s, it shows %q until %s",
+			"the store accepted the lock and ignored it: asked for %s until %s, it shows %q until %s",
 			c.want.Mode, c.want.Until.Format(time.RFC3339), obj.Retention.Mode, obj.Retention.Until.Format(time.RFC3339))
 	}
 	return false
 }
 
-// intact tells whether the locked version is as it was made. It asks for the lock
-// itself, since HEAD does not show that of an older version everywhere (versitygw).
+// intact returns errLockBroken if the locked version is not as it was made. It asks for the
+// lock itself, because some stores' HEAD does not show the lock of an older version (versitygw).
 func (c *lockedCanary) intact(ctx context.Context) error {
 	r, _, err := c.Bucket.Get(ctx, c.key, c.version)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -132,7 +130,7 @@ func (c *lockedCanary) intact(ctx context.Context) error {
 	return nil
 }
 
-// overwrite makes a newer version, which locks don't forbid; the locked one stays.
+// overwrite creates a newer version, which a lock does not forbid. The locked version must stay.
 func (c *lockedCanary) overwrite(ctx context.Context) error {
 	if err := c.Probe.Overwrite(ctx, c.key, []byte("archiverd doctor tried to overwrite what was here\n")); errors.Is(err, context.Canceled) {
 		return err
@@ -140,6 +138,8 @@ func (c *lockedCanary) overwrite(ctx context.Context) error {
 	return c.intact(ctx)
 }
 
+// shorten first makes the lock longer, and then asks for the earlier end. Without the first
+// step the store could ignore both requests and seem to refuse the second.
 func (c *lockedCanary) shorten(ctx context.Context) error {
 	longer := c.want
 	longer.Until = longer.Until.Add(time.Second)
@@ -156,8 +156,7 @@ func (c *lockedCanary) shorten(ctx context.Context) error {
 	return c.intact(ctx)
 }
 
-// remove asks for the version's deletion, which these credentials may not be allowed
-// in any case.
+// remove asks to delete the version. The credentials may lack the right to delete anything.
 func (c *lockedCanary) remove(ctx context.Context) error {
 	if err := c.Probe.Delete(ctx, c.key, c.version, false); errors.Is(err, context.Canceled) {
 		return err
@@ -165,8 +164,8 @@ func (c *lockedCanary) remove(ctx context.Context) error {
 	return c.intact(ctx)
 }
 
-// bypass asks to overrule the lock. Compliance overrules everyone; governance has a
-// key, which archiverd's credentials should not hold.
+// bypass asks to delete the version in spite of its lock. Nobody may do that under compliance.
+// Under governance it takes a right that archiverd's credentials should not have.
 func (c *lockedCanary) bypass(ctx context.Context) {
 	const name = "store.lock"
 	if err := c.Probe.Delete(ctx, c.key, c.version, true); errors.Is(err, context.Canceled) {
@@ -177,9 +176,9 @@ func (c *lockedCanary) bypass(ctx context.Context) {
 	case err == nil:
 		c.pass(name, "a %s lock withstood overwriting, shortening, deletion and bypass", c.want.Mode)
 	case !errors.Is(err, errLockBroken):
-		c.fail(name, failKind(err), storeRemedy(err, "s3:GetObject and s3:GetObjectVersion"), "whether the lock can be bypassed could not be told: %v", err)
+		c.fail(name, failKind(err), storeRemedy(err, "s3:GetObject and s3:GetObjectVersion"), "whether the lock can be bypassed could not be determined: %v", err)
 	case c.want.Mode == "COMPLIANCE":
-		c.fail(name, failure.KindIntegrity, "use a store that holds its locks", "a compliance lock was bypassed")
+		c.fail(name, failure.KindIntegrity, "use a store that enforces its locks", "a compliance lock was bypassed")
 	default:
 		c.warn(name, "take s3:BypassGovernanceRetention from archiverd's credentials, or set storage.object_lock.mode to compliance",
 			"the lock withstood overwriting, shortening and deletion, but these credentials may bypass it")

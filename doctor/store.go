@@ -17,18 +17,18 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// canaryText is in every object that the doctor makes.
+// canaryText is the content of every object that the doctor makes.
 const canaryText = "archiverd doctor tried this store with this object; it holds nothing else\n"
 
-// Store tries the bucket. It leaves a few small objects below {prefix}/doctor/, with
-// new keys each time.
+// Store tests the bucket. It leaves a few small objects below {prefix}/doctor/, with new keys
+// each time.
 func (d *Doctor) Store(ctx context.Context) []Check {
 	v := visit{Doctor: d, dir: d.Prefix + "/doctor/" + time.Now().UTC().Format("20060102T150405Z-") + rand.Text()[:8]}
 	if err := d.Bucket.Check(ctx); err != nil {
 		v.fail("store.bucket", failKind(err), storeRemedy(err, "s3:ListBucket below the prefix"), "%v", err)
 		return v.list
 	}
-	v.pass("store.bucket", "there, and its prefix can be listed")
+	v.pass("store.bucket", "the bucket exists, and its prefix can be listed")
 	v.credentials(ctx)
 	v.clock("store.clock", "the store", d.Bucket.Skew)
 	v.reads(ctx)
@@ -41,22 +41,22 @@ func (d *Doctor) Store(ctx context.Context) []Check {
 	v.lock(ctx)
 	v.holds(ctx)
 	v.lifecycle(ctx)
-	v.unchecked("store.policy", "what the bucket's policy, its replication and others' credentials allow can't be seen from here: "+
-		"see that nobody may delete versions or change the lifecycle without your knowing")
+	v.unchecked("store.policy", "archiverd can't see what the bucket's policy, its replication and others' credentials allow: "+
+		"make sure that nobody can delete versions or change the lifecycle without your knowledge")
 	return v.list
 }
 
-// credentials says what the store was asked with.
+// credentials reports where the credentials come from and when they end.
 func (v *visit) credentials(ctx context.Context) {
 	const name = "store.credentials"
 	from, ends, err := v.Bucket.Credentials(ctx)
 	switch {
 	case err != nil:
-		v.fail(name, failKind(err), storeRemedy(err, "nothing"), "they were there, and are no more: %v", err)
+		v.fail(name, failKind(err), storeRemedy(err, "nothing"), "they could be read before, and now can't: %v", err)
 	case ends.IsZero():
-		v.pass(name, "from %s; nobody says when they end, and they are read again when the store refuses them", from)
+		v.pass(name, "from %s; when they end is not known, and they are read again when the store refuses them", from)
 	default:
-		v.pass(name, "from %s; they end at %s, and are renewed before", from, ends.UTC().Format(time.RFC3339))
+		v.pass(name, "from %s; they end at %s, and are renewed before that", from, ends.UTC().Format(time.RFC3339))
 	}
 }
 
@@ -64,10 +64,10 @@ func (v *visit) credentials(ctx context.Context) {
 type visit struct {
 	*Doctor
 	findings
-	dir string // keys begin with it
+	dir string // the start of the keys of this examination
 }
 
-// reads wants one object of each kind that is read again listed and read.
+// reads lists and reads one object of each kind that archiverd reads again.
 func (v *visit) reads(ctx context.Context) {
 	const name = "store.read"
 	var read []string
@@ -86,10 +86,10 @@ func (v *visit) reads(ctx context.Context) {
 		}
 	}
 	if read == nil {
-		v.pass(name, "the archive can be listed; it holds nothing to read yet")
+		v.pass(name, "the archive can be listed; it holds no object to read yet")
 		return
 	}
-	v.pass(name, "the archive can be listed, and of its %s one object each be read", strings.Join(read, ", "))
+	v.pass(name, "the archive can be listed, and one object each of its %s can be read", strings.Join(read, ", "))
 }
 
 func (v *visit) readOne(ctx context.Context, o storage.Object) error {
@@ -102,8 +102,8 @@ func (v *visit) readOne(ctx context.Context, o storage.Object) error {
 	return err
 }
 
-// createOnly wants the second create of a key refused, in one request and in parts.
-// It gives the first object, and false where there is none.
+// createOnly checks that the store refuses to create a key a second time, in one request and
+// in parts. It returns the first object, and false if that could not be created.
 func (v *visit) createOnly(ctx context.Context) (storage.Object, bool) {
 	const name = "store.create_only"
 	key, text := v.dir+"-create", []byte(canaryText)
@@ -119,25 +119,25 @@ func (v *visit) createOnly(ctx context.Context) (storage.Object, bool) {
 	}
 	_, again := v.Bucket.Put(ctx, n, text, sha256.Sum256(text))
 	parts := v.upload(ctx, n, text)
-	const remedy = "use a store that heeds If-None-Match (S3 does since 2024): on this one, two writers at a time can overwrite each other's recordings"
+	const remedy = "use a store that obeys If-None-Match (S3 does since 2024): on this one, two archiverds at work at the same time can overwrite each other's recordings"
 	switch {
 	case again == nil && parts == nil:
-		v.fail(name, failure.KindIntegrity, remedy, "a second create took the place of the first object, in one request and in parts")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create replaced the first object, in one request and in parts")
 	case again == nil:
-		v.fail(name, failure.KindIntegrity, remedy, "a second create took the place of the first object")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create replaced the first object")
 	case parts == nil:
-		v.fail(name, failure.KindIntegrity, remedy, "a second create in parts took the place of the first object")
+		v.fail(name, failure.KindIntegrity, remedy, "a second create in parts replaced the first object")
 	case !errors.Is(again, storage.ErrExists):
-		v.fail(name, failKind(again), storeRemedy(again, "s3:PutObject"), "the second create failed otherwise than it should: %v", again)
+		v.fail(name, failKind(again), storeRemedy(again, "s3:PutObject"), "the second create failed, but not because the key exists: %v", again)
 	case !errors.Is(parts, storage.ErrExists):
-		v.fail(name, failKind(parts), storeRemedy(parts, "s3:PutObject"), "the second create in parts failed otherwise than it should: %v", parts)
+		v.fail(name, failKind(parts), storeRemedy(parts, "s3:PutObject"), "the second create in parts failed, but not because the key exists: %v", parts)
 	default:
 		v.pass(name, "a second create was refused, in one request and in parts")
 	}
 	return free, true
 }
 
-// upload creates an object in parts, or cleans up.
+// upload creates an object in parts. If that fails, it aborts the upload.
 func (v *visit) upload(ctx context.Context, n storage.New, body []byte) error {
 	u, err := v.Bucket.Create(ctx, n)
 	if err != nil {
@@ -152,26 +152,26 @@ func (v *visit) upload(ctx context.Context, n storage.New, body []byte) error {
 	return err
 }
 
-// checksum wants a wrong one refused and the right one shown. Without, archiverd
-// works on, and reads back all that it writes.
+// checksum checks that the store refuses a wrong checksum and shows the right one. On a store
+// that does not, archiverd works too: it reads back everything that it writes.
 func (v *visit) checksum(ctx context.Context, free storage.Object) {
 	const name = "store.checksum"
-	const remedy = "nothing is at risk: everything is read back after it was written; a store that compares and shows SHA-256 checksums would spare that"
+	const remedy = "nothing is at risk: archiverd reads everything back after it has written it; a store that compares and shows SHA-256 checksums would save these requests"
 	sum := sha256.Sum256([]byte(canaryText))
 	right := storage.Checksum{Algorithm: "SHA256", Value: base64.StdEncoding.EncodeToString(sum[:])}
 	switch err := v.Bucket.PutCorrupt(ctx, v.dir+"-corrupt"); {
 	case err == nil:
-		v.warn(name, remedy, "bytes with a wrong checksum were taken")
+		v.warn(name, remedy, "the store accepted bytes with a wrong checksum")
 	case !errors.Is(err, storage.ErrChecksum):
-		v.fail(name, failKind(err), storeRemedy(err, "s3:PutObject"), "bytes with a wrong checksum were refused otherwise than they should be: %v", err)
+		v.fail(name, failKind(err), storeRemedy(err, "s3:PutObject"), "the store refused bytes with a wrong checksum, but not because of the checksum: %v", err)
 	case free.Checksum != right:
-		v.warn(name, remedy, "a wrong one was refused, but HEAD does not show the right one")
+		v.warn(name, remedy, "the store refused a wrong checksum, but HEAD does not show the right one")
 	default:
-		v.pass(name, "a wrong one was refused, the right one is shown")
+		v.pass(name, "the store refused a wrong checksum, and HEAD shows the right one")
 	}
 }
 
-// encryption wants what was asked for shown.
+// encryption checks that HEAD shows the configured encryption.
 func (v *visit) encryption(free storage.Object) {
 	const name = "store.encryption"
 	shown := free.Encryption
@@ -179,20 +179,20 @@ func (v *visit) encryption(free storage.Object) {
 		shown = "none"
 	}
 	if v.Encryption == "none" {
-		v.pass(name, "none asked for, the store shows %s", shown)
+		v.pass(name, "none is configured, the store shows %s", shown)
 	} else if free.Encryption != v.Encryption {
-		v.fail(name, failure.KindConfiguration, "set up the store's encryption, or storage.encryption as the store has it", "asked for %s, the store shows %s", v.Encryption, shown)
+		v.fail(name, failure.KindConfiguration, "set up the store's encryption as configured, or set storage.encryption to what the store does", "%s is configured, the store shows %s", v.Encryption, shown)
 	} else {
-		v.pass(name, "%s, as asked for", shown)
+		v.pass(name, "%s, as configured", shown)
 	}
 }
 
-// deleteRight wants the credentials refused what archiverd never needs.
+// deleteRight checks that the credentials may not delete objects, which archiverd never does.
 func (v *visit) deleteRight(ctx context.Context, free storage.Object) {
 	const name = "store.delete_right"
-	const remedy = "take s3:DeleteObject and s3:DeleteObjectVersion from archiverd's credentials: what it can't delete, nobody deletes with a stolen key"
+	const remedy = "take s3:DeleteObject and s3:DeleteObjectVersion from archiverd's credentials: a thief of the credentials could not delete anything then"
 	if free.Retention.Mode != "" {
-		v.unchecked(name, "the bucket locks every new object by default: whether its credentials could delete one is not to be told")
+		v.unchecked(name, "the bucket locks every new object by default, so whether these credentials may delete an unlocked one could not be determined")
 		return
 	}
 	one := v.Probe.Delete(ctx, free.Key, free.VersionID, false)
@@ -207,11 +207,11 @@ func (v *visit) deleteRight(ctx context.Context, free storage.Object) {
 		v.pass(name, "these credentials may not delete objects")
 	default:
 		v.warn(name, "run archiverd doctor again; if this stays, ask the store's maker what its answer means",
-			"whether these credentials may delete objects could not be told: %v", errors.Join(one, hide))
+			"whether these credentials may delete objects could not be determined: %v", errors.Join(one, hide))
 	}
 }
 
-// versioning wants versions kept, without which a lock locks nothing.
+// versioning checks that the bucket keeps versions, because a lock protects a version.
 func (v *visit) versioning(ctx context.Context) {
 	const name = "store.versioning"
 	status, err := v.Probe.Versioning(ctx)
@@ -221,34 +221,34 @@ func (v *visit) versioning(ctx context.Context) {
 	case status == "Enabled":
 		v.pass(name, "enabled")
 	case v.Doctor.Retention.Mode != "":
-		v.fail(name, failure.KindConfiguration, "create the bucket with Object Lock, which turns versions on, or set storage.object_lock.mode to none", "versions are not kept, but locks act on versions")
+		v.fail(name, failure.KindConfiguration, "create the bucket with Object Lock, which turns versions on, or set storage.object_lock.mode to none", "the bucket keeps no versions, and locks protect versions")
 	default:
-		v.warn(name, "turn the bucket's versioning on: then what someone overwrites or deletes can be brought back", "versions are not kept")
+		v.warn(name, "turn the bucket's versioning on: then what someone overwrites or deletes can be brought back", "the bucket keeps no versions")
 	}
 }
 
-// unseen is a setting that could not be looked at.
+// unseen reports a setting that could not be read.
 func (v *visit) unseen(name, action string, err error) {
-	v.warn(name, storeRemedy(err, action), "could not be looked at: %v", err)
+	v.warn(name, storeRemedy(err, action), "could not be read: %v", err)
 }
 
-// clock wants a service's clock near this machine's: dates of retention and in
-// manifests are this one's.
+// clock checks that a service's clock is near this machine's: the dates of retentions and in
+// manifests come from this machine.
 func (f *findings) clock(name, whose string, skew func() (time.Duration, bool)) {
 	d, known := skew()
 	switch {
 	case !known:
-		f.warn(name, "see that nothing between this machine and "+whose+" takes the Date header out of replies: without it no original is deleted", "%s showed no clock to compare with", whose)
+		f.warn(name, "make sure that nothing between this machine and "+whose+" removes the Date header from replies: without it no original is deleted", "the replies of %s had no date to compare with", whose)
 	case d.Abs() > archiver.MaxSkew:
-		f.fail(name, failure.KindConfiguration, "set this machine's clock, as by NTP: retention counts by it, and no original is deleted until it agrees",
+		f.fail(name, failure.KindConfiguration, "set this machine's clock, as by NTP: retention is reckoned by it, and no original is deleted until the clocks agree",
 			"this machine's clock and that of %s differ by %s", whose, d.Abs().Round(time.Second))
 	default:
 		f.pass(name, "within %s of this machine's", max(d.Abs().Round(time.Second), time.Second))
 	}
 }
 
-// failKind is KindOf, but that nothing is left unnamed: what a store or Genesys
-// answers that is neither passing nor a matter of rights is its set-up.
+// failKind is failure.KindOf for the doctor. A reply that has no other kind counts as a fault
+// of the configuration.
 func failKind(err error) failure.Kind {
 	if k := failure.KindOf(err); k != failure.KindFailed {
 		return k
@@ -256,8 +256,8 @@ func failKind(err error) failure.Kind {
 	return failure.KindConfiguration
 }
 
-// storeRemedy says what to do about an error of the store; action is the right that
-// the operation takes.
+// storeRemedy says what to do about an error of the store. action is the right that the request
+// takes.
 func storeRemedy(err error, action string) string {
 	e, ok := errors.AsType[*storage.Error](err)
 	switch {
@@ -268,17 +268,17 @@ func storeRemedy(err error, action string) string {
 	case ok && e.Code == "RequestTimeTooSkewed":
 		return "set this machine's clock, as by NTP"
 	case errors.Is(err, storage.ErrHeader):
-		return "have the store, or the proxy before it, write this header as S3 does, or use another store: no stored object can be proved on this one"
+		return "have the store, or the proxy before it, write this header as S3 does, or use another store: archiverd can't prove what this one holds"
 	case errors.Is(err, storage.ErrChecksumHeader):
-		return "set storage.checksum to md5: archiverd sends Content-MD5 then, and reads back what it wrote"
+		return "set storage.checksum to md5: then archiverd sends Content-MD5, and reads back what it wrote"
 	case errors.Is(err, storage.ErrAccess):
 		return "check storage.access_key_id and its secret, and allow their owner " + action
 	case ok && e.Code == "CredentialsPending":
-		return "see to what gives the credentials (a token or a file that is missing, a metadata service that does not answer), or set storage.access_key_id and its secret"
+		return "repair the source of the credentials (a missing token or file, a metadata service that does not answer), or set storage.access_key_id and its secret"
 	case ok && e.Temporary():
 		return "see that storage.endpoint can be reached from here and is up, then run archiverd doctor again"
 	case ok && strings.Contains(e.Code, "NotImplemented"):
-		return "the store does not know this operation: look in its own tools, or use a store that does"
+		return "the store does not know this operation: check the setting with the store's own tools, or use another store"
 	}
-	return "compare storage.* with how the store is set up; its answer is above"
+	return "compare storage.* with how the store is set up; its reply is above"
 }

@@ -36,10 +36,10 @@ var (
 	// ErrNotLocked means that an object lacks the retention asked for.
 	ErrNotLocked = errors.New("the store does not hold the retention asked for: create the bucket with Object Lock and allow s3:PutObjectRetention and s3:GetObjectRetention, or set storage.object_lock.mode to none")
 
-	// ErrPartial is what the error of a listing Is that showed only a part of the inbox.
+	// ErrPartial marks the error of a listing that showed only a part of the inbox.
 	ErrPartial = errors.New("a part of the listing was shown")
-	// ErrWholeInbox is what an error Is that every other recording of the inbox would meet
-	// too, and that no other package names.
+	// ErrWholeInbox marks an error that every other recording of the inbox would meet too,
+	// if no error of another package says so.
 	ErrWholeInbox = errors.New("every recording of the inbox meets this")
 )
 
@@ -62,7 +62,7 @@ func KindOf(err error) Kind {
 		return KindClientRefused
 	case genesys.AsError(err).Unauthorized(), genesys.AsError(err).Forbidden() && !errors.Is(err, ErrPartial): // a token that lists one page is good for the others
 		return KindRefused
-	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // the latter in the middle of a request
+	case errors.Is(err, ErrStopped), errors.Is(err, context.Canceled): // Canceled: stopped in the middle of a request
 		return KindStopped
 	case Temporary(err), is[*genesys.LimitedError](err):
 		return KindTemporary
@@ -95,8 +95,8 @@ func Temporary(err error) bool {
 // A ledgerError says that the ledger could not be read or written.
 type ledgerError struct{ err error }
 
-// OfLedger marks an error of the ledger, so that its kind is KindLedger. It leaves nil, and
-// the end of a context, as they are: the latter is no failure of the ledger.
+// OfLedger marks an error of the ledger, so that its kind is KindLedger. It returns nil, and an
+// error that a cancelled context caused, as they are: the latter is no failure of the ledger.
 func OfLedger(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
@@ -107,7 +107,7 @@ func OfLedger(err error) error {
 func (e *ledgerError) Error() string { return "ledger: " + e.err.Error() }
 func (e *ledgerError) Unwrap() error { return e.err }
 
-// DownError says that a service failed for one recording after the other.
+// DownError ends a pass because a service failed for several recordings in a row.
 type DownError struct{ Err error }
 
 func (e *DownError) Error() string {
@@ -133,6 +133,7 @@ func EndsRun(err error) bool {
 // OfStore reports whether the error is the store's.
 func OfStore(err error) bool { return is[*storage.Error](err) }
 
+// is reports whether there is an E in the tree of err.
 func is[E error](err error) bool {
 	_, ok := errors.AsType[E](err)
 	return ok

@@ -22,8 +22,8 @@ const (
 )
 
 // Retry calls f until it succeeds, fails for good, or has failed too often, and returns
-// the last error. f is a request to Genesys; or to the store, of which the storage package
-// repeats the single requests. Retry calls again with the error before it repeats f. It
+// the last error. f is a request to Genesys, or an action on the store, whose single requests
+// the storage package repeats. Retry calls again with the error before it repeats f. It
 // waits 0.3, 1.2 and 4.8 s, a quarter more or less, or as long as the media host asks for.
 func Retry(ctx context.Context, again func(error), f func() error) error {
 	wait, holds := 300*time.Millisecond, 0

@@ -46,9 +46,9 @@ type ledger interface {
 type Options struct {
 	Config    *config.Config
 	Ledger    ledger
-	Archiver  *archiver.Archiver // for this fleet alone
+	Archiver  *archiver.Archiver // no other fleet uses it
 	Hosts     func(config.Organization) (*Hosts, error)
-	Heartbeat func(stop context.Context) error // tells a watching host that a run went well; nil: none watches
+	Heartbeat func(stop context.Context) error // tells the watching host that a run went well; nil if none is configured
 	Log       *slog.Logger
 }
 
@@ -84,8 +84,7 @@ type Selection struct{ Org, Inbox string }
 // has reports whether the selection has an inbox of its organization.
 func (s Selection) has(inbox string) bool { return s.Inbox == "" || s.Inbox == inbox }
 
-// A UsageError is for whoever gave the command or wrote the configuration: nothing was
-// begun, and nothing will be until that person changes it.
+// A UsageError is a fault of the command line or of the configuration. Nothing was started.
 type UsageError struct{ err error }
 
 func (e *UsageError) Error() string { return e.err.Error() }

@@ -13,7 +13,7 @@ import (
 
 // Acceptance says what a person accepts in one inbox.
 type Acceptance struct {
-	Gone    bool // the many recordings that disappeared at once are gone
+	Gone    bool // that the many recordings that disappeared at once are gone
 	Journal bool // the faults that the journal has now
 }
 
