@@ -3,7 +3,10 @@ package state
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Act is what a person did with a recording, beside archiving it: who, when, why and what.
@@ -64,8 +67,8 @@ func (a Act) Do(e *Entry) {
 func (a Act) check() error {
 	switch a.Kind {
 	case ActHold, ActRelease:
-		if a.Case == "" {
-			return fmt.Errorf("%s without a case", a.Kind)
+		if a.Case == "" || strings.ContainsFunc(a.Case, unicode.IsControl) || !utf8.ValidString(a.Case) {
+			return fmt.Errorf("%s for the case %q", a.Kind, a.Case)
 		}
 	case ActRetain:
 		if a.Until.IsZero() || a.Mode == "" {
@@ -145,7 +148,7 @@ func (e *Entry) checkDisposal() error {
 	switch {
 	case e.State.Disposed() && (act == nil || act.Kind != want):
 		return fmt.Errorf("%w: %s, and no act to %s it", ErrInvalid, e.State, want)
-	case e.State.Disposed() && (e.Name != "" || e.ConversationID != "" || len(e.Raw) > 0):
+	case e.State.Disposed() && (e.Name != "" || e.ConversationID != "" || len(e.Participants)+len(e.Raw) > 0):
 		return fmt.Errorf("%w: %s with personal data", ErrInvalid, e.State)
 	case act == nil:
 		return nil
@@ -160,6 +163,7 @@ func (e *Entry) checkDisposal() error {
 // forget drops from an entry what may tell of a person.
 func (e *Entry) forget() {
 	e.Name, e.ConversationID, e.Fingerprint, e.LastError = "", "", "", ""
+	e.Participants = nil
 	e.Raw, e.Expanded = nil, false
 	e.Twin, e.TwinAsked = "", false
 	e.NeedsPerson, e.FailedSince, e.NextAttempt = false, time.Time{}, time.Time{}

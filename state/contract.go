@@ -98,6 +98,16 @@ type Recordings interface {
 	// cost next to nothing.
 	ScanWaiting(ctx context.Context, org, inbox string, f func(Key, *Entry) error) error
 
+	// Search calls f with the entries that a query selects, in its order. It finds them in
+	// an index of all that a Selection names, and reads only entries that it gives to f:
+	// with a million entries in the ledger, a query that selects few, or has a Limit, takes
+	// less than half a second. f owns the entry, and may call the ledger. Of entries that
+	// change meanwhile, f gets each that is selected all the time and keeps its DateCreated,
+	// exactly once; Skip and Limit are of one moment only as long as nothing changes. Search
+	// ends with f's first error and returns it unchanged. In any order but SortInbox, Search
+	// keeps some memory for each found entry, up to Skip and Limit together.
+	Search(ctx context.Context, q Query, f func(Key, *Entry) error) error
+
 	// Restore adds entries of an inbox that are known from the archive, all of them or
 	// none. It needs no edge and records no event, because it restores the past and
 	// makes no change. It refuses an entry that Move would refuse: ErrInvalid.

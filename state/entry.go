@@ -78,10 +78,12 @@ type Entry struct {
 	ConversationID string          `json:"conversation,omitempty"`
 	DateCreated    string          `json:"created,omitempty"`
 	DateModified   string          `json:"modified,omitempty"`
-	Fingerprint    string          `json:"fingerprint,omitempty"` // genesys.Recording's; "": listed by an earlier archiverd without fingerprints
-	ListedAt       time.Time       `json:"listed_at,omitzero"`    // when first listed; the ledger sets it if the creating edit leaves it zero
-	Raw            json.RawMessage `json:"raw,omitempty"`         // the recording as listed, byte for byte; dropped once archived
-	Expanded       bool            `json:"expanded,omitempty"`    // Raw was listed with expand=conversation
+	Fingerprint    string          `json:"fingerprint,omitempty"`  // genesys.Recording's; "": listed by an earlier archiverd without fingerprints
+	Milliseconds   int64           `json:"duration_ms,omitempty"`  // the recording's duration; 0: not known
+	Participants   []Participant   `json:"participants,omitempty"` // of the conversation, as far as the listing showed them
+	ListedAt       time.Time       `json:"listed_at,omitzero"`     // when first listed; the ledger sets it if the creating edit leaves it zero
+	Raw            json.RawMessage `json:"raw,omitempty"`          // the recording as listed, byte for byte; dropped once archived
+	Expanded       bool            `json:"expanded,omitempty"`     // Raw was listed with expand=conversation
 
 	MediaKey string    `json:"media_key,omitempty"` // the first key, from which all later ones are made: once set it can't change
 	Versions []Version `json:"versions,omitempty"`  // oldest first; never removed
@@ -146,6 +148,7 @@ func (e *Entry) Clone() Entry {
 	c.Versions = slices.Clone(e.Versions)
 	c.BadKeys = slices.Clone(e.BadKeys)
 	c.Acts = slices.Clone(e.Acts)
+	c.Participants = slices.Clone(e.Participants)
 	return c
 }
 

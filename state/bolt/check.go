@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,7 +17,7 @@ const checkLimit = 20
 
 // Check reads the whole file and checks that it keeps the promises of this package: its
 // pages are sound, also by bbolt's own check; every entry is readable, valid, and in the
-// bucket of its state alone; counters equal a recount; the inboxes hold every inbox that
+// bucket of its state alone, and in the index as it is; counters equal a recount; the inboxes hold every inbox that
 // has data elsewhere; events, passes, uploads and tokens are readable. Check returns up
 // to 20 faults, joined. Writers wait while it runs.
 func (l *Ledger) Check() error {
@@ -76,8 +77,12 @@ func (c *checker) buckets() {
 		return nil
 	}))
 	inboxes := c.tx.Bucket([]byte("inboxes"))
-	for _, top := range []string{"tokens", "live", "past", "raw", "events", "passes"} {
-		c.fault(c.tx.Bucket([]byte(top)).ForEach(func(k, v []byte) error {
+	for _, top := range []string{"tokens", "live", "past", "search", "raw", "events", "passes"} {
+		b := c.tx.Bucket([]byte(top))
+		if b == nil {
+			continue // search, of an older file that is only read
+		}
+		c.fault(b.ForEach(func(k, v []byte) error {
 			if inboxes.Get(k) == nil {
 				c.faultf("%s: no inbox %q", top, k)
 			}
@@ -106,6 +111,7 @@ func (c *checker) inboxes() {
 		var count state.Inbox
 		c.entries(key, "live", &count)
 		c.entries(key, "past", &count)
+		c.fault(c.l.recount(key)) // also of the index
 		c.raw(key)
 		if !maps.Equal(in.Counts, count.Counts) || in.Bytes != count.Bytes || in.Totals.Archived != count.Totals.Archived || in.NeedsPerson != count.NeedsPerson {
 			c.faultf("inbox %q counts %v, %d bytes, %d versions and %d for a person, but has %v, %d, %d and %d", key,
@@ -149,6 +155,11 @@ func (c *checker) entries(inbox, top string, count *state.Inbox) {
 		if top == "past" {
 			if live := c.tx.Bucket([]byte("live")).Bucket([]byte(inbox)); live != nil && live.Get(k) != nil {
 				c.faultf("entry %s is there twice", key)
+			}
+		}
+		if rows := c.tx.Bucket([]byte("search")); rows != nil { // an older file that is only read has no index
+			if rows = rows.Bucket([]byte(inbox)); rows == nil || !bytes.Equal(rows.Get(rowKey(e.Created().UnixMilli(), key.Recording)), appendRow(nil, key.Recording, e)) {
+				c.faultf("the index does not hold entry %s as it is", key)
 			}
 		}
 		count.Account(nil, e)

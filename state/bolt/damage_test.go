@@ -101,6 +101,11 @@ func useDamaged(t *testing.T, what, path string, readOnly bool) {
 	}
 	seen := map[string]bool{}
 	scanned := l.Scan(t.Context(), "", "", func(k state.Key, _ *state.Entry) error { seen[k.Recording] = true; return nil })
+	found := map[string]bool{}
+	searched := l.Search(t.Context(), state.Query{}, func(k state.Key, _ *state.Entry) error { found[k.Recording] = true; return nil })
+	if searched == nil && len(found) != recordings {
+		t.Errorf("%s: Search gave %d of %d recordings, and no error", what, len(found), recordings)
+	}
 	recounted := l.Recount(t.Context())
 	if scanned == nil && recounted == nil && len(seen) != recordings {
 		t.Errorf("%s: Scan gave %d of %d recordings, and no error", what, len(seen), recordings)
@@ -113,7 +118,7 @@ func useDamaged(t *testing.T, what, path string, readOnly bool) {
 			}
 		}
 	}
-	errs := []error{scanned, recounted, l.Check()}
+	errs := []error{scanned, searched, recounted, l.Check()}
 	if err := errors.Join(errs...); !errors.Is(err, state.ErrDamaged) {
 		t.Errorf("%s: no method found it: %v", what, err)
 	}

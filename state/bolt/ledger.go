@@ -29,6 +29,9 @@
 //	past                deleted, gone, vanished, waived, erased, expired: a pass never walks these
 //	    {org/inbox}
 //	        {recording} as in live; a recording is in one of the two
+//	search              the index for Search: see index.go
+//	    {org/inbox}
+//	        {date, recording} a row
 //	raw                 Raw of entries that are not archived yet
 //	    {org/inbox}
 //	        {recording} the recording as listed, byte for byte
@@ -78,7 +81,7 @@ const maxKey = bbolt.MaxKeySize
 const fill = 0.7
 
 // buckets are the buckets of the top level.
-var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "raw", "events", "passes", "runs", "uploads"}
+var buckets = [...]string{"meta", "inboxes", "tokens", "live", "past", "search", "raw", "events", "passes", "runs", "uploads"}
 
 // Ledger is an open ledger. It is safe for concurrent use.
 type Ledger struct {

@@ -11,12 +11,16 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// migrate copies a file of an older schema beside it, and then brings it to the present
-// schema in one transaction. A file opened with ReadOnly is not changed: fields that its
-// schema lacks read as zero.
+// schemaIndexed is the first schema with the bucket search.
+const schemaIndexed = 3
+
+// migrate copies a file of an older schema beside it, makes the index that it lacks, and
+// then brings it to the present schema in one transaction. A file opened with ReadOnly is
+// not changed: fields that its schema lacks read as zero, and Search reads every entry.
 //
 // Schema 2 added Fingerprint and Whole of versions, which an archiverd of schema 1 takes
-// for damage, and the counters Suspect and Unproved.
+// for damage, and the counters Suspect and Unproved. Schema 3 added acts, what Search looks
+// for, and its index.
 func (l *Ledger) migrate(path string) error {
 	was, err := l.schema()
 	if err != nil || was == schema {
@@ -24,6 +28,9 @@ func (l *Ledger) migrate(path string) error {
 	}
 	if err := l.copyBeside(fmt.Sprintf("%s.schema%d", path, was)); err != nil {
 		return fmt.Errorf("copy the ledger before its schema changes: %w", err)
+	}
+	if err := l.reindex(); err != nil {
+		return fmt.Errorf("index the ledger: %w", err)
 	}
 	return l.write(func(tx *bbolt.Tx) error {
 		if err := l.recountDoubt(tx); err != nil {

@@ -187,6 +187,7 @@ func (l *Ledger) putEntry(tx *bbolt.Tx, inbox string, k state.Key, old, e *state
 	if err != nil {
 		return err
 	}
+	indexed := old
 	if old == nil {
 		old = &state.Entry{State: e.State}
 	}
@@ -199,6 +200,9 @@ func (l *Ledger) putEntry(tx *bbolt.Tx, inbox string, k state.Key, old, e *state
 		if err := put(tx, "raw", inbox, k.Recording, e.Raw); err != nil {
 			return err
 		}
+	}
+	if err := index(tx, inbox, k.Recording, indexed, e); err != nil {
+		return err
 	}
 	return put(tx, bucketOf(e.State), inbox, k.Recording, data)
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // schema is the version of the drawing in the package comment.
-const schema = 2
+const schema = 3
 
 // Options say how to open a ledger.
 type Options struct {
@@ -190,7 +190,7 @@ func (l *Ledger) examine(tx *bbolt.Tx, path string, o Options) error {
 		return fmt.Errorf("%w: it has schema %d and this one knows %d: run the newer archiverd", state.ErrNewer, version, schema)
 	}
 	for _, name := range buckets {
-		if tx.Bucket([]byte(name)) == nil {
+		if tx.Bucket([]byte(name)) == nil && (name != "search" || version >= schemaIndexed) {
 			return damaged(fmt.Errorf("bucket %s is missing", name))
 		}
 	}

@@ -71,7 +71,7 @@ func TestBadFiles(t *testing.T) {
 		"zeros":            {write(make([]byte, 64<<10)), ErrNotLedger},
 		"foreign":          {func(t *testing.T, p string) { bolt(t, p, func(*bbolt.Tx) error { return nil }) }, ErrNotLedger},
 		"foreign meta":     {func(t *testing.T, p string) { bolt(t, p, inMeta("schema", "1")) }, ErrNotLedger},
-		"newer":            {ledgerBut(inMeta("schema", "3")), state.ErrNewer},
+		"newer":            {ledgerBut(inMeta("schema", "4")), state.ErrNewer},
 		"schema 0":         {ledgerBut(inMeta("schema", "0")), ErrNotLedger},
 		"schema x":         {ledgerBut(inMeta("schema", "x")), ErrNotLedger},
 		"binding x":        {ledgerBut(inMeta("binding", "x")), state.ErrDamaged},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
@@ -61,6 +62,7 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 	names := map[string]string{
 		string(eventKey(1)): "{number}", string(eventKey(2)): "{number}",
 		"acme/u1": "{org/inbox}", "r1": "{recording}", "r2": "{recording}",
+		string(rowKey(time.Time{}.UnixMilli(), "r1")): "{date, recording}", string(rowKey(time.Time{}.UnixMilli(), "r2")): "{date, recording}",
 		testTime.Format(startTime): "{start}", startKey(testTime, "run"): "{start id}", "k\x00i": "{key NUL id}",
 	}
 	var have []string

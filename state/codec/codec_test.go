@@ -27,6 +27,7 @@ func full() state.Entry {
 		Attempts: 1, LastError: "e\n", NeedsPerson: true, FailedSince: statetest.Now, NextAttempt: statetest.Now, Mismatches: 2,
 		Fingerprint: "f2", Changes: 4, Twin: v.SHA256, TwinAsked: true,
 		MissingSince: statetest.Now, DeleteRequestedAt: statetest.Now, DeleteAttempts: 3, Acts: []state.Act{statetest.Act(state.ActHold)},
+		Milliseconds: 7, Participants: []state.Participant{{UserID: "u", Name: "n", Address: "a"}},
 	}
 }
 
@@ -66,6 +67,7 @@ func TestDictionary(t *testing.T) {
 	want := full()
 	want.NeedsPerson = false // the following fields were added later
 	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked, want.Acts = "", 0, "", false, nil
+	want.Milliseconds, want.Participants = 0, nil
 	for i := range want.Versions {
 		v := &want.Versions[i]
 		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole, v.Held = "", "", "", false, false

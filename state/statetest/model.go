@@ -189,6 +189,7 @@ func (m *model) compare(rt *rapid.T) {
 		rt.Fatal(err)
 	}
 	same(rt, got, m.entries)
+	m.compareSearch(rt)
 	due, all := make(map[state.Key]state.Entry), maps.Clone(m.entries)
 	maps.DeleteFunc(all, func(_ state.Key, e state.Entry) bool {
 		return e.State != state.StateListed && e.State != state.StateFailed

@@ -15,7 +15,7 @@ var (
 	genState = rapid.SampledFrom([]state.State{state.StateListed, state.StateListed, state.StateFailed, state.StateArchived, state.StateArchived,
 		state.StateDeleteRequested, state.StateDeleted, state.StateVanished, state.StateGone, state.StateWaived, state.StateErased, state.StateExpired})
 	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "bad key", "missing", "forget", "rewrite", "other key",
-		"hold", "release", "erase", "expire", "waive"})
+		"describe", "describe", "describe", "hold", "release", "erase", "expire", "waive"})
 )
 
 // edit returns an edit that an archiver makes of an entry, or must not make.
@@ -46,6 +46,8 @@ func edit(what string, n int) func(*state.Entry) {
 			}
 		case "other key":
 			e.MediaKey += "x"
+		case "describe":
+			describe(n)(e)
 		case "hold", "release", "erase", "expire", "waive":
 			a := Act(state.ActKind(what))
 			a.ID = fmt.Sprint(what, len(e.Acts))
@@ -65,6 +67,7 @@ func (m *model) expect(k state.Key, from, to state.State, what string, n int) (s
 		e = state.Entry{
 			Raw: e.Raw, Expanded: e.Expanded, MediaKey: e.MediaKey, Versions: e.Versions, BadKeys: e.BadKeys,
 			ListedAt: e.ListedAt, Attempts: e.Attempts, Acts: e.Acts,
+			Name: e.Name, ConversationID: e.ConversationID, DateCreated: e.DateCreated, Milliseconds: e.Milliseconds, Participants: e.Participants,
 		}
 	}
 	edit(what, n)(&e)
@@ -79,6 +82,7 @@ func (m *model) expect(k state.Key, from, to state.State, what string, n int) (s
 		e.NeedsPerson, e.NextAttempt = false, time.Time{}
 	}
 	if to == state.StateErased || to == state.StateExpired {
+		e.Name, e.ConversationID, e.Participants = "", "", nil
 		e.Raw, e.Expanded, e.LastError, e.NeedsPerson, e.FailedSince, e.NextAttempt = nil, false, "", false, time.Time{}, time.Time{}
 	}
 	switch {
