@@ -62,8 +62,9 @@ func parsePeriod(text string) (Period, bool) {
 	return Period{Years: years, Rest: time.Duration(days)*day + rest}, true
 }
 
-// parseDuration is parsePeriod with years of 365 days.
-func parseDuration(text string) (time.Duration, bool) {
+// ParseDuration reads a duration such as 10m or 7d: a Go duration, before it years of 365
+// days and days. It refuses negative ones and those longer than a century.
+func ParseDuration(text string) (time.Duration, bool) {
 	p, ok := parsePeriod(text)
 	years := time.Duration(p.Years) * 365 * day
 	if !ok || p.Rest > century-years {

@@ -25,11 +25,11 @@ func TestParsePeriod(t *testing.T) {
 
 func TestParseDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{"10m": 10 * time.Minute, "7d": 7 * day, "1y": 365 * day, "1y1d1s": 366*day + time.Second, "100y": century, "0s": 0} {
-		if got, ok := parseDuration(text); got != want || !ok {
+		if got, ok := ParseDuration(text); got != want || !ok {
 			t.Errorf("%q is %v, %v", text, got, ok)
 		}
 	}
-	if got, ok := parseDuration("100y1s"); ok {
+	if got, ok := ParseDuration("100y1s"); ok {
 		t.Errorf("100y1s is %v", got)
 	}
 }

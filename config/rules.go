@@ -146,13 +146,13 @@ func between(least, most int) rule[int] {
 }
 
 func duration() rule[time.Duration] {
-	return rule[time.Duration]{"a duration such as 10m, 7d, of at least 0", text | number, false, parseDuration}
+	return rule[time.Duration]{"a duration such as 10m, 7d, of at least 0", text | number, false, ParseDuration}
 }
 
 // durationOf accepts durations of at least shortest.
 func durationOf(shortest time.Duration, atLeast string) rule[time.Duration] {
 	return rule[time.Duration]{"a duration such as 10s, 1m, of at least " + atLeast, text | number, false, func(s string) (time.Duration, bool) {
-		d, ok := parseDuration(s)
+		d, ok := ParseDuration(s)
 		return d, ok && d >= shortest
 	}}
 }
@@ -166,19 +166,25 @@ func period() rule[Period] {
 
 var sizePattern = regexp.MustCompile(`^(\d{1,15}) ?(|KiB|MiB|GiB|KB|MB|GB)$`)
 
+// ParseSize reads a size of at most a tebibyte, such as 128MiB or 500KB, in bytes.
+func ParseSize(s string) (bytes int64, ok bool) {
+	units := map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+	m := sizePattern.FindStringSubmatch(s)
+	if m == nil {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(m[1], 10, 64)
+	if err != nil || n > 1<<40/units[m[2]] {
+		return 0, false
+	}
+	return n * units[m[2]], true
+}
+
 // size accepts sizes from least bytes up to a tebibyte.
 func size(least int64, atLeast string) rule[int64] {
-	units := map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 	return rule[int64]{"a size such as 128MiB, 500KB, of at least " + atLeast, text | number, false, func(s string) (int64, bool) {
-		m := sizePattern.FindStringSubmatch(s)
-		if m == nil {
-			return 0, false
-		}
-		n, err := strconv.ParseInt(m[1], 10, 64)
-		if err != nil || n > 1<<40/units[m[2]] {
-			return 0, false
-		}
-		return n * units[m[2]], n*units[m[2]] >= least
+		n, ok := ParseSize(s)
+		return n, ok && n >= least
 	}}
 }
 

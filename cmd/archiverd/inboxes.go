@@ -30,7 +30,7 @@ its user has to log in or has left the roster, and how many recordings wait.`,
 			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })
 		},
 	}
-	only = addSelection(c)
+	only = addInbox(c)
 	a.addJSON(c)
 	return c
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -13,8 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/config"
-	"github.com/archiverd/archiverd/fleet"
-	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
@@ -111,109 +108,6 @@ func lastPass(i watch.Inbox) string {
 	}
 	return s
 }
-
-// filter selects the entries that ls lists.
-type filter struct {
-	*fleet.Selection
-	conversation, name, from, to, state string
-}
-
-func newLs(a *app) *cobra.Command {
-	var f filter
-	c := &cobra.Command{
-		Use:   "ls",
-		Short: "List recordings in the ledger",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			match, err := f.matcher()
-			if err != nil {
-				return fail(exitUsage, err)
-			}
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.ls(cmd.Context(), l, f, match) })
-		},
-	}
-	f.Selection = addSelection(c)
-	c.Flags().StringVar(&f.conversation, "conversation", "", "only this conversation `id`")
-	c.Flags().StringVar(&f.name, "name", "", "only names that contain this `text`, in any case")
-	c.Flags().StringVar(&f.from, "from", "", "only recordings created at or after this `date` (2026-11-23, or RFC 3339)")
-	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `date`")
-	c.Flags().StringVar(&f.state, "state", "", "only this `state`: listed, failed, archived, delete_requested, deleted, vanished, gone, waived, erased, expired")
-	a.addJSON(c)
-	return c
-}
-
-// matcher returns a function that reports whether an entry passes the filter.
-func (f filter) matcher() (func(*state.Entry) bool, error) {
-	from, err := date("--from", f.from)
-	if err != nil {
-		return nil, err
-	}
-	to, err := date("--to", f.to)
-	if err != nil {
-		return nil, err
-	}
-	if f.state != "" && !slices.Contains(state.States(), state.State(f.state)) {
-		return nil, fmt.Errorf("--state %s: there is no such state", f.state)
-	}
-	name := strings.ToLower(f.name)
-	return func(e *state.Entry) bool {
-		created, _ := genesys.ParseTime(e.DateCreated)
-		return (f.state == "" || string(e.State) == f.state) &&
-			(f.conversation == "" || e.ConversationID == f.conversation) &&
-			strings.Contains(strings.ToLower(e.Name), name) &&
-			(from.IsZero() || !created.Before(from)) &&
-			(to.IsZero() || !created.IsZero() && created.Before(to))
-	}, nil
-}
-
-func date(flag, s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	if t, err := time.Parse(time.DateOnly, s); err == nil {
-		return t, nil
-	}
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
-		return t, fmt.Errorf("%s %s: want a date such as 2026-11-23, or RFC 3339", flag, s)
-	}
-	return t, nil
-}
-
-func (a *app) ls(ctx context.Context, l *bolt.Ledger, f filter, match func(*state.Entry) bool) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	if !a.json {
-		fmt.Fprintln(w, "RECORDING\tINBOX\tSTATE\tCREATED\tSIZE\tNAME\tERROR")
-	}
-	scan := l.Scan
-	if s := state.State(f.state); s == state.StateListed || s == state.StateFailed {
-		scan = l.ScanWaiting
-	}
-	lines := 0
-	err := scan(ctx, f.Org, f.Inbox, func(k state.Key, e *state.Entry) error {
-		if !match(e) {
-			return nil
-		}
-		if a.json {
-			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})
-		}
-		if lines++; lines%lsChunk == 0 {
-			if err := w.Flush(); err != nil {
-				return err
-			}
-		}
-		bytes := ""
-		if n := len(e.Versions); n > 0 {
-			bytes = size(e.Versions[n-1].Size)
-		}
-		_, err := fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\n", cell(k.Recording), k.Org, cell(k.Inbox), e.State, cell(e.DateCreated), bytes, short(e.Name), short(e.LastError))
-		return err
-	})
-	return errors.Join(err, w.Flush())
-}
-
-// lsChunk is how many lines ls aligns with each other: the writer holds them in memory.
-const lsChunk = 1000
 
 // entryJSON is an entry as --json prints it.
 type entryJSON struct {

@@ -48,7 +48,7 @@ not every inbox could be listed.`,
 			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.reconcile(cmd.Context(), c, l, f, span) })
 		},
 	}
-	f.only = addSelection(c)
+	f.only = addInbox(c)
 	c.Flags().StringVar(&f.from, "from", "", "only recordings created on or after this `day` (2026-11-23)")
 	c.Flags().StringVar(&f.to, "to", "", "only recordings created before this `day`")
 	c.Flags().StringVar(&f.html, "html", "", "write the result as a page to this `file`")

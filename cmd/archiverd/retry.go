@@ -37,7 +37,7 @@ at most an hour. --ask-anyway sends requests at once, for a wait that must be a 
 			return a.retry(cmd.Context(), f, accept)
 		},
 	}
-	f.only = addSelection(c)
+	f.only = addInbox(c)
 	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "ask Genesys at once, although it told to wait")
 	c.Flags().BoolVar(&accept.Gone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
 	c.Flags().BoolVar(&accept.Journal, "accept-journal", false, "accept what is wrong with the inbox's journal now (with --inbox)")

@@ -172,12 +172,12 @@ func isTerminal(w io.Writer) bool {
 	return false
 }
 
-// addJSON and addSelection declare flags that several commands share.
+// addJSON and addInbox declare flags that several commands share.
 func (a *app) addJSON(c *cobra.Command) {
 	c.Flags().BoolVar(&a.json, "json", false, "print JSON")
 }
 
-func addSelection(c *cobra.Command) *fleet.Selection {
+func addInbox(c *cobra.Command) *fleet.Selection {
 	s := &fleet.Selection{}
 	c.Flags().StringVar(&s.Org, "org", "", "only this organization, by its configured `name`")
 	c.Flags().StringVar(&s.Inbox, "inbox", "", "only this inbox, by its user `id`")

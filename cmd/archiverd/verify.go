@@ -46,7 +46,7 @@ the same ones again. Exit code 6: something is not as recorded.`,
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
 	c.Flags().StringVar(&sample, "sample", "100%", "with --read: how much to read, in `percent`")
 	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "choose the sample that printed this `number` again (default: a new sample)")
-	only = addSelection(c)
+	only = addInbox(c)
 	a.addJSON(c)
 	return c
 }

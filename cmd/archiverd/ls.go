@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
+)
+
+func newLs(a *app) *cobra.Command {
+	var f *selectionFlags
+	var q state.Query
+	var sort string
+	var asCSV bool
+	c := &cobra.Command{
+		Use:   "ls [RECORDING...]",
+		Short: "List recordings in the ledger",
+		Long: `Lists the recordings that the ids and flags select, all without any: as a table, with
+--csv as a table for spreadsheets, with --json as a line of JSON for each. They come inbox
+by inbox in the order of their dates, or as --sort says; --limit and --skip show a page.
+
+Participants and durations are known of recordings that were listed since archiverd keeps
+them; archiverd rebuild reads those of all others from the archive.`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if q.Selection, err = f.selection(args); err != nil {
+				return err
+			}
+			q.Sort = state.Sort(sort)
+			sorts := []state.Sort{state.SortInbox, state.SortCreated, state.SortName, state.SortDuration, state.SortSize}
+			switch {
+			case !slices.Contains(sorts, q.Sort):
+				return fail(exitUsage, fmt.Errorf("--sort %s: want created, name, duration or size", sort))
+			case q.Reverse && q.Sort == state.SortInbox:
+				return fail(exitUsage, errors.New("--reverse is for --sort"))
+			case q.Skip < 0 || q.Limit < 0:
+				return fail(exitUsage, errors.New("--limit and --skip are not negative"))
+			case asCSV && a.json:
+				return fail(exitUsage, errors.New("--csv and --json exclude each other"))
+			}
+			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.ls(cmd.Context(), l, q, asCSV) })
+		},
+	}
+	f = addSelection(c)
+	c.Flags().StringVar(&sort, "sort", "", "sort by `what`: created, name, duration, size")
+	c.Flags().BoolVar(&q.Reverse, "reverse", false, "sort from the greatest to the least")
+	c.Flags().IntVar(&q.Limit, "limit", 0, "show that `many` at most; 0: all")
+	c.Flags().IntVar(&q.Skip, "skip", 0, "leave out the first so `many`")
+	c.Flags().BoolVar(&asCSV, "csv", false, "print CSV")
+	a.addJSON(c)
+	return c
+}
+
+func (a *app) ls(ctx context.Context, l *bolt.Ledger, q state.Query, asCSV bool) error {
+	if a.json {
+		return l.Search(ctx, q, func(k state.Key, e *state.Entry) error {
+			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})
+		})
+	}
+	table := peopleTable
+	if asCSV {
+		table = csvTable
+	}
+	show, end := table(a.stdout)
+	return errors.Join(l.Search(ctx, q, show), end())
+}
+
+// lsChunk is how many lines ls aligns with each other: the writer holds them in memory.
+const lsChunk = 1000
+
+// peopleTable returns a function that prints an entry for people, and one that ends the
+// table.
+func peopleTable(to io.Writer) (show func(state.Key, *state.Entry) error, end func() error) {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "RECORDING\tINBOX\tSTATE\tCREATED\tDURATION\tSIZE\tNAME\tERROR")
+	lines := 0
+	show = func(k state.Key, e *state.Entry) error {
+		if lines++; lines%lsChunk == 0 {
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		}
+		bytes, lasted := "", ""
+		if n, stored := e.Size(); stored {
+			bytes = size(n)
+		}
+		if e.Milliseconds > 0 {
+			lasted = (time.Duration(e.Milliseconds) * time.Millisecond).Round(time.Second).String()
+		}
+		_, err := fmt.Fprintf(w, "%s\t%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(k.Recording), k.Org, cell(k.Inbox), e.State, cell(e.DateCreated), lasted, bytes, short(e.Name), short(e.LastError))
+		return err
+	}
+	return show, w.Flush
+}
+
+// csvTable returns a function that prints an entry as a line of CSV, and one that ends the
+// table. A text that a spreadsheet would take for a formula gets an apostrophe in front.
+func csvTable(to io.Writer) (show func(state.Key, *state.Entry) error, end func() error) {
+	w := csv.NewWriter(to)
+	_ = w.Write([]string{"recording", "organization", "inbox", "state", "created", "duration_ms", "bytes", "name", "conversation", "participants", "cases", "sha256", "media_key", "retain_until", "error"}) // an error stays until the end
+	show = func(k state.Key, e *state.Entry) error {
+		var people []string
+		for _, p := range e.Participants {
+			people = append(people, strings.Join(slices.DeleteFunc([]string{p.Name, p.Address, p.UserID}, func(s string) bool { return s == "" }), " "))
+		}
+		v := e.Newest()
+		bytes, until := "", ""
+		if n, stored := e.Size(); stored {
+			bytes = strconv.FormatInt(n, 10)
+		}
+		if !v.RetainUntil.IsZero() {
+			until = v.RetainUntil.UTC().Format(time.RFC3339)
+		}
+		line := []string{k.Recording, k.Org, k.Inbox, string(e.State), e.DateCreated, strconv.FormatInt(e.Milliseconds, 10), bytes, e.Name, e.ConversationID,
+			strings.Join(people, "; "), strings.Join(e.Cases(), "; "), v.SHA256, v.MediaKey, until, e.LastError}
+		for i, s := range line {
+			if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+				line[i] = "'" + s
+			}
+		}
+		return w.Write(line)
+	}
+	return show, func() error { w.Flush(); return w.Error() }
+}
