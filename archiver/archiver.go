@@ -135,9 +135,9 @@ const (
 	// maxWalks bounds the inboxes listed at a time. Passes have no bound: what an
 	// inbox with much to do still waits for holds up no other.
 	maxWalks = 16
-	// maxAsks bounds the recordings that all passes together have begun and not
+	// maxBegun bounds the recordings that all passes together have begun and not
 	// finished; most of them wait for Genesys' transcoding and hold no worker.
-	maxAsks = 512
+	maxBegun = 512
 )
 
 // Run makes one pass over each inbox, side by side; one Run at a time. Cancelling stop ends it soon:
@@ -168,12 +168,12 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 		}
 		orgs[in.Org].shared.transferring.Add(1)
 	}
-	asks := min(max(2, maxAsks/max(1, len(inboxes))), a.Workers*asksPerWorker)
+	begun := min(max(2, maxBegun/max(1, len(inboxes))), a.Workers*begunPerWorker)
 	var g errgroup.Group
 	for i, in := range inboxes {
 		g.Go(func() error {
 			org := orgs[in.Org]
-			r.Inboxes[i] = a.pass(ctx, org.ctx, in, limits{asks, org.shared}, func(err error) {
+			r.Inboxes[i] = a.pass(ctx, org.ctx, in, limits{begun, org.shared}, func(err error) {
 				switch {
 				case failure.EndsRun(err), failure.Temporary(err) && failure.OfStore(err):
 					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
@@ -201,7 +201,7 @@ func (a *Archiver) Pass(ctx, stop context.Context, in Inbox) InboxReport {
 	}
 	org := newOrganization()
 	org.transferring.Add(1)
-	return a.pass(ctx, stop, in, limits{min(maxAsks, a.Workers*asksPerWorker), org}, func(error) {})
+	return a.pass(ctx, stop, in, limits{min(maxBegun, a.Workers*begunPerWorker), org}, func(error) {})
 }
 
 // abortUploads ends the multipart uploads that earlier passes left under way in one inbox,

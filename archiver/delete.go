@@ -28,7 +28,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	if !p.Delete.allowed() || !owned || !p.confirmed() {
 		return nil
 	}
-	if p.inbox.Rebuilt {
+	if p.atStart.Rebuilt {
 		p.log.Warn("nothing was deleted: the ledger was rebuilt from the archive, and archiverd reconcile has not found it right since")
 		return nil
 	}
@@ -39,7 +39,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		if err := p.stopped(); err != nil {
 			return err
 		}
-		if p.asked.Load() >= int64(p.Delete.MaxPerPass) {
+		if p.deletions.Load() >= int64(p.Delete.MaxPerPass) {
 			return errCapped
 		}
 		if !checked {
@@ -166,7 +166,7 @@ func (p *pass) clocksAgree() error {
 func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
-	_, m, err := p.stillStored(ctx, e.Key, e.Entry, v, trusted)
+	_, m, err := p.stillStored(ctx, e, v, trusted)
 	if err == nil && !v.Whole && v.Unproved == "" {
 		v, err = p.proveWhole(ctx, e, v, m)
 	}
@@ -175,9 +175,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		// A lock that someone shortened is this object's alone: whether the store
 		// holds locks at all shows with each write.
 		if errors.Is(err, failure.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrNotLocked) {
-			p.mu.Lock()
-			p.corrupt = append(p.corrupt, v.MediaKey)
-			p.mu.Unlock()
+			p.noteCorrupt(v.MediaKey)
 			return nil
 		}
 		return err
@@ -202,7 +200,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 		log.Info("original kept: deletions were switched off")
 		return nil
 	}
-	if p.asked.Add(1) > int64(p.Delete.MaxPerPass) {
+	if p.deletions.Add(1) > int64(p.Delete.MaxPerPass) {
 		log.Info("original kept: max_per_pass reached", "max_per_pass", p.Delete.MaxPerPass)
 		return nil
 	}
@@ -213,8 +211,8 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 // manifest, kept long enough. It reads the manifest; and the media, if HEAD proves nothing
 // of them: the store shows no checksum, or is not trusted to check any. It returns the
 // media and the manifest.
-func (p *pass) stillStored(ctx context.Context, k state.Key, e state.Entry, v state.Version, trusted bool) (media storage.Object, m *record.Manifest, err error) {
-	for _, o := range proof.Objects(k, v, p.Retention.End(e.DateCreated, v.ArchivedAt)) {
+func (p *pass) stillStored(ctx context.Context, e state.KeyedEntry, v state.Version, trusted bool) (media storage.Object, m *record.Manifest, err error) {
+	for _, o := range proof.Objects(e.Key, v, p.Retention.End(e.Entry.DateCreated, v.ArchivedAt)) {
 		obj, err := p.Bucket.Head(ctx, o.Key, o.VersionID)
 		if err != nil {
 			return media, nil, err

@@ -3,15 +3,8 @@ package archiver
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
-	"github.com/archiverd/archiverd/failure"
-	"github.com/archiverd/archiverd/genesys"
-	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -26,67 +19,73 @@ type description struct {
 }
 
 // describe writes the manifest of proved media, then the ledger's entry.
-func (p *pass) describe(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) error {
-	manifest := p.manifestOf(k, e, rec, m, how)
-	obj, sum, err := p.putManifest(ctx, k, e, manifest, m.Retention, how.fresh)
+func (t *transfer) describe(ctx context.Context, m *stored, how description) error {
+	d, err := t.putManifest(ctx, t.manifestOf(m, how), m.Retention, how.fresh)
 	if err != nil {
 		return err
 	}
-	return p.enter(ctx, k, e, manifest, m.Object, obj, sum, how.adopted)
+	return t.enter(ctx, m.Object, d, how.adopted)
 }
 
 // manifestOf makes the manifest of proved media.
-func (p *pass) manifestOf(k state.Key, e state.Entry, rec genesys.Recording, m *stored, how description) *record.Manifest {
-	media := record.MediaOf(m.Object, string(p.in.Format), m.sha256)
+func (t *transfer) manifestOf(m *stored, how description) *record.Manifest {
+	media := record.MediaOf(m.Object, string(t.in.Format), m.sha256)
 	media.ContentType, media.Checks = m.detected, m.checks
 	media.Whole, media.Suspect, media.Unproved = m.whole, m.suspect, m.unproved
 	manifest := &record.Manifest{
 		SchemaVersion:  record.ManifestVersion,
-		Organization:   k.Org,
-		User:           record.ManifestUser{ID: k.Inbox, Name: p.inbox.Name, Email: p.inbox.Email},
-		RecordingID:    k.Recording,
-		DateModified:   e.DateModified,
+		Organization:   t.key.Org,
+		User:           record.ManifestUser{ID: t.key.Inbox, Name: t.atStart.Name, Email: t.atStart.Email},
+		RecordingID:    t.key.Recording,
+		DateModified:   t.entry.DateModified,
 		Media:          media,
-		Retention:      p.Retention.Describe(e.DateCreated, m.Modified, m.Retention),
-		Times:          record.ManifestTimes{Listed: e.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
+		Retention:      t.Retention.Describe(t.entry.DateCreated, m.Modified, m.Retention),
+		Times:          record.ManifestTimes{Listed: t.entry.ListedAt, Downloaded: how.downloaded, Uploaded: m.Modified.UTC()},
 		CorrelationIDs: how.correlationIDs,
 		Adopted:        how.adopted,
-		Ledger:         p.Ledger.ID(),
-		Archiverd:      p.Version,
+		Ledger:         t.Ledger.ID(),
+		Archiverd:      t.Version,
 	}
-	manifest.SetRecording(rec.Raw)
+	manifest.SetRecording(t.rec.Raw)
 	return manifest
 }
 
-// putManifest writes the manifest to the first free key and proves it there. The first key
-// of a fresh place is not looked at: where it is taken, the place is looked at anew.
-func (p *pass) putManifest(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, lock storage.Retention, fresh bool) (storage.Object, string, error) {
+// described is a manifest that the store was proved to hold.
+type described struct {
+	*record.Manifest
+	obj storage.Object
+	sum string // SHA-256, hex
+}
+
+// putManifest writes the manifest to the first free key and proves it there. It does not
+// look at the first key of a fresh place: if that key is taken, the transfer begins again.
+func (t *transfer) putManifest(ctx context.Context, m *record.Manifest, lock storage.Retention, fresh bool) (described, error) {
 	text, err := m.Encode()
 	if err != nil {
-		return storage.Object{}, "", err
+		return described{}, err
 	}
-	obj, sum, err := p.prover.PutFree(ctx, storage.New{
-		Key:         p.keys.Manifest(e.MediaKey, 1),
+	obj, sum, err := t.prover.PutFree(ctx, storage.New{
+		Key:         t.keys.Manifest(t.entry.MediaKey, 1),
 		ContentType: "application/json",
-		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
+		Metadata:    t.keys.Metadata(t.key.Recording, t.entry, t.in.Format),
 		Retention:   lock,
 	}, text, fresh)
-	return obj, sum, placeTaken(err)
+	return described{m, obj, sum}, placeTaken(err)
 }
 
 // enter writes the archived version into the ledger.
-func (p *pass) enter(ctx context.Context, k state.Key, e state.Entry, m *record.Manifest, media, manifest storage.Object, manifestSum string, adopted bool) error {
-	v := m.Version()
-	v.Fingerprint = cmp.Or(e.Fingerprint, v.Fingerprint) // the listing's, with which the next one is compared
+func (t *transfer) enter(ctx context.Context, media storage.Object, d described, adopted bool) error {
+	v := d.Version()
+	v.Fingerprint = cmp.Or(t.entry.Fingerprint, v.Fingerprint) // the listing's, with which the next one is compared
 	v.MediaKey, v.MediaVersionID, v.Size = media.Key, media.VersionID, media.Size
-	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = manifest.Key, manifest.VersionID, manifest.Size, manifestSum
+	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = d.obj.Key, d.obj.VersionID, d.obj.Size, d.sum
 	v.RetentionMode, v.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
 	v.ArchivedAt = time.Now().UTC()
 	v.Checksum = ""
 	if media.Checksum.Algorithm != "" {
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
-	_, err := p.move(ctx, k, e.State, state.StateArchived, func(e *state.Entry) {
+	err := t.edit(ctx, state.StateArchived, func(e *state.Entry) {
 		e.Versions = append(e.Versions, v)
 		e.Fingerprint = v.Fingerprint
 		e.Twin, e.TwinAsked, e.Mismatches = "", false, 0
@@ -94,9 +93,9 @@ func (p *pass) enter(ctx context.Context, k state.Key, e state.Entry, m *record.
 	if err != nil {
 		return err
 	}
-	p.warnDoubt(k, v)
-	p.Tally.Archived.Add(1)
-	p.count(func(r *state.Pass) {
+	t.warnDoubt(v)
+	t.Tally.Archived.Add(1)
+	t.count(func(r *state.Pass) {
 		r.Archived++
 		if adopted {
 			r.Adopted++
@@ -116,96 +115,11 @@ func doubt(v state.Version) string {
 	return ""
 }
 
-func (p *pass) warnDoubt(k state.Key, v state.Version) {
+func (t *transfer) warnDoubt(v state.Version) {
 	switch {
 	case v.Suspect != "":
-		p.log.Warn("archived, but the media are suspect and the original will never be deleted", "recording", k.Recording, "reason", v.Suspect)
+		t.log.Warn("archived, but the media are suspect and the original will never be deleted", "recording", t.key.Recording, "reason", v.Suspect)
 	case v.Unproved != "":
-		p.log.Warn("archived, but it is not known whether the media are whole: the original stays unless delete_originals.unproved is true", "recording", k.Recording, "reason", v.Unproved)
+		t.log.Warn("archived, but it is not known whether the media are whole: the original stays unless delete_originals.unproved is true", "recording", t.key.Recording, "reason", v.Unproved)
 	}
-}
-
-// adopt takes media that stand in their place already into the ledger, without
-// another download. A manifest that describes them is believed where the store
-// shows the checksum it names; else the bytes are read and judged again.
-func (p *pass) adopt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
-	// The lock was computed when the upload began, up to a day before it was done.
-	lock := p.Retention.Lock(e.DateCreated, pl.found.Modified.Add(-24*time.Hour))
-	media, err := p.prover.Lock(ctx, *pl.found, lock)
-	if err != nil {
-		return err
-	}
-	m, obj, sum, err := p.findManifest(ctx, k, e, media)
-	if err == nil && m != nil {
-		obj, err = p.prover.Lock(ctx, obj, lock)
-	}
-	if err != nil {
-		return err
-	}
-	twin := func(sum string) bool { return e.Twin != "" && e.Twin == sum }
-	if m != nil && !twin(m.Media.SHA256) && m.Media.Checksum != nil && *m.Media.Checksum == (record.ManifestChecksum{Algorithm: media.Checksum.Algorithm, Value: media.Checksum.Value}) {
-		return p.enter(ctx, k, e, m, media, obj, sum, true)
-	}
-	found, err := p.readMedia(ctx, k, e, rec, media)
-	if err != nil {
-		return err
-	}
-	if m == nil || twin(found.sha256) {
-		return p.describe(ctx, k, e, rec, found, description{adopted: true})
-	}
-	if m.Media.SHA256 != found.sha256 {
-		err := fmt.Errorf("%s has not the SHA-256 that its manifest %s states: %w", media.Key, obj.Key, failure.ErrCorrupt)
-		return p.reportCorrupt(ctx, k, e.State, media.Key, err)
-	}
-	return p.enter(ctx, k, e, m, media, obj, sum, true)
-}
-
-// readMedia reads media in the archive and puts them through the checks of a download.
-func (p *pass) readMedia(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, media storage.Object) (*stored, error) {
-	d := newMediaDigest(p.in.Format)
-	if err := proof.Read(ctx, p.Bucket, media, d); err != nil {
-		return nil, err
-	}
-	if equal, comparable := d.Matches(media.Checksum); comparable && !equal || media.Metadata[record.MetaSHA256] != "" && media.Metadata[record.MetaSHA256] != d.Hex() {
-		err := fmt.Errorf("%s read back does not match its own checksum: %w", media.Key, failure.ErrCorrupt)
-		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, err)
-	}
-	v, err := d.judge(rec, true) // what contradicts itself was stored as suspect
-	if err != nil {
-		return nil, p.reportCorrupt(ctx, k, e.State, media.Key, fmt.Errorf("%s: %w", media.Key, err))
-	}
-	if v, err = p.judgeTwin(ctx, d, k, e, v); err != nil {
-		return nil, err
-	}
-	return storedMedia(media, d, v, true), nil
-}
-
-// findManifest looks for the manifest that describes a stored media object.
-func (p *pass) findManifest(ctx context.Context, k state.Key, e state.Entry, media storage.Object) (*record.Manifest, storage.Object, string, error) {
-	for n := 1; n <= record.MaxPlaces; n++ {
-		key := p.keys.Manifest(e.MediaKey, n)
-		r, obj, err := p.Bucket.Get(ctx, key, "")
-		if errors.Is(err, storage.ErrNotFound) {
-			return nil, obj, "", nil
-		}
-		if err != nil {
-			return nil, obj, "", err
-		}
-		text, err := io.ReadAll(io.LimitReader(r, record.MaxManifest))
-		r.Close()
-		if err != nil {
-			return nil, obj, "", fmt.Errorf("read manifest %s: %w", key, err)
-		}
-		m, err := record.DecodeManifest(text)
-		if err != nil {
-			p.reportForeign(key)
-			continue
-		}
-		if m.Describes(k.Recording, e.DateModified, media) && (e.Fingerprint == "" || m.Fingerprint() == e.Fingerprint) {
-			// The reply to a GET need not show version and lock.
-			obj, err := p.Bucket.Head(ctx, key, obj.VersionID)
-			return m, obj, fmt.Sprintf("%x", sha256.Sum256(text)), err
-		}
-	}
-	return nil, storage.Object{}, "", nil
 }

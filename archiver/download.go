@@ -27,71 +27,70 @@ const (
 // errNotReady says that Genesys is still transcoding.
 var errNotReady = errors.New("the transcoding is not ready")
 
-// turn is leave to work on one recording: a worker, and the next request of the
-// inbox's rate budget.
+// turn is leave to work on one recording: a worker, and the next request of the inbox's
+// rate budget.
 type turn struct {
-	*pass
-	reserved context.Context // whose first request to Genesys does not wait for the budget
+	p        *pass
+	reserved context.Context // its first request to Genesys does not wait for the budget
 	release  func()
 	working  bool
 }
 
-// begin waits for a turn. First comes the rate budget, then a worker, and one
-// recording of an inbox at a time: no worker stands idle because one inbox may not
-// ask yet, and an inbox with much to do gets workers in turn with those that have
-// little.
+// begin waits for a turn. First comes the rate budget, then a worker, and one recording of
+// an inbox at a time. So no worker stands idle because one inbox may not ask yet, and an
+// inbox with many recordings gets workers in turn with the others.
 func (p *pass) begin(ctx context.Context) (*turn, error) {
-	t := &turn{pass: p}
+	t := &turn{p: p}
 	return t, t.take(ctx)
 }
 
 func (t *turn) take(ctx context.Context) error {
 	select {
-	case t.next <- struct{}{}:
-		defer func() { <-t.next }()
+	case t.p.turns <- struct{}{}:
+		defer func() { <-t.p.turns }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	var err error
-	if t.reserved, t.release, err = t.in.API.Reserve(ctx); err != nil {
+	if t.reserved, t.release, err = t.p.in.API.Reserve(ctx); err != nil {
 		return err
 	}
-	if err := t.workers.Acquire(ctx, 1); err != nil {
+	if err := t.p.workers.Acquire(ctx, 1); err != nil {
 		t.release()
 		return err
 	}
 	t.working = true
-	if err := t.stopped(); err != nil {
-		t.end()
+	if err := t.p.stopped(); err != nil {
+		t.giveBack()
 		return err
 	}
 	return nil
 }
 
-// end gives the worker back, and the request if it was not made.
-func (t *turn) end() {
+// giveBack gives the worker back, and the request if it was not made.
+func (t *turn) giveBack() {
 	if t.working {
 		t.working = false
 		t.release()
-		t.workers.Release(1)
+		t.p.workers.Release(1)
 	}
 }
 
-// ready waits until a recording's media can be fetched. Between the questions the
-// turn is another recording's.
+// ready waits until a recording's media can be fetched. Between two questions the turn is
+// another recording's.
 func (t *turn) ready(ctx context.Context, id string) (*source, error) {
-	s := &source{pass: t.pass, id: id}
+	s := &source{p: t.p, id: id}
 	begun := time.Now()
 	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
 		err := s.ask(t.reserved)
 		if !errors.Is(err, errNotReady) {
 			return s, err
 		}
-		t.end()
+		t.giveBack()
 		if time.Since(begun) > maxWait {
 			return nil, fmt.Errorf("%w after %s", errNotReady, maxWait)
 		}
-		if !failure.Pause(t.stop, poll) && ctx.Err() != nil {
+		if !failure.Pause(t.p.stop, poll) && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		if err := t.take(ctx); err != nil {
@@ -100,9 +99,9 @@ func (t *turn) ready(ctx context.Context, id string) (*source, error) {
 	}
 }
 
-// source is where one recording's media come from: a link, renewed when it expires.
+// source is where one recording's media come from: a link, which is renewed when it expires.
 type source struct {
-	*pass
+	p              *pass
 	id             string
 	link           string
 	correlationIDs []string
@@ -111,20 +110,17 @@ type source struct {
 // ask asks for the download once.
 func (s *source) ask(ctx context.Context) error {
 	var d *genesys.Download
-	err := s.retry(ctx, func() (err error) {
-		d, err = s.in.API.Download(ctx, s.in.DownloadAPI, s.id, s.in.Format)
+	err := s.p.retry(ctx, func() (err error) {
+		d, err = s.p.in.API.Download(ctx, s.p.in.DownloadAPI, s.id, s.p.in.Format)
 		return err
 	})
-	var e *genesys.Error
-	if errors.As(err, &e) && e.Status == http.StatusNotFound {
+	if e := genesys.AsError(err); e != nil && e.Status == http.StatusNotFound {
 		return s.notServed(ctx, err)
 	}
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.served = true
-	s.mu.Unlock()
+	s.p.noteServed()
 	s.correlationIDs = append(s.correlationIDs, d.CorrelationID)
 	if !d.Ready() {
 		return errNotReady
@@ -133,26 +129,46 @@ func (s *source) ask(ctx context.Context) error {
 	return nil
 }
 
-// notServed finds out whether a 404 of the download operation means the recording
-// or the operation itself. Three recordings that exist, before any was served,
-// name the operation.
+func (p *pass) noteServed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.served = true
+}
+
+// notServed finds out whether a 404 of the download operation means the recording or the
+// operation itself. If three recordings that exist get a 404 before any was served, it is
+// the operation.
 func (s *source) notServed(ctx context.Context, notFound error) error {
-	_, err := s.fetch(ctx, s.id)
+	_, err := s.p.fetch(ctx, s.id)
 	if genesys.AsError(err).NotFound() {
 		return errMoved
 	}
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.absent++; !s.served && s.absent >= 3 {
-		return &wrongDownloadAPIError{s.in.DownloadAPI}
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	if s.p.absent++; !s.p.served && s.p.absent >= 3 {
+		return &wrongDownloadAPIError{s.p.in.DownloadAPI}
 	}
-	return fmt.Errorf("the recording exists, but not for the download operation (is download_api: %s right?): %w", s.in.DownloadAPI, notFound)
+	return fmt.Errorf("the recording exists, but not for the download operation (is download_api: %s right?): %w", s.p.in.DownloadAPI, notFound)
 }
 
-// open begins or resumes the download, with a new link where the old one expired.
+// A wrongDownloadAPIError says that the configured download operation does not exist.
+type wrongDownloadAPIError struct{ api genesys.DownloadAPI }
+
+func (e *wrongDownloadAPIError) Error() string {
+	other := genesys.DownloadMedia
+	if e.api == other {
+		other = genesys.DownloadTranscoding
+	}
+	return fmt.Sprintf("the download operation answers 404 for recordings that exist: download_api: %s is not served here, try download_api: %s", e.api, other)
+}
+
+// Is says that every other recording would meet this too.
+func (e *wrongDownloadAPIError) Is(target error) bool { return target == failure.ErrWholeInbox }
+
+// open begins or resumes the download, with a new link if the old one expired.
 func (s *source) open(ctx context.Context, at genesys.Position) (*genesys.Media, error) {
 	m, err := s.openLink(ctx, at)
 	if !expired(err) {
@@ -165,22 +181,22 @@ func (s *source) open(ctx context.Context, at genesys.Position) (*genesys.Media,
 }
 
 func (s *source) openLink(ctx context.Context, at genesys.Position) (m *genesys.Media, err error) {
-	err = s.retry(ctx, func() error {
-		m, err = s.in.Links.Open(ctx, s.link, at)
+	err = s.p.retry(ctx, func() error {
+		m, err = s.p.in.Links.Open(ctx, s.link, at)
 		return err
 	})
 	return m, err
 }
 
-// expired tells that a link is not valid any more. Object stores answer 403; 404
-// and 410 are possible once the transcode behind it is gone.
+// expired reports whether a link is no longer valid. Object stores answer 403; 404 and 410
+// are possible once the transcoded media behind the link are gone.
 func expired(err error) bool {
 	e := genesys.AsError(err)
 	return e.OfMedia() && (e.Status == http.StatusForbidden || e.Status == http.StatusNotFound || e.Status == http.StatusGone)
 }
 
-// body is one recording's media, read to a proved end. When the connection breaks
-// it goes on where it stopped, if the same bytes are provably still there; if not,
+// body is one recording's media, read to a proved end. When the connection breaks, Read
+// goes on at the same byte if the host proves that the media are still the same. Otherwise
 // Read fails with errAgain.
 type body struct {
 	ctx     context.Context
@@ -209,8 +225,8 @@ func (b *body) Read(buf []byte) (int, error) {
 		}
 		if n > 0 {
 			b.failure, b.resumes = err, 0
-			b.src.Tally.Bytes.Add(int64(n))
-			return n, b.src.paced(b.ctx, n)
+			b.src.p.Tally.Bytes.Add(int64(n))
+			return n, b.src.p.paced(b.ctx, n)
 		}
 		if err == io.EOF {
 			return 0, io.EOF

@@ -210,7 +210,7 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
 	}
 	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys, Act: ev.Act}
-	e, err := p.Ledger.Entry(ctx, p.key(ev.Recording))
+	e, err := p.Ledger.Entry(ctx, p.keyOf(ev.Recording))
 	if err != nil {
 		return out, failure.OfLedger(err)
 	}

@@ -52,20 +52,21 @@ func (d mediaDigest) judge(rec genesys.Recording, mayDoubt bool) (verdict, error
 	return verdict{whole: r.Whole, unproved: r.Unproved, duration: r.Duration, checks: r.Checks}, err
 }
 
-// judge decides on the whole body of a download before the store shows anything of
-// it. Beside the check of the media it looks whether the same bytes came before: for
-// this recording, which is a *knownMediaError, or for another, a *twinError.
-func (p *pass) judge(ctx context.Context, d mediaDigest, k state.Key, e state.Entry, rec genesys.Recording) (verdict, error) {
-	v, err := d.judge(rec, e.Mismatches >= suspectPass-1)
+// judge decides on the whole body of a download before the store shows anything of it.
+// Besides checking the media it looks whether the same bytes came before: for this
+// recording, which is a *knownMediaError, or for another, which is a *twinError.
+func (t *transfer) judge(ctx context.Context, d mediaDigest) (verdict, error) {
+	e := t.entry
+	v, err := d.judge(t.rec, e.Mismatches >= suspectPass-1)
 	if err != nil {
 		return v, err
 	}
-	if v, err = p.judgeTwin(ctx, d, k, e, v); err != nil {
+	if v, err = t.judgeTwin(ctx, d, v); err != nil {
 		return v, err
 	}
 	sum := d.Hex()
 	for i, known := range slices.Backward(e.Versions) {
-		if known.SHA256 == sum && known.Size == d.Size && known.Format == string(p.in.Format) && !slices.Contains(e.BadKeys, known.MediaKey) {
+		if known.SHA256 == sum && known.Size == d.Size && known.Format == string(t.in.Format) && !slices.Contains(e.BadKeys, known.MediaKey) {
 			return v, &knownMediaError{version: i, verdict: v}
 		}
 	}

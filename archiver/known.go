@@ -26,30 +26,31 @@ type reseen struct {
 // keepVersion gives a recording that changed, while its media did not, its new
 // metadata: in a new manifest if one of those that matter changed or the media are
 // doubted now, else in the ledger alone. The media are not stored again.
-func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, how reseen) error {
+func (t *transfer) keepVersion(ctx context.Context, how reseen) error {
+	e := t.entry
 	v := e.Versions[how.version]
-	trusted, err := p.prover.Trusted(ctx)
+	trusted, err := t.prover.Trusted(ctx)
 	if err != nil {
 		return err
 	}
-	obj, m, err := p.stillStored(ctx, k, e, v, trusted)
+	obj, m, err := t.stillStored(ctx, t.keyed(), v, trusted)
 	if err != nil {
-		return p.notKept(ctx, k, e, v, err)
+		return t.notKept(ctx, v.MediaKey, err)
 	}
 	newest := how.version == len(e.Versions)-1
-	moved := m.Fingerprint() != rec.Fingerprint
+	moved := m.Fingerprint() != t.rec.Fingerprint
 	doubted := (v.Suspect == "") != (how.verdict.suspect == "")
 	if !newest || doubted || moved && time.Since(v.ArchivedAt) >= manifestEvery {
 		same := &stored{Object: obj, verdict: how.verdict, sha256: v.SHA256, detected: m.Media.ContentType}
-		return p.describe(ctx, k, e, rec, same, description{correlationIDs: how.correlationIDs})
+		return t.describe(ctx, same, description{correlationIDs: how.correlationIDs})
 	}
 	shown := e.DateModified
 	if !moved {
-		if shown, err = p.movedByDownload(ctx, k, e, how.begun); err != nil {
+		if shown, err = t.movedByDownload(ctx, how.begun); err != nil {
 			return err
 		}
 	}
-	_, err = p.move(ctx, k, e.State, state.StateArchived, func(e *state.Entry) {
+	err = t.edit(ctx, state.StateArchived, func(e *state.Entry) {
 		v := &e.Versions[len(e.Versions)-1]
 		if v.ManifestModified == "" {
 			v.ManifestModified = v.DateModified
@@ -61,23 +62,21 @@ func (p *pass) keepVersion(ctx context.Context, k state.Key, e state.Entry, rec 
 	if err != nil {
 		return err
 	}
-	p.log.Info("changed in Genesys, but its media are those in the archive", "recording", k.Recording)
-	p.warnDoubt(k, state.Version{Suspect: how.verdict.suspect, Unproved: how.verdict.unproved})
-	p.Tally.Archived.Add(1)
+	t.log.Info("changed in Genesys, but its media are those in the archive", "recording", t.key.Recording)
+	t.warnDoubt(state.Version{Suspect: how.verdict.suspect, Unproved: how.verdict.unproved})
+	t.Tally.Archived.Add(1)
 	return nil
 }
 
 // notKept deals with a version whose objects are not as the ledger says. The media
 // are stored anew by the next pass, where the old ones are missing or altered.
-func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.Version, err error) error {
+func (t *transfer) notKept(ctx context.Context, mediaKey string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrCorrupt) {
-		return p.reportCorrupt(ctx, k, e.State, v.MediaKey, fmt.Errorf("the archive does not hold %s any more: %w", v.MediaKey, err))
+		return t.reportCorrupt(ctx, mediaKey, fmt.Errorf("the archive does not hold %s any more: %w", mediaKey, err))
 	}
 	if errors.Is(err, failure.ErrNotLocked) { // this object's alone, as before a deletion
-		p.mu.Lock()
-		p.corrupt = append(p.corrupt, v.MediaKey)
-		p.mu.Unlock()
-		return fmt.Errorf("the lock of %s was shortened or taken away: %v", v.MediaKey, err)
+		t.noteCorrupt(mediaKey)
+		return fmt.Errorf("the lock of %s was shortened or taken away: %v", mediaKey, err)
 	}
 	return err
 }
@@ -87,15 +86,16 @@ func (p *pass) notKept(ctx context.Context, k state.Key, e state.Entry, v state.
 // would otherwise show every archived recording as changed. A date counts as moved by
 // the download if nothing else that matters changed and if it lies, by Genesys' clock,
 // after the download was asked for; else the date of the listing stays.
-func (p *pass) movedByDownload(ctx context.Context, k state.Key, e state.Entry, begun time.Time) (string, error) {
-	r, err := p.fetch(ctx, k.Recording)
+func (t *transfer) movedByDownload(ctx context.Context, begun time.Time) (string, error) {
+	e := t.entry
+	r, err := t.fetch(ctx, t.key.Recording)
 	if err != nil {
 		if failure.EndsPass(err) || failure.Temporary(err) {
 			return "", err
 		}
 		return e.DateModified, nil
 	}
-	skew, _ := p.in.API.Skew()
+	skew, _ := t.in.API.Skew()
 	at, ok := genesys.ParseTime(r.DateModified)
 	// The Date header that the skew comes from has whole seconds.
 	if !ok || r.Fingerprint != e.Fingerprint || at.Before(begun.Add(skew-2*time.Second)) {

@@ -30,7 +30,7 @@ func (p *pass) claim(ctx context.Context) (bool, error) {
 		p.log.Warn("another ledger owns this inbox: archiving, but deleting nothing. To take over, make sure that no other archiverd works on it, delete the owner object and run again",
 			"owner", have.Ledger, "object", key, "this_ledger", p.Ledger.ID())
 	}
-	if p.inbox.OwnerClaimed != mine {
+	if p.atStart.OwnerClaimed != mine {
 		err = p.Ledger.EditInbox(context.WithoutCancel(ctx), p.in.Org, p.in.ID, func(i *state.Inbox) { i.OwnerClaimed = mine })
 	}
 	if err != nil {

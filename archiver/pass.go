@@ -37,19 +37,19 @@ type pass struct {
 	*Archiver
 	in Inbox
 	limits
-	keys   record.Keys
-	stop   context.Context         // once it ends nothing new begins
-	halt   context.CancelCauseFunc // ends it, with the error that ends the pass
-	log    *slog.Logger
-	inbox  state.Inbox // as it was when the pass began
-	walk   *listing.Walk
-	places survey
+	keys    record.Keys
+	stop    context.Context         // once it ends nothing new begins
+	halt    context.CancelCauseFunc // ends it, with the error that ends the pass
+	log     *slog.Logger
+	atStart state.Inbox // the inbox when the pass began
+	walk    *listing.Walk
+	places  survey
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
-	next    chan struct{} // held by the recording whose turn is next
-	claimed bool          // the inbox could be listed, and its owner is known
-	asked   atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
+	turns     chan struct{} // held by the recording that waits for a turn
+	claimed   bool          // the inbox could be listed, and its owner is known
+	deletions atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -62,8 +62,8 @@ type pass struct {
 
 // limits are what a pass shares with the other passes of its run.
 type limits struct {
-	asks int // recordings begun and not finished, at most
-	org  *organization
+	maxBegun int // recordings begun and not finished, at most
+	org      *organization
 }
 
 func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
@@ -72,7 +72,7 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 		in:       in,
 		keys:     record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID},
 		log:      a.Log.With("org", in.Org, "inbox", in.ID),
-		next:     make(chan struct{}, 1),
+		turns:    make(chan struct{}, 1),
 		record:   state.Pass{Start: time.Now().UTC()},
 	}
 	p.stop, p.halt = context.WithCancelCause(stop)
@@ -116,7 +116,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	if err != nil {
 		return failure.OfLedger(err)
 	}
-	p.inbox = inbox
+	p.atStart = inbox
 	owned, walkErr, err := p.listAndClaim(ctx)
 	if err != nil {
 		return err
@@ -250,7 +250,7 @@ func condition(cause error) (condition, reason string) {
 // short says why the inbox is short. What is missing in one pass alone may have come
 // or gone during the listing.
 func (p *pass) short() string {
-	last, r := p.inbox.LastPass, p.record
+	last, r := p.atStart.LastPass, p.record
 	if r.Missing == 0 || last == nil || last.Missing == 0 {
 		return ""
 	}
@@ -286,7 +286,7 @@ func (p *pass) sameInbox(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) key(id string) state.Key {
+func (p *pass) keyOf(id string) state.Key {
 	return state.Key{Org: p.in.Org, Inbox: p.in.ID, Recording: id}
 }
 

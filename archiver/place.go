@@ -18,17 +18,17 @@ type place struct {
 	found *storage.Object // our own object of this very version, to be adopted
 }
 
-// place finds the first key that is free or already holds this version. An object
-// is one's own by its metadata alone: the store made it visible only when it was
-// complete. Whatever else stands in the way is left as it is.
-func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, error) {
-	want := p.keys.Metadata(k.Recording, e, p.in.Format)
+// place finds the first key that is free or already holds this version. The metadata alone
+// show that an object is our own: the store made it visible only when it was complete.
+// Every other object is left as it is.
+func (t *transfer) place(ctx context.Context) (place, error) {
+	e, want := t.entry, t.keys.Metadata(t.key.Recording, t.entry, t.in.Format)
 	for n := 1; n <= record.MaxPlaces; n++ {
-		key := record.Nth(e.MediaKey, n, p.in.Format)
+		key := record.Nth(e.MediaKey, n, t.in.Format)
 		if slices.Contains(e.BadKeys, key) {
 			continue
 		}
-		obj, err := p.Bucket.Head(ctx, key, "")
+		obj, err := t.Bucket.Head(ctx, key, "")
 		if errors.Is(err, storage.ErrNotFound) {
 			return place{key: key}, nil
 		}
@@ -36,7 +36,7 @@ func (p *pass) place(ctx context.Context, k state.Key, e state.Entry) (place, er
 			return place{}, err
 		}
 		if !record.SameRecording(obj.Metadata, want) {
-			p.reportForeign(key)
+			t.reportForeign(key)
 		} else if sameVersion(obj.Metadata, want) && !superseded(e, obj) {
 			return place{key: key, found: &obj}, nil
 		}
@@ -64,7 +64,7 @@ func superseded(e state.Entry, obj storage.Object) bool {
 	})
 }
 
-// reportForeign notes an object that stands in the way.
+// reportForeign notes a key that is taken by an object that archiverd did not write.
 func (p *pass) reportForeign(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -74,13 +74,18 @@ func (p *pass) reportForeign(key string) {
 	}
 }
 
-// reportCorrupt notes an object whose bytes are not the ones downloaded, as why tells,
-// and never lets it be taken for the recording again. It returns why, joined with what
-// kept it from noting that.
-func (p *pass) reportCorrupt(ctx context.Context, k state.Key, from state.State, key string, why error) error {
-	p.mu.Lock()
-	p.corrupt = append(p.corrupt, key)
-	p.mu.Unlock()
-	_, err := p.move(ctx, k, from, from, func(e *state.Entry) { e.BadKeys, e.Why = append(e.BadKeys, key), why.Error() })
+// reportCorrupt notes an object whose bytes are not the ones downloaded, as why says. The
+// object is never taken for the recording again. reportCorrupt returns why, joined with the
+// error of the ledger if that could not be written.
+func (t *transfer) reportCorrupt(ctx context.Context, key string, why error) error {
+	t.noteCorrupt(key)
+	err := t.edit(ctx, t.entry.State, func(e *state.Entry) { e.BadKeys, e.Why = append(e.BadKeys, key), why.Error() })
 	return errors.Join(why, err)
+}
+
+// noteCorrupt notes a key at which the archive does not hold what the ledger says.
+func (p *pass) noteCorrupt(key string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.corrupt = append(p.corrupt, key)
 }

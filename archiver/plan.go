@@ -29,7 +29,7 @@ func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) 
 	defer p.halt(nil)
 	return p.walk.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
 		for _, r := range page {
-			e, err := p.Ledger.Entry(ctx, p.key(r.ID))
+			e, err := p.Ledger.Entry(ctx, p.keyOf(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {
 				return known, failure.OfLedger(err)
 			}

@@ -111,7 +111,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		return err
 	}
 	if e.Entry.State != state.StateArchived {
-		if e.Entry.State, err = p.rescue(ctx, e.Key); err != nil {
+		if e.Entry.State, err = p.adoptStored(ctx, e.Key); err != nil {
 			log.Warn("deleted in Genesys, and not known whether its media were stored before", failure.Attr(err))
 			return err
 		}
@@ -128,24 +128,25 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	return err
 }
 
-// rescue looks for media that were stored and not described before their original
-// disappeared, and archives them with what is left to tell. It gives the entry's state.
-func (p *pass) rescue(ctx context.Context, k state.Key) (state.State, error) {
+// adoptStored looks for media that were stored and not described before their original
+// disappeared, and archives them with the metadata that the ledger has. It returns the
+// entry's state.
+func (p *pass) adoptStored(ctx context.Context, k state.Key) (state.State, error) {
 	e, err := p.Ledger.Entry(ctx, k)
 	if err != nil {
 		return "", failure.OfLedger(err)
 	}
-	pl, err := p.place(ctx, k, e)
+	t := &transfer{pass: p, key: k, entry: e}
+	pl, err := t.place(ctx)
 	if err != nil || pl.found == nil {
 		return e.State, err
 	}
-	rec := genesys.Recording{}
 	if len(e.Raw) > 0 {
-		if rec, err = genesys.ParseRecording(e.Raw); err != nil {
+		if t.rec, err = genesys.ParseRecording(e.Raw); err != nil {
 			return e.State, err
 		}
 	}
-	if err := p.adopt(ctx, k, e, rec, pl); err != nil {
+	if err := t.adopt(ctx, *pl.found); err != nil {
 		if failure.EndsPass(err) || failure.Temporary(err) {
 			return e.State, err
 		}

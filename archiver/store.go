@@ -24,10 +24,9 @@ type stored struct {
 	detected string // content type by the bytes
 }
 
-// transfer downloads one recording into a free place and describes it there.
-func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place) error {
-	p := t.pass
-	src, err := t.ready(ctx, k.Recording)
+// download downloads the recording into a free place and describes it there.
+func (t *transfer) download(ctx context.Context, turn *turn, pl place) error {
+	src, err := turn.ready(ctx, t.key.Recording)
 	if err != nil {
 		return err
 	}
@@ -37,71 +36,34 @@ func (t *turn) transfer(ctx context.Context, k state.Key, e state.Entry, rec gen
 	}
 	defer body.Close()
 	begun := time.Now()
-	m, err := p.store(ctx, k, e, rec, pl, body)
-	var known *knownMediaError
-	if errors.As(err, &known) {
-		return p.keepVersion(ctx, k, e, rec, reseen{*known, begun, src.correlationIDs})
+	m, err := t.store(ctx, pl, body)
+	if known, ok := errors.AsType[*knownMediaError](err); ok {
+		return t.keepVersion(ctx, reseen{*known, begun, src.correlationIDs})
 	}
 	if err != nil {
 		return err
 	}
 	now := time.Now().UTC()
-	p.count(func(r *state.Pass) { r.Bytes += m.Size })
-	return p.describe(ctx, k, e, rec, m, description{downloaded: &now, correlationIDs: src.correlationIDs, fresh: pl.fresh})
+	t.count(func(r *state.Pass) { r.Bytes += m.Size })
+	return t.describe(ctx, m, description{downloaded: &now, correlationIDs: src.correlationIDs, fresh: pl.fresh})
 }
 
 // store writes a body to its key and proves that it is there.
-func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, pl place, body *body) (*stored, error) {
-	buf := p.buffers.first()
-	defer p.buffers.put(buf)
+func (t *transfer) store(ctx context.Context, pl place, body *body) (*stored, error) {
 	n := storage.New{
 		Key:         pl.key,
-		ContentType: contentType(p.in.Format, body.media.ContentType),
-		Metadata:    p.keys.Metadata(k.Recording, e, p.in.Format),
-		Retention:   p.Retention.Lock(e.DateCreated, time.Now()),
+		ContentType: contentType(t.in.Format, body.media.ContentType),
+		Metadata:    t.keys.Metadata(t.key.Recording, t.entry, t.in.Format),
+		Retention:   t.Retention.Lock(t.entry.DateCreated, time.Now()),
 	}
-	d := newMediaDigest(p.in.Format)
-	filled, end, err := d.fill(body, buf)
+	d := newMediaDigest(t.in.Format)
+	versionID, v, err := t.send(ctx, n, d, body, pl.fresh)
 	if err != nil {
 		return nil, err
 	}
-	if !end {
-		large, err := p.buffers.get(ctx)
-		if err != nil {
-			return nil, err
-		}
-		defer p.buffers.put(large)
-		copy(large, buf)
-		more := 0
-		if more, end, err = d.fill(body, large[filled:]); err != nil {
-			return nil, err
-		}
-		buf, filled = large, filled+more
-	}
-	if err := d.check.Magic(); err != nil {
-		return nil, err
-	}
-	var v verdict
-	var written storage.Object
-	if end {
-		if v, err = p.judge(ctx, d, k, e, rec); err != nil {
-			return nil, err
-		}
-		n.Metadata[record.MetaSHA256] = d.Hex()
-		written, err = p.Bucket.Put(ctx, n, buf[:filled], d.Sum())
-	} else {
-		if err := p.lookAtLast(ctx, pl); err != nil {
-			return nil, err
-		}
-		judge := func() (verdict, error) { return p.judge(ctx, d, k, e, rec) }
-		written, v, err = p.storeParts(ctx, n, d, body, buf, judge)
-	}
-	if err != nil {
-		return nil, placeTaken(lockRefused(err, n.Retention))
-	}
-	obj, readBack, err := p.prover.Prove(ctx, pl.key, written.VersionID, d.Digest, n.Retention)
+	obj, readBack, err := t.prover.Prove(ctx, n.Key, versionID, d.Digest, n.Retention)
 	if errors.Is(err, failure.ErrCorrupt) {
-		err = p.reportCorrupt(ctx, k, e.State, pl.key, err)
+		err = t.reportCorrupt(ctx, n.Key, err)
 	}
 	if err != nil {
 		return nil, err
@@ -109,13 +71,58 @@ func (p *pass) store(ctx context.Context, k state.Key, e state.Entry, rec genesy
 	return storedMedia(obj, d, v, readBack), nil
 }
 
-// lookAtLast looks at a fresh place before a multipart upload to it begins: a store that
-// refuses a second create need not refuse one that comes in parts (Ceph RGW 16 does not).
-func (p *pass) lookAtLast(ctx context.Context, pl place) error {
-	if !pl.fresh {
-		return nil
+// send sends a body to the store: in one request if a buffer holds it, else in parts. The
+// object becomes visible only after judge has decided on the whole body. send returns the
+// object's version id.
+func (t *transfer) send(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, fresh bool) (string, verdict, error) {
+	buf := t.buffers.first()
+	defer t.buffers.put(buf)
+	filled, end, err := d.fill(body, buf)
+	if err != nil {
+		return "", verdict{}, err
 	}
-	_, err := p.Bucket.Head(ctx, pl.key, "")
+	if !end {
+		large, err := t.buffers.get(ctx)
+		if err != nil {
+			return "", verdict{}, err
+		}
+		defer t.buffers.put(large)
+		copy(large, buf)
+		more := 0
+		if more, end, err = d.fill(body, large[filled:]); err != nil {
+			return "", verdict{}, err
+		}
+		buf, filled = large, filled+more
+	}
+	if err := d.check.Magic(); err != nil {
+		return "", verdict{}, err
+	}
+	if end {
+		return t.sendWhole(ctx, n, d, buf[:filled])
+	}
+	if fresh {
+		if err := t.lookAtLast(ctx, n.Key); err != nil {
+			return "", verdict{}, err
+		}
+	}
+	return t.sendParts(ctx, n, d, body, buf)
+}
+
+// sendWhole sends a body in one request.
+func (t *transfer) sendWhole(ctx context.Context, n storage.New, d mediaDigest, text []byte) (string, verdict, error) {
+	v, err := t.judge(ctx, d)
+	if err != nil {
+		return "", v, err
+	}
+	n.Metadata[record.MetaSHA256] = d.Hex()
+	written, err := t.Bucket.Put(ctx, n, text, d.Sum())
+	return written.VersionID, v, placeTaken(lockRefused(err, n.Retention))
+}
+
+// lookAtLast looks at a fresh place before a multipart upload to it begins: a store that
+// refuses a second create may still accept one in parts (Ceph RGW 16 does).
+func (t *transfer) lookAtLast(ctx context.Context, key string) error {
+	_, err := t.Bucket.Head(ctx, key, "")
 	switch {
 	case err == nil:
 		return fmt.Errorf("the place was taken meanwhile: %w", errAgain)
@@ -125,36 +132,35 @@ func (p *pass) lookAtLast(ctx context.Context, pl place) error {
 	return err
 }
 
-// storeParts uploads a body longer than one buffer, whose first bytes are in buf.
-// The upload becomes visible only after judge has decided on the whole body.
-func (p *pass) storeParts(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, buf []byte, judge func() (verdict, error)) (obj storage.Object, v verdict, err error) {
-	u, err := p.Bucket.Create(ctx, n)
+// sendParts uploads a body longer than one buffer, whose first bytes are in buf.
+func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, buf []byte) (versionID string, v verdict, err error) {
+	u, err := t.Bucket.Create(ctx, n)
 	if err != nil {
-		return obj, v, err
+		return "", v, placeTaken(lockRefused(err, n.Retention))
 	}
-	if err := p.Ledger.AddUpload(ctx, state.UploadRef{Org: p.in.Org, Inbox: p.in.ID, Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		return obj, v, errors.Join(failure.OfLedger(err), u.Abort(ctx))
+	if err := t.Ledger.AddUpload(ctx, state.UploadRef{Org: t.in.Org, Inbox: t.in.ID, Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
+		return "", v, errors.Join(failure.OfLedger(err), u.Abort(ctx))
 	}
 	defer func() {
 		if err != nil {
-			p.abort(ctx, u)
-		} else if lerr := p.Ledger.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
+			t.abort(ctx, u)
+		} else if lerr := t.Ledger.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
 			err = failure.OfLedger(lerr)
 		}
 	}()
-	if err = p.sendParts(ctx, u, d, body, buf); err != nil {
-		return obj, v, err
+	if err = t.sendEach(ctx, u, d, body, buf); err != nil {
+		return "", v, placeTaken(lockRefused(err, n.Retention))
 	}
-	if v, err = judge(); err != nil {
-		return obj, v, err
+	if v, err = t.judge(ctx, d); err != nil {
+		return "", v, err
 	}
-	obj, err = u.Complete(ctx, d.CRC32())
-	return obj, v, err
+	written, err := u.Complete(ctx, d.CRC32())
+	return written.VersionID, v, placeTaken(lockRefused(err, n.Retention))
 }
 
-// sendParts sends what is in buf, which is full, and the rest of the body. While a
-// second buffer is free, one part is sent as the next is read.
-func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d mediaDigest, body io.Reader, buf []byte) error {
+// sendEach sends what is in buf, which is full, and the rest of the body. If a second buffer
+// is free, it sends one part while it reads the next.
+func (p *pass) sendEach(ctx context.Context, u *storage.Upload, d mediaDigest, body io.Reader, buf []byte) error {
 	spare := p.buffers.spare()
 	if spare != nil {
 		defer p.buffers.putSpare(spare)
@@ -185,8 +191,8 @@ func (p *pass) sendParts(ctx context.Context, u *storage.Upload, d mediaDigest, 
 // abortTimeout bounds the clean-up of an abandoned upload.
 const abortTimeout = 10 * time.Second
 
-// abort ends an upload although its context may have ended. The ledger remembers it
-// for the next runs, which make sure.
+// abort ends an upload although its context may have ended. The ledger remembers the
+// upload, and the next runs make sure that it has ended.
 func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
@@ -195,9 +201,9 @@ func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	}
 }
 
-// placeTaken turns a create-only refusal, a conflict with another write, or an upload
-// that is gone when it is to be completed, into another look at the place: what stands
-// there may be one's own, from a write whose reply was lost.
+// placeTaken makes errAgain of the refusal of a second create, of a conflict with another
+// write, and of an upload that is gone when it is to be completed. The place is looked at
+// again: the object there may be our own, from a write whose reply was lost.
 func placeTaken(err error) error {
 	switch {
 	case errors.Is(err, storage.ErrExists), errors.Is(err, storage.ErrNoUpload):
@@ -208,8 +214,8 @@ func placeTaken(err error) error {
 	return err
 }
 
-// lockRefused tells a bucket that has no Object Lock, to which S3 answers that the
-// request is invalid, from a failure of the recording's own.
+// lockRefused recognises a bucket without Object Lock: S3 then answers that the request is
+// invalid.
 func lockRefused(err error, asked storage.Retention) error {
 	var e *storage.Error
 	if asked.Mode != "" && errors.As(err, &e) && e.Code == "InvalidRequest" {

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	// asksPerWorker bounds the recordings that one pass has begun and not finished.
-	asksPerWorker = 16
+	// begunPerWorker bounds the recordings that one pass has begun and not finished.
+	begunPerWorker = 16
 	// downStreak recordings that fail temporarily one after the other mean that a
 	// service is down.
 	downStreak = 5
@@ -35,7 +35,7 @@ const (
 // the pass: transfers under way are finished, and the failure is returned.
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
-	g.SetLimit(p.asks)
+	g.SetLimit(p.maxBegun)
 	begun := 0
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
@@ -53,7 +53,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 		}
 		p.Tally.Found.Add(1)
 		g.Go(func() error {
-			if err := p.transferOne(ctx, e.Key, e.Entry); err != nil {
+			if err := p.transferOne(ctx, e); err != nil {
 				p.halt(err)
 			}
 			return nil
@@ -118,40 +118,117 @@ func (p *pass) young(e state.Entry, now time.Time) bool {
 // say when it ended.
 const longest = 24 * time.Hour
 
+// transfer takes one recording into the archive.
+type transfer struct {
+	*pass
+	key   state.Key
+	entry state.Entry       // as the ledger has it
+	rec   genesys.Recording // the metadata that go into the manifest
+}
+
 // transferOne archives one recording. Its error ends the pass.
-func (p *pass) transferOne(ctx context.Context, k state.Key, e state.Entry) error {
-	log := p.log.With("recording", k.Recording)
-	err := p.archive(ctx, k, e)
+func (p *pass) transferOne(ctx context.Context, e state.KeyedEntry) error {
+	t := &transfer{pass: p, key: e.Key, entry: e.Entry}
+	log := p.log.With("recording", t.key.Recording)
+	err := t.archive(ctx)
 	if err != nil && ctx.Err() != nil {
 		return failure.ErrStopped
 	}
 	if err == nil || failure.EndsPass(err) {
 		return p.goOn(err)
 	}
-	var twin *twinError
-	if errors.As(err, &twin) {
-		return p.setAside(ctx, k, e.State, twin.sha256)
+	if twin, ok := errors.AsType[*twinError](err); ok {
+		return t.setAside(ctx, twin.sha256)
 	}
-	missed := p.record.Complete && !p.walk.Saw(k.Recording) // settle deals with it
-	if errors.Is(err, errMoved) && (e.Attempts == 0 || missed) {
+	missed := p.record.Complete && !p.walk.Saw(t.key.Recording) // settle deals with it
+	if errors.Is(err, errMoved) && (t.entry.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
-		_, err := p.move(ctx, k, e.State, e.State, func(e *state.Entry) { e.Attempts++ })
+		return t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ })
+	}
+	if err := t.fail(ctx, err); err != nil {
 		return err
 	}
-	if err := p.fail(ctx, k, e.State, err); err != nil {
-		return err
-	}
-	log.Error("not archived", failure.Attr(err), "attempts", e.Attempts+1)
+	log.Error("not archived", failure.Attr(err), "attempts", t.entry.Attempts+1)
 	return p.goOn(err)
 }
 
+// archive takes the recording through the write order. It begins again if the place was
+// taken meanwhile, or the media changed during the download.
+func (t *transfer) archive(ctx context.Context) (err error) {
+	if t.rec, err = t.metadata(ctx); err != nil {
+		return err
+	}
+	for n := range failure.Tries {
+		if err = t.attempt(ctx, n == 0 && t.fresh(t.entry)); !errors.Is(err, errAgain) {
+			break
+		}
+	}
+	return err
+}
+
+// errAgain says that what an attempt began with is no longer so.
+var errAgain = errors.New("begin again")
+
+// attempt looks for the recording's place, unless it is fresh. It adopts the media that are
+// there, or downloads them.
+func (t *transfer) attempt(ctx context.Context, fresh bool) error {
+	turn, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer turn.giveBack()
+	if fresh {
+		return t.download(ctx, turn, place{key: record.Nth(t.entry.MediaKey, 1, t.in.Format), fresh: true})
+	}
+	pl, err := t.place(ctx)
+	if err != nil {
+		return err
+	}
+	if pl.found != nil {
+		return t.adopt(ctx, *pl.found)
+	}
+	return t.download(ctx, turn, pl)
+}
+
+// metadata returns the metadata that go into the manifest. If the listing was too large to
+// hold the conversation, it asks for the recording singly.
+func (t *transfer) metadata(ctx context.Context) (genesys.Recording, error) {
+	if t.entry.Expanded {
+		return genesys.ParseRecording(t.entry.Raw)
+	}
+	r, err := t.fetch(ctx, t.key.Recording)
+	if genesys.AsError(err).NotFound() {
+		return genesys.Recording{}, errMoved
+	}
+	if err != nil {
+		return genesys.Recording{}, err
+	}
+	if changedSince(t.entry.DateModified, r.DateModified) {
+		return genesys.Recording{}, fmt.Errorf("its dateModified is another now: %w", errMoved)
+	}
+	return *r, nil
+}
+
+// errMoved says that a recording is no longer what the listing showed. Once that is normal,
+// because listing and transfer take time; it is a failure if the next pass meets it again.
+var errMoved = errors.New("changed or deleted in Genesys since it was listed")
+
+// keyed returns the entry with its key.
+func (t *transfer) keyed() state.KeyedEntry { return state.KeyedEntry{Key: t.key, Entry: t.entry} }
+
+// edit moves the recording's entry from its state.
+func (t *transfer) edit(ctx context.Context, to state.State, edit func(*state.Entry)) error {
+	_, err := t.move(ctx, t.key, t.entry.State, to, edit)
+	return err
+}
+
 // fail writes a recording's failure into the ledger.
-func (p *pass) fail(ctx context.Context, k state.Key, from state.State, cause error) error {
-	p.Tally.Failed.Add(1)
-	p.count(func(r *state.Pass) { r.Failed++ })
+func (t *transfer) fail(ctx context.Context, cause error) error {
+	t.Tally.Failed.Add(1)
+	t.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
 	var mismatch *media.MismatchError
-	_, err := p.move(ctx, k, from, state.StateFailed, func(e *state.Entry) {
+	return t.edit(ctx, state.StateFailed, func(e *state.Entry) {
 		e.Attempts++
 		e.LastError = cause.Error()
 		e.NextAttempt = now.Add(delay(e.Attempts))
@@ -163,7 +240,6 @@ func (p *pass) fail(ctx context.Context, k state.Key, from state.State, cause er
 			e.Mismatches++
 		}
 	})
-	return err
 }
 
 // delay is how long after its n-th failure a recording is left alone.
@@ -197,64 +273,6 @@ func (p *pass) goOn(err error) error {
 	return nil
 }
 
-// archive takes one recording through the write order. It starts over where the
-// place was taken meanwhile or the media changed during the download.
-func (p *pass) archive(ctx context.Context, k state.Key, e state.Entry) error {
-	rec, err := p.recording(ctx, k, e)
-	if err != nil {
-		return err
-	}
-	for n := range failure.Tries {
-		if err = p.attempt(ctx, k, e, rec, n == 0 && p.fresh(e)); !errors.Is(err, errAgain) {
-			break
-		}
-	}
-	return err
-}
-
-// attempt looks for the recording's place, unless that is fresh, and adopts what is
-// there or transfers what is not.
-func (p *pass) attempt(ctx context.Context, k state.Key, e state.Entry, rec genesys.Recording, fresh bool) error {
-	t, err := p.begin(ctx)
-	if err != nil {
-		return err
-	}
-	defer t.end()
-	if fresh {
-		return t.transfer(ctx, k, e, rec, place{key: record.Nth(e.MediaKey, 1, p.in.Format), fresh: true})
-	}
-	pl, err := p.place(ctx, k, e)
-	if err != nil {
-		return err
-	}
-	if pl.found != nil {
-		return p.adopt(ctx, k, e, rec, pl)
-	}
-	return t.transfer(ctx, k, e, rec, pl)
-}
-
-// errAgain says that what an attempt began with is no longer so.
-var errAgain = errors.New("begin again")
-
-// recording gives the metadata that go into the manifest. Where they were too large
-// to be listed with the conversation they are fetched singly.
-func (p *pass) recording(ctx context.Context, k state.Key, e state.Entry) (genesys.Recording, error) {
-	if e.Expanded {
-		return genesys.ParseRecording(e.Raw)
-	}
-	r, err := p.fetch(ctx, k.Recording)
-	if genesys.AsError(err).NotFound() {
-		return genesys.Recording{}, errMoved
-	}
-	if err != nil {
-		return genesys.Recording{}, err
-	}
-	if changedSince(e.DateModified, r.DateModified) {
-		return genesys.Recording{}, fmt.Errorf("its dateModified is another now: %w", errMoved)
-	}
-	return *r, nil
-}
-
 // fetch asks for one recording.
 func (p *pass) fetch(ctx context.Context, id string) (r *genesys.Recording, err error) {
 	err = p.retry(ctx, func() error {
@@ -263,21 +281,3 @@ func (p *pass) fetch(ctx context.Context, id string) (r *genesys.Recording, err 
 	})
 	return r, err
 }
-
-// errMoved says that a recording is not any more what the listing showed: normal
-// once, since listing and transfer take time; a failure if the next pass meets it again.
-var errMoved = errors.New("changed or deleted in Genesys since it was listed")
-
-// A wrongDownloadAPIError says that the configured download operation does not exist.
-type wrongDownloadAPIError struct{ api genesys.DownloadAPI }
-
-func (e *wrongDownloadAPIError) Error() string {
-	other := genesys.DownloadMedia
-	if e.api == other {
-		other = genesys.DownloadTranscoding
-	}
-	return fmt.Sprintf("the download operation answers 404 for recordings that exist: download_api: %s is not served here, try download_api: %s", e.api, other)
-}
-
-// Is says that every other recording would meet this too.
-func (e *wrongDownloadAPIError) Is(target error) bool { return target == failure.ErrWholeInbox }

@@ -104,22 +104,22 @@ func (e *twinError) Error() string {
 // judgeTwin compares media with those of the organization's other recordings in this
 // run. Media that are another recording's too, when both were asked for once more, are
 // suspect.
-func (p *pass) judgeTwin(ctx context.Context, d mediaDigest, k state.Key, e state.Entry, v verdict) (verdict, error) {
+func (t *transfer) judgeTwin(ctx context.Context, d mediaDigest, v verdict) (verdict, error) {
 	if d.Size == 0 || v.duration > 0 && v.duration <= twinLength {
 		return v, nil
 	}
-	sum := d.Hex()
+	e, sum := t.entry, d.Hex()
 	if e.Twin != "" && e.Twin != sum {
-		p.org.servedOther(k, e.Twin)
+		t.org.servedOther(t.key, e.Twin)
 	}
-	shared := p.org.served(k, d.Sum())
+	shared := t.org.served(t.key, d.Sum())
 	if e.Twin != sum {
 		if shared {
 			return v, &twinError{sum}
 		}
 		return v, nil
 	}
-	other, pending, err := p.otherTwin(ctx, k, sum)
+	other, pending, err := t.otherTwin(ctx, t.key, sum)
 	pending = pending || shared // the other one may have failed since
 	switch {
 	case err != nil:
@@ -160,13 +160,13 @@ func newestSum(e state.Entry) string {
 	return e.Versions[len(e.Versions)-1].SHA256
 }
 
-// setAside keeps a recording that was served another's media for askTwins.
-func (p *pass) setAside(ctx context.Context, k state.Key, from state.State, sum string) error {
-	p.log.Warn("another recording was served the same media: both are asked for once more", "recording", k.Recording, "sha256", sum)
-	_, err := p.move(ctx, k, from, state.StateListed, func(e *state.Entry) {
+// setAside leaves a recording that was served another's media to askTwins.
+func (t *transfer) setAside(ctx context.Context, sum string) error {
+	t.log.Warn("another recording was served the same media: both are asked for once more", "recording", t.key.Recording, "sha256", sum)
+	err := t.edit(ctx, state.StateListed, func(e *state.Entry) {
 		e.Twin, e.TwinAsked = sum, e.Twin == sum
 	})
-	p.org.twin(sum)
+	t.org.twin(sum)
 	return err
 }
 
@@ -262,7 +262,7 @@ func (p *pass) askEach(ctx context.Context, twins []state.KeyedEntry) error {
 		}
 		p.Tally.Found.Add(1)
 		p.org.asking.Lock()
-		err := p.transferOne(ctx, e.Key, e.Entry)
+		err := p.transferOne(ctx, e)
 		p.org.asking.Unlock()
 		if err != nil {
 			return err
