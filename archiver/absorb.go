@@ -26,7 +26,7 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	now := time.Now().UTC()
 	settled := known
 	var waiting []string
-	err = p.Ledger.List(ctx, p.in.Org, p.in.ID, func(get func(string) (state.Entry, bool)) []state.Change {
+	err = p.claim.List(ctx, func(get func(string) (state.Entry, bool)) []state.Change {
 		known, waiting = settled, nil
 		var changes []state.Change
 		for _, r := range page {
@@ -47,7 +47,7 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	for _, key := range waiting {
 		p.places.wait(key)
 	}
-	return known, failure.OfLedger(err)
+	return known, p.written(err)
 }
 
 // unsettled leaves out of a page the recordings that are archived as they are

@@ -37,6 +37,7 @@ import (
 	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/tally"
 )
 
@@ -81,6 +82,9 @@ type Inbox struct {
 	DownloadAPI genesys.DownloadAPI
 	Format      genesys.Format
 	PageSize    int
+	// Under is told the claim that a pass works under before the pass sends its first
+	// request, and nil when the pass has ended. May be nil.
+	Under func(state.Claim)
 }
 
 // Listed returns the part of the inbox that listing it needs.
@@ -149,9 +153,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	a.Tally.Begin(len(inboxes))
 	stop, stopAll := context.WithCancelCause(stop)
 	defer stopAll(nil)
-	if err := a.abortUploads(ctx, "", ""); err != nil {
-		stopAll(err)
-	} else if err := a.abortStrays(ctx, inboxes); err != nil {
+	if err := a.Sweep(ctx, inboxes); err != nil {
 		stopAll(err)
 	}
 	type orgRun struct {
@@ -194,40 +196,7 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 // Pass makes one pass over one inbox, as Run does. Passes over different inboxes may run
 // at the same time.
 func (a *Archiver) Pass(ctx, stop context.Context, in Inbox) InboxReport {
-	stop, halt := context.WithCancelCause(stop)
-	defer halt(nil)
-	if err := a.abortUploads(ctx, in.Org, in.ID); err != nil {
-		halt(err)
-	}
 	org := newOrganization()
 	org.transferring.Add(1)
 	return a.pass(ctx, stop, in, limits{min(maxBegun, a.Workers*begunPerWorker), org}, func(error) {})
-}
-
-// abortUploads ends the multipart uploads that earlier passes left under way in one inbox,
-// or in all for which no other process works now. Their parts cost money and are never
-// visible. An upload is forgotten only after two aborts: a part that was on its way can
-// come to rest after the first.
-func (a *Archiver) abortUploads(ctx context.Context, org, inbox string) error {
-	uploads, err := a.Ledger.Uploads(ctx, org, inbox)
-	if err != nil {
-		return failure.OfLedger(err)
-	}
-	for _, u := range uploads {
-		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
-			return fmt.Errorf("abort the unfinished upload of %s: %w", u.Key, err)
-		}
-		var err error
-		if u.Aborted.IsZero() {
-			u.Aborted = time.Now().UTC()
-			err = a.Ledger.AddUpload(ctx, u)
-		} else {
-			err = a.Ledger.RemoveUpload(ctx, u.Key, u.ID)
-		}
-		if err != nil {
-			return failure.OfLedger(err)
-		}
-		a.Log.Info("aborted an upload that an earlier pass left unfinished", "key", u.Key)
-	}
-	return nil
 }

@@ -183,9 +183,19 @@ type orderLedger struct {
 	log *[]string
 }
 
-func (l orderLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	e, err := l.ledger.Move(ctx, k, from, to, edit)
-	*l.log = append(*l.log, string(to))
+func (l orderLedger) Claim(ctx context.Context, org, inbox string) (state.Claim, error) {
+	c, err := l.ledger.Claim(ctx, org, inbox)
+	return orderClaim{c, l.log}, err
+}
+
+type orderClaim struct {
+	state.Claim
+	log *[]string
+}
+
+func (c orderClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	e, err := c.Claim.Move(ctx, recording, from, to, edit)
+	*c.log = append(*c.log, string(to))
 	return e, err
 }
 

@@ -96,8 +96,7 @@ func (d *drifting) onPage(i *genesystest.Inbox, page int) {
 func (d *drifting) pass(rt *rapid.T, plan []drift) (p *pass, throughout []string) {
 	before := d.User.IDs()
 	d.plan, d.walks, d.pages = plan, 0, 0
-	p = d.archiver().newPass(context.Background(), d.in)
-	defer p.halt(nil)
+	p = d.begin(d.archiver())
 	err := p.list(context.Background())
 	if err == nil && p.record.Complete {
 		err = p.settle(context.Background())

@@ -43,8 +43,7 @@ func TestWalkPastBrokenPages(t *testing.T) {
 				broken[ids[at]] = 400
 			}
 			r.Cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
-			p := r.archiver().newPass(context.Background(), r.in)
-			defer p.halt(nil)
+			p := r.begin(r.archiver())
 			err := p.list(context.Background())
 			archivertest.WantErr(t, err, failure.KindFailed, c.says)
 			for at, id := range ids {
@@ -74,8 +73,7 @@ func TestBrokenPartsAreBounded(t *testing.T) {
 		broken[id] = 400
 	}
 	r.Cloud.Configure(func(o *genesystest.Options) { o.Broken = broken })
-	p := r.archiver().newPass(context.Background(), r.in)
-	defer p.halt(nil)
+	p := r.begin(r.archiver())
 	archivertest.WantErr(t, p.list(context.Background()), failure.KindFailed, "numbers 101 to 200, after")
 	if p.record.Listed != 150 {
 		t.Errorf("%d listed", p.record.Listed)
@@ -91,8 +89,7 @@ func TestBrokenPagesInARowEndTheWalk(t *testing.T) {
 	r := walkRig(t, func(*genesystest.Options) {})
 	r.Add(20)
 	r.Cloud.Inject(genesystest.Fault{Op: opList, Skip: 1, Times: genesystest.Always, Effect: genesystest.Status(500, "internal.server.error")})
-	p := r.archiver().newPass(context.Background(), r.in)
-	defer p.halt(nil)
+	p := r.begin(r.archiver())
 	archivertest.WantErr(t, p.list(context.Background()), failure.KindTemporary, "page 2 of the listing")
 	if n := len(r.Requests(opList)); n != 1+failure.Tries+listing.MaxBroken-1 {
 		t.Errorf("%d requests", n)

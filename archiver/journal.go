@@ -121,8 +121,8 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 		if next, err = p.lockJournal(ctx, next); err != nil {
 			return err
 		}
-		if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, next, has); err != nil {
-			return failure.OfLedger(err)
+		if err := p.claim.MoveJournal(context.WithoutCancel(ctx), head, next, has); err != nil {
+			return p.written(err)
 		}
 		head = next
 		return nil
@@ -166,10 +166,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 	if err != nil {
 		return lockRefused(err, o.Retention)
 	}
-	if err := p.Ledger.MoveJournal(context.WithoutCancel(ctx), p.in.Org, p.in.ID, head, record.HeadOf(obj, sum), events[:n]); err != nil {
-		return failure.OfLedger(err)
-	}
-	return nil
+	return p.written(p.claim.MoveJournal(context.WithoutCancel(ctx), head, record.HeadOf(obj, sum), events[:n]))
 }
 
 // encodeJournal gives the object's bytes and how many of the events it holds.

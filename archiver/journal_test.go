@@ -84,7 +84,7 @@ func TestJournalOnceADay(t *testing.T) {
 	if got := r.Objects("journal"); len(got) != 1 {
 		t.Errorf("two passes of a day wrote %q", got)
 	}
-	p := r.archiver().newPass(t.Context(), r.in)
+	p := r.begin(r.archiver())
 	p.record.Start = p.record.Start.Add(24 * time.Hour)
 	p.end(nil)
 	for range 2 {
@@ -124,7 +124,7 @@ func TestJournalIsBounded(t *testing.T) {
 	}
 	a := r.archiver()
 	a.batch = 3
-	p := a.newPass(t.Context(), r.in)
+	p := r.begin(a)
 	p.end(nil)
 	if err := p.keepJournal(t.Context()); err != nil {
 		t.Fatal(err)

@@ -6,15 +6,14 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
 
-// claim makes sure of the inbox's claim and tells whether it is this ledger's. An
-// inbox that another ledger claimed is archived, but never deleted from.
-func (p *pass) claim(ctx context.Context) (bool, error) {
+// own makes sure that the inbox has an owner and tells whether it is this ledger. An
+// inbox that another ledger owns is archived, but never deleted from.
+func (p *pass) own(ctx context.Context) (bool, error) {
 	key := p.keys.Owner()
 	have, err := p.readOwner(ctx, key)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -31,12 +30,9 @@ func (p *pass) claim(ctx context.Context) (bool, error) {
 			"owner", have.Ledger, "object", key, "this_ledger", p.Ledger.ID())
 	}
 	if p.atStart.OwnerClaimed != mine {
-		err = p.Ledger.EditInbox(context.WithoutCancel(ctx), p.in.Org, p.in.ID, func(i *state.Inbox) { i.OwnerClaimed = mine })
+		err = p.claim.EditInbox(context.WithoutCancel(ctx), func(i *state.Inbox) { i.OwnerClaimed = mine })
 	}
-	if err != nil {
-		return false, failure.OfLedger(err)
-	}
-	return mine, nil
+	return mine, p.written(err)
 }
 
 // readOwner reads the claim. What stands at the key without being a claim is nobody's.

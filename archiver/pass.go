@@ -41,7 +41,9 @@ type pass struct {
 	stop    context.Context         // once it ends nothing new begins
 	halt    context.CancelCauseFunc // ends it, with the error that ends the pass
 	log     *slog.Logger
-	atStart state.Inbox // the inbox when the pass began
+	claim   state.Claim             // the pass changes its inbox only through it
+	abandon context.CancelCauseFunc // ends the pass's context too: see underClaim
+	atStart state.Inbox             // the inbox when the pass began
 	walk    *listing.Walk
 	places  survey
 
@@ -90,17 +92,19 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 	defer p.halt(nil)
 	err := p.stopped()
 	if err == nil {
-		err = p.run(ctx, transferred)
-		if errors.Is(err, genesys.ErrNeedsLogin) {
-			err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
-		}
-		failed(err)
-		p.end(err)
-		// What the store or the ledger refused just now would only be refused again.
-		if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
-			err = errors.Join(err, p.keepJournal(ctx))
-		}
-		err = errors.Join(err, p.finish(ctx, err))
+		err = p.underClaim(ctx, func(ctx context.Context) error {
+			err := p.run(ctx, transferred)
+			if errors.Is(err, genesys.ErrNeedsLogin) {
+				err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
+			}
+			failed(err)
+			p.end(err)
+			// What the store or the ledger refused just now would only be refused again.
+			if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
+				err = errors.Join(err, p.keepJournal(ctx))
+			}
+			return errors.Join(err, p.finish(ctx, err))
+		})
 		failed(err)
 	}
 	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
@@ -117,6 +121,9 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return failure.OfLedger(err)
 	}
 	p.atStart = inbox
+	if err := p.abortLeft(ctx); err != nil {
+		return err
+	}
 	owned, walkErr, err := p.listAndClaim(ctx)
 	if err != nil {
 		return err
@@ -166,7 +173,7 @@ func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error)
 	if broken != nil && (failure.EndsPass(broken) || p.record.Listed == 0 && !failure.Temporary(broken)) {
 		return false, nil, broken
 	}
-	owned, err = p.claim(ctx) // only now: what can't even be listed claims nothing
+	owned, err = p.own(ctx) // only now: what can't even be listed gets no owner
 	p.claimed = err == nil
 	return owned, broken, err
 }
@@ -204,14 +211,14 @@ func (p *pass) finish(ctx context.Context, cause error) error {
 	if short := p.short(); short != "" && cause == nil {
 		condition, reason = state.ConditionShort, short
 	}
-	err = p.Ledger.AddPass(ctx, p.in.Org, p.in.ID, p.record, func(i *state.Inbox) {
+	err = p.claim.AddPass(ctx, p.record, func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if cause == nil {
 			i.LastSuccess = p.record.End
 		}
 	})
 	if err != nil {
-		return failure.OfLedger(err)
+		return p.written(err)
 	}
 	r := p.record
 	p.log.Info("pass done", "listed", r.Listed, "archived", r.Archived, "adopted", r.Adopted, "failed", r.Failed,
@@ -293,11 +300,8 @@ func (p *pass) keyOf(id string) state.Key {
 // move changes one entry's state and marks a failure as the ledger's. What happened is
 // written down although ctx has ended.
 func (p *pass) move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	e, err := p.Ledger.Move(context.WithoutCancel(ctx), k, from, to, edit)
-	if err != nil {
-		return e, failure.OfLedger(err)
-	}
-	return e, nil
+	e, err := p.claim.Move(context.WithoutCancel(ctx), k.Recording, from, to, edit)
+	return e, p.written(err)
 }
 
 // changedSince tells whether the dateModified that is shown now speaks of another

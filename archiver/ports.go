@@ -67,7 +67,6 @@ type objects interface {
 type entries interface {
 	Entry(ctx context.Context, k state.Key) (state.Entry, error)
 	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
-	List(ctx context.Context, org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error
 	Archived(ctx context.Context, org, inbox string, recordings []string) (modified []string, err error)
 	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
@@ -79,19 +78,22 @@ type scanner interface {
 
 type inboxes interface {
 	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
-	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
-	AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error
+	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
 	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)
 }
 
 type journals interface {
 	Events(ctx context.Context, org, inbox string, limit int) ([]state.Event, error)
-	MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error
+}
+
+// uploadLog keeps the uploads under way; a claim has it too.
+type uploadLog interface {
+	AddUpload(ctx context.Context, u state.UploadRef) error
+	RemoveUpload(ctx context.Context, key, id string) error
 }
 
 type uploads interface {
-	AddUpload(ctx context.Context, u state.UploadRef) error
-	RemoveUpload(ctx context.Context, key, id string) error
+	uploadLog
 	Uploads(ctx context.Context, org, inbox string) ([]state.UploadRef, error)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/state"
 )
 
 func TestMain(m *testing.M) { archivertest.Main(m) }
@@ -24,6 +25,7 @@ type rig struct {
 	*archivertest.World
 	options Options // of every Archiver that the rig makes
 	in      Inbox
+	claim   state.Claim // of the pass that begin made; nil: none
 }
 
 func newRig(t *testing.T, on *archivertest.Server, lock bool) *rig {
@@ -51,15 +53,34 @@ func (r *rig) inboxOf(u *genesystest.Inbox) Inbox {
 	}
 }
 
-// archiver makes one, as a new process would.
+// archiver makes one, as a new process would: what an earlier one claimed is free.
 func (r *rig) archiver(edit ...func(*Options)) *Archiver {
 	r.T.Helper()
+	if r.claim != nil {
+		if err := r.claim.Release(context.Background()); err != nil {
+			r.T.Fatal(err)
+		}
+		r.claim = nil
+	}
 	o := r.options
 	o.Bucket, o.Ledger = r.Store(), r.Ledger
 	for _, f := range edit {
 		f(&o)
 	}
 	return New(o)
+}
+
+// begin makes a pass that has its claim, and has done nothing.
+func (r *rig) begin(a *Archiver) *pass {
+	r.T.Helper()
+	p := a.newPass(context.Background(), r.in)
+	r.T.Cleanup(func() { p.halt(nil) })
+	var err error
+	if r.claim, err = r.Ledger.Claim(context.Background(), r.in.Org, r.in.ID); err != nil {
+		r.T.Fatal(err)
+	}
+	p.claim = r.claim
+	return p
 }
 
 // pass runs one pass over the inbox in a new process.

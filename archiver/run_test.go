@@ -97,11 +97,18 @@ func TestLedgerFailureEndsThePass(t *testing.T) {
 // brokenLedger can't write that something is archived.
 type brokenLedger struct{ ledger }
 
-func (l brokenLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+func (l brokenLedger) Claim(ctx context.Context, org, inbox string) (state.Claim, error) {
+	c, err := l.ledger.Claim(ctx, org, inbox)
+	return brokenClaim{c}, err
+}
+
+type brokenClaim struct{ state.Claim }
+
+func (c brokenClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
 	if to == state.StateArchived {
 		return state.Entry{}, errors.New("disk full")
 	}
-	return l.ledger.Move(ctx, k, from, to, edit)
+	return c.Claim.Move(ctx, recording, from, to, edit)
 }
 
 // Told to stop, a pass finishes the transfer under way and begins no other.

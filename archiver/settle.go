@@ -89,11 +89,7 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	if !inbox.AcceptGone {
 		return nil
 	}
-	err = p.Ledger.EditInbox(ctx, p.in.Org, p.in.ID, func(i *state.Inbox) { i.AcceptGone = false })
-	if err != nil {
-		return failure.OfLedger(err)
-	}
-	return nil
+	return p.written(p.claim.EditInbox(ctx, func(i *state.Inbox) { i.AcceptGone = false }))
 }
 
 // disappearOne confirms one of them. Its error says what could not be found out; the

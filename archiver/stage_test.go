@@ -87,34 +87,44 @@ type stagedLedger struct {
 	stage *stage
 }
 
-func (l stagedLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
-	err = l.stage.step(fmt.Sprintf("ledger %s→%s", from, to), func() (err error) {
-		e, err = l.Ledger.Move(ctx, k, from, to, edit)
+func (l stagedLedger) Claim(ctx context.Context, org, inbox string) (state.Claim, error) {
+	c, err := l.Ledger.Claim(ctx, org, inbox)
+	return stagedClaim{c, l.stage}, err
+}
+
+type stagedClaim struct {
+	state.Claim
+	stage *stage
+}
+
+func (c stagedClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
+	err = c.stage.step(fmt.Sprintf("ledger %s→%s", from, to), func() (err error) {
+		e, err = c.Claim.Move(ctx, recording, from, to, edit)
 		return err
 	})
 	return e, err
 }
 
-func (l stagedLedger) List(ctx context.Context, org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return l.stage.step("ledger list", func() error { return l.Ledger.List(ctx, org, inbox, f) })
+func (c stagedClaim) List(ctx context.Context, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return c.stage.step("ledger list", func() error { return c.Claim.List(ctx, f) })
 }
 
-func (l stagedLedger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
-	return l.stage.step("ledger inbox", func() error { return l.Ledger.EditInbox(ctx, org, id, edit) })
+func (c stagedClaim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {
+	return c.stage.step("ledger inbox", func() error { return c.Claim.EditInbox(ctx, edit) })
 }
 
-func (l stagedLedger) AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
-	return l.stage.step("ledger pass", func() error { return l.Ledger.AddPass(ctx, org, inbox, p, edit) })
+func (c stagedClaim) AddPass(ctx context.Context, p state.Pass, edit func(*state.Inbox)) error {
+	return c.stage.step("ledger pass", func() error { return c.Claim.AddPass(ctx, p, edit) })
 }
 
-func (l stagedLedger) AddUpload(ctx context.Context, u state.UploadRef) error {
-	return l.stage.step("ledger add upload", func() error { return l.Ledger.AddUpload(ctx, u) })
+func (c stagedClaim) AddUpload(ctx context.Context, u state.UploadRef) error {
+	return c.stage.step("ledger add upload", func() error { return c.Claim.AddUpload(ctx, u) })
 }
 
-func (l stagedLedger) RemoveUpload(ctx context.Context, key, id string) error {
-	return l.stage.step("ledger remove upload", func() error { return l.Ledger.RemoveUpload(ctx, key, id) })
+func (c stagedClaim) RemoveUpload(ctx context.Context, key, id string) error {
+	return c.stage.step("ledger remove upload", func() error { return c.Claim.RemoveUpload(ctx, key, id) })
 }
 
-func (l stagedLedger) MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error {
-	return l.stage.step("ledger journal", func() error { return l.Ledger.MoveJournal(ctx, org, inbox, from, to, has) })
+func (c stagedClaim) MoveJournal(ctx context.Context, from, to state.JournalHead, has []state.Event) error {
+	return c.stage.step("ledger journal", func() error { return c.Claim.MoveJournal(ctx, from, to, has) })
 }

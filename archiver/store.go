@@ -138,14 +138,15 @@ func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, 
 	if err != nil {
 		return "", v, placeTaken(lockRefused(err, n.Retention))
 	}
-	if err := t.Ledger.AddUpload(ctx, state.UploadRef{Org: t.in.Org, Inbox: t.in.ID, Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		return "", v, errors.Join(failure.OfLedger(err), u.Abort(ctx))
+	if err := t.claim.AddUpload(ctx, state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
+		t.abort(ctx, u)
+		return "", v, t.written(err)
 	}
 	defer func() {
 		if err != nil {
 			t.abort(ctx, u)
-		} else if lerr := t.Ledger.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
-			err = failure.OfLedger(lerr)
+		} else if lerr := t.claim.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
+			err = t.written(lerr)
 		}
 	}()
 	if err = t.sendEach(ctx, u, d, body, buf); err != nil {

@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,6 +15,55 @@ import (
 // strayAge is how old an upload has to be that the ledger does not know: whoever began
 // it, on this machine or another, has long ended.
 const strayAge = 24 * time.Hour
+
+// Sweep ends uploads under way that the passes over these inboxes don't end: what earlier
+// passes left in other inboxes, and what nobody knows.
+func (a *Archiver) Sweep(ctx context.Context, inboxes []Inbox) error {
+	left, err := a.Ledger.Uploads(ctx, "", "")
+	if err != nil {
+		return failure.OfLedger(err)
+	}
+	left = slices.DeleteFunc(left, func(u state.UploadRef) bool {
+		return slices.ContainsFunc(inboxes, func(in Inbox) bool { return in.Org == u.Org && in.ID == u.Inbox })
+	})
+	if err := a.abortUploads(ctx, left, a.Ledger); err != nil {
+		return err
+	}
+	return a.abortStrays(ctx, inboxes)
+}
+
+// abortLeft ends what earlier passes left under way in this inbox.
+func (p *pass) abortLeft(ctx context.Context) error {
+	left, err := p.Ledger.Uploads(ctx, p.in.Org, p.in.ID)
+	if err != nil {
+		return failure.OfLedger(err)
+	}
+	return p.abortUploads(ctx, left, p.claim)
+}
+
+// abortUploads ends multipart uploads that earlier passes left under way. Their parts cost
+// money and are never visible. An upload is forgotten only after two aborts: a part that
+// was on its way can come to rest after the first. The ledger, or a claim on the inbox,
+// keeps what becomes of them.
+func (a *Archiver) abortUploads(ctx context.Context, left []state.UploadRef, kept uploadLog) error {
+	for _, u := range left {
+		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
+			return fmt.Errorf("abort the unfinished upload of %s: %w", u.Key, err)
+		}
+		var err error
+		if u.Aborted.IsZero() {
+			u.Aborted = time.Now().UTC()
+			err = kept.AddUpload(ctx, u)
+		} else {
+			err = kept.RemoveUpload(ctx, u.Key, u.ID)
+		}
+		if err != nil {
+			return failure.OfLedger(err)
+		}
+		a.Log.Info("aborted an upload that an earlier pass left unfinished", "key", u.Key)
+	}
+	return nil
+}
 
 // abortStrays ends uploads that nobody knows, since the reply to their creation was lost:
 // those of the run's inboxes that this ledger owns, and none that the ledger remembers. A

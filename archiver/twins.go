@@ -219,11 +219,13 @@ func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string]
 	}
 	for _, k := range archived {
 		var moved *state.ConflictError
-		_, err := p.move(ctx, k, state.StateArchived, state.StateListed, func(e *state.Entry) {
+		// It may be of another inbox, where this pass has no claim: like a person's retry,
+		// the change is only made if the entry is still archived.
+		_, err := p.Ledger.Move(context.WithoutCancel(ctx), k, state.StateArchived, state.StateListed, func(e *state.Entry) {
 			e.Twin, e.Why = newestSum(*e), "another recording was served the same media: both are asked for once more"
 		})
 		if err != nil && !errors.As(err, &moved) {
-			return nil, err
+			return nil, failure.OfLedger(err)
 		}
 	}
 	return found, nil

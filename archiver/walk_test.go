@@ -27,8 +27,7 @@ func walkRig(t *testing.T, edit func(*genesystest.Options)) *rig {
 // walk makes a pass up to the end of its listing.
 func (r *rig) walk() *pass {
 	r.T.Helper()
-	p := r.archiver().newPass(context.Background(), r.in)
-	r.T.Cleanup(func() { p.halt(nil) })
+	p := r.begin(r.archiver())
 	if err := p.list(context.Background()); err != nil {
 		r.T.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -50,6 +51,8 @@ func KindOf(err error) Kind {
 		return KindNone
 	case is[*ledgerError](err):
 		return KindLedger
+	case errors.Is(err, state.ErrClaimLost), errors.Is(err, state.ErrClaimed):
+		return KindTemporary
 	case errors.Is(err, ErrCorrupt):
 		return KindIntegrity
 	case storage.SetUp(err), errors.Is(err, ErrNotLocked):
@@ -95,10 +98,11 @@ func Temporary(err error) bool {
 // A ledgerError says that the ledger could not be read or written.
 type ledgerError struct{ err error }
 
-// OfLedger marks an error of the ledger, so that its kind is KindLedger. It returns nil, and an
-// error that a cancelled context caused, as they are: the latter is no failure of the ledger.
+// OfLedger marks an error of the ledger, so that its kind is KindLedger. It returns nil as it
+// is, and an error that a cancelled context, or a claim that was refused or lost, caused: these
+// are no failures of the ledger.
 func OfLedger(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, state.ErrClaimLost) || errors.Is(err, state.ErrClaimed) {
 		return err
 	}
 	return &ledgerError{err}
@@ -120,7 +124,7 @@ func (e *DownError) Unwrap() error { return e.Err }
 // EndsPass reports whether every other recording of the inbox would meet the error too.
 func EndsPass(err error) bool {
 	return EndsRun(err) || genesys.AsError(err).OfClient() || genesys.AsError(err).Unauthorized() ||
-		errors.Is(err, ErrStopped) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
+		errors.Is(err, ErrStopped) || errors.Is(err, state.ErrClaimLost) || errors.Is(err, genesys.ErrNeedsLogin) || errors.Is(err, genesys.ErrWrongUser) ||
 		errors.Is(err, genesys.ErrTokenCommand) || errors.Is(err, ErrWholeInbox) || is[*genesys.LimitedError](err)
 }
 

@@ -1,9 +1,6 @@
 package fleet
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -66,7 +63,11 @@ func (h *Hosts) inbox(l ledger, known state.Inbox, started time.Time, log *slog.
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
 	budget.OnHold(keepWait(l, known, log))
-	in, _ := h.Client(known, &tokenStore{ledger: l, org: known.Org, inbox: known.ID}, budget)
+	s := &session{ledger: l, org: known.Org, inbox: known.ID, api: h.API}
+	claimed := *h
+	claimed.API = s
+	in, _ := claimed.Client(known, s, budget)
+	in.Under = s.under
 	return in
 }
 
@@ -102,31 +103,4 @@ func (h *Hosts) Client(known state.Inbox, store genesys.TokenStore, budget *gene
 type identity struct {
 	*genesys.Tokens
 	*genesys.Client
-}
-
-// tokenStore keeps one inbox's token in the ledger. A renewed token replaces only the
-// token from which it was made, so a login or logout in the meantime is not undone.
-type tokenStore struct {
-	ledger     ledger
-	org, inbox string
-	known      state.Token // what the ledger held when the client last asked or saved
-}
-
-func (s *tokenStore) LoadToken(ctx context.Context) (genesys.Token, error) {
-	t, err := s.ledger.Token(ctx, s.org, s.inbox)
-	if err == nil {
-		s.known = t
-	}
-	return genesys.Token(t), err
-}
-
-func (s *tokenStore) SaveToken(ctx context.Context, t genesys.Token) error {
-	err := s.ledger.SaveToken(ctx, s.org, s.inbox, s.known, state.Token(t))
-	if errors.Is(err, state.ErrTokenMoved) {
-		err = fmt.Errorf("%w: %w", genesys.ErrOtherToken, err)
-	}
-	if err == nil {
-		s.known = state.Token(t)
-	}
-	return err
 }

@@ -1,0 +1,74 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+)
+
+// session is how the clients of one inbox use its token. While a pass has a claim on the
+// inbox, they renew the token under that claim: a refresh token is good for one renewal,
+// so no two processes may renew it. For the same reason they send nothing to Genesys once
+// the claim has run out.
+type session struct {
+	ledger     ledger
+	org, inbox string
+	api        http.RoundTripper
+
+	known state.Token // what the ledger held when the client last asked or saved; for one caller at a time
+	claim atomic.Pointer[state.Claim]
+}
+
+// under sets the claim of the pass that begins; nil when the pass has ended.
+func (s *session) under(c state.Claim) {
+	if c == nil {
+		s.claim.Store(nil)
+		return
+	}
+	s.claim.Store(&c)
+}
+
+// RoundTrip sends a request to Genesys. A process that was stopped for longer than its
+// claim lives, and goes on in the middle of a pass, sends no request.
+func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
+	if c := s.claim.Load(); c != nil {
+		if until := (*c).Until(); !until.IsZero() && !time.Now().Before(until) {
+			if r.Body != nil {
+				r.Body.Close()
+			}
+			return nil, fmt.Errorf("%w: it ran out at %s", state.ErrClaimLost, until.Format(time.TimeOnly))
+		}
+	}
+	return s.api.RoundTrip(r)
+}
+
+func (s *session) LoadToken(ctx context.Context) (genesys.Token, error) {
+	t, err := s.ledger.Token(ctx, s.org, s.inbox)
+	if err == nil {
+		s.known = t
+	}
+	return genesys.Token(t), err
+}
+
+// SaveToken saves a renewed token. It replaces only the token from which it was made, so a
+// login or logout in the meantime is not undone.
+func (s *session) SaveToken(ctx context.Context, t genesys.Token) error {
+	save := func(from, to state.Token) error { return s.ledger.SaveToken(ctx, s.org, s.inbox, from, to) }
+	if c := s.claim.Load(); c != nil {
+		save = func(from, to state.Token) error { return (*c).SaveToken(ctx, from, to) }
+	}
+	err := save(s.known, state.Token(t))
+	if errors.Is(err, state.ErrTokenMoved) {
+		err = fmt.Errorf("%w: %w", genesys.ErrOtherToken, err)
+	}
+	if err == nil {
+		s.known = state.Token(t)
+	}
+	return err
+}

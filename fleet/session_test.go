@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"errors"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
+)
+
+// endingClaim runs out at a time of the test's.
+type endingClaim struct {
+	state.Claim
+	until time.Time
+}
+
+func (c endingClaim) Until() time.Time { return c.until }
+
+type counter int
+
+func (c *counter) RoundTrip(*http.Request) (*http.Response, error) {
+	*c++
+	return &http.Response{Body: http.NoBody}, nil
+}
+
+// Once the claim is over, no request is sent and no token is saved. After the pass the
+// client works as before.
+func TestSessionAfterItsClaim(t *testing.T) {
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Claim(t.Context(), "acme", "u1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sent counter
+	s := &session{ledger: l, org: "acme", inbox: "u1", api: &sent}
+	if _, err := s.LoadToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() error {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://genesys.invalid", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.RoundTrip(req)
+		return err
+	}
+	s.under(endingClaim{c, time.Now().Add(time.Hour)})
+	if err := errors.Join(ask(), s.SaveToken(t.Context(), genesys.Token{Refresh: "2"})); err != nil || sent != 1 {
+		t.Errorf("under a claim that lives: %d sent, %v", sent, err)
+	}
+	s.under(endingClaim{c, time.Now().Add(-time.Nanosecond)})
+	if err := ask(); !errors.Is(err, state.ErrClaimLost) || sent != 1 {
+		t.Errorf("after the claim ran out: %d sent, %v", sent, err)
+	}
+	if err := c.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SaveToken(t.Context(), genesys.Token{Refresh: "3"}); !errors.Is(err, state.ErrClaimLost) {
+		t.Errorf("a token was saved under a lost claim: %v", err)
+	}
+	if have, err := l.Token(t.Context(), "acme", "u1"); err != nil || have.Refresh != "2" {
+		t.Errorf("the ledger has another token: %v", err)
+	}
+	s.under(nil)
+	if err := errors.Join(ask(), s.SaveToken(t.Context(), genesys.Token{Refresh: "4"})); err != nil || sent != 2 {
+		t.Errorf("after the pass: %d sent, %v", sent, err)
+	}
+}
