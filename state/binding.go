@@ -49,8 +49,8 @@ func (e *BindingError) Error() string {
 // Join compares the ledger's binding with the configured one. It returns both joined:
 // an organization that only one of them has is kept.
 func (b Binding) Join(config Binding) (Binding, []Difference) {
-	const use = "configure the ledger's value again, or give this configuration a ledger of its own with another state.path"
-	const bucket = "configure the ledger's value again; another bucket needs a new ledger: set another state.path"
+	const use = "configure the ledger's value again, or give this configuration a ledger of its own with another state.path or state.url"
+	const bucket = "configure the ledger's value again; another bucket needs a new ledger: set another state.path or state.url"
 	var diffs []Difference
 	compare := func(what, ledger, config, remedy string) {
 		if ledger != config {

@@ -41,6 +41,7 @@ var (
 	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller expects
 	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller expects
 	ErrLoggedOut    = errors.New("the inbox has been logged out") // a renewal must not save its token
+	ErrUnavailable  = errors.New("the ledger can't be reached now")
 	ErrClaimed      = errors.New("another process works on the inbox")
 	ErrClaimLost    = errors.New("the claim on the inbox is lost") // released, run out, or another's by now
 )
