@@ -235,7 +235,7 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 func (p *pass) reportJournal(f record.JournalFault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f.Kind == record.JournalForeign {
+	if f.Kind == record.FaultForeign {
 		p.foreign = append(p.foreign, f.Key)
 	} else {
 		p.corrupt = append(p.corrupt, f.Key)

@@ -269,7 +269,7 @@ func TestPassReportsABrokenJournal(t *testing.T) {
 	r.Add(1)
 	report := r.passed()
 	archivertest.WantSame(t, "foreign objects", report.Foreign, []string{foreign})
-	if _, faults := r.Journal(); len(faults) != 1 || faults[0].Kind != record.JournalForeign {
+	if _, faults := r.Journal(); len(faults) != 1 || faults[0].Kind != record.FaultForeign {
 		t.Errorf("the chain is %+v", faults)
 	}
 	if got := r.Objects("journal"); len(got) != 3 {

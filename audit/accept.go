@@ -28,7 +28,7 @@ func AcceptJournal(ctx context.Context, b record.Bucket, l acceptances, of recor
 	if err != nil {
 		return nil, fmt.Errorf("read the inbox's journal: %w", err)
 	}
-	faults = slices.DeleteFunc(faults, func(f record.JournalFault) bool { return f.Kind == record.JournalLock || f.Accepted(in) })
+	faults = slices.DeleteFunc(faults, func(f record.JournalFault) bool { return f.Kind == record.FaultLock || f.Accepted(in) })
 	var accepted []state.AcceptedFault
 	for _, f := range faults {
 		accepted = append(accepted, state.AcceptedFault{Key: f.Key, SHA256: f.SHA256, Fault: record.Clip(fmt.Sprintf("%s: %s", f.Kind, f.Detail))})

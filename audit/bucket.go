@@ -13,39 +13,6 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// ObjectKind is what an object below an inbox's media or manifests is.
-type ObjectKind string
-
-// The kinds of objects.
-const (
-	ObjectNamed    ObjectKind = "named"
-	ObjectAdopt    ObjectKind = "to adopt"
-	ObjectLeftover ObjectKind = "leftover"
-	ObjectBad      ObjectKind = "known bad"
-	ObjectUnknown  ObjectKind = "unknown"
-	ObjectForeign  ObjectKind = "foreign"
-	ObjectRemoved  ObjectKind = "removed"
-)
-
-// ObjectKinds are all there are.
-var ObjectKinds = [...]ObjectKind{ObjectNamed, ObjectAdopt, ObjectLeftover, ObjectBad, ObjectUnknown, ObjectForeign, ObjectRemoved}
-
-// Meaning explains the kind to its reader.
-func (k ObjectKind) Meaning() string {
-	return map[ObjectKind]string{
-		ObjectNamed:    "named by the ledger",
-		ObjectAdopt:    "from an interrupted transfer; the next run takes it into the ledger",
-		ObjectLeftover: "from an interrupted transfer of a version that a later one replaced",
-		ObjectBad:      "the ledger has its key for bad; the recording is stored under another",
-		ObjectUnknown:  "written by archiverd, but the ledger does not know it",
-		ObjectForeign:  "not written by archiverd",
-		ObjectRemoved:  "removed while the bucket was being looked at",
-	}[k]
-}
-
-// Wrong tells the kinds that must not be in an archive.
-func (k ObjectKind) Wrong() bool { return k == ObjectUnknown || k == ObjectForeign }
-
 // ObjectTotal counts the objects of a kind.
 type ObjectTotal struct {
 	Kind    ObjectKind `json:"kind"`

@@ -24,19 +24,19 @@ func TestBrokenJournals(t *testing.T) {
 		"first taken out": {
 			func(r *rig, keys []string) { r.Remove(keys[0]) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[0]}}
+				return []record.JournalFault{{Kind: record.FaultMissing, Key: keys[0]}}
 			},
 		},
 		"middle taken out": {
 			func(r *rig, keys []string) { r.Remove(keys[1]) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[1]}}
+				return []record.JournalFault{{Kind: record.FaultMissing, Key: keys[1]}}
 			},
 		},
 		"newest taken out": {
 			func(r *rig, keys []string) { r.Remove(keys[2]) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalMissing, Key: keys[2]}}
+				return []record.JournalFault{{Kind: record.FaultMissing, Key: keys[2]}}
 			},
 		},
 		"altered": {
@@ -44,7 +44,7 @@ func TestBrokenJournals(t *testing.T) {
 				r.Overwrite(keys[1], bytes.Replace(r.Read(keys[1]), []byte("rec-02"), []byte("rec-09"), 1))
 			},
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[1]}}
+				return []record.JournalFault{{Kind: record.FaultAltered, Key: keys[1]}}
 			},
 		},
 		"newest altered": {
@@ -52,31 +52,31 @@ func TestBrokenJournals(t *testing.T) {
 				r.Overwrite(keys[2], bytes.Replace(r.Read(keys[2]), []byte("rec-03"), []byte("rec-09"), 1))
 			},
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[2]}}
+				return []record.JournalFault{{Kind: record.FaultAltered, Key: keys[2]}}
 			},
 		},
 		"torn": {
 			func(r *rig, keys []string) { r.Overwrite(keys[1], r.Read(keys[1])[:100]) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalAltered, Key: keys[1]}}
+				return []record.JournalFault{{Kind: record.FaultAltered, Key: keys[1]}}
 			},
 		},
 		"forked": {
 			func(r *rig, keys []string) { r.Overwrite(archivertest.Later(keys[2]), r.Read(keys[2])) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalForked, Key: archivertest.Later(keys[2])}}
+				return []record.JournalFault{{Kind: record.FaultForked, Key: archivertest.Later(keys[2])}}
 			},
 		},
 		"begun again": {
 			func(r *rig, keys []string) { r.Overwrite(archivertest.Later(keys[2]), r.Read(keys[0])) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalForked, Key: archivertest.Later(keys[2])}}
+				return []record.JournalFault{{Kind: record.FaultForked, Key: archivertest.Later(keys[2])}}
 			},
 		},
 		"foreign": {
 			func(r *rig, keys []string) { r.Overwrite(keys[1]+".txt", []byte("hello")) },
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalForeign, Key: keys[1] + ".txt"}}
+				return []record.JournalFault{{Kind: record.FaultForeign, Key: keys[1] + ".txt"}}
 			},
 		},
 		"another inbox's": {
@@ -84,7 +84,7 @@ func TestBrokenJournals(t *testing.T) {
 				r.Overwrite(archivertest.Later(keys[2]), bytes.Replace(r.Read(keys[2]), []byte(user), []byte("another"), 1))
 			},
 			func(keys []string) []record.JournalFault {
-				return []record.JournalFault{{Kind: record.JournalForeign, Key: archivertest.Later(keys[2])}}
+				return []record.JournalFault{{Kind: record.FaultForeign, Key: archivertest.Later(keys[2])}}
 			},
 		},
 	} {
@@ -102,7 +102,7 @@ func TestBrokenJournals(t *testing.T) {
 			c.breakIt(r, keys)
 			_, faults := r.Journal0()
 			for i, f := range faults {
-				if f.Detail == "" || (f.SHA256 == "") != (f.Kind == record.JournalMissing) {
+				if f.Detail == "" || (f.SHA256 == "") != (f.Kind == record.FaultMissing) {
 					t.Errorf("%+v says nothing", f)
 				}
 				faults[i].Detail, faults[i].SHA256 = "", ""
@@ -248,7 +248,7 @@ func TestJournalLocksAreAsRecorded(t *testing.T) {
 	var want []record.JournalFault
 	for _, key := range []string{keys[1], keys[2], keys[4]} { // the newest is told of by the ledger alone
 		r.Retain(key, time.Now().AddDate(0, 1, 0))
-		want = append(want, record.JournalFault{Kind: record.JournalLock, Key: key})
+		want = append(want, record.JournalFault{Kind: record.FaultLock, Key: key})
 		_, faults := r.Journal()
 		for i := range faults {
 			if !strings.Contains(faults[i].Detail, "the store shows GOVERNANCE until ") {
@@ -261,7 +261,7 @@ func TestJournalLocksAreAsRecorded(t *testing.T) {
 		}
 	}
 	if accepted, err := r.accept(); err != nil || len(accepted) != 0 {
-		t.Errorf("locks can be mended, and were accepted: %+v, %v", accepted, err)
+		t.Errorf("locks can be repaired, and were accepted: %+v, %v", accepted, err)
 	}
 }
 

@@ -52,7 +52,7 @@ type reconciler struct {
 	out     Reconciliation
 }
 
-// Reconcile holds Genesys' summary and listing, ledger and bucket against each other
+// Reconcile compares Genesys' summary and listing, the ledger and the bucket
 // for one inbox, and changes nothing. An inbox without API is looked at in ledger and
 // bucket alone, for the reason given, as is one that can't be listed. No pass over the
 // inbox may be under way. An error is the store's or the ledger's.
@@ -213,14 +213,14 @@ func (r *reconciler) classify(ctx context.Context) error {
 
 // class judges an entry by its stored objects, then by its state.
 func (r *reconciler) class(e *state.Entry, s side, found []proof.Finding) (Class, string) {
-	found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == proof.KnownBad })
+	found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == record.FaultKnownBad })
 	if len(found) > 0 {
 		worst := slices.MinFunc(found, func(x, y proof.Finding) int { return proof.Worse(x.Fault, y.Fault) })
 		detail := fmt.Sprintf("%s: %s: %s", worst.Key, worst.Fault, worst.Detail)
 		switch worst.Fault {
-		case proof.FaultMissing:
+		case record.FaultMissing:
 			return ClassMissing, detail
-		case proof.FaultLock:
+		case record.FaultLock:
 			return ClassLock, detail
 		}
 		return ClassDiffers, detail

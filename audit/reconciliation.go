@@ -7,55 +7,6 @@ import (
 	"github.com/archiverd/archiverd/record"
 )
 
-// Class is where a recording stands between Genesys, ledger and bucket. A recording
-// has exactly one: the first of Classes that applies.
-type Class string
-
-// The classes of recordings.
-const (
-	ClassMissing  Class = "missing"
-	ClassDiffers  Class = "differs"
-	ClassLock     Class = "lock"
-	ClassUnknown  Class = "unknown"
-	ClassVanished Class = "vanished"
-	ClassFailed   Class = "failed"
-	ClassWaiting  Class = "waiting"
-	ClassGone     Class = "gone"
-	ClassDeleted  Class = "deleted"
-	ClassWaived   Class = "waived"
-	ClassErased   Class = "erased"
-	ClassExpired  Class = "expired"
-	ClassArchived Class = "archived"
-)
-
-// Classes are all there are, in their precedence: what is wrong with the archive comes
-// before what the ledger says.
-var Classes = [...]Class{ClassMissing, ClassDiffers, ClassLock, ClassUnknown, ClassVanished, ClassFailed, ClassWaiting, ClassGone, ClassDeleted, ClassWaived, ClassErased, ClassExpired, ClassArchived}
-
-// Meaning explains the class to its reader.
-func (c Class) Meaning() string {
-	return map[Class]string{
-		ClassMissing:  "in the ledger but not in the bucket",
-		ClassDiffers:  "in the bucket, but not as the ledger has it",
-		ClassLock:     "its retention is shorter or weaker than recorded",
-		ClassUnknown:  "in the bucket but not in the ledger",
-		ClassVanished: "deleted in Genesys before it could be archived",
-		ClassFailed:   "could not be archived yet",
-		ClassWaiting:  "waits to be archived",
-		ClassGone:     "archived, and deleted in Genesys by someone else",
-		ClassDeleted:  "archived, and the original deleted by archiverd",
-		ClassWaived:   "not archived, and a person accepts that",
-		ClassErased:   "removed from the archive by an order",
-		ClassExpired:  "removed from the archive after its retention",
-		ClassArchived: "media and manifest are in the archive, the original is not deleted",
-	}[c]
-}
-
-// Wrong tells the classes in which the archive itself is not what it should be.
-func (c Class) Wrong() bool {
-	return c == ClassMissing || c == ClassDiffers || c == ClassLock || c == ClassUnknown
-}
-
 // Reconciled is one recording in its class.
 type Reconciled struct {
 	Class     Class  `json:"class"`

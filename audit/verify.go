@@ -63,20 +63,20 @@ func (d Depth) reads(mediaKey string) bool {
 // Verification is what Verify looked at. Objects are counted as the ledger names
 // them, all others as they were judged: see AddsUp.
 type Verification struct {
-	Recordings int64                 `json:"recordings"`
-	Versions   int64                 `json:"versions"`
-	Objects    int64                 `json:"objects"` // media and manifests
-	Sound      int64                 `json:"sound"`
-	Faulty     map[proof.Fault]int64 `json:"faulty"`
-	KnownBad   int64                 `json:"known_bad"` // keys, none of them among Objects
-	Read       int64                 `json:"read"`      // objects whose bytes were read
-	Bytes      int64                 `json:"bytes"`     // that were read
-	SizeOnly   int64                 `json:"size_only"` // objects not read, of which HEAD shows no checksum that could be compared
+	Recordings int64                  `json:"recordings"`
+	Versions   int64                  `json:"versions"`
+	Objects    int64                  `json:"objects"` // media and manifests
+	Sound      int64                  `json:"sound"`
+	Faulty     map[record.Fault]int64 `json:"faulty"`
+	KnownBad   int64                  `json:"known_bad"` // keys, none of them among Objects
+	Read       int64                  `json:"read"`      // objects whose bytes were read
+	Bytes      int64                  `json:"bytes"`     // that were read
+	SizeOnly   int64                  `json:"size_only"` // objects not read, of which HEAD shows no checksum that could be compared
 }
 
 // Found is the number of objects with a fault.
 func (v *Verification) Found() (n int64) {
-	for _, f := range proof.Faults {
+	for _, f := range record.Faults {
 		n += v.Faulty[f]
 	}
 	return n
@@ -137,7 +137,7 @@ type verifier struct {
 func (a *Auditor) newVerifier(depth Depth) *verifier {
 	return &verifier{
 		Auditor: a, depth: depth, reading: proof.Reading{Bucket: a.Bucket, Log: a.Log},
-		totals: Verification{Faulty: map[proof.Fault]int64{}},
+		totals: Verification{Faulty: map[record.Fault]int64{}},
 	}
 }
 
@@ -158,7 +158,7 @@ func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (foun
 		t.KnownBad += int64(len(e.BadKeys))
 	})
 	for _, key := range e.BadKeys {
-		bad := proof.Flaws{{Fault: proof.KnownBad, Detail: "other bytes than were written, found when it was archived; the recording has another key"}}
+		bad := proof.Flaws{{Fault: record.FaultKnownBad, Detail: "other bytes than were written, found when it was archived; the recording has another key"}}
 		found = append(found, bad.Finding(k, key, ""))
 	}
 	for _, version := range e.Versions {
@@ -192,7 +192,7 @@ func (v *verifier) object(ctx context.Context, look func() (proof.Flaws, error))
 		return nil, failure.ErrStopped
 	}
 	if unreadable, ok := errors.AsType[*proof.UnreadableError](err); ok {
-		return proof.Flaws{{Fault: proof.FaultUnreadable, Detail: unreadable.Error()}}, nil
+		return proof.Flaws{{Fault: record.FaultUnreadable, Detail: unreadable.Error()}}, nil
 	}
 	return flaws, err
 }
@@ -220,7 +220,7 @@ func (v *verifier) look(ctx context.Context, o proof.Recorded, read bool) (proof
 // lookDisposed wants an object that was disposed of not to be there.
 func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Recorded) (proof.Flaws, error) {
 	if act := e.Disposal(); !e.State.Disposed() {
-		return proof.Flaws{proof.Flawf(proof.FaultUnfinished, "%s began to %s it on %s: run the same command again, which finishes it", act.By, act.Kind, act.At.UTC().Format(time.DateOnly))}, nil
+		return proof.Flaws{proof.Flawf(record.FaultUnfinished, "%s began to %s it on %s: run the same command again, which finishes it", act.By, act.Kind, act.At.UTC().Format(time.DateOnly))}, nil
 	}
 	obj, err := v.Bucket.Head(ctx, o.Key, "")
 	if errors.Is(err, storage.ErrNotFound) {
@@ -229,7 +229,7 @@ func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Rec
 	if err != nil {
 		return nil, err
 	}
-	return proof.Flaws{proof.Flawf(proof.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
+	return proof.Flaws{proof.Flawf(record.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
 }
 
 // find asks for the newest version, which is the recorded one unless somebody changed the
@@ -254,19 +254,19 @@ func (v *verifier) find(ctx context.Context, o proof.Recorded) (*storage.Object,
 			return nil, nil, err
 		}
 		if hidden {
-			return nil, proof.Flaws{{Fault: proof.FaultMissing, Detail: "no such object"}}, nil
+			return nil, proof.Flaws{{Fault: record.FaultMissing, Detail: "no such object"}}, nil
 		}
-		return nil, proof.Flaws{proof.Flawf(proof.FaultMissing, "the recorded version is gone; version %s of %d bytes stands in its place", newest.VersionID, newest.Size)}, nil
+		return nil, proof.Flaws{proof.Flawf(record.FaultMissing, "the recorded version is gone; version %s of %d bytes stands in its place", newest.VersionID, newest.Size)}, nil
 	case err != nil:
 		return nil, nil, err
 	case hidden:
-		return &obj, proof.Flaws{{Fault: proof.FaultHidden, Detail: "a delete marker hides it; the recorded version is still there: remove the marker"}}, nil
+		return &obj, proof.Flaws{{Fault: record.FaultHidden, Detail: "a delete marker hides it; the recorded version is still there: remove the marker"}}, nil
 	}
 	by := "archiverd did not write"
 	if record.SameRecording(newest.Metadata, obj.Metadata) {
 		by = "names the same recording"
 	}
-	return &obj, proof.Flaws{proof.Flawf(proof.FaultOverwritten, "version %s of %d bytes, which %s, lies over the recorded version", newest.VersionID, newest.Size, by)}, nil
+	return &obj, proof.Flaws{proof.Flawf(record.FaultOverwritten, "version %s of %d bytes, which %s, lies over the recorded version", newest.VersionID, newest.Size, by)}, nil
 }
 
 // confirmMissing makes sure that the store itself says so: the reply to a HEAD has no

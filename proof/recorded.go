@@ -62,7 +62,7 @@ type Comparison struct {
 // store's.
 func (o Recorded) Compare(ctx context.Context, b reader, obj storage.Object, read bool) (Comparison, error) {
 	if o.VersionID != "" && obj.VersionID != o.VersionID {
-		return Comparison{Flaws: Flaws{Flawf(FaultAltered, "the store shows version %q, the ledger has %q", obj.VersionID, o.VersionID)}}, nil
+		return Comparison{Flaws: Flaws{Flawf(record.FaultAltered, "the store shows version %q, the ledger has %q", obj.VersionID, o.VersionID)}}, nil
 	}
 	c := o.compareHead(obj)
 	if read {
@@ -70,8 +70,8 @@ func (o Recorded) Compare(ctx context.Context, b reader, obj storage.Object, rea
 			return c, err
 		}
 	}
-	if len(c.Flaws) > 0 && c.Flaws[0].Fault == FaultAltered && !record.SameRecording(obj.Metadata, o.names()) {
-		c.Flaws[0] = Flawf(FaultForeign, "an object that archiverd did not write: %s", c.Flaws[0].Detail)
+	if len(c.Flaws) > 0 && c.Flaws[0].Fault == record.FaultAltered && !record.SameRecording(obj.Metadata, o.names()) {
+		c.Flaws[0] = Flawf(record.FaultForeign, "an object that archiverd did not write: %s", c.Flaws[0].Detail)
 	}
 	c.Flaws = append(c.Flaws, o.compareTerms(obj)...)
 	return c, nil
@@ -85,7 +85,7 @@ func (o Recorded) names() map[string]string {
 // compareHead compares what HEAD shows of the bytes.
 func (o Recorded) compareHead(obj storage.Object) (c Comparison) {
 	if obj.Size != o.size {
-		c.Flaws = append(c.Flaws, Flawf(FaultAltered, "%d bytes, the ledger has %d", obj.Size, o.size))
+		c.Flaws = append(c.Flaws, Flawf(record.FaultAltered, "%d bytes, the ledger has %d", obj.Size, o.size))
 	}
 	algorithm, _, _ := strings.Cut(o.checksum, ":")
 	if algorithm == "" || o.Manifest && obj.Checksum.Algorithm != algorithm {
@@ -93,7 +93,7 @@ func (o Recorded) compareHead(obj storage.Object) (c Comparison) {
 	}
 	c.Checksum = true
 	if shown := obj.Checksum.Algorithm + ":" + obj.Checksum.Value; shown != o.checksum {
-		c.Flaws = append(c.Flaws, Flawf(FaultAltered, "the store shows the checksum %q, the ledger has %q", shown, o.checksum))
+		c.Flaws = append(c.Flaws, Flawf(record.FaultAltered, "the store shows the checksum %q, the ledger has %q", shown, o.checksum))
 	}
 	return c
 }
@@ -102,10 +102,10 @@ func (o Recorded) compareHead(obj storage.Object) (c Comparison) {
 func (o Recorded) compareTerms(obj storage.Object) (flaws Flaws) {
 	recorded := storage.Retention{Mode: o.version.RetentionMode, Until: o.version.RetainUntil}
 	if short := record.ShortLock(obj.Retention, recorded); short != "" {
-		flaws = append(flaws, Flaw{FaultLock, short})
+		flaws = append(flaws, Flaw{record.FaultLock, short})
 	}
 	if !obj.Expires.IsZero() && obj.Expires.Before(o.until) {
-		flaws = append(flaws, Flawf(FaultExpires, "a lifecycle rule will remove it on %s, its retention ends on %s: exclude the prefix from the rule",
+		flaws = append(flaws, Flawf(record.FaultExpires, "a lifecycle rule will remove it on %s, its retention ends on %s: exclude the prefix from the rule",
 			obj.Expires.Format(time.DateOnly), o.until.Format(time.DateOnly)))
 	}
 	return flaws
@@ -123,14 +123,14 @@ func (o Recorded) read(ctx context.Context, b reader, obj storage.Object, c *Com
 		return err
 	}
 	if have := hex.EncodeToString(sum.Sum(nil)); have != o.sha256 {
-		c.Flaws = append(c.Flaws, Flawf(FaultAltered, "the bytes have the SHA-256 %s, the ledger has %s", have, o.sha256))
+		c.Flaws = append(c.Flaws, Flawf(record.FaultAltered, "the bytes have the SHA-256 %s, the ledger has %s", have, o.sha256))
 	}
 	if !o.Manifest {
 		return nil
 	}
 	m, err := o.describedBy(text.Bytes())
 	if err != nil {
-		c.Flaws = append(c.Flaws, Flaw{FaultManifest, err.Error()})
+		c.Flaws = append(c.Flaws, Flaw{record.FaultManifest, err.Error()})
 	}
 	c.Manifest = m
 	return nil

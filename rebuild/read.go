@@ -48,7 +48,7 @@ func (r *rebuild) tryJournal(ctx context.Context, journal record.Chain, key stri
 		return err
 	})
 	if unreadable(err) {
-		err = cmp.Or(r.find(proof.FaultUnreadable, journal.Keys.Inbox, "", key, "%v", err), record.ErrUnread)
+		err = cmp.Or(r.find(record.FaultUnreadable, journal.Keys.Inbox, "", key, "%v", err), record.ErrUnread)
 	}
 	return at, text, err
 }
@@ -87,7 +87,7 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 			}
 		}
 		if !ok {
-			if err := r.find(proof.FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
+			if err := r.find(record.FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
 				return nil, err
 			}
 			continue
@@ -161,7 +161,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 		r.Tally.Checked.Add(1)
 	}
 	for _, inbox := range slices.Sorted(maps.Keys(gathered)) {
-		if err := r.restore(ctx, inbox, proof.FaultManifest, gathered[inbox]); err != nil {
+		if err := r.restore(ctx, inbox, record.FaultManifest, gathered[inbox]); err != nil {
 			return err
 		}
 	}
@@ -172,7 +172,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, proof.Flaw, error) {
 	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
-		return nil, proof.Flawf(proof.FaultManifest, "not the key of a manifest"), nil
+		return nil, proof.Flawf(record.FaultManifest, "not the key of a manifest"), nil
 	}
 	var text []byte
 	var obj storage.Object
@@ -181,22 +181,22 @@ func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, 
 		return err
 	})
 	if unreadable(err) {
-		return nil, proof.Flawf(proof.FaultUnreadable, "%v", err), nil
+		return nil, proof.Flawf(record.FaultUnreadable, "%v", err), nil
 	}
 	if err != nil {
 		return nil, proof.Flaw{}, err
 	}
 	said, err := record.DecodeManifest(text)
 	if err != nil {
-		return nil, proof.Flawf(proof.FaultManifest, "%v", err), nil
+		return nil, proof.Flawf(record.FaultManifest, "%v", err), nil
 	}
 	if !r.belongs(said, k) {
-		return nil, proof.Flawf(proof.FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
+		return nil, proof.Flawf(record.FaultManifest, "it describes %s of recording %q of %s/%s: it does not belong here", said.Media.Key, said.RecordingID, said.Organization, said.User.ID), nil
 	}
 	if obj.VersionID == "" && said.Media.VersionID != "" { // the reply to a GET need not show it
 		obj, err = r.head(ctx, key, "")
 		if unreadable(err) {
-			return nil, proof.Flawf(proof.FaultUnreadable, "%v", err), nil
+			return nil, proof.Flawf(record.FaultUnreadable, "%v", err), nil
 		}
 		if err != nil {
 			return nil, proof.Flaw{}, err
@@ -285,7 +285,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 		if errors.Is(err, storage.ErrNotFound) {
 			err = nil // the step media finds that
 		} else {
-			err = r.find(proof.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
+			err = r.find(record.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
 		}
 	}
 	if err != nil {

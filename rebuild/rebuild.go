@@ -124,8 +124,8 @@ func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Fin
 }
 
 // find reports what is wrong with an object; of one that can't be read, once.
-func (r *rebuild) find(f proof.Fault, inbox, recording, key, format string, args ...any) error {
-	if f == proof.FaultUnreadable {
+func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, args ...any) error {
+	if f == record.FaultUnreadable {
 		if r.unread[key] {
 			return nil
 		}
@@ -143,7 +143,7 @@ type told struct {
 
 // restore enters what objects tell of an inbox's recordings. What no entry can be,
 // because an object contradicts itself, is a finding, and left out.
-func (r *rebuild) restore(ctx context.Context, inbox string, f proof.Fault, all []told) error {
+func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all []told) error {
 	batch := make([]state.Restored, len(all))
 	for i := range all {
 		batch[i] = all[i].Restored
@@ -213,7 +213,7 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 		return err
 	}
 	for _, f := range faults {
-		if err := r.find(proof.FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
+		if err := r.find(record.FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
 			return err
 		}
 	}
@@ -227,7 +227,7 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	}
 	obj, err := r.head(ctx, head.Key, head.VersionID)
 	if unreadable(err) {
-		return r.find(proof.FaultUnreadable, inbox, "", head.Key, "%v", err)
+		return r.find(record.FaultUnreadable, inbox, "", head.Key, "%v", err)
 	}
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 			continue // by the lost ledger; this one has its own faults to show
 		}
 		if stray := r.strayKey(inbox, ev); stray != "" {
-			if err := r.find(proof.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
+			if err := r.find(record.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
 				return err
 			}
 			continue
@@ -256,7 +256,7 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 		}
 		all = append(all, told{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(inbox, ev, e) }}, key})
 	}
-	return r.restore(ctx, inbox, proof.FaultJournal, all)
+	return r.restore(ctx, inbox, record.FaultJournal, all)
 }
 
 // strayKey is a key in an event that its recording can't have.

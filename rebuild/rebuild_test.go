@@ -207,43 +207,43 @@ func TestRebuildFinds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		breakIt func(r *rig, v state.Version)
-		want    []proof.Fault
+		want    []record.Fault
 		state   state.State
 	}{
-		"torn manifest":    {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey, r.Read(v.ManifestKey)[:50]) }, []proof.Fault{proof.FaultManifest, proof.FaultManifest}, state.StateArchived},
-		"missing manifest": {func(r *rig, v state.Version) { r.Remove(v.ManifestKey) }, []proof.Fault{proof.FaultManifest}, state.StateArchived},
-		"altered manifest": {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey, append(r.Read(v.ManifestKey), ' ')) }, []proof.Fault{proof.FaultManifest}, state.StateArchived},
+		"torn manifest":    {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey, r.Read(v.ManifestKey)[:50]) }, []record.Fault{record.FaultManifest, record.FaultManifest}, state.StateArchived},
+		"missing manifest": {func(r *rig, v state.Version) { r.Remove(v.ManifestKey) }, []record.Fault{record.FaultManifest}, state.StateArchived},
+		"altered manifest": {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey, append(r.Read(v.ManifestKey), ' ')) }, []record.Fault{record.FaultManifest}, state.StateArchived},
 		"another's manifest": {func(r *rig, v state.Version) {
 			r.Overwrite(v.ManifestKey, bytes.ReplaceAll(r.Read(v.ManifestKey), []byte("rec-01"), []byte("rec-02")))
-		}, []proof.Fault{proof.FaultManifest, proof.FaultManifest}, state.StateArchived},
+		}, []record.Fault{record.FaultManifest, record.FaultManifest}, state.StateArchived},
 		"manifest of no size": {func(r *rig, v state.Version) {
 			r.Replace(v.ManifestKey, fmt.Sprintf(`"size":%d`, v.Size), `"size":0`)
-		}, []proof.Fault{proof.FaultManifest, proof.FaultManifest}, state.StateArchived},
+		}, []record.Fault{record.FaultManifest, record.FaultManifest}, state.StateArchived},
 		"manifest beyond time": {func(r *rig, v state.Version) {
 			r.Replace(v.ManifestKey, `"times":`, `"retention":{"until":"9999-12-31T23:59:59-01:00"},"times":`)
-		}, []proof.Fault{proof.FaultManifest, proof.FaultManifest}, state.StateArchived},
+		}, []record.Fault{record.FaultManifest, record.FaultManifest}, state.StateArchived},
 		"event of no state": {func(r *rig, _ state.Version) {
 			r.Replace(r.Objects("journal")[1], `"to":"archived"`, `"to":"sold"`)
-		}, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"event of no recording": {func(r *rig, _ state.Version) {
 			r.Replace(r.Objects("journal")[1], `"events":[`, `"events":[{"at":"2026-11-23T10:00:00Z","recording":"","from":"listed","to":"failed"},`)
-		}, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"event of another recording": {func(r *rig, _ state.Version) {
 			r.Replace(r.Objects("journal")[1], `"recording":"rec-03"`, `"recording":"rec-01"`)
-		}, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"event of another manifest": {func(r *rig, _ state.Version) {
 			r.Replace(r.Objects("journal")[1], `rec-03.json`, `rec-01.json`)
-		}, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"bad key of nobody": {func(r *rig, _ state.Version) {
 			r.Replace(r.Objects("journal")[1], `"stored":`, `"bad_keys":["x"],"stored":`)
-		}, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"foreign media": {func(r *rig, v state.Version) {
 			r.Overwrite(record.Nth(v.MediaKey, 2, genesys.FormatWAV), []byte("hello"))
-		}, []proof.Fault{proof.FaultForeign}, state.StateArchived},
-		"missing media":         {func(r *rig, v state.Version) { r.Remove(v.MediaKey) }, []proof.Fault{proof.FaultMissing}, state.StateArchived},
-		"no media, no journal":  {func(r *rig, v state.Version) { r.RemoveAll("journal"); r.Remove(v.MediaKey) }, []proof.Fault{proof.FaultMissing}, state.StateArchived},
-		"foreign name":          {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey+".bak", []byte("hello")) }, []proof.Fault{proof.FaultManifest}, state.StateArchived},
-		"journal object taken":  {func(r *rig, _ state.Version) { r.Remove(r.Objects("journal")[0]) }, []proof.Fault{proof.FaultJournal}, state.StateArchived},
+		}, []record.Fault{record.FaultForeign}, state.StateArchived},
+		"missing media":         {func(r *rig, v state.Version) { r.Remove(v.MediaKey) }, []record.Fault{record.FaultMissing}, state.StateArchived},
+		"no media, no journal":  {func(r *rig, v state.Version) { r.RemoveAll("journal"); r.Remove(v.MediaKey) }, []record.Fault{record.FaultMissing}, state.StateArchived},
+		"foreign name":          {func(r *rig, v state.Version) { r.Overwrite(v.ManifestKey+".bak", []byte("hello")) }, []record.Fault{record.FaultManifest}, state.StateArchived},
+		"journal object taken":  {func(r *rig, _ state.Version) { r.Remove(r.Objects("journal")[0]) }, []record.Fault{record.FaultJournal}, state.StateArchived},
 		"whole journal taken":   {func(r *rig, _ state.Version) { r.RemoveAll("journal") }, nil, state.StateArchived},
 		"manifest and journal":  {func(r *rig, v state.Version) { r.RemoveAll("journal"); r.Remove(v.ManifestKey) }, nil, state.StateListed},
 		"nothing but the media": {func(r *rig, _ state.Version) { r.RemoveAll("journal"); r.RemoveAll("manifests"); r.RemoveAll("owners") }, nil, state.StateListed},
@@ -257,7 +257,7 @@ func TestRebuildFinds(t *testing.T) {
 			r.Passed()
 			c.breakIt(r, r.Entry("rec-01").Versions[0])
 			sum, found := r.rebuilt()
-			var have []proof.Fault
+			var have []record.Fault
 			for _, f := range found {
 				have = append(have, f.Fault)
 			}
@@ -320,8 +320,8 @@ func TestRebuildFindsTheUnreadable(t *testing.T) {
 			r.Wire.Use(archivertest.Refusing(lost))
 			_, found := r.rebuilt()
 			r.Wire.Use(nil)
-			found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == proof.FaultManifest }) // lost before
-			if len(found) != 1 || found[0].Fault != proof.FaultUnreadable || found[0].Key != lost || !strings.Contains(found[0].Detail, "400") {
+			found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == record.FaultManifest }) // lost before
+			if len(found) != 1 || found[0].Fault != record.FaultUnreadable || found[0].Key != lost || !strings.Contains(found[0].Detail, "400") {
 				t.Errorf("found %+v, want %s", found, lost)
 			}
 			after := ledgerEntries(t, r.Ledger)
@@ -370,7 +370,7 @@ func TestRebuildPastColdStorage(t *testing.T) {
 	r.Wire.Use(nil)
 	var keys []string
 	for _, f := range found {
-		if f.Fault == proof.FaultUnreadable {
+		if f.Fault == record.FaultUnreadable {
 			keys = append(keys, f.Key)
 		}
 	}
@@ -458,7 +458,7 @@ func TestRebuildDescribesMediaOfWhatIsGone(t *testing.T) {
 	v := r.WantState("rec-01", state.StateGone).Versions[0]
 	r.Remove(v.ManifestKey)
 	_, found := r.rebuilt()
-	if len(found) != 1 || found[0].Fault != proof.FaultManifest || found[0].Key != v.ManifestKey {
+	if len(found) != 1 || found[0].Fault != record.FaultManifest || found[0].Key != v.ManifestKey {
 		t.Errorf("found %+v", found)
 	}
 	n := r.WantState("rec-01", state.StateGone).Versions[0]

@@ -18,9 +18,10 @@ type Chain struct {
 	Keys   Keys
 }
 
-// JournalFault is a place where a journal is not the unbroken chain that was written.
+// JournalFault is a place where a journal is not the unbroken chain that was written. Its
+// kind is missing, altered, forked, foreign (torn included) or lock.
 type JournalFault struct {
-	Kind   JournalFaultKind `json:"fault"`
+	Kind   Fault `json:"fault"`
 	Key    string           `json:"key"`
 	SHA256 string           `json:"sha256,omitempty"` // of the object at the key; "": there is no object
 	Detail string           `json:"detail"`
@@ -30,20 +31,8 @@ type JournalFault struct {
 // object's bytes, not the kind of fault, which may change when later passes add objects.
 // A short lock is not covered: it can be repaired by locking the object again.
 func (f JournalFault) Accepted(in state.Inbox) bool {
-	return f.Kind != JournalLock && slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
+	return f.Kind != FaultLock && slices.ContainsFunc(in.AcceptedFaults, func(a state.AcceptedFault) bool { return a.Key == f.Key && a.SHA256 == f.SHA256 })
 }
-
-// JournalFaultKind says what is wrong with an object of a journal.
-type JournalFaultKind string
-
-// The kinds of faults.
-const (
-	JournalMissing JournalFaultKind = "missing" // another object, or the ledger, names the object, and it does not exist
-	JournalAltered JournalFaultKind = "altered" // the object does not have the SHA-256 by which it is named
-	JournalForked  JournalFaultKind = "forked"  // the object follows an object that another one follows already
-	JournalForeign JournalFaultKind = "foreign" // the object is not a journal object of this inbox, or is torn
-	JournalLock    JournalFaultKind = "lock"    // the object's retention is shorter or weaker than recorded
-)
 
 // Walk calls f with the objects of an inbox's journal, oldest first, and returns the
 // faults of their chain. It goes on after a fault, and f gets every object that can be
@@ -51,12 +40,12 @@ const (
 // Without a head, Walk cannot notice that the newest objects were removed, nor that the
 // newest object's lock is too short. The error is f's, or the store's.
 func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.JournalHead, *Journal) error) ([]JournalFault, error) {
-	fault := &JournalFault{JournalMissing, head.Key, "", "the ledger names it as the newest"}
+	fault := &JournalFault{FaultMissing, head.Key, "", "the ledger names it as the newest"}
 	faults, err := c.After(ctx, state.JournalHead{}, c.Read, func(at state.JournalHead, j *Journal) (err error) {
 		switch {
 		case at.Key != head.Key:
 		case at.SHA256 != head.SHA256:
-			fault = &JournalFault{JournalAltered, at.Key, at.SHA256, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
+			fault = &JournalFault{FaultAltered, at.Key, at.SHA256, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
 		default:
 			fault, err = c.checkLock(ctx, at, LockOf(head))
 		}
@@ -66,7 +55,7 @@ func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.Jo
 		return f(at, j)
 	})
 	reported := fault != nil && slices.ContainsFunc(faults, func(f JournalFault) bool {
-		return f.Key == head.Key && (f.Kind == JournalLock) == (fault.Kind == JournalLock)
+		return f.Key == head.Key && (f.Kind == FaultLock) == (fault.Kind == FaultLock)
 	})
 	if err != nil || head.Key == "" || fault == nil || reported {
 		return faults, err
@@ -102,7 +91,7 @@ func (c Chain) After(ctx context.Context, from state.JournalHead, read journalRe
 		}
 		if err != nil {
 			torn = at
-			faults = append(faults, JournalFault{JournalForeign, at.Key, at.SHA256, err.Error()})
+			faults = append(faults, JournalFault{FaultForeign, at.Key, at.SHA256, err.Error()})
 			continue
 		}
 		var fault *JournalFault
@@ -112,7 +101,7 @@ func (c Chain) After(ctx context.Context, from state.JournalHead, read journalRe
 			}
 		}
 		if fault != nil {
-			if n := len(faults); n > 0 && faults[n-1].Kind == JournalForeign && faults[n-1].Key == fault.Key {
+			if n := len(faults); n > 0 && faults[n-1].Kind == FaultForeign && faults[n-1].Key == fault.Key {
 				faults = faults[:n-1] // the object that seemed foreign is a torn object of the chain
 			}
 			faults = append(faults, *fault)
@@ -129,13 +118,13 @@ func (c Chain) After(ctx context.Context, from state.JournalHead, read journalRe
 // lock with the object before it: prev, or torn, an unreadable object after prev.
 func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, says *JournalLink) (*JournalFault, error) {
 	altered := func(o state.JournalHead) *JournalFault {
-		return &JournalFault{JournalAltered, o.Key, o.SHA256, fmt.Sprintf("does not have the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
+		return &JournalFault{FaultAltered, o.Key, o.SHA256, fmt.Sprintf("does not have the SHA-256 %s that the next object, %s, names", says.SHA256, at.Key)}
 	}
 	switch {
 	case says == nil && prev.Key == "":
 		return nil, nil
 	case says == nil:
-		return &JournalFault{JournalForked, at.Key, at.SHA256, "names no previous object, but is not the first"}, nil
+		return &JournalFault{FaultForked, at.Key, at.SHA256, "names no previous object, but is not the first"}, nil
 	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
 		return c.checkLock(ctx, prev, storage.Retention(says.Retention))
 	case says.Key == prev.Key:
@@ -145,9 +134,9 @@ func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, 
 	}
 	_, err := c.Bucket.Head(ctx, says.Key, "")
 	if errors.Is(err, storage.ErrNotFound) {
-		return &JournalFault{JournalMissing, says.Key, "", "the next object, " + at.Key + ", names it"}, nil
+		return &JournalFault{FaultMissing, says.Key, "", "the next object, " + at.Key + ", names it"}, nil
 	}
-	return &JournalFault{JournalForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, which another object follows too: two archiverds work on this inbox, or one continued with an old ledger", says.Key)}, err
+	return &JournalFault{FaultForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, which another object follows too: two archiverds work on this inbox, or one continued with an old ledger", says.Key)}, err
 }
 
 // checkLock compares the lock that a GET showed of an object with the recorded lock. If
@@ -161,7 +150,7 @@ func (c Chain) checkLock(ctx context.Context, at state.JournalHead, recorded sto
 		return nil, err
 	}
 	if short := ShortLock(obj.Retention, recorded); short != "" {
-		return &JournalFault{JournalLock, at.Key, at.SHA256, short}, nil
+		return &JournalFault{FaultLock, at.Key, at.SHA256, short}, nil
 	}
 	return nil, nil
 }

@@ -34,6 +34,33 @@ func States() []State {
 	return []State{StateListed, StateFailed, StateArchived, StateDeleteRequested, StateDeleted, StateVanished, StateGone, StateWaived, StateErased, StateExpired}
 }
 
+// Meaning explains the state to a person.
+func (s State) Meaning() string {
+	switch s {
+	case StateListed:
+		return "waits to be archived"
+	case StateFailed:
+		return "could not be archived yet"
+	case StateArchived:
+		return "media and manifest are in the archive, the original is not deleted"
+	case StateDeleteRequested:
+		return "archived, and Genesys was asked to delete the original"
+	case StateDeleted:
+		return "archived, and the original deleted by archiverd"
+	case StateVanished:
+		return "deleted in Genesys before it could be archived"
+	case StateGone:
+		return "archived, and deleted in Genesys by someone else"
+	case StateWaived:
+		return "not archived, and a person accepts that"
+	case StateErased:
+		return "removed from the archive by an order"
+	case StateExpired:
+		return "removed from the archive after its retention"
+	}
+	return "unknown to this archiverd"
+}
+
 // Past reports whether passes ignore entries in this state until their recordings are
 // listed again.
 func (s State) Past() bool {

@@ -95,7 +95,12 @@ func statesOf(t *testing.T, edges []state.Edge) string {
 	for e := range left {
 		t.Errorf("reasons has an edge from %q to %q, which the ledger refuses", e.From, e.To)
 	}
-	return statesIntro + "```mermaid\nstateDiagram-v2\n" + diagram.String() + "```\n" + statesMeaning + why.String()
+	var meanings strings.Builder
+	for _, s := range state.States() {
+		fmt.Fprintf(&meanings, "| %s | %s | %s |\n", s, s.Meaning(), more[s])
+	}
+	return statesIntro + "```mermaid\nstateDiagram-v2\n" + diagram.String() + "```\n" +
+		"\n| state | what it means | |\n|---|---|---|\n" + meanings.String() + statesWhy + why.String()
 }
 
 const statesIntro = `# The states of a recording
@@ -107,20 +112,20 @@ of state that is not drawn here. An entry may be edited without leaving its stat
 
 `
 
-const statesMeaning = `
-| state | what it means |
-|---|---|
-| listed | seen in the inbox, waits to be archived |
-| failed | could not be archived yet; tried again later |
-| archived | media and manifest are in the archive and were proved; the original is in Genesys |
-| delete_requested | archived, and a DELETE may have been sent. This state alone never causes a DELETE to be sent |
-| deleted | archived, and archiverd deleted the original |
-| vanished | the original disappeared before it could be archived |
-| gone | archived, and the original disappeared without a DELETE of archiverd's |
-| waived | not archived, and a person accepts that. No failure any more; archived after all if it comes back |
-| erased | media and manifests were removed from the archive by an order. Final: never archived again |
-| expired | media and manifests were removed from the archive after their retention. Final: never archived again |
+// more is what the page adds to what a state means.
+var more = map[state.State]string{
+	state.StateListed:          "seen in the inbox",
+	state.StateFailed:          "tried again later",
+	state.StateArchived:        "both were proved",
+	state.StateDeleteRequested: "written before the DELETE is sent, so it may not have been sent. This state alone never causes a DELETE",
+	state.StateVanished:        "by whom is not known",
+	state.StateGone:            "archiverd sent no DELETE",
+	state.StateWaived:          "no failure any more; archived after all if it comes back",
+	state.StateErased:          "media and manifests were removed. Final: never archived again",
+	state.StateExpired:         "media and manifests were removed. Final: never archived again",
+}
 
+const statesWhy = `
 [audit.md](audit.md) says what is checked on the way to archived and before a deletion.
 
 | from | to | why |

@@ -177,7 +177,7 @@ func (a *app) show(found []entryJSON) error {
 		}
 		row("recording", cell(e.Recording))
 		row("inbox", e.Org+"/"+cell(e.Inbox))
-		row("state", string(e.State)+": "+meaning(e.State))
+		row("state", string(e.State)+": "+e.State.Meaning())
 		row("name", cell(e.Name))
 		row("conversation", cell(e.ConversationID))
 		row("created", cell(e.DateCreated))
@@ -207,7 +207,7 @@ func (a *app) show(found []entryJSON) error {
 	return w.Flush()
 }
 
-// told tells an act in a line.
+// told describes an act in one line.
 func told(a state.Act) string {
 	s := fmt.Sprintf("%s by %s: %s", stamp(a.At), a.By, a.Reason)
 	switch a.Kind {
@@ -219,33 +219,6 @@ func told(a state.Act) string {
 		return s + " (" + a.Authority + ")"
 	}
 	return s
-}
-
-// meaning explains a state.
-func meaning(s state.State) string {
-	switch s {
-	case state.StateListed:
-		return "waits to be archived"
-	case state.StateFailed:
-		return "could not be archived yet"
-	case state.StateArchived:
-		return "media and manifest are in the archive"
-	case state.StateDeleteRequested:
-		return "archived, and Genesys was asked to delete the original"
-	case state.StateDeleted:
-		return "archived, and the original is deleted"
-	case state.StateVanished:
-		return "deleted in Genesys before it could be archived"
-	case state.StateGone:
-		return "archived, and deleted in Genesys by someone else"
-	case state.StateWaived:
-		return "not archived, and a person accepts that"
-	case state.StateErased:
-		return "removed from the archive by an order"
-	case state.StateExpired:
-		return "removed from the archive after its retention"
-	}
-	return "unknown to this archiverd"
 }
 
 func versioned(key, version string) string {

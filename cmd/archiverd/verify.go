@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -143,7 +144,7 @@ func (a *app) printVerification(v audit.Verification, depth audit.Depth, failure
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "OBJECTS\t\nsound\t%d\n", v.Sound)
-	for _, f := range proof.Faults {
+	for _, f := range record.Faults {
 		if n := v.Faulty[f]; n > 0 {
 			fmt.Fprintf(w, "%s\t%d\n", f, n)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/integration_test/faults"
 	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state/bolt"
 )
 
@@ -43,7 +44,7 @@ func TestVerifyUnreadable(t *testing.T) {
 				}
 				w.store.Inject(faults.StoreFault{Op: c.op, Times: genesystest.Always, Effect: c.effect})
 				v, err := w.verify()
-				if (err != nil) != c.fails || v.Faulty[proof.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
+				if (err != nil) != c.fails || v.Faulty[record.FaultUnreadable] != c.unreadable || v.Found() != c.unreadable {
 					t.Errorf("%+v, %v", v, err)
 				}
 				if err != nil && storeCode(err) != exitTemporary {
