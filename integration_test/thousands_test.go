@@ -116,7 +116,7 @@ func TestStatusOfAnOutage(t *testing.T) {
 		unwell[fmt.Sprintf("u%04d", i)] = condition("failing", "Genesys is away")
 	}
 	w.thousands(unwell)
-	w.wantStatus(50, "acme          2,000    1,990", "acme/u0000 and 49 more of these: Genesys is away", "1,940 more inboxes are not well, and 10 are: archiverd status --all lists them")
+	w.wantStatus(50, "acme          2,000    1,990", "acme/u0000 and 49 more of these: Genesys is away", "1,940 more inboxes are not well, and 10 are well: archiverd status --all lists them")
 }
 
 // TestDoctorSumsUp wants the doctor to say of a check how many inboxes passed it, to

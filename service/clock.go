@@ -10,7 +10,7 @@ import (
 // synchronization makes smaller corrections.
 const setBackBy = time.Minute
 
-// clock tells when a schedule is due.
+// clock says when a run is due by a schedule.
 type clock struct {
 	schedule cron.Schedule
 	next     time.Time
@@ -27,8 +27,8 @@ func newClock(schedule cron.Schedule, last, now time.Time) clock {
 	return c
 }
 
-// due tells whether a run is due, and then moves on to the next time. Missed times make
-// one run due, however many they are.
+// due reports whether a run is due, and then moves on to the next time. However many times
+// were missed, one run is due.
 func (c *clock) due(now time.Time) (due, setBack bool) {
 	setBack = now.Before(c.latest.Add(-setBackBy))
 	if setBack {

@@ -28,7 +28,7 @@ func (n *notifier) send(lines ...string) {
 func (n *notifier) deliver(lines ...string) {
 	_, err := daemon.SdNotify(false, strings.Join(lines, "\n"))
 	if err != nil && !n.silent {
-		n.log.Warn("the service manager can't be told how the service does", "error", err)
+		n.log.Warn("the service manager can't be reached", "error", err)
 	}
 	n.silent = err != nil
 }

@@ -306,7 +306,7 @@ func (s *Service) take(run func()) {
 // connection one.
 const stuckAfter = 10 * time.Minute
 
-// moves tells whether no run is under way, or the run makes progress.
+// moves reports whether no run is under way, or the run makes progress.
 func (s *Service) moves() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// doctorWidth bounds the inboxes that the doctor tries side by side.
+// doctorWidth is how many inboxes the doctor tests at the same time.
 const doctorWidth = 16
 
 func newDoctor(a *app) *cobra.Command {
@@ -30,16 +30,15 @@ func newDoctor(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Prove configuration, access and the store's promises",
-		Long: `Tries, on the services that are configured, what archiverd's promises lean on, and
-says what to do about each thing that is not as it should be. It archives and deletes
-nothing. In the bucket it leaves a few small objects below {prefix}/doctor/, one of
-them locked for a minute where a lock is configured; of Genesys it asks to delete a
-recording that does not exist, where originals are to be deleted. It renews no user's
-token. A Pushgateway and the heartbeat's host are asked whether they answer; neither
-metrics nor a heartbeat is sent.
+		Long: `Tests that the configured services keep the promises archiverd depends on, and says
+what to do about each finding. It archives and deletes nothing. In the bucket it leaves
+a few small objects below {prefix}/doctor/, one of them locked for a minute if a lock is
+configured. If deletion is enabled, it sends Genesys one DELETE for a random recording
+id, which cannot exist. It renews no user's token. It asks a Pushgateway and the
+heartbeat's host whether they answer, and sends neither metrics nor a heartbeat.
 
-Of several inboxes of an organization it says how many passed a check, and lists the
-others: of each check 20 at most, and once what it found alike in more than 20. --json
+For an organization with several inboxes, each check says how many inboxes passed and
+lists at most 20 of the others. What it found alike in more than 20 is one line. --json
 has every check of every inbox.
 
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
@@ -47,7 +46,7 @@ service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), org) },
 	}
-	c.Flags().StringVar(&org, "org", "", "of the organizations only this, by its configured `name`")
+	c.Flags().StringVar(&org, "org", "", "only this organization, by its configured `name`")
 	a.addJSON(c)
 	return c
 }
@@ -64,7 +63,7 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	w := snapshot{c, map[string][]inboxToken{}}
 	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.read(ctx, l) })
 	if e, ok := errors.AsType[*exitError](err); ok && (e.err == nil || e.code == exitTemporary) {
-		return err // the service did it, or could not be talked to
+		return err // the service ran the command, or could not be reached
 	}
 	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
 	checks = append(checks, doctor.LedgerPlace(bolt.Examine(c.State.Path))...)
@@ -86,8 +85,8 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	return a.sayChecks(append(checks, a.watchers(c)...))
 }
 
-// snapshot is what the doctor knows of the inboxes once the ledger is closed again: a run
-// that starts meanwhile finds it free.
+// snapshot is what the doctor reads from the ledger. It closes the ledger at once, so that a
+// run can start meanwhile.
 type snapshot struct {
 	config  *config.Config
 	inboxes map[string][]inboxToken // by organization
@@ -115,7 +114,7 @@ func (w snapshot) read(ctx context.Context, l *bolt.Ledger) error {
 	return l.Check()
 }
 
-// organization tries an organization's inboxes, side by side.
+// organization tests an organization's inboxes at the same time.
 func (w snapshot) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
 	inboxes := w.inboxes[o.Name]
 	if o.Grant == genesys.GrantClientCredentials && len(inboxes) == 0 {
@@ -163,7 +162,7 @@ func examined(h *fleet.Hosts, p inboxToken) doctor.Inbox {
 	return out
 }
 
-// noToken says why a user's token can't be tried.
+// noToken returns why a user's token can't be tested, or "".
 func noToken(p inboxToken) (found, remedy string) {
 	switch {
 	case p.inbox.Condition == state.ConditionNeedsLogin:
@@ -176,7 +175,7 @@ func noToken(p inboxToken) (found, remedy string) {
 	return "", ""
 }
 
-// memoryStore forgets the token with the process.
+// memoryStore keeps a token in memory alone.
 type memoryStore struct{ token genesys.Token }
 
 func (s *memoryStore) LoadToken(context.Context) (genesys.Token, error)   { return s.token, nil }
@@ -200,7 +199,7 @@ func configFaults(err error) []doctor.Check {
 	return all
 }
 
-// sayChecks prints what the doctor found, and gives the exit code.
+// sayChecks prints the checks, and returns their exit code as an error.
 func (a *app) sayChecks(checks []doctor.Check) error {
 	var codes []int
 	for _, c := range checks {

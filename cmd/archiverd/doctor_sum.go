@@ -13,14 +13,14 @@ import (
 // linesShown is how many inboxes that did not pass a check get a line each.
 const linesShown = 20
 
-// passed is what passing a check means, said of inboxes.
+// passed completes "12 of 12 …" for inboxes that passed a check.
 var passed = map[string]string{
 	"genesys.token": "accepted", "genesys.user": "have their own user's token", "genesys.read": "can be listed",
-	"genesys.delete": "would hear a deletion", "genesys.clock": "agree with this machine's clock", "genesys.rate_limit": "allow what is configured",
+	"genesys.delete": "would accept a deletion", "genesys.clock": "agree with this machine's clock", "genesys.rate_limit": "allow what is configured",
 }
 
-// summed shows thousands of inboxes on a screen: of each check that was made of
-// several inboxes of an organization, how many passed, and the others.
+// summed fits the checks of thousands of inboxes on a screen: for each check of several inboxes
+// of an organization, it returns how many passed, and the checks that others did not pass.
 func summed(checks []doctor.Check) []doctor.Check {
 	inboxes := map[string]map[string]bool{} // by organization
 	same := map[[2]string][]doctor.Check{}  // by organization and name
@@ -40,7 +40,7 @@ func summed(checks []doctor.Check) []doctor.Check {
 			all = append(all, c)
 			continue
 		}
-		if key := [2]string{org, c.Name}; same[key] != nil { // the first of them
+		if key := [2]string{org, c.Name}; same[key] != nil { // the check's place is that of its first inbox
 			all = append(all, ofInboxes(org, same[key], len(inboxes[org]))...)
 			delete(same, key)
 		}
@@ -48,7 +48,7 @@ func summed(checks []doctor.Check) []doctor.Check {
 	return all
 }
 
-// inboxOf is the inbox that a check was made of.
+// inboxOf returns the inbox that a check is about.
 func inboxOf(c doctor.Check) (org, id string, ok bool) {
 	if !strings.HasPrefix(c.Name, "genesys.") {
 		return "", "", false
@@ -56,7 +56,7 @@ func inboxOf(c doctor.Check) (org, id string, ok bool) {
 	return strings.Cut(c.About, "/")
 }
 
-// ofInboxes sums up one check of an organization that has so many inboxes.
+// ofInboxes sums up one check of an organization. inboxes is how many it has.
 func ofInboxes(org string, checks []doctor.Check, inboxes int) []doctor.Check {
 	var rest []doctor.Check
 	for _, c := range checks {
@@ -73,8 +73,8 @@ func ofInboxes(org string, checks []doctor.Check, inboxes int) []doctor.Check {
 	return lines
 }
 
-// others lists the inboxes that did not pass a check, failures first. What is the same
-// of all inboxes, or of more than get a line each, is one line.
+// others lists the inboxes that did not pass a check, failures first. Inboxes with the same
+// finding share a line if they are more than linesShown, or all inboxes.
 func others(org string, rest []doctor.Check, inboxes int) (lines []doctor.Check) {
 	severity := []doctor.Result{doctor.Fail, doctor.Warn, doctor.Unchecked}
 	slices.SortStableFunc(rest, func(a, b doctor.Check) int {

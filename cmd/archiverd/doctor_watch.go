@@ -12,8 +12,8 @@ import (
 	"github.com/archiverd/archiverd/service/watch"
 )
 
-// watchers tries who is to hear of runs. None of them keeps a run from archiving, so
-// that nothing here is a failure.
+// watchers tests the services that are told of runs. None of them can keep a run from
+// archiving, so a fault is only a warning.
 func (a *app) watchers(c *config.Config) []doctor.Check {
 	var all []doctor.Check
 	if path := c.Metrics.Textfile; path != "" {
@@ -49,26 +49,26 @@ func textfileCheck(path string, err error) doctor.Check {
 	return check
 }
 
-// hostCheck judges the answer to a question that changes nothing there. What a
-// heartbeat's host says to a stranger tells only that it is there.
+// hostCheck judges a host's reply to a request that changes nothing. The reply of a heartbeat's
+// host shows only that the host can be reached.
 func hostCheck(check doctor.Check, key string, status int, err error) doctor.Check {
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
 	switch {
 	case err != nil:
 		check.Result, check.Found = doctor.Warn, "the host can't be reached: "+err.Error()
-		check.Remedy = "see that the host of " + key + " can be reached from here: each run waits for it, report_timeout at most, and goes on without it"
+		check.Remedy = "make sure that the host of " + key + " can be reached from here: each run waits for it, report_timeout at most, and goes on without it"
 	case key == "heartbeat_url":
-		check.Result, check.Found = doctor.Pass, "the host answers; whether it knows the address only a run shows, since each call counts"
+		check.Result, check.Found = doctor.Pass, "the host answers; only a run shows whether it knows the address, because it counts every call as a run"
 	case refused:
 		check.Result, check.Found = doctor.Warn, fmt.Sprintf("the reply is %d: it refuses the user and the password", status)
-		check.Remedy = "mend the user and the password in " + key
+		check.Remedy = "correct the user and the password in " + key
 	case status/100 == 2:
 		check.Result, check.Found = doctor.Pass, "the gateway is ready"
 	case status >= 500:
 		check.Result, check.Found = doctor.Warn, fmt.Sprintf("the gateway is not ready, its reply is %d", status)
-		check.Remedy = "see why at the gateway: until it is ready it takes no metrics"
-	default: // some that take metrics know no such question
-		check.Result, check.Found = doctor.Unchecked, fmt.Sprintf("asked whether it is ready, the gateway answers %d: whether it takes metrics only a run shows", status)
+		check.Remedy = "see why at the gateway: it accepts no metrics until it is ready"
+	default: // some gateways that accept metrics lack this path
+		check.Result, check.Found = doctor.Unchecked, fmt.Sprintf("the gateway replies %d to the question whether it is ready: only a run shows whether it accepts metrics", status)
 	}
 	return check
 }

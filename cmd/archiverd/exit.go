@@ -84,8 +84,8 @@ func codeOfKind(k failure.Kind) int {
 	return exitUnexpected
 }
 
-// storeCode is codeOf after the store has worked at first: even a bucket that is gone may
-// only be out of reach then.
+// storeCode is codeOf for an error of a store that has worked before in this command. Then
+// even a missing bucket counts as temporary: it may only be out of reach.
 func storeCode(err error) int {
 	_, ofStore := errors.AsType[*storage.Error](err)
 	if ofStore && !errors.Is(err, storage.ErrAccess) && !errors.Is(err, storage.ErrHeader) {
@@ -94,8 +94,8 @@ func storeCode(err error) int {
 	return codeOf(err)
 }
 
-// loginCode is codeOf for a login: Genesys refuses one by any reply that is not temporary.
-// Without a reply nobody came in time.
+// loginCode is codeOf for a login. Any reply of Genesys that is not temporary refuses the
+// login. Without a reply, nobody logged in in time.
 func loginCode(err error) int {
 	_, replied := errors.AsType[*genesys.Error](err)
 	if replied && failure.KindOf(err) != failure.KindTemporary {
@@ -114,8 +114,8 @@ func worst(codes []int) int {
 	return exitOK
 }
 
-// runCode returns the exit code of a run. failing has one value for each inbox of r. What
-// concerns one inbox alone is exitFailed; a login that is needed counts with strict only.
+// runCode returns the exit code of a run. failing has one value for each inbox of r. A
+// failure of one inbox alone is exitFailed. A login that is needed counts only with strict.
 func runCode(r *archiver.Report, failing []fleet.Failures, strict bool) int {
 	var codes []int
 	refused := 0

@@ -17,8 +17,8 @@ const (
 	logInterval = 30 * time.Second
 )
 
-// progress shows how a run goes: a bar on a terminal, a log line now and then
-// elsewhere.
+// progress shows the progress of a run: a bar on a terminal, elsewhere a log line now and
+// then.
 type progress struct {
 	bars *mpb.Progress // nil: not on a terminal
 	w    io.Writer     // for log lines, which must not break the bar

@@ -135,7 +135,7 @@ func (r *reconcileReport) end(result audit.Reconciliation) error {
 // genesysText describes what Genesys showed.
 func genesysText(g audit.GenesysSide) string {
 	if g.NotAsked != "" {
-		return "not asked, or not to the end: " + g.NotAsked
+		return "not asked, or not about everything: " + g.NotAsked
 	}
 	text := fmt.Sprintf("%d recordings listed", g.Listed)
 	if g.Summary != nil {
@@ -169,9 +169,9 @@ func journalText(j audit.JournalSide) string {
 	return fmt.Sprintf("%s; objects: %d", text, j.Objects)
 }
 
-// broken tells a fault of the chain, which can be accepted, from one of a lock, which
+// broken reports whether a fault is of the chain itself and can be accepted. A fault of a lock
 // can only be repaired.
-func broken(f record.JournalFault) bool { return f.Kind != record.JournalLock }
+func broken(f record.JournalFault) bool { return f.Kind != record.FaultLock }
 
 // typed is a line of JSON with the type of its value.
 type typed[T any] struct {

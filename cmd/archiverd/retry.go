@@ -38,8 +38,8 @@ at most an hour. --ask-anyway sends requests at once, for a wait that must be a 
 		},
 	}
 	f.only = addInbox(c)
-	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "ask Genesys at once, although it told to wait")
-	c.Flags().BoolVar(&accept.Gone, "accept-gone", false, "believe that recordings missing in great number are really gone (with --inbox)")
+	c.Flags().BoolVar(&f.askAnyway, "ask-anyway", false, "send requests at once, although Genesys asked to wait")
+	c.Flags().BoolVar(&accept.Gone, "accept-gone", false, "confirm that the many recordings that disappeared are gone (with --inbox)")
 	c.Flags().BoolVar(&accept.Journal, "accept-journal", false, "accept what is wrong with the inbox's journal now (with --inbox)")
 	a.addJSON(c)
 	return c

@@ -20,7 +20,7 @@ func (a *app) printOrganizations(o watch.Overview) error {
 	}
 	for _, s := range o.Organizations {
 		if s.Suspect > 0 {
-			fmt.Fprintf(a.stdout, "\n%s: %s archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd status --all names the inboxes, archiverd show tells why\n", s.Org, watch.Number(s.Suspect))
+			fmt.Fprintf(a.stdout, "\n%s: %s archived as suspect: their media contradict themselves or the metadata, and their originals are never deleted; archiverd status --all names the inboxes, archiverd show explains why\n", s.Org, watch.Number(s.Suspect))
 		}
 		if s.Waived > 0 {
 			fmt.Fprintf(a.stdout, "\n%s: %s waived: a person accepts that they are not archived; archiverd ls --state waived\n", s.Org, watch.Number(s.Waived))
@@ -44,7 +44,7 @@ func counts(c watch.Counts) string {
 	return strings.Join(columns, "\t")
 }
 
-// printInboxes lists inboxes, and the reasons to do so.
+// printInboxes lists inboxes, and why each needs someone or holds something up.
 func (a *app) printInboxes(o watch.Overview, shown []watch.Inbox) error {
 	if len(shown) > 0 {
 		w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
@@ -61,7 +61,7 @@ func (a *app) printInboxes(o watch.Overview, shown []watch.Inbox) error {
 	switch rest, well := o.Total.Inboxes-len(shown), o.Total.Inboxes-o.Total.Listed; {
 	case rest == 0:
 	case rest > well:
-		_, err = fmt.Fprintf(a.stdout, "\n%s more inboxes are not well, and %s are: archiverd status --all lists them\n", watch.Number(rest-well), watch.Number(well))
+		_, err = fmt.Fprintf(a.stdout, "\n%s more inboxes are not well, and %s are well: archiverd status --all lists them\n", watch.Number(rest-well), watch.Number(well))
 	default:
 		_, err = fmt.Fprintf(a.stdout, "\n%s of %s inboxes are well: archiverd status --all lists them\n", watch.Number(well), watch.Number(o.Total.Inboxes))
 	}

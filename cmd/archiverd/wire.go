@@ -20,7 +20,7 @@ import (
 	"github.com/archiverd/archiverd/tally"
 )
 
-// openBucket reaches for the bucket before anything is created or started.
+// openBucket opens the bucket and checks that it can be used.
 func openBucket(ctx context.Context, c *config.Config) (*storage.Bucket, error) {
 	return openObservedBucket(ctx, c, nil, nil)
 }

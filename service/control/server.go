@@ -293,7 +293,7 @@ type Output struct {
 	terminal bool
 }
 
-// Terminal tells whether the stream is a terminal.
+// Terminal reports whether the stream is a terminal.
 func (o *Output) Terminal() bool { return o.terminal }
 
 func (o *Output) Write(p []byte) (int, error) {

@@ -134,7 +134,7 @@ func guard(at net.Addr, log *slog.Logger, next http.Handler) http.Handler {
 	})
 }
 
-// isLoopback tells whether a host, with or without a port, is a name of loopback.
+// isLoopback reports whether a host, with or without a port, is a name of loopback.
 func isLoopback(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name

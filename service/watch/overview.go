@@ -109,7 +109,7 @@ func countsOf(i state.Inbox) Counts {
 	}
 }
 
-// NeedsSomeone tells whether someone has to act.
+// NeedsSomeone reports whether someone has to act.
 func (i Inbox) NeedsSomeone() bool {
 	return slices.ContainsFunc(i.Needs, func(n Need) bool { return n.Person })
 }
@@ -125,8 +125,8 @@ func (i Inbox) urgency() int {
 // late is the age at which a waiting recording is late: that of the alert ArchiverdUnarchivedTooLong.
 const late = 48 * time.Hour
 
-// needs are the reasons to list an inbox, the most urgent first. Of an inbox that a
-// person has logged out no pass is due.
+// needs are the reasons to list an inbox, the most urgent first. An inbox that a person has
+// logged out has no pass due.
 func needs(i state.Inbox, now time.Time) []Need {
 	const retry = "See archiverd ls --state failed --inbox %s; archiverd retry --inbox %[1]s tries them now."
 	due := !i.LoggedOut
@@ -142,15 +142,15 @@ func needs(i state.Inbox, now time.Time) []Need {
 	}{
 		{last.Findings > 0, true, fmt.Sprintf("the last pass met %s objects in the archive that are not what they should be", Number(last.Findings)),
 			fmt.Sprintf("See archiverd verify --inbox %s, which names them.", i.ID)},
-		{due && i.Condition == state.ConditionFailing, true, i.Reason, "Mend what the reason names. It is tried again with every run."},
-		{due && i.Condition == state.ConditionShort, true, i.Reason, "Nothing of what is listed is left out. Set a smaller page_size, or ask Genesys support about the rest."},
+		{due && i.Condition == state.ConditionFailing, true, i.Reason, "Remove the cause. Every run tries this inbox again."},
+		{due && i.Condition == state.ConditionShort, true, i.Reason, "Everything that Genesys lists is archived. For the rest, set a smaller page_size or ask Genesys support."},
 		{due && i.Condition == state.ConditionNeedsLogin, true, i.Reason, fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)},
 		{i.NeedsPerson > 0, true, Number(i.NeedsPerson) + " of its recordings have failed for a week, or keep changing, and need a person", fmt.Sprintf(retry, i.ID)},
 		{due && news > 0, false, Number(news) + " failed, and are tried again", fmt.Sprintf(retry, i.ID)},
 		{due && !old.IsZero() && now.Sub(old) > late, false, "the last pass left a recording waiting that was made on " + old.UTC().Format(time.DateOnly), ""},
 		{last.Vanished > 0, false, fmt.Sprintf("the last pass missed %s recordings that were deleted in Genesys before they were archived", Number(last.Vanished)),
 			fmt.Sprintf("See archiverd ls --state vanished --inbox %s.", i.ID)},
-		{due && i.NotBefore.After(now), false, "Genesys has asked to be left alone until " + i.NotBefore.UTC().Format("2006-01-02 15:04 MST"), ""},
+		{due && i.NotBefore.After(now), false, "Genesys asked for no requests until " + i.NotBefore.UTC().Format("2006-01-02 15:04 MST"), ""},
 	} {
 		if n.holds {
 			all = append(all, Need{n.person, n.what, n.remedy, urgency})

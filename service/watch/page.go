@@ -19,7 +19,7 @@ import (
 //go:embed page
 var assets embed.FS
 
-// pageLedger is what the page asks of *state.Ledger.
+// pageLedger is what the page asks of a ledger.
 type pageLedger interface {
 	ledger
 	Runs(ctx context.Context, limit int) ([]state.Run, error)
@@ -72,7 +72,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_, _ = w.Write(body) // nobody is left to be told
+	_, _ = w.Write(body) // the viewer is gone
 }
 
 func (p *Page) picture(ctx context.Context, now time.Time) ([]byte, error) {

@@ -34,7 +34,7 @@ func (m *Metrics) Push(ctx context.Context, rt http.RoundTripper, gateway, insta
 	return send(ctx, "push metrics to "+u.Host, p.PushContext)
 }
 
-var errNoURL = errors.New("metrics.push_url is no URL")
+var errNoURL = errors.New("metrics.push_url is not a URL")
 
 // TryGateway asks a Pushgateway whether it is ready, and returns the reply's status. It
 // changes nothing at the gateway.
@@ -51,7 +51,7 @@ func TryGateway(ctx context.Context, rt http.RoundTripper, gateway string) (int,
 func TryHeartbeat(ctx context.Context, rt http.RoundTripper, address string) (int, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return 0, errors.New("heartbeat_url is no URL")
+		return 0, errors.New("heartbeat_url is not a URL")
 	}
 	return try(ctx, rt, &url.URL{Scheme: u.Scheme, Host: u.Host, Path: "/"})
 }

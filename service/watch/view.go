@@ -109,7 +109,7 @@ func underWay(n *tally.Tally, since, now time.Time) *runView {
 	return r
 }
 
-// list takes from an overview as much as one page shows.
+// list returns of an overview what fits on the page.
 func (v *view) list(o Overview) {
 	v.Overview = o
 	v.Shown = o.Inboxes[:min(o.Total.Listed, inboxesShown)]
