@@ -31,8 +31,7 @@ var errNotReady = errors.New("the transcoding is not ready")
 // rate budget.
 type turn struct {
 	p        *pass
-	reserved context.Context // its first request to Genesys does not wait for the budget
-	release  func()
+	reserved *genesys.Reservation
 	working  bool
 }
 
@@ -52,11 +51,11 @@ func (t *turn) take(ctx context.Context) error {
 		return ctx.Err()
 	}
 	var err error
-	if t.reserved, t.release, err = t.p.in.API.Reserve(ctx); err != nil {
+	if t.reserved, err = t.p.in.API.Reserve(ctx); err != nil {
 		return err
 	}
 	if err := t.p.workers.Acquire(ctx, 1); err != nil {
-		t.release()
+		t.reserved.Release()
 		return err
 	}
 	t.working = true
@@ -71,7 +70,7 @@ func (t *turn) take(ctx context.Context) error {
 func (t *turn) giveBack() {
 	if t.working {
 		t.working = false
-		t.release()
+		t.reserved.Release()
 		t.p.workers.Release(1)
 	}
 }
@@ -82,7 +81,7 @@ func (t *turn) ready(ctx context.Context, id string) (*source, error) {
 	s := &source{p: t.p, id: id}
 	begun := time.Now()
 	for poll := firstPoll; ; poll = min(2*poll, maxPoll) {
-		err := s.ask(t.reserved)
+		err := s.ask(ctx, t.reserved)
 		if !errors.Is(err, errNotReady) {
 			return s, err
 		}
@@ -107,11 +106,12 @@ type source struct {
 	correlationIDs []string
 }
 
-// ask asks for the download once.
-func (s *source) ask(ctx context.Context) error {
+// ask asks for the download once. If reserved is nil or was used, it waits for the rate
+// budget.
+func (s *source) ask(ctx context.Context, reserved *genesys.Reservation) error {
 	var d *genesys.Download
 	err := s.p.retry(ctx, func() (err error) {
-		d, err = s.p.in.API.Download(ctx, s.p.in.DownloadAPI, s.id, s.p.in.Format)
+		d, err = s.p.in.API.Download(ctx, reserved, s.p.in.DownloadAPI, s.id, s.p.in.Format)
 		return err
 	})
 	if e := genesys.AsError(err); e != nil && e.Status == http.StatusNotFound {
@@ -174,7 +174,7 @@ func (s *source) open(ctx context.Context, at genesys.Position) (*genesys.Media,
 	if !expired(err) {
 		return m, err
 	}
-	if err := s.ask(ctx); err != nil {
+	if err := s.ask(ctx, nil); err != nil {
 		return nil, err
 	}
 	return s.openLink(ctx, at)

@@ -17,9 +17,9 @@ import (
 type recordingsAPI interface {
 	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
 	Summary(ctx context.Context) (*genesys.Summary, error)
-	Reserve(ctx context.Context) (reserved context.Context, release func(), err error)
+	Reserve(ctx context.Context) (*genesys.Reservation, error)
 	Recording(ctx context.Context, id string, expand ...string) (*genesys.Recording, error)
-	Download(ctx context.Context, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
+	Download(ctx context.Context, reserved *genesys.Reservation, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
 	DeleteRecording(ctx context.Context, id string) error
 	Skew() (time.Duration, bool)
 }

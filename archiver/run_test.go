@@ -228,12 +228,12 @@ type limitedAPI struct {
 	until <-chan struct{}
 }
 
-func (a limitedAPI) Reserve(ctx context.Context) (context.Context, func(), error) {
+func (a limitedAPI) Reserve(ctx context.Context) (*genesys.Reservation, error) {
 	select {
 	case <-a.until:
 		return a.recordingsAPI.Reserve(ctx)
 	case <-ctx.Done():
-		return nil, nil, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 

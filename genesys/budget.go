@@ -5,9 +5,9 @@ import (
 	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -35,8 +35,8 @@ type Budget struct {
 	notBefore time.Time
 	moved     chan struct{} // closed, and replaced, when notBefore moves
 	inFlight  int
-	reserved  float64 // requests taken from tokens and not sent yet: a refill does not replace them
-	allowed   int     // requests a minute, from the last reply that gave the limit; 0: no reply did
+	reserved  []*Reservation // requests taken from tokens and not sent yet: a refill does not replace them
+	allowed   int            // requests a minute, from the last reply that gave the limit; 0: no reply did
 	onHold    func(notBefore time.Time, cut string)
 	cut       bool // NewBudget was given a notBefore more than longestRetryAfter ahead, and cut it
 }
@@ -117,40 +117,42 @@ func (b *Budget) take(ctx context.Context, n float64) error {
 	}
 }
 
-// reservation is one request taken from the bucket ahead of time.
-type reservation struct {
-	budget *Budget
-	open   atomic.Bool
-}
+// Reservation is one request that was taken from the bucket ahead of time. A nil
+// Reservation is none.
+type Reservation struct{ budget *Budget }
 
 // reserve waits as Wait does. Until the reservation ends, no refill replaces the reserved request.
-func (b *Budget) reserve(ctx context.Context) (*reservation, error) {
+func (b *Budget) reserve(ctx context.Context) (*Reservation, error) {
 	if err := b.take(ctx, 1); err != nil {
 		return nil, err
 	}
+	r := &Reservation{b}
 	b.mu.Lock()
-	b.reserved++
-	b.mu.Unlock()
-	r := &reservation{budget: b}
-	r.open.Store(true)
+	defer b.mu.Unlock()
+	b.reserved = append(b.reserved, r)
 	return r, nil
 }
 
 // use ends the reservation because its request is being sent. It returns false if the reservation had ended before.
-func (r *reservation) use() bool { return r.end(0) }
+func (r *Reservation) use() bool { return r.end(0) }
 
-// release ends the reservation and puts an unsent request back.
-func (r *reservation) release() { r.end(1) }
+// Release ends the reservation and puts an unsent request back.
+func (r *Reservation) Release() { r.end(1) }
 
-func (r *reservation) end(unsent float64) bool {
-	if !r.open.CompareAndSwap(true, false) {
+func (r *Reservation) end(unsent float64) bool {
+	if r == nil {
 		return false
 	}
-	r.budget.mu.Lock()
-	defer r.budget.mu.Unlock()
-	r.budget.refill()
-	r.budget.reserved--
-	r.budget.tokens += unsent
+	b := r.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	i := slices.Index(b.reserved, r)
+	if i < 0 {
+		return false
+	}
+	b.refill()
+	b.reserved = slices.Delete(b.reserved, i, i+1)
+	b.tokens += unsent
 	return true
 }
 
@@ -164,6 +166,12 @@ func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err 
 	} else if hold > 0 {
 		return hold, b.moved, nil
 	}
+	if free := b.size - float64(len(b.reserved)); b.tokens < n && free < n {
+		// No refill would ever be enough. The holder of a reservation may itself wait for
+		// this request to end, so the request takes the reservation over.
+		b.reserved = b.reserved[1:]
+		return 0, nil, nil
+	}
 	if b.tokens < n {
 		return time.Duration(math.Ceil((n - b.tokens) / b.rate * float64(time.Second))), b.moved, nil
 	}
@@ -175,7 +183,7 @@ func (b *Budget) try(n float64) (wait time.Duration, moved <-chan struct{}, err 
 func (b *Budget) refill() time.Time {
 	now := time.Now()
 	if passed := now.Sub(b.at); passed > 0 {
-		b.tokens = min(b.size-b.reserved, b.tokens+passed.Seconds()*b.rate)
+		b.tokens = min(b.size-float64(len(b.reserved)), b.tokens+passed.Seconds()*b.rate)
 	}
 	b.at = now
 	return now

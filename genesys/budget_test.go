@@ -89,7 +89,7 @@ func (b *Budget) state() left {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.refill()
-	return left{b.tokens + b.reserved, b.notBefore}
+	return left{b.tokens + float64(len(b.reserved)), b.notBefore}
 }
 
 // However often a process starts, no start gives a fresh burst.
@@ -398,7 +398,7 @@ func TestClientCountsWhatIsUnderWay(t *testing.T) {
 func TestReservedRequestsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(300, BudgetState{})
-		var held []*reservation
+		var held []*Reservation
 		for range 3 {
 			r, err := b.reserve(t.Context())
 			if err != nil {
@@ -433,10 +433,34 @@ func TestReservedRequestsCount(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := b.state().tokens
-		r.release()
-		r.release()
+		r.Release()
+		r.Release()
 		if after := b.state().tokens; after != before || r.use() {
 			t.Errorf("%v requests became %v by giving one back", before, after)
+		}
+	})
+}
+
+// The holder of a reservation may wait for a request that is still to be sent, for example
+// of the recording that occupies the only worker.
+func TestAReservationHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(10, BudgetState{}) // a bucket for one request
+		r, err := b.reserve(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := b.Wait(ctx); err != nil {
+			t.Errorf("the other request was not sent: %v", err)
+		}
+		began := time.Now()
+		if r.use() {
+			t.Error("both requests were sent")
+		}
+		if err := b.Wait(ctx); err != nil || time.Since(began) == 0 {
+			t.Errorf("the reserved request was sent after %s: %v", time.Since(began), err)
 		}
 	})
 }

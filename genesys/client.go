@@ -115,23 +115,21 @@ func (c *Client) do(ctx context.Context, what call) (*reply, error) {
 	return c.sender.send(ctx, token, what)
 }
 
-// Reserve waits until the budget allows a request, and reserves that request for the
-// first call made with the returned context. A caller that needs a scarce resource for
-// a call can so wait for the budget before it takes the resource. Call release when
-// done: it gives an unused reservation back.
-func (c *Client) Reserve(ctx context.Context) (_ context.Context, release func(), _ error) {
+// Reserve waits until the budget allows a request, and reserves that request for one
+// Download. A caller that needs a scarce resource for the download can so wait for the
+// budget before it takes the resource. Release the reservation when done: that gives an
+// unused one back.
+func (c *Client) Reserve(ctx context.Context) (*Reservation, error) {
 	r, err := c.sender.budget.reserve(ctx)
 	if err != nil {
-		return nil, nil, &Error{Op: "wait for the rate budget", Err: err}
+		return nil, &Error{Op: "wait for the rate budget", Err: err}
 	}
-	return context.WithValue(ctx, reservationKey{}, r), r.release, nil
+	return r, nil
 }
 
-type reservationKey struct{}
-
-// turn waits for the budget, unless ctx brings a reservation.
-func (s *sender) turn(ctx context.Context) error {
-	if r, ok := ctx.Value(reservationKey{}).(*reservation); ok && r.budget == s.budget && r.use() {
+// turn waits for the budget, unless the request was reserved.
+func (s *sender) turn(ctx context.Context, r *Reservation) error {
+	if r.use() {
 		return s.budget.take(ctx, 0) // waits for a Retry-After that came after the reservation
 	}
 	return s.budget.Wait(ctx)
@@ -164,6 +162,7 @@ type call struct {
 	query      url.Values
 	body       []byte
 	limit      int64 // bytes of a good reply; 0: its body does not matter
+	reserved   *Reservation
 }
 
 // reply is a good reply, read in full.
@@ -181,7 +180,7 @@ func (r *reply) unusable(op string, err error) *Error {
 // send waits for the budget and sends one request. All its errors are *Error.
 func (s *sender) send(ctx context.Context, token string, what call) (*reply, error) {
 	begun := time.Now()
-	if err := s.turn(ctx); err != nil {
+	if err := s.turn(ctx, what.reserved); err != nil {
 		return nil, &Error{Op: what.op, Err: err}
 	}
 	waited := time.Since(begun)

@@ -101,8 +101,9 @@ func (c *Client) DeleteRecording(ctx context.Context, id string) error {
 // Download requests a recording's media in format f and returns their links (get_userrecording_transcoding, or
 // get_userrecording_media with async=true on platforms without transcoding). Repeat the call until the Download is Ready
 // (guess: how to poll is documented nowhere). Its links are valid for minutes.
-func (c *Client) Download(ctx context.Context, api DownloadAPI, id string, f Format) (*Download, error) {
-	what := call{op: "get_userrecording_transcoding", method: http.MethodGet, query: url.Values{"formatId": {string(f)}}, limit: replyLimit}
+// If reserved is nil or was used, the request waits for the budget.
+func (c *Client) Download(ctx context.Context, reserved *Reservation, api DownloadAPI, id string, f Format) (*Download, error) {
+	what := call{op: "get_userrecording_transcoding", method: http.MethodGet, query: url.Values{"formatId": {string(f)}}, limit: replyLimit, reserved: reserved}
 	path := "/transcoding"
 	if api == DownloadMedia {
 		what.op, path = "get_userrecording_media", "/media"

@@ -61,14 +61,14 @@ func TestOperations(t *testing.T) {
 		}, {
 			name: "transcoding", request: "GET /base/api/v2/userrecordings/r1/transcoding?formatId=WAV_ULAW", status: 202, reply: `{"id":"d","state":"Running"}`,
 			call: func(ctx context.Context, c *Client) (any, error) {
-				return c.Download(ctx, DownloadTranscoding, "r1", FormatWAVULAW)
+				return c.Download(ctx, nil, DownloadTranscoding, "r1", FormatWAVULAW)
 			},
 			want: &Download{ID: "d", State: "Running", Status: 202, CorrelationID: "c-1"},
 		}, {
 			name: "media", request: "GET /base/api/v2/userrecordings/r1/media?async=true&formatId=NONE", status: 200,
 			reply: `{"contentLocationUri":"https://h/x?sig=1","resultUri":"r","imageUri":"i","thumbnails":[{"imageUri":"t","resolution":"1x2","height":1,"width":2},7]}`,
 			call: func(ctx context.Context, c *Client) (any, error) {
-				return c.Download(ctx, DownloadMedia, "r1", FormatNone)
+				return c.Download(ctx, nil, DownloadMedia, "r1", FormatNone)
 			},
 			want: &Download{
 				Location: "https://h/x?sig=1", ResultURI: "r", ImageURI: "i", Status: 200, CorrelationID: "c-1",

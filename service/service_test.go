@@ -352,7 +352,7 @@ func TestNotifyGone(t *testing.T) {
 		if len(b.ran()) != 2 {
 			t.Errorf("ran at %v", b.ran())
 		}
-		if n := strings.Count(b.logged.String(), "can't be told"); n != 1 {
+		if n := strings.Count(b.logged.String(), "the service manager can't be reached"); n != 1 {
 			t.Errorf("said %d times: %s", n, b.logged)
 		}
 	})
