@@ -21,10 +21,10 @@ type Chain struct {
 // JournalFault is a place where a journal is not the unbroken chain that was written. Its
 // kind is missing, altered, forked, foreign (torn included) or lock.
 type JournalFault struct {
-	Kind   Fault `json:"fault"`
-	Key    string           `json:"key"`
-	SHA256 string           `json:"sha256,omitempty"` // of the object at the key; "": there is no object
-	Detail string           `json:"detail"`
+	Kind   Fault  `json:"fault"`
+	Key    string `json:"key"`
+	SHA256 string `json:"sha256,omitempty"` // of the object at the key; "": there is no object
+	Detail string `json:"detail"`
 }
 
 // Accepted reports whether a person has accepted the object. The acceptance covers the
