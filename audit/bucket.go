@@ -28,8 +28,8 @@ type Stray struct {
 	Size  int64      `json:"size"`
 }
 
-// readBucket lists the inbox's media and manifests, and asks after every object that
-// the ledger does not name.
+// readBucket lists the inbox's media and manifests, and sends a HEAD for every object that the
+// ledger does not name.
 func (r *reconciler) readBucket(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Workers)
@@ -47,7 +47,7 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 	return err
 }
 
-// expected counts an object that the ledger names, and tells whether it does.
+// expected reports whether the ledger names the object, and counts it if so.
 func (r *reconciler) expected(key string, k record.Key) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *reconciler) expected(key string, k record.Key) bool {
 	return true
 }
 
-// list calls f with the objects that are selected, and with what their keys say.
+// list calls f with the selected objects and the content of their keys.
 func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k record.Key, ok bool)) error {
 	for _, kind := range []string{"media", "manifests"} {
 		prefix, last := r.Prefix+"/"+kind+"/org="+r.out.Org+"/inbox="+record.EscapeID(r.out.Inbox)+"/", ""
@@ -83,8 +83,8 @@ func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k reco
 	return nil
 }
 
-// stray says what an object is that the ledger does not name. Its own metadata tell
-// who wrote it.
+// stray reports an object that the ledger does not name. The object's metadata show whether
+// archiverd wrote it.
 func (r *reconciler) stray(ctx context.Context, obj storage.Object, k record.Key, ok bool) error {
 	kind := ObjectForeign
 	if ok {
@@ -139,9 +139,9 @@ func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (Object
 	return ObjectUnknown, nil
 }
 
-// superseded tells whether the ledger has a version of the recording that is as new.
-// What an interrupted transfer left behind is never named where the recording changed
-// before the next pass; what is newer than the ledger's versions should be named.
+// superseded reports whether the ledger has a version of the recording that is as new. If a
+// recording changed after an interrupted transfer, no ledger ever names the object that the
+// transfer left. But an object that is newer than the ledger's versions should be named.
 func (r *reconciler) superseded(ctx context.Context, k record.Key, dateModified string) bool {
 	id, _ := record.UnescapeID(k.Recording)
 	e, err := r.Ledger.Entry(ctx, r.key(id))
@@ -153,7 +153,7 @@ func (r *reconciler) superseded(ctx context.Context, k record.Key, dateModified 
 	return ok && known && !have.After(newest)
 }
 
-// add counts a recording that was met on these sides.
+// add counts a recording that was found on these sides.
 func (t *ClassTotal) add(s side) {
 	t.Recordings++
 	for on, n := range map[side]*int64{inGenesys: &t.Genesys, inLedger: &t.Ledger, inBucket: &t.Bucket} {

@@ -19,21 +19,20 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// side is a set of the sides on which a recording was met, and of what its class
-// depends on.
+// side is the set of sides on which a recording was found, with the other facts that decide
+// its class.
 type side uint8
 
 const (
 	inGenesys side = 1 << iota
 	inLedger
 	inBucket
-	waits // the ledger has it to be archived: what lies in the bucket will be adopted
-	extra // the bucket has an object of it that the ledger should name and does not
+	waits // the ledger has it as waiting: the next run adopts its objects in the bucket
+	extra // the bucket has an object of the recording that the ledger should name and does not
 )
 
-// reconciler looks at one inbox. Of each recording it remembers a hash with its sides,
-// one of each key that the ledger names and, for the walk, another one: up to 100
-// bytes in all.
+// reconciler compares one inbox. For each recording it keeps a hash with its sides, a hash of
+// each key that the ledger names and, for the listing, one more: up to 100 bytes in all.
 type reconciler struct {
 	*verifier
 	listing *listing.Walk
@@ -53,9 +52,9 @@ type reconciler struct {
 }
 
 // Reconcile compares Genesys' summary and listing, the ledger and the bucket
-// for one inbox, and changes nothing. An inbox without API is looked at in ledger and
-// bucket alone, for the reason given, as is one that can't be listed. No pass over the
-// inbox may be under way. An error is the store's or the ledger's.
+// for one inbox, and changes nothing. If the inbox has no API, for the reason in unreachable,
+// or can't be listed, only ledger and bucket are compared. No pass over the inbox may be
+// under way. An error is the store's or the ledger's.
 func (a *Auditor) Reconcile(ctx context.Context, in listing.Inbox, unreachable error, span Span, to Listener) (Reconciliation, error) {
 	log := a.Log.With("org", in.Org, "inbox", in.ID)
 	again := func(err error) { log.Debug("trying again", "error", err) }
@@ -77,10 +76,10 @@ func (a *Auditor) Reconcile(ctx context.Context, in listing.Inbox, unreachable e
 	return r.out, nil
 }
 
-// hash stands for a recording by its id as it is in a key, or for a key.
+// hash returns the hash of a recording's id, escaped as in a key, or of a key.
 func (r *reconciler) hash(s string) uint64 { return maphash.String(r.seed, s) }
 
-// filed is the day of a recording's keys, whatever date Genesys gives it by now.
+// filed returns the day in a recording's keys, which stays if Genesys changes the date.
 func (r *reconciler) filed(e *state.Entry) time.Time {
 	if k, ok := record.ParseKey(r.Prefix, e.MediaKey); ok {
 		return k.Day
@@ -93,7 +92,7 @@ func filingDay(dateCreated string) time.Time {
 	return t.UTC().Truncate(24 * time.Hour)
 }
 
-// scan calls f with the inbox's entries that are selected.
+// scan calls f with the selected entries of the inbox.
 func (r *reconciler) scan(ctx context.Context, f func(state.Key, *state.Entry)) error {
 	err := r.Ledger.Scan(ctx, r.out.Org, r.out.Inbox, func(k state.Key, e *state.Entry) error {
 		if ctx.Err() != nil {
@@ -129,7 +128,7 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 	return err
 }
 
-// readGenesys walks the inbox. Its failure is a part of the result.
+// readGenesys lists the inbox. If that fails, the failure is part of the result.
 func (r *reconciler) readGenesys(ctx context.Context) error {
 	g := &r.out.Genesys
 	if g.Err == nil {
@@ -149,7 +148,7 @@ func (r *reconciler) key(id string) state.Key {
 	return state.Key{Org: r.out.Org, Inbox: r.out.Inbox, Recording: id}
 }
 
-// sighted takes a page of the listing.
+// sighted counts the recordings of a page of the listing.
 func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) (expected int64, err error) {
 	for _, rec := range page {
 		e, err := r.Ledger.Entry(ctx, r.key(rec.ID))
@@ -180,7 +179,7 @@ func (r *reconciler) sighted(ctx context.Context, page []genesys.Recording) (exp
 	return expected, nil
 }
 
-// classify looks at the stored objects of every entry and gives each its class.
+// classify compares the stored objects of every entry, and gives each entry its class.
 func (r *reconciler) classify(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(r.Workers)
@@ -189,7 +188,7 @@ func (r *reconciler) classify(ctx context.Context) error {
 		s := r.sides[r.hash(record.EscapeID(k.Recording))]
 		r.mu.Unlock()
 		if s&inLedger == 0 {
-			return // entered since; counted with what was seen
+			return // entered after scan: counted as listed
 		}
 		g.Go(func() error {
 			found, err := r.entry(ctx, k, e)
@@ -211,7 +210,7 @@ func (r *reconciler) classify(ctx context.Context) error {
 	return err
 }
 
-// class judges an entry by its stored objects, then by its state.
+// class returns the class of an entry, by its stored objects first and then by its state.
 func (r *reconciler) class(e *state.Entry, s side, found []proof.Finding) (Class, string) {
 	found = slices.DeleteFunc(found, func(f proof.Finding) bool { return f.Fault == record.FaultKnownBad })
 	if len(found) > 0 {
@@ -247,7 +246,7 @@ func join(detail, more string) string {
 	return detail + "; " + more
 }
 
-// byState is the class of an entry with whose stored objects nothing is wrong.
+// byState returns the class of an entry whose stored objects are sound.
 func byState(e *state.Entry) (Class, string) {
 	switch e.State {
 	case state.StateFailed:
@@ -278,7 +277,7 @@ func byState(e *state.Entry) (Class, string) {
 	return ClassArchived, ""
 }
 
-// readOwner tells whose claim on the inbox the archive holds.
+// readOwner finds out which ledger has claimed the inbox.
 func (r *reconciler) readOwner(ctx context.Context) error {
 	o, err := record.ReadOwner(ctx, r.Bucket, record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}.Owner())
 	switch {

@@ -12,20 +12,19 @@ type Reconciled struct {
 	Class     Class  `json:"class"`
 	Org       string `json:"org"`
 	Inbox     string `json:"inbox"`
-	Recording string `json:"recording"` // its id; a hash of it where a key is all there is, and the id was too long for one
+	Recording string `json:"recording"` // its id; or a hash of a long id that only a key shows
 	Detail    string `json:"detail,omitempty"`
 }
 
-// Listener hears of each recording, and of each object that the ledger does not name.
-// Its methods are called one at a time.
+// Listener is told of each recording, and of each object that the ledger does not name. Its
+// methods are called one at a time.
 type Listener interface {
 	Recording(Reconciled) error
 	Object(Stray) error
 }
 
-// Span selects recordings by the UTC day of dateCreated under which they are filed:
-// From and later, before To. Each may be zero. With neither, undated ones are
-// selected too.
+// Span selects recordings by the UTC day of dateCreated that is in their keys: from From on,
+// before To. Either may be zero. If both are, recordings without a date are selected too.
 type Span struct{ From, To time.Time }
 
 func (s Span) holds(day time.Time) bool {
@@ -35,8 +34,8 @@ func (s Span) holds(day time.Time) bool {
 	return !day.IsZero() && !day.Before(s.From) && (s.To.IsZero() || day.Before(s.To))
 }
 
-// Reconciliation is one inbox on all sides. Nothing in it was assumed from something
-// else in it: Checks compares what was counted independently.
+// Reconciliation is the result for one inbox. Its sums are counted independently of each other,
+// and Checks compares them.
 type Reconciliation struct {
 	Org     string        `json:"org"`
 	Inbox   string        `json:"inbox"`
@@ -44,7 +43,7 @@ type Reconciliation struct {
 	Classes []ClassTotal  `json:"classes"` // all, in the order of Classes
 	Objects []ObjectTotal `json:"objects"` // all, in the order of ObjectKinds
 	Stored  Verification  `json:"stored"`  // the objects that the ledger names, by HEAD
-	Owner   string        `json:"owner"`   // whose claim the archive holds, for people
+	Owner   string        `json:"owner"`   // which ledger has claimed the inbox, in words
 	Journal JournalSide   `json:"journal"`
 	Checks  []CrossCheck  `json:"checks"`
 }
@@ -52,7 +51,7 @@ type Reconciliation struct {
 // GenesysSide is what Genesys showed.
 type GenesysSide struct {
 	NotAsked   string `json:"not_asked,omitempty"` // why the listing is absent or broke off
-	Err        error  `json:"-"`                   // the same for KindOf
+	Err        error  `json:"-"`                   // the same, for failure.KindOf
 	Complete   bool   `json:"complete"`            // the listing proved itself complete
 	Summary    *int64 `json:"summary,omitempty"`   // the inbox's own count, of all dates
 	Listed     int64  `json:"listed"`              // distinct recordings
@@ -64,7 +63,7 @@ type GenesysSide struct {
 type JournalSide struct {
 	Objects  int64                 `json:"objects"`
 	Faults   []record.JournalFault `json:"faults"`
-	Accepted []record.JournalFault `json:"accepted,omitempty"` // by a person: no faults any more
+	Accepted []record.JournalFault `json:"accepted,omitempty"` // by a person: they count as faults no longer
 }
 
 // ClassTotal counts the recordings of a class, and how many of them each side has.
@@ -76,14 +75,14 @@ type ClassTotal struct {
 	Bucket     int64 `json:"bucket"`
 }
 
-// CrossCheck is one sum that was counted in two ways.
+// CrossCheck compares a sum with an independent count.
 type CrossCheck struct {
 	What  string `json:"what"`
-	Sum   int64  `json:"sum"`   // of the rows
-	Count int64  `json:"count"` // of the things themselves
+	Sum   int64  `json:"sum"`   // of the rows of a table
+	Count int64  `json:"count"` // of the recordings or objects themselves
 }
 
-// Total sums the classes up.
+// Total adds up the classes.
 func (r *Reconciliation) Total() (t ClassTotal) {
 	for _, c := range r.Classes {
 		t.Recordings, t.Genesys, t.Ledger, t.Bucket = t.Recordings+c.Recordings, t.Genesys+c.Genesys, t.Ledger+c.Ledger, t.Bucket+c.Bucket
@@ -91,7 +90,7 @@ func (r *Reconciliation) Total() (t ClassTotal) {
 	return t
 }
 
-// TotalObjects sums the kinds up.
+// TotalObjects adds up the kinds.
 func (r *Reconciliation) TotalObjects() (n int64) {
 	for _, o := range r.Objects {
 		n += o.Objects
@@ -99,7 +98,7 @@ func (r *Reconciliation) TotalObjects() (n int64) {
 	return n
 }
 
-// Wrong counts the recordings in whose classes the archive is not what it should be.
+// Wrong counts the recordings in classes that are Wrong.
 func (r *Reconciliation) Wrong() (n int64) {
 	for _, c := range r.Classes {
 		if c.Class.Wrong() {
@@ -109,7 +108,7 @@ func (r *Reconciliation) Wrong() (n int64) {
 	return n
 }
 
-// Sound tells whether nothing is wrong with the archive, as far as it was looked at.
+// Sound reports whether nothing wrong was found in the archive.
 func (r *Reconciliation) Sound() bool {
 	for _, o := range r.Objects {
 		if o.Kind.Wrong() && o.Objects > 0 {
@@ -119,7 +118,7 @@ func (r *Reconciliation) Sound() bool {
 	return r.Wrong() == 0 && len(r.Journal.Faults) == 0 && !slices.ContainsFunc(r.Checks, func(c CrossCheck) bool { return c.Sum != c.Count })
 }
 
-// Clean tells whether the archive is sound and all of Genesys' side was seen.
+// Clean reports whether the archive is sound and the whole inbox could be listed.
 func (r *Reconciliation) Clean() bool {
 	return r.Sound() && r.Genesys.Err == nil && r.Genesys.Complete && r.Genesys.Unreadable == 0
 }

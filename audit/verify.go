@@ -22,12 +22,13 @@ import (
 	"github.com/archiverd/archiverd/tally"
 )
 
-// Auditor compares. Its methods may be called concurrently.
+// Auditor compares the archive with the ledger and with Genesys. Its methods may be called
+// concurrently.
 type Auditor struct {
 	Bucket    bucket
 	Ledger    ledger
 	Prefix    string // of every key
-	Workers   int    // objects looked at at a time
+	Workers   int    // objects compared at a time
 	Retention proof.Retention
 	Log       *slog.Logger
 	Tally     *tally.Tally // counts recordings and bytes while it compares them
@@ -46,22 +47,22 @@ type ledger interface {
 	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 }
 
-// Depth says how closely Verify looks. The zero value asks HEAD alone.
+// Depth says what Verify reads. The zero value sends HEAD requests only.
 type Depth struct {
 	Read    bool
-	Percent float64 // with Read: how many of the versions are read; the others are asked by HEAD
-	Seed    uint64  // with the ledger, decides which ones
+	Percent float64 // with Read: how many of the versions are read; the others get a HEAD
+	Seed    uint64  // decides which versions are read
 }
 
-// reads tells whether a version is in the sample. It depends on nothing but the key
-// and the seed, so that another reader draws the same sample.
+// reads reports whether a version is in the sample. Only its key and the seed decide that, so
+// another reader gets the same sample.
 func (d Depth) reads(mediaKey string) bool {
 	sum := sha256.Sum256(append(binary.BigEndian.AppendUint64(nil, d.Seed), mediaKey...))
 	return d.Read && float64(binary.BigEndian.Uint64(sum[:])>>11)/(1<<53)*100 < d.Percent
 }
 
-// Verification is what Verify looked at. Objects are counted as the ledger names
-// them, all others as they were judged: see AddsUp.
+// Verification is what Verify found. Objects counts what the ledger names; the other numbers
+// count results. AddsUp compares the two.
 type Verification struct {
 	Recordings int64                  `json:"recordings"`
 	Versions   int64                  `json:"versions"`
@@ -71,7 +72,7 @@ type Verification struct {
 	KnownBad   int64                  `json:"known_bad"` // keys, none of them among Objects
 	Read       int64                  `json:"read"`      // objects whose bytes were read
 	Bytes      int64                  `json:"bytes"`     // that were read
-	SizeOnly   int64                  `json:"size_only"` // objects not read, of which HEAD shows no checksum that could be compared
+	SizeOnly   int64                  `json:"size_only"` // objects that were not read and whose HEAD shows no checksum to compare
 }
 
 // Found is the number of objects with a fault.
@@ -82,15 +83,14 @@ func (v *Verification) Found() (n int64) {
 	return n
 }
 
-// AddsUp tells whether each object was judged, and once.
+// AddsUp reports whether each object was judged exactly once.
 func (v *Verification) AddsUp() bool {
 	return v.Objects == 2*v.Versions && v.Objects == v.Sound+v.Found()
 }
 
-// Verify holds every version in the ledger against the bucket and gives emit what is
-// not as recorded, one finding at a time. An empty org or inbox stands for all. It
-// changes nothing. Its error says why not all was looked at: a store that goes away
-// is an error, never a finding.
+// Verify compares every version in the ledger with the bucket, and calls emit with each
+// finding, one at a time. An empty org or inbox stands for all. It changes nothing. The error
+// says why not everything was compared: an unreachable store is an error, never a finding.
 func (a *Auditor) Verify(ctx context.Context, org, inbox string, depth Depth, emit func(proof.Finding) error) (Verification, error) {
 	v := a.newVerifier(depth)
 	var emitting sync.Mutex
@@ -147,7 +147,7 @@ func (v *verifier) count(f func(*Verification)) {
 	f(&v.totals)
 }
 
-// entry looks at every version of an entry.
+// entry compares every version of an entry.
 func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (found []proof.Finding, err error) {
 	v.count(func(t *Verification) {
 		if len(e.Versions) > 0 {
@@ -184,8 +184,7 @@ func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (foun
 	return found, nil
 }
 
-// object looks at one object. If it can't be read although the store works, that is its
-// flaw.
+// object compares one object. If the store works and can't give the object, that is a flaw.
 func (v *verifier) object(ctx context.Context, look func() (proof.Flaws, error)) (flaws proof.Flaws, err error) {
 	err = v.reading.Try(ctx, func() (err error) { flaws, err = look(); return err })
 	if err != nil && ctx.Err() != nil {
@@ -197,7 +196,7 @@ func (v *verifier) object(ctx context.Context, look func() (proof.Flaws, error))
 	return flaws, err
 }
 
-// look compares the object with what the ledger says of it.
+// look compares the object with the ledger.
 func (v *verifier) look(ctx context.Context, o proof.Recorded, read bool) (proof.Flaws, error) {
 	obj, flaws, err := v.find(ctx, o)
 	if err != nil || obj == nil {
@@ -217,7 +216,7 @@ func (v *verifier) look(ctx context.Context, o proof.Recorded, read bool) (proof
 	return append(flaws, c.Flaws...), nil
 }
 
-// lookDisposed wants an object that was disposed of not to be there.
+// lookDisposed checks that an object that was disposed of does not exist.
 func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Recorded) (proof.Flaws, error) {
 	if act := e.Disposal(); !e.State.Disposed() {
 		return proof.Flaws{proof.Flawf(record.FaultUnfinished, "%s began to %s it on %s: run the same command again, which finishes it", act.By, act.Kind, act.At.UTC().Format(time.DateOnly))}, nil
@@ -232,8 +231,9 @@ func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Rec
 	return proof.Flaws{proof.Flawf(record.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
 }
 
-// find asks for the newest version, which is the recorded one unless somebody changed the
-// bucket; only then it asks for the recorded one. A nil object is not there.
+// find sends a HEAD for the newest version, which is the recorded one unless somebody changed
+// the bucket. If it is not, find sends a HEAD for the recorded one. It returns nil if the
+// object does not exist.
 func (v *verifier) find(ctx context.Context, o proof.Recorded) (*storage.Object, proof.Flaws, error) {
 	newest, err := v.Bucket.Head(ctx, o.Key, "")
 	hidden := errors.Is(err, storage.ErrNotFound)
@@ -242,7 +242,7 @@ func (v *verifier) find(ctx context.Context, o proof.Recorded) (*storage.Object,
 	}
 	id := o.VersionID
 	if id == "" {
-		id = "null" // S3's name for what was written before a bucket had versions
+		id = "null" // S3's name for a version from before the bucket had versions
 	}
 	if !hidden && (newest.VersionID == id || newest.VersionID == o.VersionID) {
 		return &newest, nil, nil

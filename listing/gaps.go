@@ -12,10 +12,10 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 )
 
-// The bounds of what broken pages cost.
+// The bounds of the requests that broken pages cause.
 const (
-	MaxBroken = 3   // pages in a row before the service counts as down
-	MaxParts  = 100 // of broken pages asked for in one walk
+	MaxBroken = 3   // this many broken pages in a row mean that the service is down
+	MaxParts  = 100 // smaller pages requested in place of broken ones, in one walk
 	MaxNamed  = 5   // gaps described in an error
 )
 
@@ -26,23 +26,23 @@ type gap struct {
 	err        error
 }
 
-// A gapError says that the listing was shown but for some gaps. It hides their errors:
-// a gap that stays is no failure of the service.
+// A gapError says that the listing was complete except for some gaps. It does not wrap the
+// gaps' errors: a gap that stays is no failure of the service.
 type gapError struct{ text string }
 
 func (e *gapError) Error() string { return e.text }
 
-// Is says that a part of the listing was shown.
+// Is reports true for failure.ErrPartial.
 func (e *gapError) Is(target error) bool { return target == failure.ErrPartial }
 
 // errOtherPart says that Genesys showed pages of another size than was asked for, and so
 // perhaps another part.
 var errOtherPart = errors.New("the listing has pages of another size")
 
-// breaksPage tells errors of a listing's page that one recording on it may cause.
+// breaksPage reports whether one recording on a page may cause this error of the page.
 func breaksPage(err error) bool {
-	var e *genesys.Error
-	if !errors.As(err, &e) || e.Op != "get_userrecordings" {
+	e := genesys.AsError(err)
+	if e == nil || e.Op != "get_userrecordings" {
 		return false
 	}
 	switch e.Status {
@@ -50,12 +50,12 @@ func breaksPage(err error) bool {
 		http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 		return true
 	}
-	return e.Status/100 == 2 // with a body that can't be read
+	return e.Status/100 == 2 // a good status with an unreadable body
 }
 
-// passOver leaves a broken page out for now. After several in a row it gives the error
-// of the first: the service is down, or it refuses what lies beyond a depth, of which
-// smaller pages may show some more.
+// passOver skips a broken page for now. After several in a row it returns the error of the
+// first: the service is down, or it refuses every page beyond a depth, where smaller pages
+// may show some more recordings.
 func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	w.broken = append(w.broken, brokenPage{page, err})
 	if w.inRow++; w.inRow < MaxBroken {
@@ -71,8 +71,9 @@ func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	return first.error()
 }
 
-// split asks for the broken pages in ever smaller parts, until what breaks each stands
-// alone. A part is a page of half the size; it may reach beyond what it is a part of.
+// split requests the broken pages in smaller and smaller parts, until each recording that
+// breaks a page is alone on one. A part is a page of half the size, and may reach beyond the
+// end of the larger page.
 func (w *Walk) split(ctx context.Context) error {
 	var todo []gap
 	for _, b := range w.broken {
@@ -105,8 +106,8 @@ func (w *Walk) split(ctx context.Context) error {
 	return nil
 }
 
-// takePart takes the nth page of a size, from 0. What breaks a larger part is looked for in
-// smaller ones and need not be tried again.
+// takePart takes the nth page of a size, from 0. It does not retry a larger part that fails,
+// because smaller parts follow.
 func (w *Walk) takePart(ctx context.Context, n, size int) error {
 	if err := failure.Stopped(w.stop); err != nil {
 		return err
@@ -148,7 +149,7 @@ func (w *Walk) gapsError(ctx context.Context) error {
 	return &gapError{"Genesys fails to list some recordings; give its support these places of the inbox's listing and the correlation ids: " + strings.Join(places, "; ")}
 }
 
-// joined makes one gap of those that adjoin.
+// joined merges adjacent gaps.
 func joined(gaps []gap) (all []gap) {
 	slices.SortFunc(gaps, func(a, b gap) int { return a.from - b.from })
 	for _, g := range gaps {
@@ -161,7 +162,7 @@ func joined(gaps []gap) (all []gap) {
 	return all
 }
 
-// neighbour is the id of the recording at a place of the listing, or "".
+// neighbour returns the id of the recording at a place of the listing, or "".
 func (w *Walk) neighbour(ctx context.Context, at int) string {
 	if at < 0 {
 		return ""

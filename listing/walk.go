@@ -1,6 +1,6 @@
 // Package listing lists the recordings of one inbox until the listing proves itself
-// complete. Pages shift while recordings arrive and vanish, some listings hold back what
-// lies beyond a depth or a size, and some pages fail for one recording on them: a Walk says
+// complete. Pages shift while recordings arrive and vanish, some listings leave out
+// recordings beyond a depth or a size, and one recording can make its page fail. A Walk says
 // what it saw, and whether that is everything.
 package listing
 
@@ -68,7 +68,7 @@ type Walk struct {
 	ledger ledger
 	log    *slog.Logger
 	again  func(error)
-	stop   context.Context // once it ends no page is asked for
+	stop   context.Context // once it ends, no page is requested
 	start  time.Time
 	sink   Sink
 	seed   maphash.Seed
@@ -200,13 +200,13 @@ func (w *Walk) once(ctx context.Context) error {
 	}
 }
 
-// A brokenPage is a page of the listing, from 1, that could not be had.
+// A brokenPage is a page of the listing, from 1, that Genesys did not show.
 type brokenPage struct {
 	page int
 	err  error
 }
 
-// error names the page where the listing began well.
+// error returns the page's error. If earlier pages were shown, the error names the page.
 func (b brokenPage) error() error {
 	if b.page == 1 || errors.Is(b.err, errSmaller) {
 		return b.err
@@ -214,7 +214,7 @@ func (b brokenPage) error() error {
 	return &pageError{b}
 }
 
-// A pageError says at which page a listing broke off that began well.
+// A pageError says at which page a listing broke off after earlier pages were shown.
 type pageError struct{ brokenPage }
 
 func (e *pageError) Error() string {
@@ -223,11 +223,11 @@ func (e *pageError) Error() string {
 
 func (e *pageError) Unwrap() error { return e.err }
 
-// Is says that a part of the listing was shown.
+// Is reports true for failure.ErrPartial.
 func (e *pageError) Is(target error) bool { return target == failure.ErrPartial }
 
-// more tells whether a page claims another after it. An empty page ends the
-// listing whatever it claims. A page count may lag behind the total.
+// more reports whether a page says that another follows. An empty page ends the listing,
+// whatever it says. A page count may lag behind the total.
 func more(l *genesys.Listing, page, size int) bool {
 	n := len(l.Recordings) + l.Unreadable
 	switch {
@@ -241,8 +241,8 @@ func more(l *genesys.Listing, page, size int) bool {
 	return n >= size
 }
 
-// page gets one page. Where the reply would be too large it turns to smaller means
-// from then on and asks for the walk to begin again.
+// page gets one page. If the reply is too large, it chooses a smaller form for all pages from
+// then on, and returns errSmaller to start the walk again.
 func (w *Walk) page(ctx context.Context, number int) (*genesys.Listing, error) {
 	l, err := w.ask(ctx, w.in.PageSize, number, w.inRow > 0)
 	if err == nil || !tooLarge(err) {
@@ -260,8 +260,8 @@ func (w *Walk) page(ctx context.Context, number int) (*genesys.Listing, error) {
 	return nil, errSmaller
 }
 
-// ask gets one page of a size. A hasty one is not tried again where the page may be
-// what breaks it.
+// ask gets one page of a size. If hasty, it does not retry an error that a recording on the
+// page may cause.
 func (w *Walk) ask(ctx context.Context, size, number int, hasty bool) (l *genesys.Listing, err error) {
 	params := genesys.ListParams{PageSize: size, PageNumber: number}
 	if w.Expanded {
@@ -280,13 +280,13 @@ func (w *Walk) ask(ctx context.Context, size, number int, hasty bool) (l *genesy
 }
 
 func tooLarge(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) &&
+	e := genesys.AsError(err)
+	return e != nil &&
 		(e.Code == "response.entity.too.large" || e.Status == http.StatusRequestEntityTooLarge || errors.Is(err, genesys.ErrTooLarge))
 }
 
-// take marks a page's recordings as seen, hands those that are new to
-// the sink and counts those that are new in this walk.
+// take marks a page's recordings as seen, gives the new ones to the sink, and counts those
+// that are new in this walk.
 func (w *Walk) take(ctx context.Context, page []genesys.Recording) (fresh int, err error) {
 	var unseen []genesys.Recording
 	for _, r := range page {
@@ -319,9 +319,9 @@ func (w *Walk) younger(r genesys.Recording) bool {
 	return ok && t.After(w.start)
 }
 
-// missing is how many recordings Genesys counts beyond those that were shown,
-// by the listing or by the summary. Neither count is documented to be exact; each is
-// taken at its lowest, and deletions under way may still be counted.
+// missing returns how many more recordings Genesys counts than were shown, by the listing or
+// by the summary. Neither count is documented to be exact, and both may still count deletions
+// under way: the lowest value of each is used.
 func (w *Walk) missing(ctx context.Context) (int64, error) {
 	w.Unreadable, w.Total = w.unreadable, w.last
 	shown, counted := w.Listed+int64(w.unreadable), int64(0)
@@ -351,10 +351,10 @@ func (w *Walk) missing(ctx context.Context) (int64, error) {
 	return max(0, counted-shown), failure.OfLedger(err)
 }
 
-// believe judges the walk that just reached its end. The first is believed where
-// nothing contradicts it: the total stood still, as many distinct recordings came,
-// and none that Genesys counts or the ledger knows is missing. A repeat is believed
-// where it found nothing that should have been there before.
+// believe reports whether the walk that has just ended is complete. The first walk is, if
+// nothing contradicts it: the total did not change, the walk saw as many recordings, and no
+// recording that Genesys counts or the ledger knows is missing. A repeated walk is, if it found
+// no recording that the earlier ones should have shown.
 func (w *Walk) believe(ctx context.Context) bool {
 	if w.Walks > 1 && w.newOld == 0 {
 		return true

@@ -14,7 +14,7 @@ import (
 // working.
 const MaxUnreadable = 10
 
-// Reading reads many objects, and tells an object that can't be read from a store that
+// Reading reads many objects, and distinguishes an object that can't be read from a store that
 // does not work. It may be used concurrently.
 type Reading struct {
 	Bucket interface {
@@ -32,7 +32,7 @@ func (e *UnreadableError) Error() string { return e.Err.Error() }
 // Unwrap returns the store's error.
 func (e *UnreadableError) Unwrap() error { return e.Err }
 
-// Try calls f, which reads of one object, with retries. Its error is an *UnreadableError
+// Try calls f, which reads one object, with retries. Its error is an *UnreadableError
 // unless the store would fail for other objects too.
 func (r *Reading) Try(ctx context.Context, f func() error) error {
 	err := failure.Retry(ctx, func(err error) { r.Log.Debug("trying again", "error", err) }, f)
@@ -43,12 +43,12 @@ func (r *Reading) Try(ctx context.Context, f func() error) error {
 	if down := r.Bucket.Check(ctx); down != nil {
 		return down
 	}
-	var e *storage.Error
+	e, ok := errors.AsType[*storage.Error](err)
 	switch {
 	case errors.Is(err, storage.ErrAccess), errors.Is(err, storage.ErrHeader):
 		return err
-	case errors.Is(err, storage.ErrNotFound), errors.As(err, &e) && e.Code == "InvalidObjectState":
-		// A store that works answers this; the latter for an object in cold storage.
+	case errors.Is(err, storage.ErrNotFound), ok && e.Code == "InvalidObjectState":
+		// A store that works answers these; InvalidObjectState is about an object in cold storage.
 	case r.streak.Add(1) >= MaxUnreadable:
 		return &failure.DownError{Err: err}
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// unproved is what a manifest written from the media alone says of them.
+// unproved is the media's Unproved in a manifest that is written from the media alone.
 const unproved = "the recording's metadata are lost"
 
 // replaceManifest reports a manifest that is not the one that the journal names. If the

@@ -11,10 +11,11 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// media looks for media that no manifest names: what a crash left between the two, or
-// what lost its manifest before a journal told of it.
+// media looks for media that no manifest names: a crash came between the two, or the manifest
+// was lost before a journal recorded it.
 //
-// Media that are named and not there are fewer keys than versions: then each is asked for.
+// If fewer media keys exist than versions name, some media are missing: a HEAD for each
+// version finds out which.
 func (r *rebuild) media(ctx context.Context) error {
 	there, last := int64(0), ""
 	for o, err := range r.Bucket.ListAfter(ctx, r.Prefix+"/media/org="+r.org.Name+"/", "") {
@@ -56,8 +57,8 @@ func (r *rebuild) media(ctx context.Context) error {
 	})
 }
 
-// takeMedia tells whether a version names the media. If none does, it makes the most of
-// them, unless they were found corrupt.
+// takeMedia reports whether a version names the media. If none does, and the media are not
+// known to be corrupt, it enters the recording as one that waits, or writes its manifest.
 func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err error) {
 	if r.bad[key] {
 		return false, nil
@@ -100,7 +101,7 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	})
 }
 
-// named tells whether a version of an entry names the media.
+// named reports whether a version of an entry names the media.
 func (r *rebuild) named(ctx context.Context, inbox, recording, key string) (bool, error) {
 	if inbox == "" || recording == "" {
 		return r.long[key], nil

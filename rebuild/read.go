@@ -53,8 +53,8 @@ func (r *rebuild) tryJournal(ctx context.Context, journal record.Chain, key stri
 	return at, text, err
 }
 
-// inboxIDs are the inboxes that have an owner or a journal. Those that have neither
-// have manifests that name them.
+// inboxIDs returns the inboxes that have an owner or a journal. The others have manifests that
+// name them.
 func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 	dir := r.Prefix + "/journal/org=" + r.org.Name + "/inbox="
 	first := map[string]string{} // by escaped id: a journal object
@@ -97,7 +97,7 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Values(r.ids)), nil
 }
 
-// hashedID may be what escapeID made of a long id.
+// hashedID reports whether a text may be the hash that record.EscapeID makes of a long id.
 var hashedID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // readManifest is one manifest as the archive holds it.
@@ -107,7 +107,7 @@ type readManifest struct {
 	version state.Version
 }
 
-// manifests enters what is archived.
+// manifests enters the archived versions.
 func (r *rebuild) manifests(ctx context.Context) error {
 	var keys []string
 	flush := func() error {
@@ -128,8 +128,8 @@ func (r *rebuild) manifests(ctx context.Context) error {
 	return flush()
 }
 
-// takeManifests reads some manifests side by side, and enters them in one transaction
-// for each inbox.
+// takeManifests reads some manifests at the same time, and enters them in one transaction for
+// each inbox.
 func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	read, flaws := make([]*readManifest, len(keys)), make([]proof.Flaw, len(keys))
 	g, reading := errgroup.WithContext(ctx)
@@ -168,7 +168,8 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	return nil
 }
 
-// readManifest reads one. Without an error, nil has a flaw, which says what is wrong.
+// readManifest reads one manifest. If that is nil without an error, the flaw says what is
+// wrong with it.
 func (r *rebuild) readManifest(ctx context.Context, key string) (*readManifest, proof.Flaw, error) {
 	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
@@ -217,7 +218,7 @@ func (r *rebuild) belongs(m *record.Manifest, k record.Key) bool {
 }
 
 // enter adds a manifest's version to an entry, whose versions stand in the order of
-// their manifests' keys, and takes the newest one's word on the recording.
+// their manifests' keys, and takes the recording's metadata from the newest.
 func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 	at := r.insert(e, m.version)
 	e.State = state.StateArchived
@@ -234,7 +235,7 @@ func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 	}
 }
 
-// insert adds a version in its place, and tells which that is.
+// insert adds a version in its place, and returns its index.
 func (r *rebuild) insert(e *state.Entry, v state.Version) int {
 	number := func(v state.Version) int {
 		k, _ := record.ParseKey(r.Prefix, v.ManifestKey)
@@ -245,7 +246,7 @@ func (r *rebuild) insert(e *state.Entry, v state.Version) int {
 	return at
 }
 
-// firstKey is the key that a recording's media got or would have got first.
+// firstKey returns the first key of a recording's media, of which the given one is the nth.
 func (r *rebuild) firstKey(media string) string {
 	k, ok := record.ParseKey(r.Prefix, media)
 	if !ok {
@@ -255,11 +256,11 @@ func (r *rebuild) firstKey(media string) string {
 	return k.Path(r.Prefix)
 }
 
-// entries completes what manifests and journal left open.
+// entries completes the entries that manifests and journal left open.
 func (r *rebuild) entries(ctx context.Context) error {
 	return r.Ledger.Scan(ctx, r.org.Name, "", func(k state.Key, e *state.Entry) error {
 		if e.Disposal() != nil {
-			return nil // what is left of it is no version any more
+			return nil // what the disposal left of its objects is no version
 		}
 		r.versions += int64(len(e.Versions))
 		for i, v := range e.Versions {
@@ -281,7 +282,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	obj, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 	archived, lost := obj.Modified.UTC(), unreadable(err)
 	if lost {
-		archived = time.Now().UTC() // it is not known when: a deletion waits from now on
+		archived = time.Now().UTC() // the time is not known: a deletion has to wait from now on
 		if errors.Is(err, storage.ErrNotFound) {
 			err = nil // the step media finds that
 		} else {
@@ -297,7 +298,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 			return
 		}
 		if e.State == state.StateListed || e.State == state.StateFailed || e.State == state.StateVanished {
-			e.State = state.StateArchived // after what the journal tells last
+			e.State = state.StateArchived // later than the journal's last event
 			e.LastError, e.FailedSince = "", time.Time{}
 		}
 	})
@@ -315,7 +316,7 @@ func (r *rebuild) inboxes(ctx context.Context) error {
 	for esc, owner := range r.owners {
 		id := r.ids[esc]
 		if id == "" {
-			continue // said
+			continue // already reported
 		}
 		if owner != r.Ledger.ID() {
 			r.totals.Foreign = append(r.totals.Foreign, r.org.Name+"/"+id)

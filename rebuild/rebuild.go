@@ -99,8 +99,8 @@ type rebuild struct {
 	versions int64 // in the entries
 }
 
-// FromArchive fills the ledger, which must be new, from the archive alone. It gives emit
-// what is not as it should be. The error says why the ledger could not be made.
+// FromArchive fills the ledger, which must be new, from the archive alone. It calls emit with
+// each finding. The error says why the ledger could not be made.
 func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Finding) error) (*Result, error) {
 	totals := &Result{Ledger: o.Ledger.ID(), Recordings: map[state.State]int64{}}
 	prover := &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log}
@@ -123,7 +123,7 @@ func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Fin
 	return totals, nil
 }
 
-// find reports what is wrong with an object; of one that can't be read, once.
+// find reports what is wrong with an object. It reports an unreadable object only once.
 func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, args ...any) error {
 	if f == record.FaultUnreadable {
 		if r.unread[key] {
@@ -135,14 +135,14 @@ func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, arg
 	return r.emit(proof.Finding{Fault: f, Org: r.org.Name, Inbox: inbox, Recording: recording, Key: key, Detail: fmt.Sprintf(format, args...)})
 }
 
-// told is what one object of the archive tells of a recording.
+// told is what one object of the archive says of a recording.
 type told struct {
 	state.Restored
 	key string // of the object
 }
 
-// restore enters what objects tell of an inbox's recordings. What no entry can be,
-// because an object contradicts itself, is a finding, and left out.
+// restore enters what objects say of an inbox's recordings. If an object contradicts itself,
+// so that it makes no valid entry, restore reports and skips it.
 func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all []told) error {
 	batch := make([]state.Restored, len(all))
 	for i := range all {
@@ -169,7 +169,7 @@ func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all
 	return nil
 }
 
-// journals plays what the journal of each inbox tells onto its entries.
+// journals applies the journal of each inbox to its entries.
 func (r *rebuild) journals(ctx context.Context) error {
 	ids, err := r.inboxIDs(ctx)
 	if err != nil {
@@ -220,7 +220,8 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 	return nil
 }
 
-// noteLock enters the lock of the newest journal object, which a GET need not have shown.
+// noteLock enters the lock of the newest journal object, because the reply to a GET need not
+// have shown it.
 func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.JournalHead) error {
 	if head.Key == "" {
 		return nil
@@ -238,12 +239,12 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	return nil
 }
 
-// play plays the events of one object of a journal.
+// play applies the events of one object of a journal.
 func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.JournalEvent) error {
 	var all []told
 	for _, ev := range events {
 		if ev.Accepted != nil {
-			continue // by the lost ledger; this one has its own faults to show
+			continue // accepted by the lost ledger: in the new one a person has to accept it again
 		}
 		if stray := r.strayKey(inbox, ev); stray != "" {
 			if err := r.find(record.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
@@ -259,7 +260,7 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 	return r.restore(ctx, inbox, record.FaultJournal, all)
 }
 
-// strayKey is a key in an event that its recording can't have.
+// strayKey returns a key in an event that its recording can't have, or "".
 func (r *rebuild) strayKey(inbox string, ev record.JournalEvent) string {
 	stray := func(kind, key string) bool {
 		k, ok := record.ParseKey(r.Prefix, key)
@@ -288,11 +289,11 @@ func (r *rebuild) strayKey(inbox string, ev record.JournalEvent) string {
 	return ""
 }
 
-// replay makes of an entry what a journal's event made of the lost one. What contradicts
-// itself, because an object of the journal is missing, leaves an entry that waits.
+// replay changes an entry as a journal's event changed the lost one. If a missing object of the
+// journal makes the events contradict each other, the entry becomes one that waits.
 func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 	if e.State == state.StateDeleted && ev.To == state.StateGone {
-		return // told by a ledger restored from before the deletion
+		return // written by a ledger that was restored from before the deletion
 	}
 	if ev.Stored != nil {
 		i := slices.IndexFunc(e.Versions, func(v state.Version) bool { return v.ManifestKey == ev.Stored.ManifestKey })
@@ -310,7 +311,7 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 		if !slices.Contains(e.BadKeys, key) {
 			e.BadKeys = append(e.BadKeys, key)
 		}
-		// A manifest that describes them is what a crash left: the ledger never took it.
+		// A crash left a manifest that describes them: the lost ledger never had that version.
 		e.Versions = slices.DeleteFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key && v.ArchivedAt.IsZero() })
 	}
 	if ev.Act != nil {
@@ -334,7 +335,7 @@ func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
 	become(ev, e)
 }
 
-// become brings an entry to the state that an event tells of.
+// become brings an entry to the state that an event records.
 func become(ev record.JournalEvent, e *state.Entry) {
 	switch e.State = ev.To; ev.To {
 	case state.StateFailed:
