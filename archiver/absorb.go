@@ -9,6 +9,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -159,8 +160,8 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	if differs(e.DateModified, e.Fingerprint, r) {
 		e.Mismatches = 0 // they were another version's
 	}
-	e.Name, e.ConversationID = r.Name, r.ConversationID
-	e.DateCreated, e.DateModified, e.Fingerprint = r.DateCreated, r.DateModified, r.Fingerprint
+	record.Describe(e, r)
+	e.DateModified, e.Fingerprint = r.DateModified, r.Fingerprint
 	e.Raw, e.Expanded = r.Raw, p.walk.Expanded
 	e.MissingSince = time.Time{}
 }

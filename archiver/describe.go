@@ -86,6 +86,9 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
 	err := t.edit(ctx, state.StateArchived, func(e *state.Entry) {
+		if !e.Expanded && len(t.rec.Raw) > 0 { // the listing was too large for conversations
+			record.Describe(e, t.rec)
+		}
 		e.Versions = append(e.Versions, v)
 		e.Fingerprint = v.Fingerprint
 		e.Twin, e.TwinAsked, e.Mismatches = "", false, 0

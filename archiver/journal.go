@@ -54,6 +54,19 @@ func (p *pass) keepJournal(ctx context.Context) error {
 	}
 }
 
+// Journal brings the journal of an inbox up to date with the ledger, after a command of a
+// person. Where a pass has the inbox, Journal leaves it to that pass, or to the next one.
+func (a *Archiver) Journal(ctx context.Context, org, inbox string) error {
+	p := a.newPass(ctx, Inbox{Org: org, ID: inbox})
+	defer p.halt(nil)
+	err := p.underClaim(ctx, p.keepJournal)
+	if errors.Is(err, state.ErrClaimed) {
+		p.log.Info("a run works on the inbox, and will write the journal", "error", err)
+		return nil
+	}
+	return err
+}
+
 // keepUp writes the journal in the middle of a pass that began n transfers, so that the
 // events of a long one don't pile up in the ledger. What it can't write now waits.
 func (p *pass) keepUp(ctx context.Context, n int) error {

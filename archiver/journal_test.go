@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -102,6 +103,40 @@ func TestJournalOnceADay(t *testing.T) {
 		t.Errorf("with a pass of the next day there are %q", got)
 	}
 	r.WantJournal()
+}
+
+// A command brings the journal up to date with what it did; an inbox of which there is
+// nothing to tell gets no object.
+func TestJournalOfACommand(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Echoing, true)
+	a := r.archiver()
+	for range 2 {
+		if err := a.Journal(t.Context(), org, r.in.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.WantJournal()
+	k := state.Key{Org: org, Inbox: r.in.ID, Recording: "rec-01"}
+	statetest.Bring(t, r.Ledger, k, state.StateWaived)
+	if err := a.Journal(t.Context(), org, r.in.ID); err != nil {
+		t.Fatal(err)
+	}
+	objects := r.WantJournal("rec-01 listed→failed", "rec-01 failed→waived")
+	claim, err := r.Ledger.Claim(t.Context(), org, r.in.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statetest.Bring(t, r.Ledger, state.Key{Org: org, Inbox: r.in.ID, Recording: "rec-02"}, state.StateVanished)
+	if err := a.Journal(t.Context(), org, r.in.ID); err != nil || len(r.Objects("journal")) != 1 {
+		t.Errorf("beside a pass: %v, %q", err, r.Objects("journal"))
+	}
+	if err := claim.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if act := objects[0].Events[1].Act; act == nil || act.Kind != state.ActWaive || objects[0].SchemaVersion != 2 {
+		t.Errorf("the journal tells of %+v with version %d", act, objects[0].SchemaVersion)
+	}
 }
 
 // More events than one object may hold go into several.

@@ -208,8 +208,11 @@ func TestConversationIsFetchedSinglyWhereListingsCantHoldIt(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, archivertest.Echoing, false)
 	r.Cloud.Configure(func(o *genesystest.Options) { o.MaxExpanded = 1 })
-	r.Add(2)
+	r.Add(2, func(rec *genesystest.Recording) { rec.Participants = []any{map[string]any{"name": "Ann"}} })
 	r.passed()
+	if e := r.Entry("rec-01"); len(e.Participants) != 1 || e.Participants[0].Name != "Ann" {
+		t.Errorf("the ledger has the participants %+v", e.Participants)
+	}
 	m := r.Manifest(r.WantArchived("rec-01").ManifestKey)
 	if !strings.Contains(string(m.Recording), `"Conversation of`) {
 		t.Errorf("the manifest's recording lacks the conversation: %s", m.Recording)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,6 +47,38 @@ func recording(raw json.RawMessage, fields members) Recording {
 		Fingerprint:          fields.fingerprint(),
 		Raw:                  raw,
 	}
+}
+
+// Participant took part in a recording's conversation. A field that the reply lacks is "".
+type Participant struct{ UserID, Name, Address string }
+
+// maxParticipants bounds the participants that are read of one conversation.
+const maxParticipants = 100
+
+// Participants returns who took part in the conversation, without repetitions, at most 100.
+// Only a recording that was asked for with expand=conversation names them. The published
+// description of the API has no more of a conversation than its address; participants are
+// members of the conversation in Genesys' own client libraries.
+func (r Recording) Participants() []Participant {
+	conversation := objectIn(objectIn(string(r.Raw)).raw("conversation"))
+	var all []Participant
+	add := func(p Participant) {
+		if p != (Participant{}) && len(all) < maxParticipants && !slices.Contains(all, p) {
+			all = append(all, p)
+		}
+	}
+	if list := gjson.Parse(conversation.raw("participants")); list.IsArray() {
+		list.ForEach(func(_, v gjson.Result) bool {
+			p := objectIn(v.Raw)
+			add(Participant{p.text("userId"), p.text("name"), p.text("address")})
+			return len(all) < maxParticipants
+		})
+	}
+	address := conversation.text("address")
+	if !slices.ContainsFunc(all, func(p Participant) bool { return p.Address == address }) {
+		add(Participant{Address: address})
+	}
+	return all
 }
 
 // ParseTime reads a date of the API: RFC 3339, with or without a fraction; the offset may also be "+0000".

@@ -3,6 +3,7 @@ package genesys
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,6 +41,33 @@ func TestParseListingFieldByField(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestParticipants(t *testing.T) {
+	many := strings.Repeat(`{"userId":"u","name":"n"},`, 3)
+	for i := range 200 {
+		many += fmt.Sprintf(`{"name":"n%d"},`, i)
+	}
+	for conversation, want := range map[string][]Participant{
+		`{"id":"c","address":"tel:+1","participants":[{"id":"p1","userId":"u1","name":"Ann","address":"sip:a"},{"purpose":"acd"},7,{"name":4,"address":"tel:+1"},{"userId":"u1","name":"Ann","address":"sip:a"}]}`: {{"u1", "Ann", "sip:a"}, {"", "", "tel:+1"}},
+		`{"address":"tel:+2"}`:                {{"", "", "tel:+2"}},
+		`{"participants":{"name":"no list"}}`: nil,
+		`"c"`:                                 nil,
+		`{"participants":[` + many + `{"name":"last"}]}`: nil,
+	} {
+		r, err := ParseRecording([]byte(`{"id":"r","conversation":` + conversation + `}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := r.Participants()
+		if strings.Contains(conversation, "last") {
+			if len(got) != maxParticipants {
+				t.Errorf("%d participants", len(got))
+			}
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: %s", conversation, diff)
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package integration_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,7 +22,8 @@ func TestQueries(t *testing.T) {
 	inbox := w.cloud.ClientInbox()
 	for n, name := range []string{"Alpha call", "beta Call", "gamma"} {
 		inbox.Add(genesystest.Recording{ID: recordingID(n), Name: name, ConversationID: "c" + name[:1],
-			DateCreated: time.Date(2026, 10, 1+n, 12, 0, 0, 0, time.UTC)})
+			DateCreated: time.Date(2026, 10, 1+n, 12, 0, 0, 0, time.UTC), Duration: time.Duration(3-n) * 2 * time.Second,
+			Participants: []any{map[string]any{"userId": "agent-" + name[:1], "name": "Zoë =" + name}, map[string]any{"address": "tel:+3531" + recordingID(n)}}})
 	}
 	w.cloud.Inject(genesystest.Fault{Op: opLink, Recording: "r002", Times: genesystest.Always, Effect: genesystest.HTML(200)})
 	w.wantReport(w.expect(3, "run", "--once", "--json"))
@@ -36,6 +39,16 @@ func TestQueries(t *testing.T) {
 		{[]string{"--state", "failed"}, []string{"r002"}},
 		{[]string{"--org", "acme", "--inbox", "client", "--state", "archived", "--name", "beta"}, []string{"r001"}},
 		{[]string{"--inbox", "other"}, nil},
+		{[]string{"--participant", "ZOË =a"}, []string{"r000"}},
+		{[]string{"--participant", "agent-b"}, []string{"r001"}},
+		{[]string{"--participant", "+3531r002"}, []string{"r002"}},
+		{[]string{"--min-duration", "3s"}, []string{"r000", "r001"}},
+		{[]string{"--max-duration", "4s"}, []string{"r001", "r002"}},
+		{[]string{"--min-size", "1KB", "--max-size", "1GiB"}, []string{"r000", "r001"}},
+		{[]string{"--case", "smith"}, nil},
+		{[]string{"r002", "r000", "--state", "archived"}, []string{"r000"}},
+		{[]string{"--sort", "created", "--skip", "1", "--limit", "1"}, []string{"r001"}},
+		{[]string{"--sort", "size", "--reverse", "--limit", "1"}, []string{"r000"}},
 	} {
 		out := w.expect(0, append([]string{"ls", "--json"}, c.args...)...).stdout
 		var ids []string
@@ -57,7 +70,24 @@ func TestQueries(t *testing.T) {
 			}
 		}
 	}
-	w.expect(2, "ls", "--state", "lost")
+	for _, args := range [][]string{{"--state", "lost"}, {"--sort", "color"}, {"--reverse"}, {"--limit", "-1"}, {"--min-size", "big"}, {"--max-duration", "0s"}, {"--csv", "--json"}, {""}} {
+		w.expect(2, append([]string{"ls"}, args...)...)
+	}
+	found := w.expect(0, "ls", "--participant", "zoë", "--csv", "--sort", "name").stdout
+	lines, err := csv.NewReader(strings.NewReader(found)).ReadAll()
+	if err != nil || len(lines) != 4 || lines[0][0] != "recording" || lines[1][0] != "r000" || lines[1][9] != "Zoë =Alpha call agent-A; tel:+3531r000" || lines[1][5] != "6000" {
+		t.Errorf("CSV: %v, %q", err, lines)
+	}
+	if err := os.Rename(w.ledgerPath(), w.ledgerPath()+".lost"); err != nil {
+		t.Fatal(err)
+	}
+	w.expect(0, "rebuild")
+	if again := w.expect(0, "ls", "--participant", "zoë =", "--state", "archived", "--csv", "--sort", "name").stdout; again != strings.Join(strings.SplitAfter(found, "\n")[:3], "") {
+		t.Errorf("after a rebuild\n%s, before\n%s", again, found)
+	}
+	if err := os.Rename(w.ledgerPath()+".lost", w.ledgerPath()); err != nil {
+		t.Fatal(err)
+	}
 	w.expect(2, "show", "r003")
 	if r := w.expect(0, "show", "r002"); !strings.Contains(r.stdout, "HTML") {
 		t.Errorf("show doesn't say why r002 failed: %s", r)

@@ -231,7 +231,7 @@ func (r *rebuild) enter(m *readManifest, e *state.Entry) {
 	}
 	e.DateModified, e.Fingerprint = m.DateModified, m.version.Fingerprint
 	if rec, err := genesys.ParseRecording(m.Recording); err == nil {
-		e.Name, e.ConversationID, e.DateCreated = rec.Name, rec.ConversationID, rec.DateCreated
+		record.Describe(e, rec)
 	}
 }
 

@@ -78,7 +78,7 @@ func (r *rig) rebuild(ctx context.Context) (*Result, []proof.Finding, error) {
 func wantRestored(t *testing.T, got, want any) {
 	t.Helper()
 	diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.EquateApproxTime(time.Minute),
-		cmpopts.IgnoreFields(state.Entry{}, "Fingerprint", "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince"))
+		cmpopts.IgnoreFields(state.Entry{}, "Fingerprint", "Raw", "Expanded", "Attempts", "Mismatches", "NextAttempt", "MissingSince", "Milliseconds"))
 	if diff != "" {
 		t.Errorf("-lost +rebuilt\n%s", diff)
 	}

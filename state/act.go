@@ -163,7 +163,7 @@ func (e *Entry) checkDisposal() error {
 // forget drops from an entry what may tell of a person.
 func (e *Entry) forget() {
 	e.Name, e.ConversationID, e.Fingerprint, e.LastError = "", "", "", ""
-	e.Participants = nil
+	e.Participants, e.Milliseconds = nil, 0
 	e.Raw, e.Expanded = nil, false
 	e.Twin, e.TwinAsked = "", false
 	e.NeedsPerson, e.FailedSince, e.NextAttempt = false, time.Time{}, time.Time{}

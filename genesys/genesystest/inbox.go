@@ -23,6 +23,7 @@ type Recording struct {
 	Size                      int64         // about that of the media as WAV, where Duration is 0
 	Read                      bool
 	ConversationID            string // default: made from ID
+	Participants              []any  // of the conversation, where it is expanded
 
 	Extra   map[string]any  // further fields, or others instead of the usual ones
 	Omit    []string        // fields left out
@@ -274,6 +275,9 @@ func (i *Inbox) entity(r *record, expand bool) json.RawMessage {
 		conversation["startTime"] = timestamp(r.DateCreated)
 		conversation["endTime"] = timestamp(r.DateCreated.Add(r.Duration))
 		conversation["state"] = "disconnected"
+		if r.Participants != nil {
+			conversation["participants"] = r.Participants
+		}
 	}
 	m := reference(pathRecordings+"/", r.ID, r.Name)
 	m["dateCreated"] = timestamp(r.DateCreated)

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -33,10 +34,12 @@ func (i ids) uuid() string {
 // typicalListed returns an edit like that of a listing.
 func typicalListed(i ids) func(*state.Entry) {
 	conversation, raw := i.uuid(), i.hex(1200)
+	participants := []state.Participant{{UserID: i.uuid(), Name: "Ann Example"}, {Name: "Dublin, Ireland", Address: "tel:+3531" + i.hex(7)}}
 	at := time.Date(2026, 11, 23, 9, 4, 59, 123456789, time.UTC)
 	return func(e *state.Entry) {
 		e.Name, e.ConversationID = "Recording 23.11.2026 09:04", conversation
 		e.DateCreated, e.DateModified = "2026-11-23T09:04:12.345Z", "2026-11-23T09:05:12.345Z"
+		e.Participants, e.Milliseconds = participants, 61_234
 		e.Raw, e.Expanded, e.ListedAt = []byte(`{"raw":"`+raw+`"}`), true, at
 	}
 }
@@ -132,5 +135,60 @@ func journalled(b *testing.B, l *Ledger, inbox string) {
 	}
 	if err := l.MoveJournal(b.Context(), "acme", inbox, in.Journal, state.JournalHead{Key: "k"}, events); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// BenchmarkSearch searches a ledger of a million archived recordings in ten inboxes, of
+// which each search finds few or shows a page.
+func BenchmarkSearch(b *testing.B) {
+	const inboxes, recordings = 10, 100_000
+	l, err := Open(filepath.Join(b.TempDir(), "ledger"), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	l.db.NoSync = true
+	i := newIDs()
+	for range inboxes {
+		fillInbox(b, l, i, i.uuid(), recordings)
+	}
+	k := state.Key{}
+	stop := errors.New("stop")
+	if err := l.Scan(b.Context(), "", "", func(at state.Key, _ *state.Entry) error { k = at; return stop }); err != stop {
+		b.Fatal(err)
+	}
+	e, err := l.Move(b.Context(), k, state.StateArchived, state.StateArchived, func(e *state.Entry) {
+		e.Name, e.Milliseconds = "Das Gespräch", 3_600_000
+		e.Participants = append(e.Participants, state.Participant{Name: "Ann Émile", Address: "tel:+353161234567"})
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		q    state.Query
+		want int
+	}{
+		{"conversation", state.Query{Selection: state.Selection{Conversation: e.ConversationID}}, 1},
+		{"name", state.Query{Selection: state.Selection{Name: "GESPRÄCH"}}, 1},
+		{"participant", state.Query{Selection: state.Selection{Participant: "émile"}}, 1},
+		{"duration", state.Query{Selection: state.Selection{MinDuration: time.Hour}}, 1},
+		{"size", state.Query{Selection: state.Selection{MaxSize: 1000}}, 0},
+		{"state", state.Query{Selection: state.Selection{State: state.StateFailed}}, 0},
+		{"case", state.Query{Selection: state.Selection{Case: "smith"}}, 0},
+		{"day", state.Query{Selection: state.Selection{From: time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC), Name: "gespräch"}}, 1},
+		{"id", state.Query{Selection: state.Selection{IDs: []string{k.Recording}}}, 1},
+		{"page by size", state.Query{Sort: state.SortSize, Reverse: true, Skip: 100, Limit: 100}, 100},
+		{"page by name", state.Query{Sort: state.SortName, Skip: 100, Limit: 100}, 100},
+		{"first page", state.Query{Limit: 100}, 100},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				if err := l.Search(b.Context(), c.q, func(state.Key, *state.Entry) error { n++; return nil }); err != nil || n != c.want {
+					b.Fatalf("%d found: %v", n, err)
+				}
+			}
+		})
 	}
 }

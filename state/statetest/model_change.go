@@ -82,7 +82,7 @@ func (m *model) expect(k state.Key, from, to state.State, what string, n int) (s
 		e.NeedsPerson, e.NextAttempt = false, time.Time{}
 	}
 	if to == state.StateErased || to == state.StateExpired {
-		e.Name, e.ConversationID, e.Participants = "", "", nil
+		e.Name, e.ConversationID, e.Participants, e.Milliseconds = "", "", nil, 0
 		e.Raw, e.Expanded, e.LastError, e.NeedsPerson, e.FailedSince, e.NextAttempt = nil, false, "", false, time.Time{}, time.Time{}
 	}
 	switch {
