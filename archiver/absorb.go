@@ -13,12 +13,12 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// listingLag is how long a recording may stay listed after its deletion was
-// accepted before the deletion counts as not done.
+// listingLag is how long a recording may stay listed after its deletion was accepted.
+// After that the deletion counts as not done.
 const listingLag = 24 * time.Hour
 
-// absorb writes what a page shows into the ledger, in one transaction; what is
-// archived and unchanged costs none.
+// absorb writes the recordings of a page into the ledger, in one transaction. A page on
+// which every recording is archived and unchanged costs no transaction.
 func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int64, err error) {
 	page, known, err = p.unsettled(ctx, page)
 	if err != nil || len(page) == 0 {
@@ -51,8 +51,8 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	return known, p.written(err)
 }
 
-// unsettled leaves out of a page the recordings that are archived as they are
-// listed, and counts them.
+// unsettled returns the recordings of a page without those that are archived as they are
+// listed, and the number of those.
 func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []genesys.Recording, settled int64, err error) {
 	ids := make([]string, len(page))
 	for i, r := range page {
@@ -71,8 +71,8 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 	return rest, int64(len(page) - len(rest)), nil
 }
 
-// sighted says what becomes of an entry whose recording is listed: its state, and
-// how it changes, or nil where it does not. The zero Entry stands for an unknown one.
+// sighted returns what becomes of an entry whose recording is listed: the state, and the
+// change, nil if there is none. The zero Entry stands for an unknown recording.
 func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) { p.fill(e, r, now) }
 	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
@@ -84,8 +84,8 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 		return state.StateListed, relist
 	case state.StateListed, state.StateFailed:
 		if differs(e.DateModified, e.Fingerprint, r) {
-			if e.Changes >= restlessPasses && now.Before(e.NextAttempt) {
-				return e.State, relist // it is left alone for a while
+			if e.Changes >= maxChanges && now.Before(e.NextAttempt) {
+				return e.State, relist // it still waits
 			}
 			return state.StateListed, relist
 		}
@@ -120,20 +120,20 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 	return e.State, nil
 }
 
-// restlessPasses is how many passes running may find an archived recording changed
-// before it is left alone.
-const restlessPasses = 5
+// maxChanges is how many passes in a row may find an archived recording changed before it
+// waits.
+const maxChanges = 5
 
-// changed says what becomes of an archived recording that changed: it is archived
-// again. One that changed in each of the last passes needs a person and is left alone
-// for a day, then for longer: a platform that changes recordings as they are
-// downloaded would have them downloaded for ever.
+// changed returns what becomes of an archived recording that changed: it is archived
+// again. If it changed in each of the last passes, it needs a person, and waits for a day,
+// then for longer. Otherwise a platform that changes recordings when they are downloaded
+// would have them downloaded for ever.
 func (p *pass) changed(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) {
 		p.fill(e, r, now)
 		e.Changes++
 	}
-	n := e.Changes + 1 - restlessPasses
+	n := e.Changes + 1 - maxChanges
 	if n < 0 {
 		return state.StateListed, relist
 	}
@@ -142,14 +142,14 @@ func (p *pass) changed(e state.Entry, r genesys.Recording, now time.Time) (state
 		e.Attempts++
 		e.LastError = fmt.Sprintf("changed in %d passes running: find out what changes it in Genesys Cloud; what was archived before stays", e.Changes)
 		e.FailedSince, e.NeedsPerson = now, true
-		e.NextAttempt = now.Add(restlessDelay << min(n, 5))
+		e.NextAttempt = now.Add(changesDelay << min(n, 5))
 	}
 }
 
-// restlessDelay is how long a recording that keeps changing is left alone first.
-const restlessDelay = 24 * time.Hour
+// changesDelay is how long a recording that keeps changing waits first.
+const changesDelay = 24 * time.Hour
 
-// fill takes what the listing says into the entry.
+// fill copies what the listing says into the entry.
 func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	if e.ListedAt.IsZero() {
 		e.ListedAt = now
@@ -158,7 +158,7 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 		e.MediaKey = p.keys.Media(r.ID, r.DateCreated, p.in.Format)
 	}
 	if differs(e.DateModified, e.Fingerprint, r) {
-		e.Mismatches = 0 // they were another version's
+		e.Mismatches = 0 // those of another version do not count
 	}
 	record.Describe(e, r)
 	e.DateModified, e.Fingerprint = r.DateModified, r.Fingerprint
@@ -166,9 +166,9 @@ func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	e.MissingSince = time.Time{}
 }
 
-// differs is whether the recording that is shown now is another version than the one
-// with this dateModified and fingerprint. An absent date and an unknown fingerprint
-// prove no change.
+// differs reports whether the recording that is shown now is another version than the one
+// with this dateModified and fingerprint. An absent date and an unknown fingerprint prove
+// no change.
 func differs(date, fingerprint string, now genesys.Recording) bool {
 	return changedSince(date, now.DateModified) || fingerprint != "" && now.Fingerprint != "" && fingerprint != now.Fingerprint
 }

@@ -5,20 +5,19 @@
 //
 //	walk       list the inbox until the listing proves itself complete
 //	transfer   for each recording that waits:
-//	             1 place     a listing, or HEAD, finds the free key, or media already there: adopt
+//	             1 place     a listing or HEAD finds a free key, or media to adopt
 //	             2 media     download, check, hash, create-only put, HEAD proves it
 //	             3 manifest  create-only put, HEAD proves it
 //	             4 ledger    listed → archived
-//	settle     what two complete walks missed is vanished or gone
-//	delete     where enabled, originals whose stored objects are proved again now
+//	settle     recordings that two complete walks missed are vanished or gone
+//	delete     if enabled: originals whose stored objects are proved once more
 //
-// A crash between 2 and 3, or 3 and 4, leaves an object that the next pass finds
-// in step 1 and adopts: repair is the normal code. A crash inside 2 leaves nothing
-// visible, at most an upload under way whose id the ledger holds and the next run
-// aborts. Deletion comes last and trusts only what it reads back.
+// A crash between 2 and 3, or between 3 and 4, leaves an object that the next pass finds in
+// step 1 and adopts: the normal code does the repair. A crash inside 2 leaves nothing
+// visible, at most an upload under way; the ledger holds its id, and the next run aborts
+// it. Deletion comes last, and trusts only what it proves at that moment.
 //
-// The package owns retries and knows Genesys, the store and the ledger by the
-// small interfaces it declares.
+// The package knows Genesys, the store and the ledger by the small interfaces in ports.go.
 package archiver
 
 import (
@@ -41,8 +40,7 @@ import (
 	"github.com/archiverd/archiverd/tally"
 )
 
-// Options configure an Archiver. All fields without a comment that says otherwise
-// are required.
+// Options configure an Archiver. A field is required unless its comment says otherwise.
 type Options struct {
 	Bucket    objects
 	Ledger    ledger
@@ -65,10 +63,10 @@ type Options struct {
 type Deletion struct {
 	Enabled    bool
 	After      time.Duration // since archiving and since the last change
-	MaxPerPass int           // deletions asked for
-	Unproved   bool          // also where it is not known whether the media are whole
-	ReadBack   bool          // read every byte of media and manifest right before each
-	Halted     *atomic.Bool  // once true, no deletion is asked for any more, also by a pass under way; may be nil
+	MaxPerPass int           // requests for a deletion
+	Unproved   bool          // delete originals too of which it is not known whether the media are whole
+	ReadBack   bool          // read every byte of media and manifest right before each deletion
+	Halted     *atomic.Bool  // once true, no further deletion is requested, not even by a pass under way; may be nil
 }
 
 func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted.Load()) }
@@ -122,7 +120,7 @@ func New(o Options) *Archiver {
 	return a
 }
 
-// retry calls f, a request to Genesys, again where that may help.
+// retry calls f, a request to Genesys, with retries.
 func (a *Archiver) retry(ctx context.Context, f func() error) error {
 	return failure.Retry(ctx, a.again, f)
 }
@@ -136,18 +134,20 @@ func (a *Archiver) again(err error) {
 }
 
 const (
-	// maxWalks bounds the inboxes listed at a time. Passes have no bound: what an
-	// inbox with much to do still waits for holds up no other.
+	// maxWalks bounds the inboxes that are listed at a time. The number of passes has no
+	// bound, so an inbox with many recordings to transfer does not keep others from being
+	// listed.
 	maxWalks = 16
-	// maxBegun bounds the recordings that all passes together have begun and not
-	// finished; most of them wait for Genesys' transcoding and hold no worker.
+	// maxBegun bounds the recordings that all passes together have begun and not finished.
+	// Most of them wait for Genesys to transcode, and hold no worker.
 	maxBegun = 512
 )
 
-// Run makes one pass over each inbox, side by side; one Run at a time. Cancelling stop ends it soon:
-// nothing new begins, transfers under way are finished. Cancelling ctx abandons
-// those too; what they wrote is never visible half. A failure of the store or the
-// ledger ends every pass, one of an organization's client all of that organization.
+// Run makes one pass over each inbox, side by side. Only one Run may be under way at a
+// time. The end of stop ends it soon: nothing new begins, and transfers under way are
+// finished. The end of ctx abandons those too; no part of what they wrote is ever visible.
+// A failure of the store or the ledger ends every pass. A failure of an organization's
+// client ends all passes of that organization.
 func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	r := &Report{Start: time.Now().UTC(), Inboxes: make([]InboxReport, len(inboxes))}
 	a.Tally.Begin(len(inboxes))
@@ -187,8 +187,8 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 			return nil
 		})
 	}
-	_ = g.Wait()     // a pass reports its error, it returns none
-	a.buffers.drop() // a service that waits for its next run needs none
+	_ = g.Wait()     // no error: each pass reports its own
+	a.buffers.drop() // a service needs no buffers until its next run
 	r.End = time.Now().UTC()
 	return r
 }

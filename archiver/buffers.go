@@ -10,21 +10,22 @@ import (
 )
 
 const (
-	// PartSize is the size in bytes of a transfer buffer, and so of a multipart part:
-	// the smallest that S3 takes, of which 10,000 carry 48 GiB. Two small buffers
-	// that take turns are faster than one large. A recording up to this size is one put.
+	// PartSize is the size in bytes of a transfer buffer, and so of a multipart part. It is
+	// the smallest that S3 accepts; 10,000 parts of it carry 48 GiB. Two small buffers in
+	// turn are faster than one large buffer. A recording up to this size is sent in one
+	// request.
 	PartSize = storage.MinPartSize
-	// firstSize is how many bytes of a recording are read before it gets a buffer
-	// of PartSize: most recordings need none.
+	// firstSize is how many bytes of a recording are read before the recording gets a buffer
+	// of PartSize. Most recordings need no such buffer.
 	firstSize = 256 << 10
 )
 
-// buffers hands out buffers of PartSize, as many at a time as memory holds beside
-// a small one for each worker. The one given back last is used next, so that there
-// are never more than were in use at once.
+// buffers lends buffers of PartSize: as many as the memory holds beside a small one for
+// each worker. It lends the one given back last, so that no more exist than were in use at
+// once.
 type buffers struct {
 	room   *semaphore.Weighted
-	spares *semaphore.Weighted // of the room, what second buffers may take
+	spares *semaphore.Weighted // the part of the room that second buffers may take
 
 	mu    sync.Mutex
 	large [][]byte
@@ -36,7 +37,7 @@ func newBuffers(memory int64, workers int) *buffers {
 	return &buffers{room: semaphore.NewWeighted(room), spares: semaphore.NewWeighted(room / 6)}
 }
 
-// first gives a buffer of firstSize; each worker has one at most.
+// first returns a buffer of firstSize. Each worker has at most one.
 func (b *buffers) first() []byte { return b.reuse(&b.small, firstSize) }
 
 // get waits for a buffer of PartSize.
@@ -47,8 +48,8 @@ func (b *buffers) get(ctx context.Context) ([]byte, error) {
 	return b.reuse(&b.large, PartSize), nil
 }
 
-// spare gives a transfer its second buffer of PartSize, or nil: only some get one,
-// and none that another's first one waits for.
+// spare returns a second buffer of PartSize for a transfer, or nil. It lends one only if
+// no other transfer waits for its first, and at most a sixth of all buffers.
 func (b *buffers) spare() []byte {
 	if !b.spares.TryAcquire(1) {
 		return nil
@@ -66,7 +67,7 @@ func (b *buffers) putSpare(buf []byte) {
 	b.spares.Release(1)
 }
 
-// drop leaves the buffers that nobody uses to the collector.
+// drop frees the buffers that nobody uses.
 func (b *buffers) drop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -17,19 +17,19 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// MaxSkew is how far this machine's clock may be from Genesys' and the store's.
+// MaxSkew is how far this machine's clock may be from the clocks of Genesys and the store.
 const MaxSkew = 5 * time.Minute
 
-// deleteAll asks Genesys to delete originals, after everything else in the pass. The
-// conditions of an original's deletion stand in their order: those of the whole
-// pass here, those of one recording in deletable and deleteOne. Whatever is absent
-// or unclear keeps the original.
+// deleteAll asks Genesys to delete originals, after everything else in the pass. Every
+// condition must hold: those of the whole pass are here, those of one recording in
+// deletable and deleteOne, in this order. If anything is absent or unclear, the original
+// is kept.
 func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	if !p.Delete.allowed() || !owned || !p.confirmed() {
 		return nil
 	}
 	if p.atStart.Rebuilt {
-		p.log.Warn("nothing was deleted: the ledger was rebuilt from the archive, and archiverd reconcile has not found it right since")
+		p.log.Warn("nothing was deleted: the ledger was rebuilt from the archive, and archiverd reconcile has not found the inbox clean since")
 		return nil
 	}
 	var g errgroup.Group
@@ -69,7 +69,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		})
 		return nil
 	})
-	_ = g.Wait() // what ends the pass is in stopped
+	_ = g.Wait() // no error: stopped has what ends the pass
 	if halted := p.stopped(); halted != nil {
 		return halted
 	}
@@ -80,17 +80,17 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	return err
 }
 
-var errCapped = errors.New("as many deletions as a pass may ask for")
+var errCapped = errors.New("max_per_pass reached")
 
-// eachDeletable calls f for every original that may be deleted. Those whose deletion
-// was asked for before, and came to nothing, come last: a thousand that Genesys refuses
-// must not use up what a pass may ask for.
+// eachDeletable calls f for every original that may be deleted. Those of which an earlier
+// request came to nothing come last: a thousand refusals must not use up the requests that
+// a pass may send.
 func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error) error {
 	left := false
 	each := func(askedBefore bool) error {
 		return p.eachLive(ctx, nil, func(e state.KeyedEntry) error {
 			switch {
-			case !p.deletable(e) || e.Entry.NextAttempt.After(p.record.Start): // the latter: perhaps asked for in this very pass
+			case !p.deletable(e) || e.Entry.NextAttempt.After(p.record.Start): // the latter was perhaps requested in this very pass
 				return nil
 			case e.Entry.DeleteAttempts > 0 != askedBefore:
 				left = true
@@ -105,24 +105,24 @@ func (p *pass) eachDeletable(ctx context.Context, f func(state.KeyedEntry) error
 	return each(true)
 }
 
-// deletable applies the conditions that the ledger and this pass's walk answer.
+// deletable checks the conditions that the ledger and this pass's walk can answer.
 func (p *pass) deletable(e state.KeyedEntry) bool {
 	if !p.Delete.allowed() || e.Entry.State != state.StateArchived || !p.walk.Saw(e.Key.Recording) {
 		return false
 	}
-	return p.ripe(e.Entry, time.Now())
+	return p.waited(e.Entry, time.Now())
 }
 
-// ripe tells an archived entry that has waited long enough.
-func (p *pass) ripe(e state.Entry, now time.Time) bool {
+// waited reports whether an archived entry has waited long enough: see Deletion.Due.
+func (p *pass) waited(e state.Entry, now time.Time) bool {
 	due, ok := p.Delete.Due(e)
 	return ok && !now.Before(due)
 }
 
-// Due is when an archived entry will have waited long enough since it was archived and
-// last changed, and since Genesys refused its deletion; false where it never will, since
-// it is held or disposed of, its media are doubted, another version of them is in Genesys,
-// or a time is not known.
+// Due returns the time from which an archived entry's original may be deleted: it counts
+// from the archiving, the last change, and a refusal by Genesys. It returns false if the
+// original may never be deleted: the entry is held or disposed of, its media are doubted,
+// Genesys has another version of it, or one of the times is not known.
 func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	if len(e.Acts) > 0 && (len(e.Cases()) > 0 || e.Disposal() != nil) {
 		return time.Time{}, false
@@ -144,7 +144,8 @@ func (d Deletion) Due(e state.Entry) (time.Time, bool) {
 	return due, true
 }
 
-// clocksAgree compares this machine's clock with both services'.
+// clocksAgree returns an error if this machine's clock differs from that of Genesys or of
+// the store.
 func (p *pass) clocksAgree() error {
 	for _, of := range []struct {
 		name string
@@ -161,8 +162,8 @@ func (p *pass) clocksAgree() error {
 	return nil
 }
 
-// deleteOne applies the last conditions and asks for the deletion. Its error says what
-// could not be done; a sound reason to keep the original is none.
+// deleteOne checks the last conditions and requests the deletion. Its error says what
+// could not be done. A good reason to keep the original is no error.
 func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	log := p.log.With("recording", e.Key.Recording)
 	v := e.Entry.Versions[len(e.Entry.Versions)-1]
@@ -172,8 +173,8 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	if err != nil {
 		log.Error("original kept: the archive does not show what the ledger says", failure.Attr(err))
-		// A lock that someone shortened is this object's alone: whether the store
-		// holds locks at all shows with each write.
+		// A lock that someone shortened concerns this object only: each write shows
+		// whether the store holds locks at all.
 		if errors.Is(err, failure.ErrCorrupt) || errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrNotLocked) {
 			p.noteCorrupt(v.MediaKey)
 			return nil
@@ -182,7 +183,7 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	}
 	r, err := p.fetch(ctx, e.Key.Recording)
 	if err != nil {
-		log.Info("original kept: it can't be looked at", failure.Attr(err))
+		log.Info("original kept: Genesys does not show the recording", failure.Attr(err))
 		return err
 	}
 	if kept := p.changedAtLast(e, v, m, *r); kept != nil {
@@ -207,10 +208,10 @@ func (p *pass) deleteOne(ctx context.Context, e state.KeyedEntry, trusted bool) 
 	return p.requestDeletion(ctx, e, trusted)
 }
 
-// stillStored proves, now, that the archive holds the ledger's versions of media and
-// manifest, kept long enough. It reads the manifest; and the media, if HEAD proves nothing
-// of them: the store shows no checksum, or is not trusted to check any. It returns the
-// media and the manifest.
+// stillStored proves that the archive holds the ledger's versions of media and manifest
+// now, and long enough. It reads the manifest. It reads the media only if HEAD proves
+// nothing of them: the store shows no checksum, or is not trusted to check one. It returns
+// the media and the manifest.
 func (p *pass) stillStored(ctx context.Context, e state.KeyedEntry, v state.Version, trusted bool) (media storage.Object, m *record.Manifest, err error) {
 	for _, o := range proof.Objects(e.Key, v, p.Retention.End(e.Entry.DateCreated, v.ArchivedAt)) {
 		obj, err := p.Bucket.Head(ctx, o.Key, o.VersionID)
@@ -232,7 +233,7 @@ func (p *pass) stillStored(ctx context.Context, e state.KeyedEntry, v state.Vers
 }
 
 // proveWhole reads the media of a version that an earlier archiverd archived without
-// looking whether they are whole, and writes into the ledger what they show.
+// checking whether the media are whole. It writes the result into the ledger.
 func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Version, m *record.Manifest) (state.Version, error) {
 	rec, err := genesys.ParseRecording(m.Recording)
 	if err != nil {
@@ -256,8 +257,8 @@ func (p *pass) proveWhole(ctx context.Context, e state.KeyedEntry, v state.Versi
 	return v, err
 }
 
-// changedAtLast says why the recording that Genesys shows right before its deletion is
-// not the archived one, as the manifest has it, or that the metadata leave it unclear.
+// changedAtLast returns why the recording that Genesys shows right before its deletion is
+// not the one in the manifest, or why its metadata leave that unclear.
 func (p *pass) changedAtLast(e state.KeyedEntry, v state.Version, m *record.Manifest, now genesys.Recording) error {
 	switch {
 	case now.ID != e.Key.Recording || now.DateModified == "" || now.DurationMilliseconds == nil || *now.DurationMilliseconds == 0:
@@ -277,8 +278,8 @@ var (
 	errChanged = errors.New("it changed since it was archived")
 )
 
-// archiveAgain has a recording archived again that was found changed right before its
-// deletion. The next listing alone need not show the change.
+// archiveAgain marks a recording that was found changed right before its deletion, so that
+// the next pass archives it again. The next listing alone need not show the change.
 func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.Recording, kept error) error {
 	if !errors.Is(kept, errChanged) {
 		return nil
@@ -286,13 +287,14 @@ func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.R
 	to, edit := p.changed(e.Entry, r, time.Now().UTC())
 	_, err := p.move(ctx, e.Key, state.StateArchived, to, func(e *state.Entry) {
 		edit(e)
-		e.Expanded = true // the recording was asked for with its conversation
+		e.Expanded = true // the request for the recording included its conversation
 	})
 	return err
 }
 
-// servedAnother is whether another recording was served this one's media in this run.
-// For what was archived in this run that is known once no inbox transfers any more.
+// servedAnother reports whether another recording was served the media of this one in this
+// run. Of a recording that was archived in this run, that is known once no inbox transfers
+// any more.
 func (p *pass) servedAnother(e state.Entry) bool {
 	v := e.Versions[len(e.Versions)-1]
 	if !v.ArchivedAt.Before(p.org.begun) {
@@ -301,8 +303,8 @@ func (p *pass) servedAnother(e state.Entry) bool {
 	return p.org.isTwin(v.SHA256)
 }
 
-// requestDeletion makes the request durable and sends it. Whether it came about,
-// the next complete walk tells.
+// requestDeletion writes the request into the ledger, durably, and then sends it. The next
+// complete walk shows whether Genesys deleted the recording.
 func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted bool) error {
 	now := time.Now().UTC()
 	_, err := p.move(ctx, e.Key, state.StateArchived, state.StateDeleteRequested, func(e *state.Entry) {
@@ -321,12 +323,12 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		p.count(func(r *state.Pass) { r.DeleteRequested++ })
 		p.log.Info("deletion requested", "recording", e.Key.Recording)
 		return nil
-	case said4xx(err) || unsent(err): // nothing is under way
+	case said4xx(err) || unsent(err): // Genesys deletes nothing
 		p.log.Warn("the deletion was refused", "recording", e.Key.Recording, failure.Attr(err))
 		_, merr := p.move(ctx, e.Key, state.StateDeleteRequested, state.StateArchived, func(e *state.Entry) {
 			e.LastError = err.Error()
 			e.NextAttempt = time.Now().UTC()
-			if !failure.Temporary(err) && !failure.EndsPass(err) { // it is this recording that Genesys refuses to delete
+			if !failure.Temporary(err) && !failure.EndsPass(err) { // Genesys refuses to delete this recording
 				e.NextAttempt = e.NextAttempt.Add(delay(eagerTries - 1 + e.DeleteAttempts))
 			}
 		})
@@ -336,13 +338,14 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 	return err
 }
 
-// unsent tells that the rate limit kept the request here.
+// unsent reports whether the rate limit kept the request from being sent.
 func unsent(err error) bool {
 	var limited *genesys.LimitedError
 	return errors.As(err, &limited)
 }
 
-// deletionChecks says in the journal what stood between an original and its deletion.
+// deletionChecks returns the conditions that held when a deletion was requested, for the
+// journal.
 func deletionChecks(trusted bool) string {
 	stored := "the store refuses wrong checksums and overwriting, HEAD"
 	if !trusted {
@@ -351,7 +354,8 @@ func deletionChecks(trusted bool) string {
 	return "enabled, owned, complete walk, waited, clocks, whole, " + stored + " of media and manifest, manifest read, no early expiry, unchanged in Genesys"
 }
 
-// said4xx tells a refusal by Genesys itself. A 408 leaves open what was done.
+// said4xx reports whether Genesys itself refused the request. A 408 leaves open what was
+// done.
 func said4xx(err error) bool {
 	var e *genesys.Error
 	return errors.As(err, &e) && e.Parsed && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout

@@ -333,7 +333,7 @@ func TestRipe(t *testing.T) {
 			{ArchivedAt: now.Add(-24 * time.Hour), DateModified: at(-24 * time.Hour)}, // only the newest counts
 			{ArchivedAt: now.Add(c.archived), DateModified: c.modified, Suspect: c.suspect},
 		}}
-		if got := p.ripe(e, now); got != c.want {
+		if got := p.waited(e, now); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

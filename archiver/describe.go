@@ -10,12 +10,12 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// description is what only the one who transferred the media knows of them.
+// description is what a manifest says that neither the media nor the ledger show.
 type description struct {
 	downloaded     *time.Time
 	correlationIDs []string
 	adopted        bool
-	fresh          bool // nobody has looked for a manifest
+	fresh          bool // no manifest was looked for
 }
 
 // describe writes the manifest of proved media, then the ledger's entry.
@@ -27,7 +27,7 @@ func (t *transfer) describe(ctx context.Context, m *stored, how description) err
 	return t.enter(ctx, m.Object, d, how.adopted)
 }
 
-// manifestOf makes the manifest of proved media.
+// manifestOf returns the manifest of proved media.
 func (t *transfer) manifestOf(m *stored, how description) *record.Manifest {
 	media := record.MediaOf(m.Object, string(t.in.Format), m.sha256)
 	media.ContentType, media.Checks = m.detected, m.checks
@@ -76,7 +76,7 @@ func (t *transfer) putManifest(ctx context.Context, m *record.Manifest, lock sto
 // enter writes the archived version into the ledger.
 func (t *transfer) enter(ctx context.Context, media storage.Object, d described, adopted bool) error {
 	v := d.Version()
-	v.Fingerprint = cmp.Or(t.entry.Fingerprint, v.Fingerprint) // the listing's, with which the next one is compared
+	v.Fingerprint = cmp.Or(t.entry.Fingerprint, v.Fingerprint) // the listing's: the next listing is compared with it
 	v.MediaKey, v.MediaVersionID, v.Size = media.Key, media.VersionID, media.Size
 	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = d.obj.Key, d.obj.VersionID, d.obj.Size, d.sum
 	v.RetentionMode, v.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
@@ -107,7 +107,7 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 	return nil
 }
 
-// doubt is why a version's original is not deleted by its media alone, or "".
+// doubt returns why a version's media alone do not allow to delete the original, or "".
 func doubt(v state.Version) string {
 	switch {
 	case v.Suspect != "":

@@ -19,8 +19,7 @@ const (
 	maxWait = 15 * time.Minute
 	// maxResumes bounds the reconnections of a download that makes no progress.
 	maxResumes = 5
-	// readSize is the most that one read of a download asks for, so that a bandwidth
-	// limit is spread evenly.
+	// readSize is the largest read of a download, so that a bandwidth limit spreads evenly.
 	readSize = 256 << 10
 )
 
@@ -203,7 +202,7 @@ type body struct {
 	src     *source
 	media   *genesys.Media
 	offset  int64
-	failure error // met together with bytes, due at the next Read
+	failure error // of the last read, which also gave bytes; the next Read returns it
 	resumes int   // since the last progress
 }
 
@@ -240,7 +239,7 @@ func (b *body) Read(buf []byte) (int, error) {
 	}
 }
 
-// resume reconnects after cause.
+// resume reconnects after the connection broke for cause.
 func (b *body) resume(cause error) error {
 	if b.ctx.Err() != nil {
 		return b.ctx.Err()

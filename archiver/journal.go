@@ -19,19 +19,19 @@ import (
 // pass of a day does so even if it changed nothing. It has one order:
 //
 //	ledger   a change of state or of bad keys and its event are one transaction
-//	1 list   what stands after the head: not ours, or ours from a pass that ended
-//	         between 2 and 3. Each gets the lock it may lack, and becomes the head; the
-//	         events that it has are dropped
-//	2 put    create-only, proved like a manifest, locked: the oldest events
+//	1 list   the objects after the head: another ledger's, or ours from a pass that
+//	         ended between 2 and 3. Each gets the lock that it may lack, and becomes the
+//	         head; the ledger drops the events that the object holds
+//	2 put    one object with the oldest events: create-only, proved like a manifest, locked
 //	3 ledger the head moves to the object, and its events are dropped: one transaction
 //
-// A crash before 2 leaves the events to the next pass. One between 2 and 3 leaves an
-// object that the next pass finds in 1: its events are the oldest that the ledger
-// still has, so none is lost and none is told twice. What comes back from an old
-// backup finds there what has happened since, and goes on after it instead of
-// beginning a second chain. Nothing else of a pass waits for the journal.
+// A crash before 2 leaves the events to the next pass. A crash between 2 and 3 leaves an
+// object that the next pass finds in 1. Its events are the oldest that the ledger still
+// has, so no event is lost, and none is written twice. A ledger that was restored from an
+// old backup finds in 1 what has happened since, and continues that chain instead of
+// beginning a second one. Nothing else of a pass waits for the journal.
 
-// keepJournal brings the journal up to date with the ledger.
+// keepJournal writes the events that the ledger has into the journal.
 func (p *pass) keepJournal(ctx context.Context) error {
 	for taken, written := 0, false; ; {
 		waits, err := p.journalWaits(ctx, written)
@@ -44,7 +44,7 @@ func (p *pass) keepJournal(ctx context.Context) error {
 		}
 		err = p.writeJournal(ctx, head, at)
 		if errors.Is(err, storage.ErrExists) && taken < failure.Tries {
-			taken++ // by ourselves, and the reply was lost, or by another: the walk tells
+			taken++ // by us, if the reply was lost, or by another: followJournal finds out
 			continue
 		}
 		if err != nil {
@@ -54,8 +54,8 @@ func (p *pass) keepJournal(ctx context.Context) error {
 	}
 }
 
-// Journal brings the journal of an inbox up to date with the ledger, after a command of a
-// person. Where a pass has the inbox, Journal leaves it to that pass, or to the next one.
+// Journal writes the events that the ledger has of an inbox into its journal, after a
+// person's command. If a pass has the inbox, Journal leaves that to this pass or the next.
 func (a *Archiver) Journal(ctx context.Context, org, inbox string) error {
 	p := a.newPass(ctx, Inbox{Org: org, ID: inbox})
 	defer p.halt(nil)
@@ -67,8 +67,8 @@ func (a *Archiver) Journal(ctx context.Context, org, inbox string) error {
 	return err
 }
 
-// keepUp writes the journal in the middle of a pass that began n transfers, so that the
-// events of a long one don't pile up in the ledger. What it can't write now waits.
+// keepUp writes the journal during a pass that has begun n transfers, so that the ledger
+// does not fill up with events. If it cannot, the events wait for the end of the pass.
 func (p *pass) keepUp(ctx context.Context, n int) error {
 	if n%p.batch != 0 {
 		return nil
@@ -77,11 +77,11 @@ func (p *pass) keepUp(ctx context.Context, n int) error {
 	if err == nil || failure.KindOf(err) == failure.KindLedger {
 		return err
 	}
-	p.log.Warn("the journal waits", "error", err)
+	p.log.Warn("the journal could not be written now; the end of the pass tries again", "error", err)
 	return nil
 }
 
-// soFar is the pass's record as it stands.
+// soFar returns the pass's record as it is now.
 func (p *pass) soFar() state.Pass {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -92,7 +92,7 @@ func (p *pass) soFar() state.Pass {
 	return r
 }
 
-// journalWaits tells whether there is anything to write.
+// journalWaits reports whether there is anything to write.
 func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
 	events, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, 1)
 	if err != nil {
@@ -109,8 +109,8 @@ func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
 	return last.Format(time.DateOnly) != p.record.Start.Format(time.DateOnly), nil
 }
 
-// followJournal moves the head to the newest object there is, and tells at what time
-// the next one can be filed.
+// followJournal moves the head to the newest object in the bucket. It returns the head,
+// and the earliest time under which the next object can be stored.
 func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at time.Time, err error) {
 	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
@@ -149,10 +149,10 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 	return head, at, err
 }
 
-// lockJournal gives a journal object that was found the lock that a configuration of
-// today asks for, if it has none at all.
+// lockJournal gives a journal object that was found without any lock the lock that is
+// configured now.
 func (p *pass) lockJournal(ctx context.Context, at state.JournalHead) (state.JournalHead, error) {
-	obj, err := p.Bucket.Head(ctx, at.Key, at.VersionID) // the GET need not have shown its lock
+	obj, err := p.Bucket.Head(ctx, at.Key, at.VersionID) // the reply to the GET need not show the lock
 	if err == nil && obj.Retention.Mode == "" {
 		start, _ := record.JournalStart(at.Key)
 		obj, err = p.prover.Lock(ctx, obj, p.Retention.Lock(start.Format(time.RFC3339Nano), time.Now()))
@@ -182,7 +182,7 @@ func (p *pass) writeJournal(ctx context.Context, head state.JournalHead, at time
 	return p.written(p.claim.MoveJournal(context.WithoutCancel(ctx), head, record.HeadOf(obj, sum), events[:n]))
 }
 
-// encodeJournal gives the object's bytes and how many of the events it holds.
+// encodeJournal returns the object's bytes, and how many of the events it holds.
 func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events []state.Event) ([]byte, int, error) {
 	j := &record.Journal{
 		SchemaVersion: 1, Organization: p.in.Org, Inbox: p.in.ID,
@@ -194,7 +194,7 @@ func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events
 		j.Previous = &record.JournalLink{Key: head.Key, SHA256: head.SHA256, Retention: record.JournalRetention(record.LockOf(head))}
 	}
 	for size := 0; len(j.Events) < len(events) && size < record.MaxEventBytes; {
-		e, err := p.tell(ctx, events[len(j.Events)])
+		e, err := p.eventOf(ctx, events[len(j.Events)])
 		if err != nil {
 			return nil, 0, err
 		}
@@ -214,8 +214,8 @@ func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events
 	return b.Bytes(), len(j.Events), nil
 }
 
-// tell makes of the ledger's event one that can be read without the ledger.
-func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, error) {
+// eventOf returns the ledger's event in a form that can be read without the ledger.
+func (p *pass) eventOf(ctx context.Context, ev state.Event) (record.JournalEvent, error) {
 	if ev.Accepted != nil {
 		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, nil
 	}
@@ -238,7 +238,7 @@ func (p *pass) tell(ctx context.Context, ev state.Event) (record.JournalEvent, e
 	if disposal || ev.To == state.StateFailed || ev.To == state.StateVanished || ev.To == state.StateWaived || len(ev.BadKeys) > 0 {
 		out.Listed = &record.JournalRecording{Name: record.Clip(e.Name), Conversation: record.Clip(e.ConversationID), Created: record.Clip(e.DateCreated), Modified: record.Clip(e.DateModified), First: e.ListedAt}
 	}
-	if disposal { // what is in the archive can't be taken back
+	if disposal { // the journal can't be erased
 		out.Listed.Name, out.Listed.Conversation = "", ""
 	}
 	return out, nil

@@ -11,16 +11,16 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// suspectPass is the pass in which media that still contradict themselves are
-// archived as suspect.
+// suspectPass is the number of the pass in which media that still contradict themselves
+// are archived as suspect.
 const suspectPass = 3
 
-// A verdict says whether media are the whole recording. One of the three holds: the
-// media are whole, suspect, or not proved whole.
+// A verdict says whether media are the whole recording. Exactly one holds: the media are
+// whole, suspect, or not proved whole.
 type verdict struct {
 	whole    bool
-	suspect  string        // why the media are doubted
-	unproved string        // why wholeness is not known
+	suspect  string        // why the media are doubted, or ""
+	unproved string        // why it is not known whether the media are whole, or ""
 	duration time.Duration // of the media; 0: not known
 	checks   []string
 }
@@ -30,7 +30,7 @@ func (v verdict) mark(to *state.Version) {
 	to.Whole, to.Suspect, to.Unproved = v.whole, v.suspect, v.unproved
 }
 
-// expected is what the recording's metadata say of its media.
+// expected returns what the recording's metadata say of its media.
 func expected(rec genesys.Recording) media.Expected {
 	var e media.Expected
 	if rec.DurationMilliseconds != nil {
@@ -40,9 +40,9 @@ func expected(rec genesys.Recording) media.Expected {
 	return e
 }
 
-// judge decides on all of the media that went by. Media that contradict themselves or
-// the metadata are a *media.MismatchError, or suspect where mayDoubt says that they
-// are to be archived all the same.
+// judge decides on media that were read to their end. Media that contradict themselves or
+// the metadata are a *media.MismatchError; with mayDoubt, they are suspect instead, and
+// archived.
 func (d mediaDigest) judge(rec genesys.Recording, mayDoubt bool) (verdict, error) {
 	r, err := d.check.Finish(expected(rec))
 	var mismatch *media.MismatchError

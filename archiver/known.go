@@ -12,8 +12,8 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// manifestEvery is how often at most a recording whose media stay the same gets a new
-// manifest: under a lock none of them can be removed for years.
+// manifestEvery is the shortest time between two manifests of a recording whose media stay
+// the same: under a lock, no manifest can be removed for years.
 const manifestEvery = 24 * time.Hour
 
 // reseen is a download of media that the archive holds already.
@@ -23,9 +23,10 @@ type reseen struct {
 	correlationIDs []string
 }
 
-// keepVersion gives a recording that changed, while its media did not, its new
-// metadata: in a new manifest if one of those that matter changed or the media are
-// doubted now, else in the ledger alone. The media are not stored again.
+// keepVersion gives a recording that changed, while its media did not, its new metadata.
+// It writes a new manifest if one of the metadata that matter changed, or if the doubt
+// about the media changed; otherwise it changes only the ledger. The media are not stored
+// again.
 func (t *transfer) keepVersion(ctx context.Context, how reseen) error {
 	e := t.entry
 	v := e.Versions[how.version]
@@ -68,24 +69,25 @@ func (t *transfer) keepVersion(ctx context.Context, how reseen) error {
 	return nil
 }
 
-// notKept deals with a version whose objects are not as the ledger says. The media
-// are stored anew by the next pass, where the old ones are missing or altered.
+// notKept handles a version whose objects are not what the ledger says. If the media are
+// missing or altered, the next pass stores them again.
 func (t *transfer) notKept(ctx context.Context, mediaKey string, err error) error {
 	if errors.Is(err, storage.ErrNotFound) || errors.Is(err, failure.ErrCorrupt) {
 		return t.reportCorrupt(ctx, mediaKey, fmt.Errorf("the archive does not hold %s any more: %w", mediaKey, err))
 	}
-	if errors.Is(err, failure.ErrNotLocked) { // this object's alone, as before a deletion
+	if errors.Is(err, failure.ErrNotLocked) { // concerns this object only
 		t.noteCorrupt(mediaKey)
 		return fmt.Errorf("the lock of %s was shortened or taken away: %v", mediaKey, err)
 	}
 	return err
 }
 
-// movedByDownload is the dateModified that Genesys shows for a recording after its
-// media were downloaded. A platform that moves the date when media are downloaded
-// would otherwise show every archived recording as changed. A date counts as moved by
-// the download if nothing else that matters changed and if it lies, by Genesys' clock,
-// after the download was asked for; else the date of the listing stays.
+// movedByDownload returns the dateModified that Genesys shows after the media were
+// downloaded, if the download itself moved that date. Otherwise every archived recording
+// would look changed on a platform that moves the date. The download moved the date if no
+// other metadata that matter changed, and if the date lies, by Genesys' clock, after the
+// request for the download. In every other case movedByDownload returns the listing's
+// date.
 func (t *transfer) movedByDownload(ctx context.Context, begun time.Time) (string, error) {
 	e := t.entry
 	r, err := t.fetch(ctx, t.key.Recording)

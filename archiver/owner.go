@@ -11,8 +11,8 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// own makes sure that the inbox has an owner and tells whether it is this ledger. An
-// inbox that another ledger owns is archived, but never deleted from.
+// own makes sure that the inbox has an owner, and reports whether that is this ledger. An
+// inbox that another ledger owns is archived, but nothing is deleted from it.
 func (p *pass) own(ctx context.Context) (bool, error) {
 	key := p.keys.Owner()
 	have, err := p.readOwner(ctx, key)
@@ -35,7 +35,8 @@ func (p *pass) own(ctx context.Context) (bool, error) {
 	return mine, p.written(err)
 }
 
-// readOwner reads the claim. What stands at the key without being a claim is nobody's.
+// readOwner reads the owner object. An object at its key that is no owner object counts as
+// another ledger's.
 func (p *pass) readOwner(ctx context.Context, key string) (record.Owner, error) {
 	o, err := record.ReadOwner(ctx, p.Bucket, key)
 	if err == nil && o.Ledger == "" {

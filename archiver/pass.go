@@ -26,20 +26,20 @@ type Report struct {
 type InboxReport struct {
 	Org, Inbox string
 	Pass       state.Pass
-	Err        error    // why the pass ended early, or nil
-	Short      string   // why the inbox is short, or ""
-	Foreign    []string // keys at which something stands that archiverd did not put there
+	Err        error    // why the pass ended early; nil: it did not
+	Short      string   // why the inbox is short: see state.ConditionShort; "": it is not
+	Foreign    []string // keys that hold an object which archiverd did not write
 	Corrupt    []string // keys at which the archive does not hold what the ledger says
 }
 
-// pass is one inbox listed, transferred, settled and deleted from.
+// pass lists one inbox, transfers, settles and deletes.
 type pass struct {
 	*Archiver
 	in Inbox
 	limits
 	keys    record.Keys
-	stop    context.Context         // once it ends nothing new begins
-	halt    context.CancelCauseFunc // ends it, with the error that ends the pass
+	stop    context.Context         // once it ends, nothing new begins
+	halt    context.CancelCauseFunc // ends stop, with the error that ends the pass
 	log     *slog.Logger
 	claim   state.Claim             // the pass changes its inbox only through it
 	abandon context.CancelCauseFunc // ends the pass's context too: see underClaim
@@ -51,7 +51,7 @@ type pass struct {
 
 	turns     chan struct{} // held by the recording that waits for a turn
 	claimed   bool          // the inbox could be listed, and its owner is known
-	deletions atomic.Int64  // deletions that reached the cap; originals kept before take nothing of it
+	deletions atomic.Int64  // deletions counted against Deletion.MaxPerPass
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -82,8 +82,8 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	return p
 }
 
-// pass runs one pass and writes down how it went. failed hears of a failure at
-// once, so that what would meet it too does not begin.
+// pass runs one pass and writes into the ledger how it went. It calls failed at once with
+// a failure, so that other passes which would meet it too do not begin.
 func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, failed func(error)) InboxReport {
 	p := a.newPass(stop, in)
 	p.limits = shared
@@ -99,7 +99,7 @@ func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, fail
 			}
 			failed(err)
 			p.end(err)
-			// What the store or the ledger refused just now would only be refused again.
+			// If the store or the ledger has just failed, it would only fail again.
 			if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
 				err = errors.Join(err, p.keepJournal(ctx))
 			}
@@ -128,7 +128,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	if err != nil {
 		return err
 	}
-	// A listing that broke off has still shown recordings that can be saved now.
+	// A listing that broke off still showed recordings, and these can be archived now.
 	if err := p.transferAll(ctx); err != nil {
 		return err
 	}
@@ -155,12 +155,12 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	if err := settle(ctx); err != nil {
 		return err
 	}
-	return p.deleteAll(ctx, owned) // in a short inbox it makes room for what is not shown
+	return p.deleteAll(ctx, owned) // in a short inbox, deletions let Genesys list the other recordings
 }
 
-// listAndClaim lists the inbox and claims it, once fewer than maxWalks others are at it.
-// A walk that broke off is told apart from what ends the pass: what it showed until
-// then can be archived, unless the reason would meet every recording too.
+// listAndClaim lists the inbox and claims it. At most maxWalks passes do so at a time. It
+// returns in broken why the walk broke off, if the recordings seen until then can still be
+// archived; and in err what ends the pass.
 func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error) {
 	if err := p.walks.Acquire(ctx, 1); err != nil {
 		return false, nil, failure.ErrStopped
@@ -173,7 +173,7 @@ func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error)
 	if broken != nil && (failure.EndsPass(broken) || p.record.Listed == 0 && !failure.Temporary(broken)) {
 		return false, nil, broken
 	}
-	owned, err = p.own(ctx) // only now: what can't even be listed gets no owner
+	owned, err = p.own(ctx) // only now, so that an inbox that can't be listed gets no owner
 	p.claimed = err == nil
 	return owned, broken, err
 }
@@ -227,8 +227,9 @@ func (p *pass) finish(ctx context.Context, cause error) error {
 	return nil
 }
 
-// oldestWaiting is when the oldest recording was made that this pass leaves to the
-// next; zero: it leaves none. One without a date counts from when it was listed.
+// oldestWaiting returns the date of the oldest recording that this pass leaves to the
+// next; zero: it leaves none. A recording without a date counts from when it was first
+// listed.
 func (p *pass) oldestWaiting(ctx context.Context) (oldest time.Time, err error) {
 	err = p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		made, ok := genesys.ParseTime(e.Entry.DateCreated)
@@ -243,7 +244,7 @@ func (p *pass) oldestWaiting(ctx context.Context) (oldest time.Time, err error) 
 	return oldest.UTC(), err
 }
 
-// condition says how an inbox stands after a pass.
+// condition returns the condition of an inbox after a pass that ended with cause.
 func condition(cause error) (condition, reason string) {
 	switch failure.KindOf(cause) {
 	case failure.KindNone:
@@ -254,8 +255,8 @@ func condition(cause error) (condition, reason string) {
 	return state.ConditionFailing, cause.Error()
 }
 
-// short says why the inbox is short. What is missing in one pass alone may have come
-// or gone during the listing.
+// short returns why the inbox is short, or "". Recordings that were missing in one pass
+// only may have come or gone during the listing.
 func (p *pass) short() string {
 	last, r := p.atStart.LastPass, p.record
 	if r.Missing == 0 || last == nil || last.Missing == 0 {
@@ -272,12 +273,13 @@ func (p *pass) count(f func(*state.Pass)) {
 	f(&p.record)
 }
 
-// confirmed tells whether the token is known to be that of the inbox's user.
+// confirmed reports whether the token is known to be that of the inbox's user.
 func (p *pass) confirmed() bool {
 	return p.in.Identity == nil || p.in.Identity.Confirmed()
 }
 
-// sameInbox asks Genesys now whose token the pass uses.
+// sameInbox asks Genesys now whose token the pass uses. It returns an error if that is not
+// the inbox's user.
 func (p *pass) sameInbox(ctx context.Context) error {
 	if p.in.Identity == nil {
 		return nil
@@ -297,15 +299,15 @@ func (p *pass) keyOf(id string) state.Key {
 	return state.Key{Org: p.in.Org, Inbox: p.in.ID, Recording: id}
 }
 
-// move changes one entry's state and marks a failure as the ledger's. What happened is
-// written down although ctx has ended.
+// move changes one entry, and marks an error as the ledger's. It writes although ctx has
+// ended, because it writes what has happened.
 func (p *pass) move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
 	e, err := p.claim.Move(context.WithoutCancel(ctx), k.Recording, from, to, edit)
 	return e, p.written(err)
 }
 
-// changedSince tells whether the dateModified that is shown now speaks of another
-// version than the one before. An absent date proves no change.
+// changedSince reports whether the dateModified shown now belongs to another version than
+// the one before. An absent date proves no change.
 func changedSince(before, now string) bool {
 	if now == "" || now == before {
 		return false

@@ -11,11 +11,11 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// place is where a recording's media go, or already are.
+// place is the key that a recording's media get, or already have.
 type place struct {
 	key   string
-	fresh bool            // nobody has looked: the survey showed nothing there
-	found *storage.Object // our own object of this very version, to be adopted
+	fresh bool            // the survey showed nothing at the key, and no HEAD was sent
+	found *storage.Object // nil, or our own object of this version, to be adopted
 }
 
 // place finds the first key that is free or already holds this version. The metadata alone
@@ -44,17 +44,18 @@ func (t *transfer) place(ctx context.Context) (place, error) {
 	return place{}, fmt.Errorf("no free key beside %s: %d are taken", e.MediaKey, record.MaxPlaces)
 }
 
-// sameVersion compares what the metadata of two objects of one recording say of its
-// version. An object without a fingerprint is an earlier archiverd's; a recording
-// without one is known from the archive alone.
+// sameVersion reports whether the metadata of two objects of one recording name the same
+// version. An object without a fingerprint was written by an earlier archiverd. A
+// recording without a fingerprint is known from the archive alone.
 func sameVersion(have, want map[string]string) bool {
 	return have[record.MetaDateModified] == want[record.MetaDateModified] && have[record.MetaFormat] == want[record.MetaFormat] &&
 		(have[record.MetaFingerprint] == want[record.MetaFingerprint] || have[record.MetaFingerprint] == "" || want[record.MetaFingerprint] == "")
 }
 
-// superseded is whether the ledger has the object as another version than the one to
-// be archived now: one that is asked for again, or that an earlier archiverd archived
-// before the recording changed without a new dateModified.
+// superseded reports whether the ledger has the object as another version than the one to
+// be archived now. That is so if the recording is asked for once more, or if an earlier
+// archiverd archived the object and the recording changed since without a new
+// dateModified.
 func superseded(e state.Entry, obj storage.Object) bool {
 	if e.Twin != "" && obj.Metadata[record.MetaSHA256] == e.Twin {
 		return true
@@ -70,7 +71,7 @@ func (p *pass) reportForeign(key string) {
 	defer p.mu.Unlock()
 	if !slices.Contains(p.foreign, key) {
 		p.foreign = append(p.foreign, key)
-		p.log.Error("an object that archiverd did not write stands in the way; the recording gets the next free key", "key", key)
+		p.log.Error("the key holds an object that archiverd did not write; the recording gets the next free key", "key", key)
 	}
 }
 

@@ -21,9 +21,9 @@ type Planned struct {
 	Key       string `json:"key,omitempty"` // the first key that would be tried
 }
 
-// Plan lists an inbox and tells emit what a run would do now. It changes nothing in
-// Genesys, the archive or the ledger's entries. A deletion is still subject to the
-// proofs that only the run itself makes.
+// Plan lists an inbox and gives emit what a run would do now. It changes nothing in
+// Genesys, in the archive, or in the ledger's entries. A deletion also needs proofs that
+// only the run itself makes.
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
 	p := a.newPass(stop, in)
 	defer p.halt(nil)
@@ -45,8 +45,8 @@ func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) 
 	})
 }
 
-// plan works out the sighting on a copy of the entry. It reports whether the ledger would
-// hold the recording as one that should be listed.
+// plan applies the listing to a copy of the entry. It reports whether the ledger would
+// then expect the recording to be listed.
 func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) (known bool, err error) {
 	now := time.Now().UTC()
 	to, edit := p.sighted(e, r, now)
@@ -66,7 +66,7 @@ func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error
 		out.Action, out.Reason = "wait", "younger than transfer.min_age"
 	case to == state.StateFailed:
 		out.Action, out.Reason = "wait", "tried again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
-	case to == state.StateArchived && p.Delete.Enabled && p.ripe(e, now):
+	case to == state.StateArchived && p.Delete.Enabled && p.waited(e, now):
 		out.Action, out.Reason = "delete", "archived "+e.Versions[len(e.Versions)-1].ArchivedAt.Format(time.RFC3339)
 	case to == state.StateArchived && p.Delete.Enabled && now.Before(e.NextAttempt):
 		out.Action, out.Reason = "wait", "its deletion was refused and is asked for again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError

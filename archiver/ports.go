@@ -11,8 +11,8 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// What a pass needs of the others, by purpose. *genesys.Client, *genesys.Links,
-// *genesys.Tokens, *storage.Bucket and *bolt.Ledger have it.
+// The interfaces of what a pass uses. *genesys.Client, *genesys.Links, *genesys.Tokens,
+// *storage.Bucket and *bolt.Ledger implement them.
 
 type recordingsAPI interface {
 	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
@@ -24,7 +24,7 @@ type recordingsAPI interface {
 	Skew() (time.Duration, bool)
 }
 
-// identity tells whose token an inbox is reached with.
+// identity knows whose token is used for an inbox.
 type identity interface {
 	Confirmed() bool // users/me named the inbox's user since the last renewal
 	Me(ctx context.Context, expand ...string) (*genesys.User, error)
@@ -51,8 +51,8 @@ type reader interface {
 	Skew() (time.Duration, bool)
 }
 
-// shelf shows what stands below a prefix, after a key, and what is being uploaded there.
-type shelf interface {
+// catalog lists the objects below a prefix, and the uploads under way there.
+type catalog interface {
 	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
 	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
 }
@@ -61,7 +61,7 @@ type objects interface {
 	creator
 	retainer
 	reader
-	shelf
+	catalog
 }
 
 type entries interface {
@@ -97,8 +97,8 @@ type uploads interface {
 	Uploads(ctx context.Context, org, inbox string) ([]state.UploadRef, error)
 }
 
-// observer is told what happens, while it happens. Its methods are called concurrently
-// and hold up the caller.
+// observer is called when something happens. Its methods are called concurrently, and the
+// caller waits for them.
 type observer interface {
 	PassEnded(InboxReport)
 	Retried() // a request to Genesys is sent once more

@@ -10,13 +10,13 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// A mass disappearance is one of at least massCount recordings and of more than a
-// tenth of the inbox.
+// Recordings disappear in mass if at least massCount of them, and more than a tenth of the
+// inbox, disappear at once.
 const massCount = 20
 
-// settle deals with the entries that this pass's complete walk missed. A deletion
-// asked for is done. Anything else is only marked; what an earlier complete walk
-// missed too, and Genesys itself answers 404 for, is vanished or gone.
+// settle handles the entries that this pass's complete walk did not see. If their deletion
+// was requested, it is done. Others are marked the first time. If an earlier complete walk
+// missed them too, and Genesys itself answers 404 for them, they are vanished or gone.
 func (p *pass) settle(ctx context.Context) error {
 	if !p.confirmed() {
 		return nil
@@ -43,8 +43,9 @@ func (p *pass) settle(ctx context.Context) error {
 	return p.disappear(ctx, twice)
 }
 
-// settleShort does deletions asked for where the walk showed fewer recordings than
-// Genesys counts: that it missed them says nothing, a 404 of Genesys itself does.
+// settleShort ends requested deletions if the walk showed fewer recordings than Genesys
+// counts. That such a walk did not see a recording proves nothing; a 404 of Genesys itself
+// does.
 func (p *pass) settleShort(ctx context.Context) error {
 	if !p.confirmed() {
 		return nil
@@ -66,7 +67,7 @@ func (p *pass) settleShort(ctx context.Context) error {
 	})
 }
 
-// disappear confirms what two complete walks missed.
+// disappear handles the entries that two complete walks did not see.
 func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error {
 	inbox, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)
 	if err != nil {
@@ -92,14 +93,14 @@ func (p *pass) disappear(ctx context.Context, missing []state.KeyedEntry) error 
 	return p.written(p.claim.EditInbox(ctx, func(i *state.Inbox) { i.AcceptGone = false }))
 }
 
-// disappearOne confirms one of them. Its error says what could not be found out; the
-// next pass tries again.
+// disappearOne asks Genesys for one of them. Its error says what could not be found out;
+// the next pass tries again.
 func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	log := p.log.With("recording", e.Key.Recording)
 	_, err := p.fetch(ctx, e.Key.Recording)
 	switch {
 	case err == nil:
-		log.Warn("the listing misses a recording that exists")
+		log.Warn("the listing does not show a recording that exists")
 		_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = time.Time{} })
 		return err
 	case !genesys.AsError(err).NotFound():

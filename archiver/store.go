@@ -16,7 +16,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// stored is one object proved to be in the archive.
+// stored is a media object that the store was proved to hold.
 type stored struct {
 	storage.Object
 	verdict
@@ -198,7 +198,7 @@ func (p *pass) abort(ctx context.Context, u *storage.Upload) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	if err := u.Abort(ctx); err != nil {
-		p.log.Warn("an unfinished upload stays behind until the next run", "key", u.Key, "error", err)
+		p.log.Warn("an unfinished upload could not be aborted; the next run aborts it", "key", u.Key, "error", err)
 	}
 }
 
@@ -225,7 +225,7 @@ func lockRefused(err error, asked storage.Retention) error {
 	return err
 }
 
-// storedMedia sums up what was proved of a media object.
+// storedMedia returns a media object with what was proved of it.
 func storedMedia(obj storage.Object, d mediaDigest, v verdict, readBack bool) *stored {
 	if readBack {
 		v.checks = append(v.checks, "read back")
@@ -235,8 +235,8 @@ func storedMedia(obj storage.Object, d mediaDigest, v verdict, readBack bool) *s
 	return &stored{Object: obj, verdict: v, sha256: d.Hex(), detected: d.check.Detected()}
 }
 
-// contentType is what the media are stored as: the format's own type, or for an
-// original what its host called it.
+// contentType returns the content type that media are stored with: the format's own, or
+// for an original the one that its host served.
 func contentType(f genesys.Format, served string) string {
 	switch f {
 	case genesys.FormatWAV, genesys.FormatWAVULAW:

@@ -8,18 +8,19 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// A survey says which of the keys that recordings wait for are free: one listing of the
-// bucket, when the transfers of a pass begin, in place of a HEAD for each recording. It is
-// a hint. The create-only put decides, and where that is refused the place is looked at.
+// A survey says which of the keys that recordings wait for are free. It is one listing of
+// the bucket when the transfers of a pass begin, instead of a HEAD for each recording. It
+// is a hint: the create-only put decides, and if the put is refused, the transfer looks at
+// the place.
 type survey struct {
-	first, last string // of the keys waited for; "": none
+	first, last string // of the keys that recordings wait for; "": no recording waits
 	waiting     int64
-	to          string // the listing's end; "": nothing was listed
+	to          string // the last key that the listing covers; "": nothing was listed
 	seed        maphash.Seed
 	taken       map[uint64]struct{} // hashes of the keys that were listed
 }
 
-// wait takes the first key of a recording that waits for a transfer.
+// wait adds the first key of a recording that waits for a transfer.
 func (s *survey) wait(key string) {
 	s.waiting++
 	if s.first == "" || key < s.first {
@@ -28,7 +29,7 @@ func (s *survey) wait(key string) {
 	s.last = max(s.last, key)
 }
 
-// free reports whether the listing showed that nothing stands at the key.
+// free reports whether the listing showed no object at the key.
 func (s *survey) free(key string) bool {
 	if key < s.first || key > s.to {
 		return false
@@ -37,20 +38,20 @@ func (s *survey) free(key string) bool {
 	return !taken
 }
 
-// surveyRoom is how many objects are listed at least: those of one request.
+// surveyRoom is the least number of objects that are listed: those of one request.
 const surveyRoom = 1000
 
-// survey lists the keys from the first to the last one waited for, but no more than two
-// for each recording that waits: beyond that a HEAD for each costs less. Nothing is
-// listed for a store that was not seen to refuse a second create, since there only a
-// look at the place keeps what is there from being overwritten.
+// survey lists the keys from the first to the last one waited for, but at most two for
+// each recording that waits: beyond that, a HEAD for each recording costs less. It lists
+// nothing if the store does not refuse a second create. With such a store, only a HEAD of
+// the place keeps an object there from being overwritten.
 func (p *pass) survey(ctx context.Context) {
 	s := &p.places
 	if s.first == "" {
 		return
 	}
 	if trusted, err := p.prover.Trusted(ctx); err != nil || !trusted {
-		return // an error comes again with the first write, and is that recording's
+		return // the first write meets the error again, and that recording reports it
 	}
 	s.seed, s.taken = maphash.MakeSeed(), map[uint64]struct{}{}
 	listed := int64(0)

@@ -18,11 +18,12 @@ import (
 const (
 	// begunPerWorker bounds the recordings that one pass has begun and not finished.
 	begunPerWorker = 16
-	// downStreak recordings that fail temporarily one after the other mean that a
-	// service is down.
+	// downStreak is the number of recordings in a row that fail temporarily when a service
+	// counts as down.
 	downStreak = 5
-	// eagerTries failures are tried again by every pass; later ones wait longer and
-	// longer, up to maxDelay. A deletion that was refused waits from the first time on.
+	// Every pass tries a recording again until it has failed eagerTries times. After that the
+	// waits grow, up to maxDelay. A deletion that was refused waits from the first refusal
+	// on.
 	eagerTries = 3
 	firstDelay = 15 * time.Minute
 	maxDelay   = 12 * time.Hour
@@ -30,9 +31,9 @@ const (
 	personAfter = 7 * 24 * time.Hour
 )
 
-// transferAll archives what the ledger says is waiting. A recording's own failure
-// is written into the ledger. One that would fail every other recording too halts
-// the pass: transfers under way are finished, and the failure is returned.
+// transferAll archives the recordings that wait in the ledger. A failure of one recording
+// is written into the ledger. A failure that every other recording would meet too halts
+// the pass: transfers under way are finished, and transferAll returns the failure.
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.maxBegun)
@@ -40,7 +41,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
 			p.org.twin(e.Entry.Twin)
-			return nil // it waits for askTwins
+			return nil // askTwins asks for it
 		}
 		if !p.due(e.Entry) {
 			return nil
@@ -61,7 +62,7 @@ func (p *pass) transferAll(ctx context.Context) error {
 		begun++
 		return p.keepUp(ctx, begun)
 	})
-	_ = g.Wait() // what ends the pass is in stopped
+	_ = g.Wait() // no error: stopped has what ends the pass
 	if halted := p.stopped(); halted != nil {
 		return halted
 	}
@@ -85,7 +86,7 @@ func (p *pass) eachWaiting(ctx context.Context, f func(state.KeyedEntry) error) 
 	}, f)
 }
 
-// due tells whether an entry is to be transferred in this pass.
+// due reports whether this pass is to transfer an entry.
 func (p *pass) due(e state.Entry) bool {
 	now := time.Now()
 	switch e.State {
@@ -97,7 +98,8 @@ func (p *pass) due(e state.Entry) bool {
 	return false
 }
 
-// young tells a recording that ended or was changed so lately that more may come.
+// young reports whether a recording ended or was changed so recently that it may still
+// change.
 func (p *pass) young(e state.Entry, now time.Time) bool {
 	if p.MinAge == 0 {
 		return false
@@ -114,8 +116,8 @@ func (p *pass) young(e state.Entry, now time.Time) bool {
 	return ok && !modified.After(now.Add(MaxSkew)) && now.Sub(modified) < p.MinAge
 }
 
-// longest is the duration up to which a recording's metadata are believed when they
-// say when it ended.
+// longest is the longest duration in a recording's metadata that is believed when it says
+// when the recording ended.
 const longest = 24 * time.Hour
 
 // transfer takes one recording into the archive.
@@ -140,7 +142,7 @@ func (p *pass) transferOne(ctx context.Context, e state.KeyedEntry) error {
 	if twin, ok := errors.AsType[*twinError](err); ok {
 		return t.setAside(ctx, twin.sha256)
 	}
-	missed := p.record.Complete && !p.walk.Saw(t.key.Recording) // settle deals with it
+	missed := p.record.Complete && !p.walk.Saw(t.key.Recording) // then settle deals with the recording
 	if errors.Is(err, errMoved) && (t.entry.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
 		return t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ })
@@ -242,7 +244,7 @@ func (t *transfer) fail(ctx context.Context, cause error) error {
 	})
 }
 
-// delay is how long after its n-th failure a recording is left alone.
+// delay returns how long a recording waits after its n-th failure.
 func delay(n int) time.Duration {
 	if n < eagerTries {
 		return 0
@@ -254,9 +256,9 @@ func delay(n int) time.Duration {
 	return min(d, maxDelay)
 }
 
-// goOn tells one broken recording from a broken service. It gets what came of each
-// recording that is transferred, settled or deleted, and gives the error that ends the
-// pass: one that would meet every other recording too.
+// goOn gets the result of each recording that is transferred, settled or deleted. It
+// returns the error if that ends the pass, because every other recording would meet it
+// too: of a broken service, not of one broken recording.
 func (p *pass) goOn(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -16,37 +16,37 @@ import (
 )
 
 const (
-	// twinLength is the duration up to which two recordings may well have the same
-	// bytes: silence, for one.
+	// twinLength is the longest duration for which two recordings often have the same bytes,
+	// for example silence.
 	twinLength = time.Second
-	// maxTwins bounds the recordings with the same media that are remembered to
-	// name one of them.
+	// maxTwins bounds the recordings with the same media that are remembered. They are needed
+	// to name one of them.
 	maxTwins = 16
 )
 
 // organization is what the passes of one run over one organization share.
 type organization struct {
-	// transferring counts the passes whose first transfers are not over. What was
-	// archived in this run is not deleted before they all are: another inbox may
-	// still be served the media of a recording here.
+	// transferring counts the passes whose first transfers are not over. Nothing that was
+	// archived in this run is deleted before all of them are over: another inbox may still be
+	// served the media of a recording here.
 	transferring sync.WaitGroup
-	asking       sync.Mutex // held while media are asked for once more: one recording at a time
-	marking      sync.Mutex // guards found, and is held while the ledger is searched
+	asking       sync.Mutex // held while a recording is asked for once more: one at a time
+	marking      sync.Mutex // guards found; held while the ledger is searched
 
 	begun   time.Time
 	seed    maphash.Seed
 	mu      sync.Mutex
-	digests map[[sha256.Size]byte]uint64 // of media downloaded in this run → the hash of their recording's key
+	digests map[[sha256.Size]byte]uint64 // media downloaded in this run → the hash of their recording's key
 	twins   map[string]bool              // SHA-256 in hex of media that two recordings were served
-	found   map[string][]state.Key       // by these: the recordings that have them, maxTwins at most
+	found   map[string][]state.Key       // by SHA-256: the recordings that have these media, at most maxTwins
 }
 
 func newOrganization() *organization {
 	return &organization{begun: time.Now(), seed: maphash.MakeSeed(), digests: map[[sha256.Size]byte]uint64{}, twins: map[string]bool{}}
 }
 
-// served notes that a recording was served media with this digest. It returns whether
-// another recording was served them before.
+// served notes that a recording was served media with this digest. It reports whether
+// another recording was served the same media before.
 func (o *organization) served(k state.Key, sum [sha256.Size]byte) bool {
 	h := maphash.String(o.seed, k.Inbox+"/"+k.Recording)
 	o.mu.Lock()
@@ -58,8 +58,8 @@ func (o *organization) served(k state.Key, sum [sha256.Size]byte) bool {
 	return false
 }
 
-// servedOther notes that a recording that was served the media with this SHA-256 in hex was
-// served others when it was asked for once more.
+// servedOther notes that a recording, when it was asked for once more, was served other
+// media than those with this SHA-256 in hex.
 func (o *organization) servedOther(k state.Key, sum string) {
 	var digest [sha256.Size]byte
 	if n, err := hex.Decode(digest[:], []byte(sum)); err != nil || n != len(digest) {
@@ -73,14 +73,14 @@ func (o *organization) servedOther(k state.Key, sum string) {
 	}
 }
 
-// twin notes media that two recordings were served.
+// twin notes the SHA-256 of media that two recordings were served.
 func (o *organization) twin(sum string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.twins[sum] = true
 }
 
-// known returns the media that twin has noted.
+// known returns what twin has noted.
 func (o *organization) known() map[string]bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -93,17 +93,17 @@ func (o *organization) isTwin(sum string) bool {
 	return o.twins[sum]
 }
 
-// A twinError says that another recording of the organization was served the same
-// media in this run. A transcoder or a cache that mixes up two requests does that.
+// A twinError says that another recording of the organization was served the same media in
+// this run. That happens if a transcoder or a cache mixes up two requests.
 type twinError struct{ sha256 string }
 
 func (e *twinError) Error() string {
 	return "another recording was served the same media: both are asked for once more"
 }
 
-// judgeTwin compares media with those of the organization's other recordings in this
-// run. Media that are another recording's too, when both were asked for once more, are
-// suspect.
+// judgeTwin compares media with those of the organization's other recordings in this run.
+// Media are suspect if another recording has the same media after both were asked for once
+// more.
 func (t *transfer) judgeTwin(ctx context.Context, d mediaDigest, v verdict) (verdict, error) {
 	if d.Size == 0 || v.duration > 0 && v.duration <= twinLength {
 		return v, nil
@@ -120,7 +120,7 @@ func (t *transfer) judgeTwin(ctx context.Context, d mediaDigest, v verdict) (ver
 		return v, nil
 	}
 	other, pending, err := t.otherTwin(ctx, t.key, sum)
-	pending = pending || shared // the other one may have failed since
+	pending = pending || shared // the other recording may have failed since
 	switch {
 	case err != nil:
 		return v, err
@@ -132,8 +132,9 @@ func (t *transfer) judgeTwin(ctx context.Context, d mediaDigest, v verdict) (ver
 	return v, nil
 }
 
-// otherTwin names a recording that has the same media after it was asked for once
-// more, or "". pending is whether another one is still to be asked for.
+// otherTwin returns the name of a recording that has the same media after it was asked for
+// once more, or "". pending means that another recording with these media has yet to be
+// asked for.
 func (p *pass) otherTwin(ctx context.Context, k state.Key, sum string) (name string, pending bool, err error) {
 	for _, other := range p.twins[sum] {
 		if other == k {
@@ -152,7 +153,7 @@ func (p *pass) otherTwin(ctx context.Context, k state.Key, sum string) (name str
 	return "", pending, nil
 }
 
-// newestSum is the SHA-256 of the newest version's media, or "".
+// newestSum returns the SHA-256 of the newest version's media, or "".
 func newestSum(e state.Entry) string {
 	if len(e.Versions) == 0 {
 		return ""
@@ -170,8 +171,8 @@ func (t *transfer) setAside(ctx context.Context, sum string) error {
 	return err
 }
 
-// findTwins finds the recordings of the organization that share their media with another,
-// of which some wait to be asked for. One search of the ledger serves all passes of a run.
+// findTwins returns, by SHA-256, the recordings of the organization that share their media
+// with another recording. One search of the ledger serves all passes of a run.
 func (p *pass) findTwins(ctx context.Context, waiting []state.KeyedEntry) (map[string][]state.Key, error) {
 	o := p.org
 	o.marking.Lock()
@@ -193,8 +194,8 @@ func (p *pass) findTwins(ctx context.Context, waiting []state.KeyedEntry) (map[s
 	return o.found, err
 }
 
-// markTwins finds the recordings of the organization that have media with one of the
-// sums. It has those that are archived, and not known as suspect, asked for again.
+// markTwins returns the recordings of the organization whose media have one of the sums.
+// It marks those that are archived and not suspect, so that they are asked for again.
 func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string][]state.Key, error) {
 	found := map[string][]state.Key{}
 	var archived []state.Key
@@ -231,16 +232,16 @@ func (p *pass) markTwins(ctx context.Context, sums map[string]bool) (map[string]
 	return found, nil
 }
 
-// askTwins asks once more, one at a time, for the recordings of this inbox that shared
-// their media with another. It asks twice: what the first of two recordings is served
-// again means nothing before the second was asked for, too.
+// askTwins asks once more for the recordings of this inbox that share their media with
+// another recording, one at a time. It asks twice: what the first of two recordings is
+// served again means nothing before the second was asked for too.
 func (p *pass) askTwins(ctx context.Context) error {
 	for range 2 {
 		waiting, err := p.waitingTwins(ctx)
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
-		p.org.transferring.Wait() // then all that share their media are known
+		p.org.transferring.Wait() // then all recordings that share their media are known
 		if p.twins, err = p.findTwins(ctx, waiting); err != nil {
 			return err
 		}

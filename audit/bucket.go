@@ -19,8 +19,8 @@ type ObjectTotal struct {
 	Objects int64      `json:"objects"`
 }
 
-// Stray is an object that the ledger does not name.
-type Stray struct {
+// Unnamed is an object that the ledger does not name.
+type Unnamed struct {
 	Kind  ObjectKind `json:"kind"`
 	Org   string     `json:"org"`
 	Inbox string     `json:"inbox"`
@@ -35,7 +35,7 @@ func (r *reconciler) readBucket(ctx context.Context) error {
 	g.SetLimit(r.Workers)
 	err := r.list(ctx, func(obj storage.Object, k record.Key, ok bool) {
 		if !r.expected(obj.Key, k) {
-			g.Go(func() error { return r.stray(ctx, obj, k, ok) })
+			g.Go(func() error { return r.unnamed(ctx, obj, k, ok) })
 		}
 	})
 	if failed := g.Wait(); failed != nil {
@@ -83,9 +83,9 @@ func (r *reconciler) list(ctx context.Context, f func(obj storage.Object, k reco
 	return nil
 }
 
-// stray reports an object that the ledger does not name. The object's metadata show whether
+// unnamed reports an object that the ledger does not name. The object's metadata show whether
 // archiverd wrote it.
-func (r *reconciler) stray(ctx context.Context, obj storage.Object, k record.Key, ok bool) error {
+func (r *reconciler) unnamed(ctx context.Context, obj storage.Object, k record.Key, ok bool) error {
 	kind := ObjectForeign
 	if ok {
 		var err error
@@ -112,7 +112,7 @@ func (r *reconciler) stray(ctx context.Context, obj storage.Object, k record.Key
 	case kind == ObjectAdopt || kind == ObjectLeftover:
 		r.sides[h] |= inBucket
 	}
-	return r.to.Object(Stray{kind, r.out.Org, r.out.Inbox, obj.Key, obj.Size})
+	return r.to.Object(Unnamed{kind, r.out.Org, r.out.Inbox, obj.Key, obj.Size})
 }
 
 func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (ObjectKind, error) {

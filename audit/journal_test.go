@@ -179,7 +179,7 @@ type deaf struct{}
 
 func (deaf) Recording(Reconciled) error { return nil }
 
-func (deaf) Object(Stray) error { return nil }
+func (deaf) Object(Unnamed) error { return nil }
 
 // A fault is accepted as it stood: the same object altered once more, or another one in
 // the place of a missing one, is a fault again. A ledger that was made from the archive

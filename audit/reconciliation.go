@@ -16,11 +16,11 @@ type Reconciled struct {
 	Detail    string `json:"detail,omitempty"`
 }
 
-// Listener is told of each recording, and of each object that the ledger does not name. Its
+// Listener gets each recording, and of each object that the ledger does not name. Its
 // methods are called one at a time.
 type Listener interface {
 	Recording(Reconciled) error
-	Object(Stray) error
+	Object(Unnamed) error
 }
 
 // Span selects recordings by the UTC day of dateCreated that is in their keys: from From on,

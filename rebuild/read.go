@@ -143,7 +143,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	if err := g.Wait(); err != nil {
 		return err
 	}
-	gathered := map[string][]told{}
+	gathered := map[string][]statement{}
 	for i, m := range read {
 		r.totals.Manifests++
 		if m == nil {
@@ -157,7 +157,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 			r.long[m.Media.Key] = true
 		}
 		edit := func(e *state.Entry) { r.enter(m, e) }
-		gathered[m.User.ID] = append(gathered[m.User.ID], told{state.Restored{Recording: m.RecordingID, Edit: edit}, keys[i]})
+		gathered[m.User.ID] = append(gathered[m.User.ID], statement{state.Restored{Recording: m.RecordingID, Edit: edit}, keys[i]})
 		r.Tally.Checked.Add(1)
 	}
 	for _, inbox := range slices.Sorted(maps.Keys(gathered)) {

@@ -135,15 +135,15 @@ func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, arg
 	return r.emit(proof.Finding{Fault: f, Org: r.org.Name, Inbox: inbox, Recording: recording, Key: key, Detail: fmt.Sprintf(format, args...)})
 }
 
-// told is what one object of the archive says of a recording.
-type told struct {
+// statement is what one object of the archive says of a recording.
+type statement struct {
 	state.Restored
 	key string // of the object
 }
 
 // restore enters what objects say of an inbox's recordings. If an object contradicts itself,
 // so that it makes no valid entry, restore reports and skips it.
-func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all []told) error {
+func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all []statement) error {
 	batch := make([]state.Restored, len(all))
 	for i := range all {
 		batch[i] = all[i].Restored
@@ -191,7 +191,7 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 	}
 	faults, err := objects.After(ctx, head, read, func(at state.JournalHead, j *record.Journal) error {
 		r.totals.Journal++
-		if err := r.play(ctx, id, at.Key, j.Events); err != nil {
+		if err := r.applyAll(ctx, id, at.Key, j.Events); err != nil {
 			return err
 		}
 		if err := r.Ledger.MoveJournal(ctx, r.org.Name, id, head, at, nil); err != nil {
@@ -239,15 +239,15 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	return nil
 }
 
-// play applies the events of one object of a journal.
-func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.JournalEvent) error {
-	var all []told
+// applyAll applies the events of one object of a journal.
+func (r *rebuild) applyAll(ctx context.Context, inbox, key string, events []record.JournalEvent) error {
+	var all []statement
 	for _, ev := range events {
 		if ev.Accepted != nil {
 			continue // accepted by the lost ledger: in the new one a person has to accept it again
 		}
-		if stray := r.strayKey(inbox, ev); stray != "" {
-			if err := r.find(record.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", stray); err != nil {
+		if wrong := r.wrongKey(inbox, ev); wrong != "" {
+			if err := r.find(record.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", wrong); err != nil {
 				return err
 			}
 			continue
@@ -255,43 +255,43 @@ func (r *rebuild) play(ctx context.Context, inbox, key string, events []record.J
 		for _, bad := range ev.BadKeys {
 			r.bad[bad] = true
 		}
-		all = append(all, told{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.replay(inbox, ev, e) }}, key})
+		all = append(all, statement{state.Restored{Recording: ev.Recording, Edit: func(e *state.Entry) { r.apply(inbox, ev, e) }}, key})
 	}
 	return r.restore(ctx, inbox, record.FaultJournal, all)
 }
 
-// strayKey returns a key in an event that its recording can't have, or "".
-func (r *rebuild) strayKey(inbox string, ev record.JournalEvent) string {
-	stray := func(kind, key string) bool {
+// wrongKey returns a key in an event that its recording can't have, or "".
+func (r *rebuild) wrongKey(inbox string, ev record.JournalEvent) string {
+	wrong := func(kind, key string) bool {
 		k, ok := record.ParseKey(r.Prefix, key)
 		return !ok || k.Kind != kind || k.Org != r.org.Name || k.Inbox != record.EscapeID(inbox) || k.Recording != record.EscapeID(ev.Recording)
 	}
 	for _, key := range ev.BadKeys {
-		if stray("media", key) {
+		if wrong("media", key) {
 			return key
 		}
 	}
 	for _, v := range ev.Versions {
 		switch {
-		case stray("media", v.MediaKey):
+		case wrong("media", v.MediaKey):
 			return v.MediaKey
-		case stray("manifests", v.ManifestKey):
+		case wrong("manifests", v.ManifestKey):
 			return v.ManifestKey
 		}
 	}
 	switch s := ev.Stored; {
 	case s == nil:
-	case stray("media", s.MediaKey):
+	case wrong("media", s.MediaKey):
 		return s.MediaKey
-	case stray("manifests", s.ManifestKey):
+	case wrong("manifests", s.ManifestKey):
 		return s.ManifestKey
 	}
 	return ""
 }
 
-// replay changes an entry as a journal's event changed the lost one. If a missing object of the
+// apply changes an entry as a journal's event changed the lost one. If a missing object of the
 // journal makes the events contradict each other, the entry becomes one that waits.
-func (r *rebuild) replay(inbox string, ev record.JournalEvent, e *state.Entry) {
+func (r *rebuild) apply(inbox string, ev record.JournalEvent, e *state.Entry) {
 	if e.State == state.StateDeleted && ev.To == state.StateGone {
 		return // written by a ledger that was restored from before the deletion
 	}

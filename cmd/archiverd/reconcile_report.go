@@ -38,7 +38,7 @@ type reconcileReport struct {
 type inboxSection struct {
 	audit.Reconciliation
 	Recordings map[audit.Class][]audit.Reconciled
-	Strays     map[audit.ObjectKind][]audit.Stray
+	Strays     map[audit.ObjectKind][]audit.Unnamed
 }
 
 // sort orders the rows, which come from several workers.
@@ -47,12 +47,12 @@ func (s *inboxSection) sort() {
 		slices.SortFunc(rows, func(x, y audit.Reconciled) int { return strings.Compare(x.Recording, y.Recording) })
 	}
 	for _, rows := range s.Strays {
-		slices.SortFunc(rows, func(x, y audit.Stray) int { return strings.Compare(x.Key, y.Key) })
+		slices.SortFunc(rows, func(x, y audit.Unnamed) int { return strings.Compare(x.Key, y.Key) })
 	}
 }
 
 func (r *reconcileReport) begin() {
-	r.Inboxes = append(r.Inboxes, &inboxSection{Recordings: map[audit.Class][]audit.Reconciled{}, Strays: map[audit.ObjectKind][]audit.Stray{}})
+	r.Inboxes = append(r.Inboxes, &inboxSection{Recordings: map[audit.Class][]audit.Reconciled{}, Strays: map[audit.ObjectKind][]audit.Unnamed{}})
 }
 
 func (r *reconcileReport) section() *inboxSection { return r.Inboxes[len(r.Inboxes)-1] }
@@ -78,12 +78,12 @@ func (r *reconcileReport) Recording(rec audit.Reconciled) error {
 }
 
 // Object prints an object that the ledger does not name.
-func (r *reconcileReport) Object(s audit.Stray) error {
+func (r *reconcileReport) Object(s audit.Unnamed) error {
 	if rows := r.section().Strays; len(rows[s.Kind]) < maxPageRows {
 		rows[s.Kind] = append(rows[s.Kind], s)
 	}
 	if r.json {
-		return r.printJSON(typed[audit.Stray]{"object", s})
+		return r.printJSON(typed[audit.Unnamed]{"object", s})
 	}
 	_, err := fmt.Fprintf(r.stdout, "%s: object %s: %s\n", s.Kind, cell(s.Key), s.Kind.Meaning())
 	return err

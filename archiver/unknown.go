@@ -12,12 +12,12 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// strayAge is how old an upload has to be that the ledger does not know: whoever began
-// it, on this machine or another, has long ended.
-const strayAge = 24 * time.Hour
+// unknownAge is how old an upload must be that the ledger does not know. Whoever began it,
+// on this machine or another, has ended since.
+const unknownAge = 24 * time.Hour
 
-// Sweep ends uploads under way that the passes over these inboxes don't end: what earlier
-// passes left in other inboxes, and what nobody knows.
+// Sweep ends the uploads under way that the passes over these inboxes do not end: those
+// that earlier passes left in other inboxes, and those that the ledger does not know.
 func (a *Archiver) Sweep(ctx context.Context, inboxes []Inbox) error {
 	left, err := a.Ledger.Uploads(ctx, "", "")
 	if err != nil {
@@ -29,10 +29,10 @@ func (a *Archiver) Sweep(ctx context.Context, inboxes []Inbox) error {
 	if err := a.abortUploads(ctx, left, a.Ledger); err != nil {
 		return err
 	}
-	return a.abortStrays(ctx, inboxes)
+	return a.abortUnknown(ctx, inboxes)
 }
 
-// abortLeft ends what earlier passes left under way in this inbox.
+// abortLeft ends the uploads that earlier passes left under way in this inbox.
 func (p *pass) abortLeft(ctx context.Context) error {
 	left, err := p.Ledger.Uploads(ctx, p.in.Org, p.in.ID)
 	if err != nil {
@@ -42,9 +42,9 @@ func (p *pass) abortLeft(ctx context.Context) error {
 }
 
 // abortUploads ends multipart uploads that earlier passes left under way. Their parts cost
-// money and are never visible. An upload is forgotten only after two aborts: a part that
-// was on its way can come to rest after the first. The ledger, or a claim on the inbox,
-// keeps what becomes of them.
+// money and are never visible. The ledger forgets an upload only after two aborts: a part
+// that was still being sent may arrive after the first. kept is the ledger, or a claim on
+// the inbox.
 func (a *Archiver) abortUploads(ctx context.Context, left []state.UploadRef, kept uploadLog) error {
 	for _, u := range left {
 		if err := a.Bucket.AbortUpload(ctx, u.Key, u.ID); err != nil {
@@ -65,19 +65,19 @@ func (a *Archiver) abortUploads(ctx context.Context, left []state.UploadRef, kep
 	return nil
 }
 
-// abortStrays ends uploads that nobody knows, since the reply to their creation was lost:
-// those of the run's inboxes that this ledger owns, and none that the ledger remembers. A
-// store that does not list uploads keeps them: see the doctor. Its error is the ledger's.
-func (a *Archiver) abortStrays(ctx context.Context, inboxes []Inbox) error {
+// abortUnknown ends uploads that the ledger does not know, because the reply to their
+// creation was lost. It ends only those of the run's inboxes that this ledger owns. A
+// store that does not list uploads keeps them: see the doctor. The error is the ledger's.
+func (a *Archiver) abortUnknown(ctx context.Context, inboxes []Inbox) error {
 	known, err := a.Ledger.Uploads(ctx, "", "")
 	if err != nil {
 		return failure.OfLedger(err)
 	}
 	skew, _ := a.Bucket.Skew()
-	before := time.Now().Add(skew - strayAge)
+	before := time.Now().Add(skew - unknownAge)
 	for u, err := range a.Bucket.Uploads(ctx, a.Prefix+"/media/") {
 		if err != nil {
-			a.Log.Debug("uploads that nobody knows were not looked for", "error", err)
+			a.Log.Debug("the store does not list uploads, so uploads that nobody knows are not ended", "error", err)
 			return nil
 		}
 		if u.At.After(before) || slices.ContainsFunc(known, func(k state.UploadRef) bool { return k.Key == u.Key && k.ID == u.ID }) {
@@ -97,7 +97,7 @@ func (a *Archiver) abortStrays(ctx context.Context, inboxes []Inbox) error {
 	return nil
 }
 
-// owns tells whether a media key is that of an inbox of the run which this ledger has
+// owns reports whether a media key belongs to an inbox of the run that this ledger has
 // claimed.
 func (a *Archiver) owns(ctx context.Context, key string, inboxes []Inbox) (bool, error) {
 	k, ok := record.ParseKey(a.Prefix, key)
