@@ -98,7 +98,7 @@ func (p *pass) journalWaits(ctx context.Context, written bool) (bool, error) {
 	if err != nil {
 		return false, failure.OfLedger(err)
 	}
-	if len(events) > 0 || written || !p.claimed {
+	if len(events) > 0 || written || !p.ownerKnown {
 		return len(events) > 0, nil
 	}
 	in, err := p.Ledger.Inbox(ctx, p.in.Org, p.in.ID)

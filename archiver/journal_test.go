@@ -93,7 +93,7 @@ func TestJournalOnceADay(t *testing.T) {
 			t.Errorf("an inbox that could not be listed: %v, %q", err, r.Objects("journal"))
 		}
 	}
-	p.claimed = true
+	p.ownerKnown = true
 	for range 2 {
 		if err := p.keepJournal(t.Context()); err != nil {
 			t.Fatal(err)

@@ -49,9 +49,9 @@ type pass struct {
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
-	turns     chan struct{} // held by the recording that waits for a turn
-	claimed   bool          // the inbox could be listed, and its owner is known
-	deletions atomic.Int64  // deletions counted against Deletion.MaxPerPass
+	turns      chan struct{} // held by the recording that waits for a turn
+	ownerKnown bool          // the inbox could be listed, and its owner is known
+	deletions  atomic.Int64  // deletions counted against Deletion.MaxPerPass
 
 	mu      sync.Mutex
 	record  state.Pass
@@ -174,7 +174,7 @@ func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error)
 		return false, nil, broken
 	}
 	owned, err = p.own(ctx) // only now, so that an inbox that can't be listed gets no owner
-	p.claimed = err == nil
+	p.ownerKnown = err == nil
 	return owned, broken, err
 }
 
