@@ -16,7 +16,7 @@ type Reconciled struct {
 	Detail    string `json:"detail,omitempty"`
 }
 
-// Listener gets each recording, and of each object that the ledger does not name. Its
+// Listener gets each recording, and each object that the ledger does not name. Its
 // methods are called one at a time.
 type Listener interface {
 	Recording(Reconciled) error
