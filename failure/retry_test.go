@@ -3,7 +3,6 @@ package failure
 import (
 	"context"
 	"errors"
-	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,38 +97,4 @@ func TestRetryEndsWithItsContext(t *testing.T) {
 			t.Errorf("ended after %s", took)
 		}
 	})
-}
-
-// A pass has one kind, whatever wraps its error.
-func TestKindOfWrappedErrors(t *testing.T) {
-	for _, c := range []struct {
-		err  error
-		want Kind
-	}{
-		{nil, KindNone},
-		{errors.New("x"), KindFailed},
-		{&ledgerError{errors.New("x")}, KindLedger},
-		{ErrCorrupt, KindIntegrity},
-		{ErrNotLocked, KindConfiguration},
-		{storage.ErrAccess, KindConfiguration},
-		{storage.ErrNoBucket, KindConfiguration},
-		{storage.ErrChecksumHeader, KindConfiguration},
-		{genesys.ErrNeedsLogin, KindNeedsLogin},
-		{genesys.ErrWrongUser, KindRefused},
-		{&genesys.Error{Op: "oauth_token", Status: 401}, KindClientRefused},
-		{&genesys.Error{Op: opList, Status: 403, Code: "app.not.authorized.for.scope"}, KindClientRefused},
-		{&genesys.Error{Op: opList, Status: 503}, KindTemporary},
-		{&genesys.LimitedError{}, KindTemporary},
-		{ErrStopped, KindStopped},
-		{&genesys.Error{Op: "oauth_token", Err: context.Canceled}, KindStopped},
-	} {
-		for _, err := range []error{c.err, fmt.Errorf("wrapped: %w", c.err), errors.Join(c.err, nil)} {
-			if c.err == nil {
-				err = nil
-			}
-			if got := KindOf(err); got != c.want {
-				t.Errorf("%v: kind %d, want %d", err, got, c.want)
-			}
-		}
-	}
 }
