@@ -1,7 +1,6 @@
 package archiver
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,13 +204,8 @@ func (p *pass) encodeJournal(ctx context.Context, head state.JournalHead, events
 		}
 		size += len(text)
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(j); err != nil {
-		return nil, 0, fmt.Errorf("encode journal: %w", err)
-	}
-	return b.Bytes(), len(j.Events), nil
+	text, err := j.Encode()
+	return text, len(j.Events), err
 }
 
 // eventOf returns the ledger's event in a form that can be read without the ledger.

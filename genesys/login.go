@@ -47,7 +47,7 @@ func NewLogin(o LoginOptions) *Login {
 		budget: NewBudget(60, BudgetState{}),
 	}
 	return &Login{
-		host:        loginHost{o.LoginURL, o.ClientID, o.ClientSecret, o.Transport, s},
+		host:        loginHost{url: o.LoginURL, clientID: o.ClientID, clientSecret: o.ClientSecret, transport: o.Transport, sender: s},
 		redirectURL: o.RedirectURL,
 		state:       oauth2.GenerateVerifier(), // 32 random bytes serve as a state too
 		verifier:    oauth2.GenerateVerifier(),

@@ -203,7 +203,7 @@ func (t *Tokens) exchange(ctx context.Context, refresh string) (Token, error) {
 	if err := t.sender.budget.take(ctx, 0); err != nil {
 		return Token{}, &Error{Op: opToken, Err: err}
 	}
-	host := loginHost{t.o.LoginURL, t.o.ClientID, t.o.ClientSecret, t.o.Transport, t.sender}
+	host := loginHost{url: t.o.LoginURL, clientID: t.o.ClientID, clientSecret: t.o.ClientSecret, transport: t.o.Transport, sender: t.sender}
 	if !t.ofUser() {
 		return host.exchange(ctx, host.withClient, t.secrets(Token{})...)
 	}

@@ -114,6 +114,9 @@ func (j *Journal) Add(e JournalEvent) {
 	j.Events = append(j.Events, e)
 }
 
+// Encode returns the object's bytes: one line of JSON.
+func (j *Journal) Encode() ([]byte, error) { return encode("journal", j) }
+
 // HeadOf names a journal object, with the lock that the store shows.
 func HeadOf(obj storage.Object, sum string) state.JournalHead {
 	return state.JournalHead{

@@ -104,12 +104,15 @@ func (m *Manifest) SetRecording(raw json.RawMessage) {
 
 // Encode returns the manifest's bytes: one line, with the recording's own text unchanged
 // except for white space between tokens.
-func (m *Manifest) Encode() ([]byte, error) {
+func (m *Manifest) Encode() ([]byte, error) { return encode("manifest", m) }
+
+// encode returns one line of JSON, without the escapes for HTML.
+func encode(what string, v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(m); err != nil {
-		return nil, fmt.Errorf("encode manifest: %w", err)
+	if err := enc.Encode(v); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", what, err)
 	}
 	return b.Bytes(), nil
 }

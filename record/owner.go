@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 )
@@ -30,13 +29,7 @@ func ReadOwner(ctx context.Context, b Bucket, key string) (o Owner, err error) {
 }
 
 // Encode returns the bytes of the owner object: one line of JSON.
-func (o Owner) Encode() ([]byte, error) {
-	text, err := json.Marshal(o)
-	if err != nil {
-		return nil, fmt.Errorf("encode the claim: %w", err)
-	}
-	return append(text, '\n'), nil
-}
+func (o Owner) Encode() ([]byte, error) { return encode("claim", o) }
 
 // Owners returns the ids of the ledgers that own the inboxes of an organization, by the
 // inboxes' escaped ids. An object that is not an owner object gives "".

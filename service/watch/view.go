@@ -132,7 +132,7 @@ func failures(ctx context.Context, l pageLedger, inboxes []state.Inbox) ([]failu
 		err := look(ctx, l.Waiting, i, &budget, func(k state.Key, e state.Entry) (more bool) {
 			if e.State == state.StateFailed {
 				left--
-				all = append(all, failureView{k, e.Attempts, e.FailedSince, e.NextAttempt, e.NeedsPerson, e.LastError})
+				all = append(all, failureView{Key: k, Attempts: e.Attempts, Since: e.FailedSince, Next: e.NextAttempt, NeedsPerson: e.NeedsPerson, Reason: e.LastError})
 			}
 			return left > 0
 		})

@@ -9,8 +9,6 @@ import (
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // TestMain lets the test binary run as the other process of a test.
@@ -85,22 +83,5 @@ func fresh(t testing.TB) *Ledger {
 }
 
 func newPath(t testing.TB) string { return filepath.Join(t.TempDir(), "ledger.db") }
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func same(t interface { // testing.TB or *rapid.T
-	Helper()
-	Fatalf(string, ...any)
-}, got, want any) {
-	t.Helper()
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
-		t.Fatalf("(-want +got)\n%s", d)
-	}
-}
 
 func noEdit(*state.Inbox) {}

@@ -63,10 +63,10 @@ func TestCheckFinds(t *testing.T) {
 	}
 	edited := func(l *Ledger, edit func(*state.Entry)) string {
 		e, err := l.Entry(t.Context(), k)
-		must(t, err)
+		statetest.Must(t, err)
 		edit(&e)
 		data, err := l.entries.Encode(&e)
-		must(t, err)
+		statetest.Must(t, err)
 		return string(data)
 	}
 	faults := map[string]func(*Ledger) func(*bbolt.Tx) error{
@@ -131,11 +131,11 @@ func TestCheckFinds(t *testing.T) {
 	for want, fault := range faults {
 		t.Run(want, func(t *testing.T) {
 			l, err := Open(newPath(t), Options{})
-			must(t, err)
+			statetest.Must(t, err)
 			defer l.Close()
 			statetest.Bring(t, l, k, state.StateArchived)
-			must(t, l.Check())
-			must(t, l.db.Update(fault(l)))
+			statetest.Must(t, l.Check())
+			statetest.Must(t, l.db.Update(fault(l)))
 			if err := l.Check(); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("Check: %v", err)
 			}

@@ -39,7 +39,7 @@ func manyRecordings(t *testing.T) (good []byte, used []int) {
 	path := newPath(t)
 	l := open(t, path, Options{})
 	l.db.NoSync = true
-	must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (all []state.Change) {
+	statetest.Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (all []state.Change) {
 		for i := range recordings {
 			id := fmt.Sprintf("recording-%04d", i)
 			all = append(all, state.Change{Recording: id, From: "", To: state.StateListed, Edit: nil}, state.Change{Recording: id, From: state.StateListed, To: state.StateArchived, Edit: statetest.AddVersion(i)})
@@ -49,7 +49,7 @@ func manyRecordings(t *testing.T) (good []byte, used []int) {
 		}
 		return all
 	}))
-	must(t, l.read(func(tx *bbolt.Tx) error {
+	statetest.Must(t, l.read(func(tx *bbolt.Tx) error {
 		for id := 2; ; id++ {
 			info, err := tx.Page(id)
 			if info == nil || err != nil {
@@ -62,7 +62,7 @@ func manyRecordings(t *testing.T) (good []byte, used []int) {
 	}))
 	finish(t, l)
 	good, err := os.ReadFile(path)
-	must(t, err)
+	statetest.Must(t, err)
 	return good, used
 }
 
@@ -80,7 +80,7 @@ func TestDamagedInUse(t *testing.T) {
 					continue
 				}
 				path := newPath(t)
-				must(t, os.WriteFile(path, data, 0o600))
+				statetest.Must(t, os.WriteFile(path, data, 0o600))
 				for _, readOnly := range []bool{true, false} {
 					useDamaged(t, fmt.Sprintf("page %d", id), path, readOnly)
 				}
@@ -134,12 +134,12 @@ func useDamaged(t *testing.T, what, path string, readOnly bool) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	must(t, l.Close())
+	statetest.Must(t, l.Close())
 	again, err := Open(path, Options{Timeout: 1})
 	if errors.Is(err, ErrHeld) {
 		t.Errorf("%s: the lock is not free again", what)
 	}
 	if err == nil {
-		must(t, again.Close())
+		statetest.Must(t, again.Close())
 	}
 }

@@ -17,7 +17,7 @@ func TestCopyWhileOthersWrite(t *testing.T) {
 	var copied bytes.Buffer
 	var other sync.WaitGroup
 	begun := false
-	must(t, l.Copy(writerFunc(func(p []byte) (int, error) {
+	statetest.Must(t, l.Copy(writerFunc(func(p []byte) (int, error) {
 		if !begun { // the copy's transaction is under way
 			begun = true
 			other.Go(func() {
@@ -30,16 +30,16 @@ func TestCopyWhileOthersWrite(t *testing.T) {
 	})))
 	other.Wait()
 	path := newPath(t)
-	must(t, os.WriteFile(path, copied.Bytes(), 0o600))
+	statetest.Must(t, os.WriteFile(path, copied.Bytes(), 0o600))
 	c := open(t, path, Options{})
 	if c.ID() != l.ID() {
 		t.Errorf("the copy is ledger %s, want %s", c.ID(), l.ID())
 	}
 	want, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "before"})
-	must(t, err)
+	statetest.Must(t, err)
 	got, err := c.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "before"})
-	must(t, err)
-	same(t, got, want)
+	statetest.Must(t, err)
+	statetest.Same(t, got, want)
 	if n, err := c.Inbox(t.Context(), "acme", "u1"); err != nil || n.Counts[state.StateArchived] != 1 || n.Counts[state.StateListed] != 0 {
 		t.Errorf("the copy has %v, %v: it should be as the ledger was when it began", n.Counts, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
 )
 
 // holdChild holds the ledger until its standard input ends.
@@ -31,10 +32,10 @@ func TestHeldByAnotherProcess(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), holdPath+"="+path), os.Stderr
 	out, err := cmd.StdoutPipe()
-	must(t, err)
+	statetest.Must(t, err)
 	in, err := cmd.StdinPipe()
-	must(t, err)
-	must(t, cmd.Start())
+	statetest.Must(t, err)
+	statetest.Must(t, cmd.Start())
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() || lines.Text() != "held" {
@@ -46,8 +47,8 @@ func TestHeldByAnotherProcess(t *testing.T) {
 			t.Errorf("Open beside a writer: %v", err)
 		}
 	}
-	must(t, in.Close())
-	must(t, cmd.Wait())
+	statetest.Must(t, in.Close())
+	statetest.Must(t, cmd.Wait())
 	open(t, path, Options{Timeout: 1})
 }
 

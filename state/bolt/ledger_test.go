@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
 )
 
 func TestClosed(t *testing.T) {
@@ -22,7 +23,7 @@ func TestDisk(t *testing.T) {
 	path := newPath(t)
 	l := open(t, path, Options{})
 	info, err := os.Stat(path)
-	must(t, err)
+	statetest.Must(t, err)
 	size, free, err := l.Disk()
 	if err != nil || size != info.Size() || free <= 0 {
 		t.Errorf("%d bytes, %d free, %v; the file has %d", size, free, err, info.Size())

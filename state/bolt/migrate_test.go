@@ -19,21 +19,21 @@ func TestSchema1IsMigrated(t *testing.T) {
 	}
 	doubted := func(e *state.Entry) { e.Versions[len(e.Versions)-1].Suspect = "cut" }
 	_, err := l.Move(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived, state.StateArchived, doubted)
-	must(t, err)
-	must(t, l.db.Update(func(tx *bbolt.Tx) error {
+	statetest.Must(t, err)
+	statetest.Must(t, l.db.Update(func(tx *bbolt.Tx) error {
 		in, err := getInbox(tx, "acme/u1")
-		must(t, err)
+		statetest.Must(t, err)
 		in.Suspect = 0
-		must(t, putInbox(tx, "acme/u1", in))
+		statetest.Must(t, putInbox(tx, "acme/u1", in))
 		return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("1"))
 	}))
-	must(t, l.Close())
+	statetest.Must(t, l.Close())
 
 	read := open(t, path, Options{ReadOnly: true})
 	if in, err := read.Inbox(t.Context(), "acme", "u1"); err != nil || in.Suspect != 0 {
 		t.Errorf("read only: %+v, %v", in, err)
 	}
-	must(t, read.Close())
+	statetest.Must(t, read.Close())
 	if _, err := os.Stat(path + ".schema1"); err == nil {
 		t.Error("reading made a copy")
 	}
@@ -45,10 +45,10 @@ func TestSchema1IsMigrated(t *testing.T) {
 	if now, err := l.schema(); err != nil || now != schema {
 		t.Errorf("schema %d, %v", now, err)
 	}
-	must(t, l.Check())
+	statetest.Must(t, l.Check())
 	before := open(t, path+".schema1", Options{ReadOnly: true})
 	if was, err := before.schema(); err != nil || was != 1 {
 		t.Errorf("the copy has schema %d, %v", was, err)
 	}
-	must(t, before.Close())
+	statetest.Must(t, before.Close())
 }

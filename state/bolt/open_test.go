@@ -23,9 +23,9 @@ func bolt(t *testing.T, path string, f func(*bbolt.Tx) error) {
 	t.Helper()
 	// Without a freelist in the file, bbolt would add one when it opens it.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{NoFreelistSync: true})
-	must(t, err)
-	must(t, db.Update(f))
-	must(t, db.Close())
+	statetest.Must(t, err)
+	statetest.Must(t, db.Update(f))
+	statetest.Must(t, db.Close())
 }
 
 func inMeta(key, value string) func(*bbolt.Tx) error {
@@ -44,7 +44,7 @@ func TestBadFiles(t *testing.T) {
 		noise[i] = byte(r.Uint32())
 	}
 	write := func(data []byte) func(*testing.T, string) {
-		return func(t *testing.T, path string) { must(t, os.WriteFile(path, data, 0o644)) }
+		return func(t *testing.T, path string) { statetest.Must(t, os.WriteFile(path, data, 0o644)) }
 	}
 	ledgerBut := func(f func(*bbolt.Tx) error) func(*testing.T, string) {
 		return func(t *testing.T, path string) { finish(t, open(t, path, Options{})); bolt(t, path, f) }
@@ -53,11 +53,11 @@ func TestBadFiles(t *testing.T) {
 		return func(t *testing.T, path string) {
 			finish(t, open(t, path, Options{}))
 			data, err := os.ReadFile(path)
-			must(t, err)
+			statetest.Must(t, err)
 			for i := at; i < len(data); i++ {
 				data[i] = with[i%len(with)]
 			}
-			must(t, os.WriteFile(path, data, 0o600))
+			statetest.Must(t, os.WriteFile(path, data, 0o600))
 		}
 	}
 	page := os.Getpagesize()
@@ -83,7 +83,7 @@ func TestBadFiles(t *testing.T) {
 		"headers of zeros": {overwritten(0, make([]byte, 1)), ErrNotLedger},
 		"cut off": {func(t *testing.T, p string) {
 			finish(t, open(t, p, Options{}))
-			must(t, os.Truncate(p, int64(3*page)))
+			statetest.Must(t, os.Truncate(p, int64(3*page)))
 		}, state.ErrDamaged},
 		"last page cut off": {func(t *testing.T, p string) { // Open does not need to read this page
 			l := open(t, p, Options{})
@@ -91,7 +91,7 @@ func TestBadFiles(t *testing.T) {
 				statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: fmt.Sprint("r", i)}, state.StateListed)
 			}
 			var used int64
-			must(t, l.db.View(func(tx *bbolt.Tx) error {
+			statetest.Must(t, l.db.View(func(tx *bbolt.Tx) error {
 				for id := 0; ; id++ {
 					if info, err := tx.Page(id); info == nil || err != nil {
 						used = int64(id) * int64(page)
@@ -100,7 +100,7 @@ func TestBadFiles(t *testing.T) {
 				}
 			}))
 			finish(t, l)
-			must(t, os.Truncate(p, used-1))
+			statetest.Must(t, os.Truncate(p, used-1))
 		}, state.ErrDamaged},
 	} {
 		for _, readOnly := range []bool{false, true} {
@@ -128,11 +128,11 @@ func unchanged(t *testing.T, path string, f func()) {
 	t.Helper()
 	look := func() ([]byte, fs.FileMode, int) {
 		data, err := os.ReadFile(path)
-		must(t, err)
+		statetest.Must(t, err)
 		info, err := os.Stat(path)
-		must(t, err)
+		statetest.Must(t, err)
 		files, err := os.ReadDir(filepath.Dir(path))
-		must(t, err)
+		statetest.Must(t, err)
 		return data, info.Mode(), len(files)
 	}
 	data, mode, files := look()
@@ -150,7 +150,7 @@ func TestDamagedPages(t *testing.T) {
 	statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived)
 	finish(t, l)
 	good, err := os.ReadFile(path)
-	must(t, err)
+	statetest.Must(t, err)
 	r := rand.New(rand.NewPCG(5, 6))
 	page, refused := os.Getpagesize(), 0
 	for range 150 {
@@ -159,10 +159,10 @@ func TestDamagedPages(t *testing.T) {
 			p := 2 + r.IntN(len(data)/page-2)
 			data[p*page+8+r.IntN(40)] = byte(r.Uint32())
 		}
-		must(t, os.WriteFile(path, data, 0o600))
+		statetest.Must(t, os.WriteFile(path, data, 0o600))
 		l, err := Open(path, Options{ReadOnly: r.IntN(2) == 0, Timeout: 1})
 		if err == nil {
-			must(t, l.Close())
+			statetest.Must(t, l.Close())
 			continue
 		}
 		if refused++; !errors.Is(err, state.ErrDamaged) && !errors.Is(err, ErrNotLedger) { // the latter where meta's own values are gone
@@ -172,7 +172,7 @@ func TestDamagedPages(t *testing.T) {
 	if refused < 10 {
 		t.Errorf("only %d of 150 damaged files were refused", refused)
 	}
-	must(t, os.WriteFile(path, good, 0o600))
+	statetest.Must(t, os.WriteFile(path, good, 0o600))
 	open(t, path, Options{Timeout: 1})
 }
 
@@ -184,11 +184,11 @@ func TestTornHeader(t *testing.T) {
 	statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived)
 	finish(t, l)
 	good, err := os.ReadFile(path)
-	must(t, err)
+	statetest.Must(t, err)
 	for half := range 2 {
 		data := bytes.Clone(good)
 		clear(data[half*os.Getpagesize()+40:][:20])
-		must(t, os.WriteFile(path, data, 0o600))
+		statetest.Must(t, os.WriteFile(path, data, 0o600))
 		l := open(t, path, Options{})
 		e, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "r1"})
 		if err != nil || e.State != state.StateListed && e.State != state.StateArchived {
@@ -209,18 +209,18 @@ func TestNewFile(t *testing.T) {
 	finish(t, l)
 	for p, want := range map[string]fs.FileMode{dir: 0o700 | fs.ModeDir, path: 0o600} {
 		info, err := os.Stat(p)
-		must(t, err)
+		statetest.Must(t, err)
 		if info.Mode() != want {
 			t.Errorf("%s has mode %v", p, info.Mode())
 		}
 	}
-	must(t, os.Chmod(path, 0o644))
+	statetest.Must(t, os.Chmod(path, 0o644))
 	l = open(t, path, Options{})
 	if l.ID() != id {
 		t.Errorf("id %q, was %q", l.ID(), id)
 	}
 	info, err := os.Stat(path)
-	must(t, err)
+	statetest.Must(t, err)
 	if info.Mode() != 0o600 {
 		t.Errorf("mode %v stays", info.Mode())
 	}
@@ -231,10 +231,10 @@ func TestNewFile(t *testing.T) {
 
 func TestHalfMadeFile(t *testing.T) {
 	real := newPath(t)
-	must(t, os.WriteFile(real, nil, 0o600))
-	must(t, os.WriteFile(real+".new", []byte("half a ledger"), 0o600))
+	statetest.Must(t, os.WriteFile(real, nil, 0o600))
+	statetest.Must(t, os.WriteFile(real+".new", []byte("half a ledger"), 0o600))
 	link := newPath(t)
-	must(t, os.Symlink(real, link))
+	statetest.Must(t, os.Symlink(real, link))
 	if _, err := Open(link, Options{ReadOnly: true}); !errors.Is(err, state.ErrNoLedger) {
 		t.Errorf("Open to read: %v", err)
 	}
@@ -246,7 +246,7 @@ func TestHalfMadeFile(t *testing.T) {
 	}
 	l = open(t, real, Options{})
 	_, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "r1"})
-	must(t, err)
+	statetest.Must(t, err)
 }
 
 func TestOpenFails(t *testing.T) {
@@ -314,8 +314,8 @@ func TestBinding(t *testing.T) {
 				unchanged(t, path, func() {
 					l, err := Open(path, Options{Binding: bound(c.change), ReadOnly: readOnly})
 					if len(c.want) == 0 {
-						must(t, err)
-						must(t, l.Close())
+						statetest.Must(t, err)
+						statetest.Must(t, l.Close())
 						return
 					}
 					var binding *state.BindingError
@@ -386,20 +386,20 @@ func TestFirstOpenRace(t *testing.T) {
 func TestLedgerBelongsToItsDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if os.Geteuid() == 0 {
-		must(t, os.Chown(dir, 65534, 65534))
+		statetest.Must(t, os.Chown(dir, 65534, 65534))
 	}
 	owner := func(path string) [2]uint32 {
 		info, err := os.Stat(path)
-		must(t, err)
+		statetest.Must(t, err)
 		s := info.Sys().(*syscall.Stat_t)
 		return [2]uint32{s.Uid, s.Gid}
 	}
 	path := filepath.Join(dir, "ledger.db")
 	for _, key := range [][]byte{nil, make([]byte, 32)} { // first created, then rewritten to seal the tokens
 		l, err := Open(path, Options{SealKey: key})
-		must(t, err)
-		must(t, l.Login(t.Context(), "acme", "u1", state.Token{Access: "a"}, nil))
-		must(t, l.Close())
+		statetest.Must(t, err)
+		statetest.Must(t, l.Login(t.Context(), "acme", "u1", state.Token{Access: "a"}, nil))
+		statetest.Must(t, l.Close())
 		if have, want := owner(path), owner(dir); have != want {
 			t.Errorf("the ledger belongs to %d, its directory to %d", have, want)
 		}

@@ -16,7 +16,7 @@ import (
 // drawn returns the tree in the package comment, each line as a path.
 func drawn(t *testing.T) []string {
 	f, err := parser.ParseFile(token.NewFileSet(), "ledger.go", nil, parser.ParseComments)
-	must(t, err)
+	statetest.Must(t, err)
 	var out, path []string
 	for line := range strings.Lines(f.Doc.Text()) {
 		rest, ok := strings.CutPrefix(line, "\t")
@@ -55,10 +55,10 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 	l := open(t, path, Options{SealKey: sealKey(1)})
 	statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateListed)
 	statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r2"}, state.StateGone)
-	must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
-	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: testTime}, noEdit))
-	must(t, l.AddRun(t.Context(), state.Run{ID: "run", Start: testTime}))
-	must(t, l.AddUpload(t.Context(), state.UploadRef{Key: "k", ID: "i"}))
+	statetest.Must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
+	statetest.Must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: testTime}, noEdit))
+	statetest.Must(t, l.AddRun(t.Context(), state.Run{ID: "run", Start: testTime}))
+	statetest.Must(t, l.AddUpload(t.Context(), state.UploadRef{Key: "k", ID: "i"}))
 	names := map[string]string{
 		string(eventKey(1)): "{number}", string(eventKey(2)): "{number}",
 		"acme/u1": "{org/inbox}", "r1": "{recording}", "r2": "{recording}",
@@ -66,7 +66,7 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 		testTime.Format(startTime): "{start}", startKey(testTime, "run"): "{start id}", "k\x00i": "{key NUL id}",
 	}
 	var have []string
-	must(t, l.db.View(func(tx *bbolt.Tx) error {
+	statetest.Must(t, l.db.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
 			have = append(have, string(name))
 			return walk(b, string(name)+" > ", names, &have)
@@ -78,5 +78,5 @@ func TestSchemaIsAsDrawn(t *testing.T) {
 	if len(want) < 20 {
 		t.Errorf("read only %d lines of the drawing", len(want))
 	}
-	same(t, slices.Compact(have), want)
+	statetest.Same(t, slices.Compact(have), want)
 }

@@ -35,7 +35,7 @@ func TestTokenRedacts(t *testing.T) {
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
 		slog.New(h).Info("m", "token", testToken, "pointer", &testToken, "in", in)
 	}
-	must(t, json.NewEncoder(&out).Encode(in))
+	statetest.Must(t, json.NewEncoder(&out).Encode(in))
 	for _, secret := range []string{"qzxvkw", fmt.Sprintf("%x", "qzxvkw"), fmt.Sprintf("%X", "qzxvkw"), "2031"} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("shows %s:\n%s", secret, out.String())
@@ -47,7 +47,7 @@ func TestTokenRedacts(t *testing.T) {
 func inFile(t *testing.T, path string) bool {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	must(t, err)
+	statetest.Must(t, err)
 	return bytes.Contains(data, []byte("qzxvkw"))
 }
 
@@ -59,13 +59,13 @@ func TestTokens(t *testing.T) {
 			token := func(want state.Token) {
 				t.Helper()
 				got, err := l.Token(t.Context(), "acme", "u1")
-				must(t, err)
+				statetest.Must(t, err)
 				if got != want {
 					t.Errorf("token %#v", got.Refresh)
 				}
 			}
 			token(state.Token{})
-			must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
+			statetest.Must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
 			token(testToken)
 			finish(t, l)
 			if got := inFile(t, path); got != (key == nil) {
@@ -73,9 +73,9 @@ func TestTokens(t *testing.T) {
 			}
 			l = open(t, path, Options{SealKey: key})
 			token(testToken)
-			must(t, l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "next"}, nil))
+			statetest.Must(t, l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "next"}, nil))
 			token(state.Token{Refresh: "next"})
-			must(t, l.Login(t.Context(), "acme", "u1", state.Token{}, nil))
+			statetest.Must(t, l.Login(t.Context(), "acme", "u1", state.Token{}, nil))
 			token(state.Token{})
 		})
 	}
@@ -100,12 +100,12 @@ func TestSealKeyMustFit(t *testing.T) {
 
 func TestSealedTokenStaysInItsPlace(t *testing.T) {
 	l, err := Open(newPath(t), Options{SealKey: sealKey(1)})
-	must(t, err)
+	statetest.Must(t, err)
 	defer l.Close()
-	must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
-	must(t, l.Login(t.Context(), "acme", "u2", state.Token{Refresh: "other"}, nil))
-	must(t, l.Check())
-	must(t, l.db.Update(func(tx *bbolt.Tx) error {
+	statetest.Must(t, l.Login(t.Context(), "acme", "u1", testToken, nil))
+	statetest.Must(t, l.Login(t.Context(), "acme", "u2", state.Token{Refresh: "other"}, nil))
+	statetest.Must(t, l.Check())
+	statetest.Must(t, l.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket([]byte("tokens"))
 		return b.Put([]byte("acme/u2"), bytes.Clone(b.Get([]byte("acme/u1"))))
 	}))
@@ -128,7 +128,7 @@ func TestSealLater(t *testing.T) {
 			for i := range 50 {
 				tok := testToken
 				tok.Expiry = testTime.Add(time.Duration(i) * time.Hour)
-				must(t, l.Login(t.Context(), "acme", fmt.Sprint("u", i), tok, nil))
+				statetest.Must(t, l.Login(t.Context(), "acme", fmt.Sprint("u", i), tok, nil))
 			}
 			statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateListed)
 			statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r2"}, state.StateArchived)
@@ -144,8 +144,8 @@ func TestSealLater(t *testing.T) {
 				l := open(t, path, Options{})
 				var err error
 				l.seal, err = codec.NewSealer(sealKey(1))
-				must(t, err)
-				must(t, l.db.Update(l.sealTokens))
+				statetest.Must(t, err)
+				statetest.Must(t, l.db.Update(l.sealTokens))
 				finish(t, l)
 				if !inFile(t, path) {
 					t.Fatal("sealing alone leaves no token in the clear: this test does not show that the copy is needed")

@@ -9,8 +9,6 @@ import (
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 // full returns an entry with every field set.
@@ -43,10 +41,10 @@ func TestCodec(t *testing.T) {
 	}
 	for _, e := range []state.Entry{e, {State: state.StateListed}, {State: state.StateArchived, Versions: []state.Version{statetest.Version(1)}}} {
 		data, err := c.Encode(&e)
-		must(t, err)
+		statetest.Must(t, err)
 		got, err := c.Decode(data)
-		must(t, err)
-		same(t, *got, e)
+		statetest.Must(t, err)
+		statetest.Same(t, *got, e)
 		for n := range data {
 			if got, err := c.Decode(data[:n]); err == nil {
 				t.Fatalf("%d of %d bytes give %v", n, len(data), got)
@@ -61,9 +59,9 @@ func TestCodec(t *testing.T) {
 // TestDictionary: entries written with schema 1 must stay readable.
 func TestDictionary(t *testing.T) {
 	data, err := os.ReadFile("testdata/entry-schema1")
-	must(t, err)
+	statetest.Must(t, err)
 	got, err := new(Entries).Decode(data)
-	must(t, err)
+	statetest.Must(t, err)
 	want := full()
 	want.NeedsPerson = false // the following fields were added later
 	want.Fingerprint, want.Changes, want.Twin, want.TwinAsked, want.Acts = "", 0, "", false, nil
@@ -72,7 +70,7 @@ func TestDictionary(t *testing.T) {
 		v := &want.Versions[i]
 		v.Fingerprint, v.ManifestModified, v.Unproved, v.Whole, v.Held = "", "", "", false, false
 	}
-	same(t, *got, want)
+	statetest.Same(t, *got, want)
 }
 
 // FuzzEntry: decoding any bytes gives an error, or an entry that is the same after
@@ -89,38 +87,24 @@ func FuzzEntry(f *testing.F) {
 			t.Fatalf("read a time that can't be written: %v", err)
 		}
 		again, err := c.Encode(e)
-		must(t, err)
+		statetest.Must(t, err)
 		got, err := c.Decode(again)
-		must(t, err)
-		same(t, got, e)
+		statetest.Must(t, err)
+		statetest.Same(t, got, e)
 	})
 }
 
 func TestFuzzCorpus(t *testing.T) {
 	files, err := os.ReadDir("testdata/fuzz/FuzzEntry")
-	must(t, err)
+	statetest.Must(t, err)
 	if len(files) < 5 {
 		t.Errorf("%d files", len(files))
 	}
 	for _, f := range files {
 		data, err := os.ReadFile("testdata/fuzz/FuzzEntry/" + f.Name())
-		must(t, err)
+		statetest.Must(t, err)
 		if !bytes.HasPrefix(data, []byte("go test fuzz v1\n")) {
 			t.Errorf("%s is not a corpus file", f.Name())
 		}
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func same(t testing.TB, got, want any) {
-	t.Helper()
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
-		t.Fatalf("(-want +got)\n%s", d)
 	}
 }

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/archiverd/archiverd/state/postgres/postgrestest"
@@ -63,7 +61,7 @@ func makeTemplate() error {
 func migrated(t testing.TB) (address string) {
 	t.Helper()
 	name := "test_" + strings.ToLower(rand.Text())
-	must(t, server.Exec(t.Context(), "postgres", "create database "+name+" template "+template+" strategy file_copy"))
+	statetest.Must(t, server.Exec(t.Context(), "postgres", "create database "+name+" template "+template+" strategy file_copy"))
 	return server.URL(name)
 }
 
@@ -91,17 +89,3 @@ func (l underTest) RunOut(org, inbox string) error {
 func (l underTest) Check() error { return l.Ledger.Check(context.Background()) }
 
 func TestContract(t *testing.T) { statetest.Run(t, openForSuite) }
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func same(t testing.TB, got, want any) {
-	t.Helper()
-	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
-		t.Fatalf("(-want +got)\n%s", d)
-	}
-}

@@ -21,26 +21,26 @@ func (s suite) acts(t *testing.T) {
 	for _, a := range acts {
 		var err error
 		e, err = l.Move(t.Context(), k, state.StateGone, state.StateGone, a.Do)
-		must(t, err)
+		Must(t, err)
 	}
-	same(t, e.Acts, acts)
-	same(t, e.Cases(), []string{"a case"})
+	Same(t, e.Acts, acts)
+	Same(t, e.Cases(), []string{"a case"})
 	if v := e.Versions[0]; v.RetentionMode != "GOVERNANCE" || !v.RetainUntil.Equal(acts[2].Until) {
 		t.Errorf("retained: %+v", v)
 	}
 	stored, err := l.Entry(t.Context(), k)
-	must(t, err)
-	same(t, stored, e)
+	Must(t, err)
+	Same(t, stored, e)
 	again, err := l.Move(t.Context(), k, state.StateGone, state.StateGone, release.Do)
-	must(t, err)
-	same(t, again, e) // an act is done once
+	Must(t, err)
+	Same(t, again, e) // an act is done once
 	events, err := l.Events(t.Context(), "acme", "u1", 10)
-	must(t, err)
+	Must(t, err)
 	if len(events) != 2+len(acts) {
 		t.Fatalf("events %+v", events)
 	}
 	for i, ev := range events[2:] {
-		same(t, ev, state.Event{Number: uint64(3 + i), Recording: "r1", At: testTime, From: state.StateGone, To: state.StateGone, Act: &acts[i]})
+		Same(t, ev, state.Event{Number: uint64(3 + i), Recording: "r1", At: testTime, From: state.StateGone, To: state.StateGone, Act: &acts[i]})
 	}
 }
 
@@ -82,20 +82,20 @@ func (s suite) actsRefused(t *testing.T) {
 		Bring(t, l, k, c.from)
 		if c.from == state.StateDeleted {
 			_, err := l.Move(t.Context(), k, c.from, c.from, hold.Do)
-			must(t, err)
+			Must(t, err)
 		}
 		before, _ := l.Entry(t.Context(), k)
 		if _, err := l.Move(t.Context(), k, c.from, c.to, c.edit); !errors.Is(err, state.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 		after, _ := l.Entry(t.Context(), k)
-		same(t, after, before)
+		Same(t, after, before)
 	}
 	for _, kind := range []state.ActKind{state.ActHold, state.ActErase} {
 		k := state.Key{Org: "acme", Inbox: "u1", Recording: "kept by " + string(kind)}
 		Bring(t, l, k, state.StateArchived)
 		_, err := l.Move(t.Context(), k, state.StateArchived, state.StateArchived, Act(kind).Do)
-		must(t, err)
+		Must(t, err)
 		if _, err := l.Move(t.Context(), k, state.StateArchived, state.StateDeleteRequested, nil); !errors.Is(err, state.ErrInvalid) {
 			t.Errorf("deletion of the original after %s: %v", kind, err)
 		}
@@ -103,7 +103,7 @@ func (s suite) actsRefused(t *testing.T) {
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "retained"}
 	Bring(t, l, k, state.StateArchived)
 	_, err := l.Move(t.Context(), k, state.StateArchived, state.StateArchived, Act(state.ActRetain).Do)
-	must(t, err)
+	Must(t, err)
 	for name, edit := range map[string]func(*state.Version){
 		"sooner": func(v *state.Version) { v.RetainUntil = v.RetainUntil.Add(-1) },
 		"never":  func(v *state.Version) { v.RetainUntil = time.Time{} },
@@ -134,10 +134,10 @@ func (s suite) disposal(t *testing.T) {
 				}
 				e.Versions[0].Held = true
 			})
-			must(t, err)
+			Must(t, err)
 			dispose(t, l, k, edge.From, to)
 			before, err := l.Entry(t.Context(), k)
-			must(t, err)
+			Must(t, err)
 			for _, e := range state.Edges() {
 				if e.From == edge.From && e.To != e.From && e.To != to {
 					if _, err := l.Move(t.Context(), k, e.From, e.To, AddVersion(2)); !errors.Is(err, state.ErrInvalid) {
@@ -152,15 +152,15 @@ func (s suite) disposal(t *testing.T) {
 				t.Errorf("a disposal to %s ends %s: %v", to, other, err)
 			}
 			got, err := l.Move(t.Context(), k, edge.From, to, nil)
-			must(t, err)
+			Must(t, err)
 			want := state.Entry{State: to, ListedAt: before.ListedAt, Versions: before.Versions, Acts: before.Acts}
 			want.Versions[0].Held = false
-			same(t, got, want)
+			Same(t, got, want)
 			in, err := l.Inbox(t.Context(), "acme", "u1")
-			must(t, err)
-			same(t, in.Counts, map[state.State]int64{to: 1})
+			Must(t, err)
+			Same(t, in.Counts, map[state.State]int64{to: 1})
 			events, err := l.Events(t.Context(), "acme", "u1", 10)
-			must(t, err)
+			Must(t, err)
 			last := events[len(events)-1]
 			if last.From != edge.From || last.To != to || last.Act == nil || *last.Act != *before.Disposal() {
 				t.Errorf("the last event is %+v", last)

@@ -14,7 +14,7 @@ import (
 func claim(t *testing.T, l state.Claims) state.Claim {
 	t.Helper()
 	c, err := l.Claim(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	return c
 }
 
@@ -28,28 +28,28 @@ func (s suite) withInbox(t *testing.T) *opened {
 
 func (s suite) claimAlone(t *testing.T) {
 	l := s.withInbox(t)
-	must(t, l.EditInbox(t.Context(), "acme", "u2", noEdit))
+	Must(t, l.EditInbox(t.Context(), "acme", "u2", noEdit))
 	if _, err := l.Claim(t.Context(), "acme", "unknown"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("an inbox that the ledger does not know was claimed: %v", err)
 	}
 	first := claim(t, l)
-	must(t, first.Keep(t.Context()))
+	Must(t, first.Keep(t.Context()))
 	if _, err := l.Claim(t.Context(), "acme", "u1"); !errors.Is(err, state.ErrClaimed) {
 		t.Errorf("a second claim on an inbox: %v", err)
 	}
 	other, err := l.Claim(t.Context(), "acme", "u2") // another inbox is free
-	must(t, err)
-	must(t, other.Release(t.Context()))
-	must(t, first.Release(t.Context()))
-	must(t, first.Release(t.Context()))
+	Must(t, err)
+	Must(t, other.Release(t.Context()))
+	Must(t, first.Release(t.Context()))
+	Must(t, first.Release(t.Context()))
 
 	second := claim(t, l) // free at once
-	must(t, first.Release(t.Context()))
-	must(t, second.Keep(t.Context())) // the earlier holder's Release does not end it
-	must(t, l.RunOut("acme", "u1"))
+	Must(t, first.Release(t.Context()))
+	Must(t, second.Keep(t.Context())) // the earlier holder's Release does not end it
+	Must(t, l.RunOut("acme", "u1"))
 	third := claim(t, l)
-	must(t, second.Release(t.Context()))
-	must(t, third.Keep(t.Context()))
+	Must(t, second.Release(t.Context()))
+	Must(t, third.Keep(t.Context()))
 	if !(first.Number() < second.Number() && second.Number() < third.Number()) {
 		t.Errorf("the numbers are %d, %d, %d", first.Number(), second.Number(), third.Number())
 	}
@@ -94,15 +94,15 @@ func (s suite) claimLost(t *testing.T) {
 	type ways map[string]func(l *opened, c state.Claim) (context.Context, error)
 	for name, lose := range (ways{
 		"released": func(l *opened, c state.Claim) (context.Context, error) {
-			must(t, c.Release(t.Context()))
+			Must(t, c.Release(t.Context()))
 			return t.Context(), state.ErrClaimLost
 		},
 		"run out": func(l *opened, _ state.Claim) (context.Context, error) {
-			must(t, l.RunOut("acme", "u1"))
+			Must(t, l.RunOut("acme", "u1"))
 			return t.Context(), state.ErrClaimLost
 		},
 		"another's": func(l *opened, _ state.Claim) (context.Context, error) {
-			must(t, l.RunOut("acme", "u1"))
+			Must(t, l.RunOut("acme", "u1"))
 			claim(t, l)
 			return t.Context(), state.ErrClaimLost
 		},
@@ -110,7 +110,7 @@ func (s suite) claimLost(t *testing.T) {
 	}) {
 		t.Run(name, func(t *testing.T) {
 			l := s.withInbox(t)
-			must(t, l.AddUpload(t.Context(), state.UploadRef{Org: "acme", Inbox: "u1", Key: "other", ID: "i"}))
+			Must(t, l.AddUpload(t.Context(), state.UploadRef{Org: "acme", Inbox: "u1", Key: "other", ID: "i"}))
 			c := claim(t, l)
 			ctx, want := lose(l, c)
 			before := content(t, l)
@@ -119,7 +119,7 @@ func (s suite) claimLost(t *testing.T) {
 					t.Errorf("%s: %v", name, err)
 				}
 			}
-			same(t, content(t, l), before)
+			Same(t, content(t, l), before)
 		})
 	}
 }
@@ -128,16 +128,16 @@ func (s suite) claimLost(t *testing.T) {
 func content(t *testing.T, l *opened) (all []any) {
 	t.Helper()
 	inbox, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	passes, err := l.Passes(t.Context(), "acme", "u1", 10)
-	must(t, err)
+	Must(t, err)
 	token, err := l.Token(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	uploads, err := l.Uploads(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	events, err := l.Events(t.Context(), "acme", "u1", 10)
-	must(t, err)
-	must(t, l.Scan(t.Context(), "acme", "u1", func(k state.Key, e *state.Entry) error {
+	Must(t, err)
+	Must(t, l.Scan(t.Context(), "acme", "u1", func(k state.Key, e *state.Entry) error {
 		all = append(all, k, *e)
 		return nil
 	}))
@@ -146,28 +146,28 @@ func content(t *testing.T, l *opened) (all []any) {
 
 func (s suite) claimChanges(t *testing.T) {
 	l := s.withInbox(t)
-	must(t, l.AddUpload(t.Context(), state.UploadRef{Org: "acme", Inbox: "u1", Key: "other", ID: "i"}))
+	Must(t, l.AddUpload(t.Context(), state.UploadRef{Org: "acme", Inbox: "u1", Key: "other", ID: "i"}))
 	for name, change := range changes(claim(t, l)) {
 		if err := change(t.Context()); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	i, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, i.Counts, map[state.State]int64{state.StateListed: 1, state.StateDeleteRequested: 1})
+	Must(t, err)
+	Same(t, i.Counts, map[state.State]int64{state.StateListed: 1, state.StateDeleteRequested: 1})
 	if i.Name != "Ann" || i.Condition != "ok" || i.LastPass == nil || i.Journal.Key != "j" {
 		t.Errorf("the inbox is %+v", i)
 	}
 	wantToken(t, l, state.Token{Access: "a"})
 	uploads, err := l.Uploads(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, uploads, []state.UploadRef{{Org: "acme", Inbox: "u1", Key: "k", ID: "i"}})
+	Must(t, err)
+	Same(t, uploads, []state.UploadRef{{Org: "acme", Inbox: "u1", Key: "k", ID: "i"}})
 }
 
 // Of many that claim an inbox at the same time, one at a time has it.
 func (s suite) claimRace(t *testing.T) {
 	l := s.fresh(t)
-	must(t, l.EditInbox(t.Context(), "acme", "u1", func(i *state.Inbox) { i.Name = "0" }))
+	Must(t, l.EditInbox(t.Context(), "acme", "u1", func(i *state.Inbox) { i.Name = "0" }))
 	const holders, turns = 4, 10
 	var g sync.WaitGroup
 	for range holders {
@@ -190,8 +190,8 @@ func (s suite) claimRace(t *testing.T) {
 	}
 	g.Wait()
 	i, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, i.Name, strconv.Itoa(holders*turns))
+	Must(t, err)
+	Same(t, i.Name, strconv.Itoa(holders*turns))
 }
 
 // countUp counts in the inbox's name in two steps: a second holder between them would make

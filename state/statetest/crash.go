@@ -74,8 +74,8 @@ func (s suite) crash(t *testing.T) {
 		cmd := exec.Command(os.Args[0])
 		cmd.Env, cmd.Stderr = append(os.Environ(), crashPath+"="+path), os.Stderr
 		out, err := cmd.StdoutPipe()
-		must(t, err)
-		must(t, cmd.Start())
+		Must(t, err)
+		Must(t, cmd.Start())
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		lines := bufio.NewScanner(out)
 		read := func() bool {
@@ -94,7 +94,7 @@ func (s suite) crash(t *testing.T) {
 				t.Fatal("the child ended by itself")
 			}
 		}
-		must(t, cmd.Process.Kill())
+		Must(t, cmd.Process.Kill())
 		for read() { // acknowledged before it died
 		}
 		if err := cmd.Wait(); err == nil || err.Error() != "signal: killed" {

@@ -70,7 +70,7 @@ func (s suite) everyEdge(t *testing.T) {
 			})
 			after, _ := l.Entry(t.Context(), k)
 			if agreedEdges()[state.Edge{From: from, To: to}] {
-				must(t, err)
+				Must(t, err)
 				if after.State != to {
 					t.Errorf("%q to %q: is %q", from, to, after.State)
 				}
@@ -79,7 +79,7 @@ func (s suite) everyEdge(t *testing.T) {
 			if !errors.Is(err, state.ErrEdge) || ran {
 				t.Errorf("%q to %q: %v, edit ran: %v", from, to, err, ran)
 			}
-			same(t, after, before)
+			Same(t, after, before)
 		}
 	}
 	if tried != 11*12 {
@@ -106,7 +106,7 @@ func (s suite) conflict(t *testing.T) {
 			}
 		}
 		after, _ := l.Entry(t.Context(), k)
-		same(t, after, before)
+		Same(t, after, before)
 	}
 	if tries == 0 {
 		t.Error("tried nothing")
@@ -132,16 +132,16 @@ func (s suite) transitionClears(t *testing.T) {
 			k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}
 			Bring(t, l, k, e.From)
 			err := l.Restore(t.Context(), k.Org, k.Inbox, []state.Restored{{Recording: k.Recording, Edit: all}}) // in any state
-			must(t, err)
+			Must(t, err)
 			want, err := l.Entry(t.Context(), k)
-			must(t, err)
+			Must(t, err)
 			var waive func(*state.Entry)
 			if e.To == state.StateWaived && e.From != e.To {
 				waive = Act(state.ActWaive).Do
 				waive(&want)
 			}
 			got, err := l.Move(t.Context(), k, e.From, e.To, waive)
-			must(t, err)
+			Must(t, err)
 			want.State = e.To
 			if e.To == state.StateWaived {
 				want.NeedsPerson, want.NextAttempt = false, time.Time{}
@@ -154,14 +154,14 @@ func (s suite) transitionClears(t *testing.T) {
 			if e.To.Stored() {
 				want.Raw, want.Expanded = nil, false
 			}
-			same(t, got, want)
+			Same(t, got, want)
 			stored, err := l.Entry(t.Context(), k)
-			must(t, err)
-			same(t, stored, want)
+			Must(t, err)
+			Same(t, stored, want)
 			// The values that the edit sets are kept.
 			got, err = l.Move(t.Context(), k, e.To, e.To, all)
 			if agreedEdges()[state.Edge{From: e.To, To: e.To}] {
-				must(t, err)
+				Must(t, err)
 				if got.MissingSince != testTime {
 					t.Errorf("MissingSince %v", got.MissingSince)
 				}
@@ -205,7 +205,7 @@ func (s suite) brokenPromises(t *testing.T) {
 		k := state.Key{Org: "acme", Inbox: "u1", Recording: name}
 		Bring(t, l, k, state.StateListed)
 		_, err := l.Move(t.Context(), k, state.StateListed, state.StateArchived, edit)
-		must(t, err)
+		Must(t, err)
 	}
 	for name, edit := range bad {
 		k := state.Key{Org: "acme", Inbox: "u1", Recording: name}
@@ -232,7 +232,7 @@ func (s suite) brokenPromises(t *testing.T) {
 		e.MediaKey, e.BadKeys = "first", []string{"b1", "b2"}
 		e.Versions = []state.Version{Version(1), Version(2)}
 	})
-	must(t, err)
+	Must(t, err)
 	for name, edit := range forget {
 		for _, to := range []state.State{state.StateArchived, state.StateListed, state.StateDeleteRequested, state.StateGone} {
 			if _, err := l.Move(t.Context(), k, state.StateArchived, to, edit); !errors.Is(err, state.ErrInvalid) {
@@ -241,8 +241,8 @@ func (s suite) brokenPromises(t *testing.T) {
 		}
 	}
 	got, err := l.Entry(t.Context(), k)
-	must(t, err)
-	same(t, got, want)
+	Must(t, err)
+	Same(t, got, want)
 }
 
 // noBytes is the SHA-256 of no bytes.

@@ -37,13 +37,13 @@ func (s suite) moveEditGetsFreshCopies(t *testing.T) {
 	}
 	wg.Wait()
 	in, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	var bytes int64
 	for i := range n / 2 {
 		bytes += Version(2 * i).Size
 	}
-	same(t, in.Counts, map[state.State]int64{state.StateListed: n / 2, state.StateArchived: n / 2})
-	same(t, in.Bytes, bytes)
+	Same(t, in.Counts, map[state.State]int64{state.StateListed: n / 2, state.StateArchived: n / 2})
+	Same(t, in.Bytes, bytes)
 }
 
 // moveRace makes the same changes concurrently: each is made once.
@@ -87,7 +87,7 @@ func (s suite) moveRace(t *testing.T) {
 	if len(won) != 20*len(crashWay) {
 		t.Errorf("%d changes were made", len(won))
 	}
-	must(t, l.Scan(t.Context(), "", "", func(k state.Key, e *state.Entry) error {
+	Must(t, l.Scan(t.Context(), "", "", func(k state.Key, e *state.Entry) error {
 		if e.State != state.StateDeleted || e.Attempts != len(crashWay) {
 			t.Errorf("%s: %+v", k, e)
 		}
@@ -103,20 +103,20 @@ func (s suite) entriesAreTheCallers(t *testing.T) {
 		AddVersion(0)(e)
 		e.Raw, e.BadKeys = make([]byte, 10_000), []string{"b"} // enough for pages of its own
 	})
-	must(t, err)
+	Must(t, err)
 	want, err := l.Entry(t.Context(), k)
-	must(t, err)
+	Must(t, err)
 	spoil := func(e *state.Entry) {
 		e.Raw[0], e.Versions[0].SHA256, e.BadKeys[0] = 'x', "x", "x"
 	}
 	e, err := l.Entry(t.Context(), k)
-	must(t, err)
+	Must(t, err)
 	spoil(&e)
 	live, err := l.Live(t.Context(), "acme", "u1", "", 9, nil)
-	must(t, err)
+	Must(t, err)
 	spoil(&live[0].Entry)
-	must(t, l.Scan(t.Context(), "", "", func(_ state.Key, e *state.Entry) error { spoil(e); return nil }))
-	must(t, l.List(t.Context(), "acme", "u1", func(get func(string) (state.Entry, bool)) []state.Change {
+	Must(t, l.Scan(t.Context(), "", "", func(_ state.Key, e *state.Entry) error { spoil(e); return nil }))
+	Must(t, l.List(t.Context(), "acme", "u1", func(get func(string) (state.Entry, bool)) []state.Change {
 		e, _ := get("r1")
 		spoil(&e)
 		return nil
@@ -125,8 +125,8 @@ func (s suite) entriesAreTheCallers(t *testing.T) {
 		t.Error("a spoilt version was taken")
 	}
 	got, err := l.Entry(t.Context(), k)
-	must(t, err)
-	same(t, got, want)
+	Must(t, err)
+	Same(t, got, want)
 }
 
 func (s suite) rawIsKeptByteForByte(t *testing.T) {
@@ -138,9 +138,9 @@ func (s suite) rawIsKeptByteForByte(t *testing.T) {
 			from = ""
 		}
 		_, err := l.Move(t.Context(), k, from, state.StateListed, func(e *state.Entry) { e.Raw = []byte(raw) })
-		must(t, err)
+		Must(t, err)
 		e, err := l.Entry(t.Context(), k)
-		must(t, err)
+		Must(t, err)
 		if string(e.Raw) != raw {
 			t.Errorf("%q came back as %q", raw, e.Raw)
 		}
@@ -161,7 +161,7 @@ func (s suite) ids(t *testing.T) {
 		}
 	}
 	seen := 0
-	must(t, l.Scan(t.Context(), "", "", func(k state.Key, e *state.Entry) error {
+	Must(t, l.Scan(t.Context(), "", "", func(k state.Key, e *state.Entry) error {
 		if !slices.Contains(good, k.Recording) && k.Recording != "r1" {
 			t.Errorf("scanned %.50s", k)
 		}
@@ -188,7 +188,7 @@ func (s suite) listIsAllOrNothing(t *testing.T) {
 	l := s.fresh(t)
 	Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "old"}, state.StateListed)
 	before, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	boom := errors.New("none")
 	for name, last := range map[string]state.Change{
 		"conflict":  {Recording: "old", From: state.StateArchived, To: state.StateArchived, Edit: nil},
@@ -210,15 +210,15 @@ func (s suite) listIsAllOrNothing(t *testing.T) {
 		t.Error(boom)
 	}
 	after, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, after, before)
+	Must(t, err)
+	Same(t, after, before)
 	err = l.List(t.Context(), "acme", "u1", func(get func(string) (state.Entry, bool)) []state.Change {
 		return []state.Change{{Recording: "new", From: "", To: state.StateListed, Edit: nil}, {Recording: "new", From: state.StateListed, To: state.StateArchived, Edit: AddVersion(1)}}
 	})
-	must(t, err)
+	Must(t, err)
 	e, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "new"})
-	must(t, err)
-	same(t, e, state.Entry{State: state.StateArchived, ListedAt: testTime, Versions: []state.Version{Version(1)}})
+	Must(t, err)
+	Same(t, e, state.Entry{State: state.StateArchived, ListedAt: testTime, Versions: []state.Version{Version(1)}})
 }
 
 func (s suite) live(t *testing.T) {
@@ -237,7 +237,7 @@ func (s suite) live(t *testing.T) {
 		var got []string
 		for after := ""; ; {
 			page, err := l.Live(t.Context(), "acme", "u1", after, limit, nil)
-			must(t, err)
+			Must(t, err)
 			if len(page) > limit {
 				t.Fatalf("%d of %d", len(page), limit)
 			}
@@ -249,7 +249,7 @@ func (s suite) live(t *testing.T) {
 			}
 			after = got[len(got)-1]
 		}
-		same(t, got, want)
+		Same(t, got, want)
 	}
 	for _, inbox := range []string{"u", "u11", "u2"} {
 		if got, err := l.Live(t.Context(), "acme", inbox, "", 9, nil); err != nil || len(got) > 0 {
@@ -273,9 +273,9 @@ func (s suite) scanWhileMoving(t *testing.T) {
 		}
 		return cs
 	})
-	must(t, err)
+	Must(t, err)
 	var seen []string
-	must(t, l.Scan(t.Context(), "acme", "", func(k state.Key, e *state.Entry) error {
+	Must(t, l.Scan(t.Context(), "acme", "", func(k state.Key, e *state.Entry) error {
 		seen = append(seen, k.Recording)
 		if len(seen)%200 != 100 {
 			return nil
@@ -310,8 +310,8 @@ func (s suite) scanSelects(t *testing.T) {
 		"":                             {"c", ""},
 	} {
 		var got []string
-		must(t, l.Scan(t.Context(), in[0], in[1], func(k state.Key, _ *state.Entry) error { got = append(got, k.String()); return nil }))
-		same(t, strings.Join(got, " "), want)
+		Must(t, l.Scan(t.Context(), in[0], in[1], func(k state.Key, _ *state.Entry) error { got = append(got, k.String()); return nil }))
+		Same(t, strings.Join(got, " "), want)
 	}
 	stop := errors.New("stop")
 	if err := l.Scan(t.Context(), "", "", func(state.Key, *state.Entry) error { return stop }); err != stop {
@@ -325,7 +325,7 @@ func (s suite) inbox(t *testing.T) {
 		t.Errorf("no inbox: %v", err)
 	}
 	Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}, state.StateArchived)
-	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: testTime}, noEdit))
+	Must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: testTime}, noEdit))
 	want := state.Inbox{
 		Totals: state.Totals{Archived: 1}, OldestWaiting: testTime.Add(3),
 		Org: "acme", ID: "u1", Name: "n", Email: "e", Condition: "c", Reason: "r",
@@ -333,7 +333,7 @@ func (s suite) inbox(t *testing.T) {
 		AddedAt: testTime, LastSuccess: testTime.Add(1), NotBefore: testTime.Add(2),
 		OwnerClaimed: true, AcceptGone: true, LoggedOut: true,
 	}
-	must(t, l.EditInbox(t.Context(), "acme", "u1", func(in *state.Inbox) {
+	Must(t, l.EditInbox(t.Context(), "acme", "u1", func(in *state.Inbox) {
 		if in.Org != "acme" || in.ID != "u1" || in.LastPass == nil || in.Bytes != 1000 {
 			t.Errorf("edit gets %+v", in)
 		}
@@ -343,29 +343,29 @@ func (s suite) inbox(t *testing.T) {
 		in.AcceptedFaults = []state.AcceptedFault{{Key: "k"}}
 	}))
 	got, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, got, want)
+	Must(t, err)
+	Same(t, got, want)
 
-	must(t, l.EditInbox(t.Context(), "beta", "u/2", func(in *state.Inbox) { in.Name = "new" }))
-	must(t, l.Login(t.Context(), "beta", "u3", state.Token{Refresh: "r"}, nil))
+	Must(t, l.EditInbox(t.Context(), "beta", "u/2", func(in *state.Inbox) { in.Name = "new" }))
+	Must(t, l.Login(t.Context(), "beta", "u3", state.Token{Refresh: "r"}, nil))
 	all, err := l.Inboxes(t.Context(), "")
-	must(t, err)
-	same(t, all, []state.Inbox{want, {Org: "beta", ID: "u/2", Name: "new", AddedAt: testTime}, {Org: "beta", ID: "u3", AddedAt: testTime}})
+	Must(t, err)
+	Same(t, all, []state.Inbox{want, {Org: "beta", ID: "u/2", Name: "new", AddedAt: testTime}, {Org: "beta", ID: "u3", AddedAt: testTime}})
 	one, err := l.Inboxes(t.Context(), "acme")
-	must(t, err)
-	same(t, one, []state.Inbox{want})
+	Must(t, err)
+	Same(t, one, []state.Inbox{want})
 }
 
 func (s suite) passes(t *testing.T) {
 	l := s.fresh(t)
 	at := func(i int) time.Time { return testTime.Add(time.Duration(i) * 100 * time.Millisecond) }
 	for i := range 130 {
-		must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: at(i * 37 % 130), Listed: int64(i)}, noEdit))
+		Must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: at(i * 37 % 130), Listed: int64(i)}, noEdit))
 	}
-	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: at(129).In(time.FixedZone("", 3600)), Error: "again"}, noEdit))
-	must(t, l.AddPass(t.Context(), "acme", "u2", state.Pass{Start: at(0)}, noEdit))
+	Must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: at(129).In(time.FixedZone("", 3600)), Error: "again"}, noEdit))
+	Must(t, l.AddPass(t.Context(), "acme", "u2", state.Pass{Start: at(0)}, noEdit))
 	got, err := l.Passes(t.Context(), "acme", "u1", 1000)
-	must(t, err)
+	Must(t, err)
 	if len(got) != 100 || got[0].Error != "again" {
 		t.Errorf("%d passes, the newest %+v", len(got), got[0])
 	}
@@ -375,8 +375,8 @@ func (s suite) passes(t *testing.T) {
 		}
 	}
 	got, err = l.Passes(t.Context(), "acme", "u1", 3)
-	must(t, err)
-	same(t, len(got), 3)
+	Must(t, err)
+	Same(t, len(got), 3)
 	if err := l.AddPass(t.Context(), "acme", "u1", state.Pass{}, noEdit); err == nil {
 		t.Error("a pass without start was taken")
 	}
@@ -387,21 +387,21 @@ func (s suite) uploads(t *testing.T) {
 	a := state.UploadRef{Org: "acme", Inbox: "u", Key: "k", ID: "2", Started: testTime}
 	b := state.UploadRef{Key: "k", ID: "1", Started: testTime, Aborted: testTime} // of an earlier version
 	other := state.UploadRef{Org: "acme", Inbox: "v", Key: "other", ID: "1"}
-	must(t, l.AddUpload(t.Context(), other))
-	must(t, l.AddUpload(t.Context(), a))
-	must(t, l.AddUpload(t.Context(), b))
-	must(t, l.AddUpload(t.Context(), b))
+	Must(t, l.AddUpload(t.Context(), other))
+	Must(t, l.AddUpload(t.Context(), a))
+	Must(t, l.AddUpload(t.Context(), b))
+	Must(t, l.AddUpload(t.Context(), b))
 	got, err := l.Uploads(t.Context(), "acme", "u")
-	must(t, err)
-	same(t, got, []state.UploadRef{a})
+	Must(t, err)
+	Same(t, got, []state.UploadRef{a})
 	got, err = l.Uploads(t.Context(), "", "")
-	must(t, err)
-	same(t, got, []state.UploadRef{b, a, other})
-	must(t, l.RemoveUpload(t.Context(), "k", "2"))
-	must(t, l.RemoveUpload(t.Context(), "k", "2"))
+	Must(t, err)
+	Same(t, got, []state.UploadRef{b, a, other})
+	Must(t, l.RemoveUpload(t.Context(), "k", "2"))
+	Must(t, l.RemoveUpload(t.Context(), "k", "2"))
 	got, err = l.Uploads(t.Context(), "", "")
-	must(t, err)
-	same(t, got, []state.UploadRef{b, other})
+	Must(t, err)
+	Same(t, got, []state.UploadRef{b, other})
 	for _, u := range []state.UploadRef{{Key: "k"}, {ID: "i"}, {Key: "k\x00", ID: "i"}, {Key: strings.Repeat("k", 32768), ID: "i"}} {
 		if err := l.AddUpload(t.Context(), u); err == nil {
 			t.Errorf("%.20q was taken", u.Key)

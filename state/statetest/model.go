@@ -64,7 +64,7 @@ func (m *model) move(rt *rapid.T) {
 		rt.Fatalf("%s from %q to %q with %s: %v", k, from, to, what, err)
 	}
 	if ok {
-		same(rt, got, want)
+		Same(rt, got, want)
 		m.record(k, m.entries[k], want)
 		m.put(k, want)
 	}
@@ -147,7 +147,7 @@ func (m *model) list(rt *rapid.T) {
 			if ok != known {
 				rt.Fatalf("get %q: %v", id, ok)
 			}
-			same(rt, e, want)
+			Same(rt, e, want)
 		}
 		return changes
 	})
@@ -188,7 +188,7 @@ func (m *model) compare(rt *rapid.T) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	same(rt, got, m.entries)
+	Same(rt, got, m.entries)
 	m.compareSearch(rt)
 	due, all := make(map[state.Key]state.Entry), maps.Clone(m.entries)
 	maps.DeleteFunc(all, func(_ state.Key, e state.Entry) bool {
@@ -197,7 +197,7 @@ func (m *model) compare(rt *rapid.T) {
 	if err := m.l.ScanWaiting(rt.Context(), "", "", func(k state.Key, e *state.Entry) error { due[k] = *e; return nil }); err != nil {
 		rt.Fatal(err)
 	}
-	same(rt, due, all)
+	Same(rt, due, all)
 	live, waiting := make(map[state.Key][]string), make(map[state.Key][]string)
 	for k, e := range m.entries {
 		box := state.Key{Org: k.Org, Inbox: k.Inbox}
@@ -248,9 +248,9 @@ func (m *model) compare(rt *rapid.T) {
 			}
 			events[i].Number = 0
 		}
-		same(rt, events, m.events[box])
+		Same(rt, events, m.events[box])
 	}
-	same(rt, have, counted)
+	Same(rt, have, counted)
 }
 
 // compareArchived compares Archived with the model, and Live for the entries that Archived
@@ -272,7 +272,7 @@ func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
 			rest = append(rest, recording)
 		}
 	}
-	same(rt, dates, append(want, ""))
+	Same(rt, dates, append(want, ""))
 	m.comparePages(rt, box, rest, func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
 		return m.l.Live(ctx, org, inbox, after, limit, func(recording string) bool { return settled[recording] })
 	})
@@ -292,10 +292,10 @@ func (m *model) comparePages(rt *rapid.T, box state.Key, want []string, read fun
 		k := page[0].Key
 		e, whole := page[0].Entry, m.entries[k]
 		e.Raw, whole.Raw = nil, nil
-		same(rt, e, whole)
+		Same(rt, e, whole)
 		after = k.Recording
 		ids = append(ids, after)
 	}
 	slices.Sort(want)
-	same(rt, ids, want)
+	Same(rt, ids, want)
 }

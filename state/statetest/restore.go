@@ -13,7 +13,7 @@ import (
 // event, and refuses invalid entries.
 func (s suite) restore(t *testing.T) {
 	l := s.fresh(t)
-	must(t, l.Restore(t.Context(), "acme", "u1", []state.Restored{
+	Must(t, l.Restore(t.Context(), "acme", "u1", []state.Restored{
 		{Recording: "gone", Edit: func(e *state.Entry) { e.State = state.StateGone; AddVersion(1)(e) }},
 		{Recording: "lost", Edit: func(e *state.Entry) { e.State = state.StateVanished }},
 		{Recording: "gone", Edit: func(e *state.Entry) { // before the first
@@ -21,11 +21,11 @@ func (s suite) restore(t *testing.T) {
 		}},
 	}))
 	e, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "gone"})
-	must(t, err)
-	same(t, e, state.Entry{State: state.StateDeleted, Versions: []state.Version{Version(0), Version(1)}})
+	Must(t, err)
+	Same(t, e, state.Entry{State: state.StateDeleted, Versions: []state.Version{Version(0), Version(1)}})
 	in, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, in.Counts, map[state.State]int64{state.StateDeleted: 1, state.StateVanished: 1})
+	Must(t, err)
+	Same(t, in.Counts, map[state.State]int64{state.StateDeleted: 1, state.StateVanished: 1})
 	if events, err := l.Events(t.Context(), "acme", "u1", 10); err != nil || len(events) > 0 {
 		t.Errorf("events %v, %v", events, err)
 	}

@@ -21,12 +21,12 @@ func found(t testing.TB, l state.Recordings, q state.Query) string {
 	var ids []string
 	err := l.Search(t.Context(), q, func(k state.Key, e *state.Entry) error {
 		want, err := l.Entry(t.Context(), k)
-		must(t, err)
-		same(t, *e, want)
+		Must(t, err)
+		Same(t, *e, want)
 		ids = append(ids, k.Recording)
 		return nil
 	})
-	must(t, err)
+	Must(t, err)
 	return strings.Join(ids, " ")
 }
 
@@ -63,20 +63,20 @@ func shelve(t testing.TB, l state.Recordings) {
 				}
 				r.edit(e)
 			})
-			must(t, err)
+			Must(t, err)
 			continue
 		}
 		_, err := l.Move(t.Context(), k, r.to, r.to, r.edit)
-		must(t, err)
+		Must(t, err)
 	}
 	for _, id := range []string{"a", "b"} {
 		k := state.Key{Org: "acme", Inbox: "u1", Recording: id}
 		e, err := l.Entry(t.Context(), k)
-		must(t, err)
+		Must(t, err)
 		hold := Act(state.ActHold)
 		hold.Case = "case " + id
 		_, err = l.Move(t.Context(), k, e.State, e.State, hold.Do)
-		must(t, err)
+		Must(t, err)
 	}
 }
 
@@ -86,7 +86,7 @@ func (s suite) search(t *testing.T) {
 	shelve(t, l)
 	day := func(s string) time.Time {
 		d, err := time.Parse(time.RFC3339Nano, s)
-		must(t, err)
+		Must(t, err)
 		return d
 	}
 	long := strings.Repeat("e", 32768)
@@ -156,7 +156,7 @@ func (s suite) search(t *testing.T) {
 func (s suite) searchPages(t *testing.T) {
 	l := s.fresh(t)
 	const n = 1300
-	must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
+	Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
 		for i := range n {
 			id := fmt.Sprintf("%04d", i)
 			cs = append(cs, state.Change{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) {
@@ -176,7 +176,7 @@ func (s suite) searchPages(t *testing.T) {
 			if c[1] > 0 {
 				want = want[:min(c[1], len(want))]
 			}
-			same(t, strings.Fields(found(t, l, state.Query{Sort: sort, Skip: c[0], Limit: c[1]})), want)
+			Same(t, strings.Fields(found(t, l, state.Query{Sort: sort, Skip: c[0], Limit: c[1]})), want)
 		}
 	}
 	stop := errors.New("stop")
@@ -191,7 +191,7 @@ func (s suite) searchPages(t *testing.T) {
 func (s suite) searchWhileMoving(t *testing.T) {
 	l := s.fresh(t)
 	const n = 600
-	must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
+	Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
 		for i := range n {
 			cs = append(cs, state.Change{Recording: fmt.Sprintf("%04d", i), To: state.StateListed})
 		}
@@ -199,7 +199,7 @@ func (s suite) searchWhileMoving(t *testing.T) {
 	}))
 	for _, sort := range []state.Sort{state.SortInbox, state.SortName} {
 		seen := map[string]int{}
-		must(t, l.Search(t.Context(), state.Query{Sort: sort}, func(k state.Key, e *state.Entry) error {
+		Must(t, l.Search(t.Context(), state.Query{Sort: sort}, func(k state.Key, e *state.Entry) error {
 			seen[k.Recording]++
 			_, err := l.Move(t.Context(), k, e.State, state.StateFailed, func(e *state.Entry) { e.Name += "x" })
 			return err
@@ -209,7 +209,7 @@ func (s suite) searchWhileMoving(t *testing.T) {
 		}
 	}
 	left := 0 // what is no longer selected does not come
-	must(t, l.Search(t.Context(), state.Query{Selection: state.Selection{State: state.StateFailed}, Sort: state.SortName}, func(k state.Key, e *state.Entry) error {
+	Must(t, l.Search(t.Context(), state.Query{Selection: state.Selection{State: state.StateFailed}, Sort: state.SortName}, func(k state.Key, e *state.Entry) error {
 		left++
 		if left > 1 {
 			return nil
@@ -306,5 +306,5 @@ func (m *model) compareSearch(rt *rapid.T) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	same(rt, got, want)
+	Same(rt, got, want)
 }

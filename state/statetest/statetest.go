@@ -143,14 +143,16 @@ func finish(t testing.TB, l *opened) {
 	}
 }
 
-func must(t testing.TB, err error) {
+// Must ends the test if there is an error.
+func Must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func same(t interface { // testing.TB or *rapid.T
+// Same ends the test if the values differ. A nil slice or map is the same as an empty one.
+func Same(t interface { // testing.TB or *rapid.T
 	Helper()
 	Fatalf(string, ...any)
 }, got, want any) {
@@ -214,7 +216,7 @@ func Bring(t testing.TB, l state.Recordings, k state.Key, to state.State) {
 			dispose(t, l, k, from, s)
 		}
 		_, err := l.Move(t.Context(), k, from, s, edit)
-		must(t, err)
+		Must(t, err)
 		from = s
 	}
 }
@@ -244,5 +246,5 @@ func dispose(t testing.TB, l state.Recordings, k state.Key, from, to state.State
 		}
 		act.Do(e)
 	})
-	must(t, err)
+	Must(t, err)
 }

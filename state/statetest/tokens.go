@@ -13,7 +13,7 @@ import (
 func wantToken(t *testing.T, l Ledger, want state.Token) {
 	t.Helper()
 	got, err := l.Token(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	if got != want {
 		t.Errorf("the token is not the wanted one: same %v, zero %v, expiry %v", got.Same(want), got == (state.Token{}), got.Expiry)
 	}
@@ -24,17 +24,17 @@ func (s suite) tokens(t *testing.T) {
 	l := s.open(t, path)
 	token := state.Token{Access: "access", Refresh: "refresh", Expiry: testTime.Add(time.Hour), Confirmed: true}
 	wantToken(t, l, state.Token{})
-	must(t, l.Login(t.Context(), "acme", "u1", token, nil))
+	Must(t, l.Login(t.Context(), "acme", "u1", token, nil))
 	wantToken(t, l, token)
 	finish(t, l)
 	l = s.open(t, path)
 	wantToken(t, l, token)
-	must(t, l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "next"}, func(i *state.Inbox) { i.Name = "Ann" }))
+	Must(t, l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "next"}, func(i *state.Inbox) { i.Name = "Ann" }))
 	wantToken(t, l, state.Token{Refresh: "next"})
 	if i, err := l.Inbox(t.Context(), "acme", "u1"); err != nil || i.Name != "Ann" || i.LoggedOut {
 		t.Errorf("after the login the inbox is %+v, %v", i, err)
 	}
-	must(t, l.Logout(t.Context(), "acme", "u1"))
+	Must(t, l.Logout(t.Context(), "acme", "u1"))
 	wantToken(t, l, state.Token{})
 	if i, err := l.Inbox(t.Context(), "acme", "u1"); err != nil || !i.LoggedOut || i.Name != "Ann" {
 		t.Errorf("after the logout the inbox is %+v, %v", i, err)
@@ -45,29 +45,29 @@ func (s suite) tokens(t *testing.T) {
 func (s suite) logins(t *testing.T) {
 	l := s.fresh(t)
 	old, renewed, login := state.Token{Refresh: "old"}, state.Token{Access: "a", Refresh: "renewed"}, state.Token{Refresh: "login"}
-	must(t, l.SaveToken(t.Context(), "acme", "u1", state.Token{}, old)) // of an inbox that is new
-	must(t, l.SaveToken(t.Context(), "acme", "u1", old, renewed))
+	Must(t, l.SaveToken(t.Context(), "acme", "u1", state.Token{}, old)) // of an inbox that is new
+	Must(t, l.SaveToken(t.Context(), "acme", "u1", old, renewed))
 	confirmed := renewed
 	confirmed.Confirmed, confirmed.Expiry = true, testTime
-	must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed))
-	must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed)) // the same token, now confirmed
+	Must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed))
+	Must(t, l.SaveToken(t.Context(), "acme", "u1", renewed, confirmed)) // the same token, now confirmed
 	if err := l.SaveToken(t.Context(), "acme", "u1", old, renewed); !errors.Is(err, state.ErrTokenMoved) {
 		t.Errorf("a renewal of a token that is no longer there: %v", err)
 	}
-	must(t, l.Login(t.Context(), "acme", "u1", login, nil))
+	Must(t, l.Login(t.Context(), "acme", "u1", login, nil))
 	if err := l.SaveToken(t.Context(), "acme", "u1", confirmed, renewed); !errors.Is(err, state.ErrTokenMoved) {
 		t.Errorf("a renewal undoes a login: %v", err)
 	}
 	wantToken(t, l, login)
-	must(t, l.Logout(t.Context(), "acme", "u1"))
+	Must(t, l.Logout(t.Context(), "acme", "u1"))
 	for _, from := range []state.Token{login, {}} {
 		if err := l.SaveToken(t.Context(), "acme", "u1", from, renewed); !errors.Is(err, state.ErrLoggedOut) {
 			t.Errorf("a renewal undoes a logout: %v", err)
 		}
 	}
 	wantToken(t, l, state.Token{})
-	must(t, l.Login(t.Context(), "acme", "u1", login, nil))
-	must(t, l.SaveToken(t.Context(), "acme", "u1", login, renewed))
+	Must(t, l.Login(t.Context(), "acme", "u1", login, nil))
+	Must(t, l.SaveToken(t.Context(), "acme", "u1", login, renewed))
 }
 
 // contexts that have ended change nothing, and their error comes back.
@@ -76,7 +76,7 @@ func (s suite) contexts(t *testing.T) {
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r"}
 	Bring(t, l, k, state.StateArchived)
 	before, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
+	Must(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, call := range map[string]func() error{
@@ -120,12 +120,12 @@ func (s suite) contexts(t *testing.T) {
 		}
 	}
 	after, err := l.Inbox(t.Context(), "acme", "u1")
-	must(t, err)
-	same(t, after, before)
+	Must(t, err)
+	Same(t, after, before)
 	uploads, err := l.Uploads(t.Context(), "", "")
-	must(t, err)
+	Must(t, err)
 	runs, err := l.Runs(t.Context(), 1)
-	must(t, err)
+	Must(t, err)
 	if len(uploads)+len(runs) > 0 {
 		t.Errorf("there are uploads %v and runs %v", uploads, runs)
 	}
