@@ -1,5 +1,4 @@
-// Package durable lets a file appear under its name whole, and so that it survives a loss
-// of power.
+// Package durable puts a file in its place whole, and so that it survives a loss of power.
 //
 // A file is built under another name in the same directory. Then, in this order:
 //

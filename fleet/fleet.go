@@ -1,5 +1,5 @@
-// Package fleet is what stands between a configuration and the passes over its inboxes.
-// It holds the rules that are about more than one inbox, or about more than one run:
+// Package fleet makes runs: one pass over each inbox of a configuration. It holds the rules
+// that are about more than one inbox, or about more than one run:
 //
 //   - Whose inboxes there are, by the ledger, the roster and the grant of each
 //     organization, and the client that reaches each of them. One fleet alone uses an

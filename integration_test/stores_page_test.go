@@ -40,12 +40,12 @@ func storeTables(page string) map[string]rows {
 
 const storesIntro = `# Stores
 
-archiverd works with any store that speaks S3, but stores differ in what they promise. This page says what archiverd leans on and what
-it does where that is missing. ` + "`archiverd doctor`" + ` tries the same on your own bucket: believe it before this page.
+archiverd works with any store that speaks S3, but stores differ in what they promise. This page says what archiverd depends on, and what
+it does if a store lacks that. ` + "`archiverd doctor`" + ` tests the same on your own bucket: trust the doctor rather than this page.
 
 ` + "`make stores`" + ` runs MinIO, versitygw, Ceph's object gateway and SeaweedFS, tries each of them and writes the first two tables; ` + "`make test`" + `
 does so for MinIO and versitygw and fails where the page says something else. Their versions are those in the Makefile, and Debian's of
-Ceph (16.2). A star marks what could not be run: its row is what its documentation promises, which nobody tried.
+Ceph (16.2). A star marks a store that could not be run: its row repeats what its documentation promises, untested.
 `
 
 // documented are the rows of what could not be run.
@@ -60,12 +60,12 @@ var documented = []string{
 const storesSettings = `
 | store | settings, and what else to know |
 |---|---|
-| all | For locks, create the bucket with Object Lock. [install.md](install.md#the-bucket) has the user's policy. A lifecycle rule should end unfinished uploads |
+| all | For locks, create the bucket with Object Lock. [install.md](install.md#the-bucket) has the user's policy. A lifecycle rule should abort unfinished uploads |
 | AWS S3 | ` + "`region`" + ` |
 | MinIO | ` + "`endpoint`, `path_style: true`" + ` |
 | SeaweedFS | ` + "`endpoint`, `path_style: true`" + `. It announces no expiry: no rule may expire the archive |
-| versitygw | ` + "`endpoint`, `path_style: true`" + `; started with ` + "`--versioning-dir`" + `, without which there are neither versions nor locks. A hold ends with the lock: lock for long enough instead. It knows no lifecycle rules: clear unfinished uploads away yourself |
-| Ceph RGW 16 | ` + "`endpoint`, `path_style: true`, `checksum: md5`" + `: it compares Content-MD5, and takes no notice of other checksums. Doctor fails for create_only, and archiverd works all the same: let no two of them write to one bucket and prefix. Recordings that come in parts are locked a moment after they were stored. Where versions are kept, each run leaves a few more below ` + "`{prefix}/doctor/`" + ` |
+| versitygw | ` + "`endpoint`, `path_style: true`" + `; started with ` + "`--versioning-dir`" + `, without which there are neither versions nor locks. A hold ends with the lock: lock for long enough instead. It knows no lifecycle rules: abort unfinished uploads yourself |
+| Ceph RGW 16 | ` + "`endpoint`, `path_style: true`, `checksum: md5`" + `: it compares Content-MD5, and takes no notice of other checksums. Doctor fails for create_only, but archiverd works: never let two of them write to one bucket and prefix. Recordings that come in parts are locked a moment after they were stored. Where versions are kept, each run leaves a few more below ` + "`{prefix}/doctor/`" + ` |
 | Cloudflare R2 * | ` + "`endpoint`, `region: auto`, `checksum: md5`, `object_lock: {mode: none}`" + `; set a bucket lock rule in R2 for media, manifests and journal |
 | Backblaze B2 * | not to be used while it refuses ` + "`If-None-Match`" + `: every write fails |
 | Wasabi * | ` + "`endpoint`, `region`" + `; run doctor first, and where it finds the checksum headers refused, set ` + "`checksum: md5`" + ` |
@@ -75,19 +75,19 @@ const storesSettings = `
 const storesLacks = `
 | missing | then |
 |---|---|
-| create-only writes | Each place is looked at before each write. (Where a second create is refused, one listing of the bucket says which places are free, and the write itself decides.) Everything is read back after it was written, and media again before their original is deleted. Two writers at a time could still take each other's place: doctor fails (exit code 6). Where the bucket keeps versions, the one that was replaced stays |
-| create-only writes in parts, alone | The place is looked at before each upload, as on every store. Two uploads at a time could still take each other's place: doctor fails (exit code 6) |
+| create-only writes | Each key is checked before each write. (Where a second create is refused, one listing of the bucket says which keys are free, and the write itself decides.) Everything is read back after it was written, and media again before their original is deleted. Two writers at the same time could still replace each other's object: doctor fails (exit code 6). If the bucket keeps versions, the replaced one stays |
+| create-only writes in parts, alone | The key is checked before each upload, as on every store. Two uploads at the same time could still replace each other's object: doctor fails (exit code 6) |
 | create-only writes, but refused with 501 | Every write fails, and says that the store can't be used |
 | checksums compared | Everything is read back after it was written, and media again before their original is deleted. Doctor warns |
-| checksums shown | The same: what HEAD does not show is read back |
+| checksums shown | The same: if HEAD shows no checksum, the object is read back |
 | checksum headers: the store refuses them | The run ends with exit code 2, and says: set ` + "`storage.checksum`" + ` to md5. Then Content-MD5 is sent instead, and everything is read back |
-| Object Lock | With ` + "`object_lock.mode: none`" + ` nothing changes. With another mode the run ends with exit code 2: nothing counts as archived without the lock that was asked for |
+| Object Lock | With ` + "`object_lock.mode: none`" + ` nothing changes. With another mode the run ends with exit code 2: nothing counts as archived without the configured lock |
 | Object Lock, of what came in parts | The lock is set once the object is there, and read back. Until that is done the recording does not count as archived |
 | holds, or holds that outlast the lock | archiverd sets no hold; what you set with the store's own means holds as long as the store lets it |
-| versions | What somebody overwrites or deletes is gone: ` + "`verify`" + ` tells. Doctor warns, and fails where a lock is asked for |
-| lifecycle rules | Doctor warns that it can't read them. Unfinished uploads that archiverd knows are ended by its next runs, others stay |
-| lifecycle: an expiry that is not announced | Doctor reads the rules and fails where one would expire the archive; a run does not see it |
-| retention read back | The run ends with exit code 2: what archiverd can't see locked, it does not count as archived. Of older versions, which only somebody else's overwriting makes, doctor asks for the lock itself |
+| versions | What somebody overwrites or deletes is gone, and ` + "`verify`" + ` reports it. Doctor warns, and fails if a lock is configured |
+| lifecycle rules | Doctor warns that it can't read them. The next runs abort unfinished uploads that archiverd knows; others stay |
+| lifecycle: an expiry that is not announced | Doctor reads the rules and fails if one would expire the archive; a run does not notice |
+| retention read back | The run ends with exit code 2: archiverd counts nothing as archived whose lock it can't see. An older version exists only if somebody else overwrote the object; for that, doctor asks for the lock itself |
 `
 
 const storesSources = `

@@ -43,7 +43,7 @@ var (
 	ErrLoggedOut    = errors.New("the inbox has been logged out") // a renewal must not save its token
 	ErrUnavailable  = errors.New("the ledger can't be reached now")
 	ErrClaimed      = errors.New("another process works on the inbox")
-	ErrClaimLost    = errors.New("the claim on the inbox is lost") // released, run out, or another's by now
+	ErrClaimLost    = errors.New("the claim on the inbox is lost") // it was released, it ran out, or another process has it
 )
 
 // Errors of opening a ledger.

@@ -1,4 +1,4 @@
-// Package tally counts what a command has done so far, for whoever shows it meanwhile.
+// Package tally counts what a command has done so far, for those who show its progress.
 package tally
 
 import "sync/atomic"

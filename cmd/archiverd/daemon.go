@@ -96,7 +96,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 }
 
 // open checks the bucket and opens the ledger. If the bucket can't be used for a
-// temporary reason, the service starts all the same: its runs wait for the bucket, and
+// temporary reason, the service starts nevertheless: its runs wait for the bucket, and
 // archiverd status shows why.
 func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, error) {
 	err := b.Check(d.app.stop)

@@ -15,7 +15,7 @@ import (
 // Exit codes. They are a contract with service managers and CronJobs: see docs/operate.md.
 const (
 	exitOK         = 0
-	exitUnexpected = 1 // unexpected, a panic included
+	exitUnexpected = 1 // unexpected: a panic, or a ledger on a full or failing disk
 	exitUsage      = 2 // usage or configuration: nothing was started
 	exitFailed     = 3 // some recordings or inboxes failed, the rest is archived
 	exitRefused    = 4 // Genesys refused the client, its scope, or every inbox
@@ -81,7 +81,7 @@ func codeOfKind(k failure.Kind) int {
 	case failure.KindRefused, failure.KindClientRefused, failure.KindNeedsLogin:
 		return exitRefused
 	}
-	return exitUnexpected
+	return exitUnexpected // KindLedger, most often a full disk, and KindFailed
 }
 
 // storeCode is codeOf for an error of a store that has worked before in this command. Then

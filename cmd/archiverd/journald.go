@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// toJournald tells whether w is systemd's journal, whose device and inode are in
+// toJournald reports whether w is systemd's journal, whose device and inode are in
 // $JOURNAL_STREAM.
 func toJournald(w io.Writer, lookupEnv func(string) (string, bool)) bool {
 	f, ok := w.(*os.File)

@@ -116,7 +116,7 @@ func (s suite) actsRefused(t *testing.T) {
 }
 
 // disposal brings recordings to their final states: the act comes first, nothing but the end
-// comes after it, and what is left tells of no person.
+// comes after it, and what is left names no person.
 func (s suite) disposal(t *testing.T) {
 	for to, other := range map[state.State]state.State{state.StateErased: state.StateExpired, state.StateExpired: state.StateErased} {
 		for edge := range agreedEdges() {

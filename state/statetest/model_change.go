@@ -97,7 +97,7 @@ func (m *model) expect(k state.Key, from, to state.State, what string, n int) (s
 	return e, true
 }
 
-// mayAct tells whether the acts of an entry allow it to become e by an edit.
+// mayAct reports whether the acts of an entry allow it to become e by an edit.
 func mayAct(have, e state.Entry, what string) bool {
 	disposed, held := "", 0
 	for _, a := range have.Acts {
