@@ -140,15 +140,15 @@ func (p *pass) transferOne(ctx context.Context, e state.KeyedEntry) error {
 		return p.goOn(err)
 	}
 	if twin, ok := errors.AsType[*twinError](err); ok {
-		return t.setAside(ctx, twin.sha256)
+		return p.goOn(t.setAside(ctx, twin.sha256))
 	}
 	missed := p.record.Complete && !p.walk.Saw(t.key.Recording) // then settle deals with the recording
 	if errors.Is(err, errMoved) && (t.entry.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
-		return t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ })
+		return p.goOn(t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ }))
 	}
 	if err := t.fail(ctx, err); err != nil {
-		return err
+		return p.goOn(err)
 	}
 	log.Error("not archived", failure.Attr(err), "attempts", t.entry.Attempts+1)
 	return p.goOn(err)
@@ -262,9 +262,12 @@ func delay(n int) time.Duration {
 func (p *pass) goOn(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	_, changed := errors.AsType[*state.ConflictError](err)
 	switch {
 	case err == nil:
 		p.streak = 0
+	case changed:
+		p.log.Info("left as it is: someone else changed it in the ledger", "reason", err)
 	case failure.EndsPass(err):
 		return err
 	case failure.Temporary(err):
