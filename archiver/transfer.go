@@ -33,11 +33,12 @@ const (
 
 // transferAll archives the recordings that wait in the ledger. A failure of one recording
 // is written into the ledger. A failure that every other recording would meet too halts
-// the pass: transfers under way are finished, and transferAll returns the failure.
+// the pass: transfers under way are finished, and transferAll returns the failure. It
+// does likewise, with ErrYielded, once the pass has to yield.
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.maxBegun)
-	begun := 0
+	begun, since := 0, time.Now()
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
 			p.org.twin(e.Entry.Twin)
@@ -48,6 +49,9 @@ func (p *pass) transferAll(ctx context.Context) error {
 		}
 		if err := p.stopped(); err != nil {
 			return err
+		}
+		if p.slice > 0 && begun > 0 && time.Since(since) > p.slice {
+			return ErrYielded
 		}
 		if begun == 0 {
 			p.survey(ctx)
@@ -93,7 +97,8 @@ func (p *pass) due(e state.Entry) bool {
 	case state.StateListed:
 		return !p.young(e, now)
 	case state.StateFailed:
-		return !now.Before(e.NextAttempt)
+		failedInThis := p.goesOn && e.NextAttempt.After(p.record.Start)
+		return !now.Before(e.NextAttempt) && !failedInThis
 	}
 	return false
 }
