@@ -92,10 +92,21 @@ type ObjectLock struct {
 	RetainFor Period // more than zero; default 7 years; no effect in mode none
 }
 
-// State is the ledger.
+// State is the ledger. Either Path or URL is set.
 type State struct {
-	Path    string // absolute; a relative one is resolved against the configuration file's directory
-	SealKey Key    // the 32 bytes of key_file; nil: tokens are not sealed
+	Path     string        // absolute; a relative one is resolved against the configuration file's directory; empty if URL is set
+	URL      string        // of a PostgreSQL database, without a password; empty: the ledger is a file
+	Password Secret        // of URL; empty: none, or one in the file that PGPASSFILE names
+	Claim    time.Duration // with URL: how long a process that died keeps the inboxes it worked on; at least 10 s, default 60 s
+	SealKey  Key           // the 32 bytes of key_file; nil: tokens are not sealed
+}
+
+// Place names the ledger in messages: its Path or its URL.
+func (s State) Place() string {
+	if s.URL != "" {
+		return s.URL
+	}
+	return s.Path
 }
 
 // Schedule says when runs start.

@@ -128,7 +128,7 @@ func TestDefaults(t *testing.T) {
 			Region: "eu-west-1", Bucket: "recordings", Prefix: "genesys", Encryption: Encryption{Mode: "none"},
 			ObjectLock: ObjectLock{Mode: "none", RetainFor: Period{Years: 7}}, Checksum: "auto",
 		},
-		State:           State{Path: "/var/lib/archiverd/archiverd.db"},
+		State:           State{Path: "/var/lib/archiverd/archiverd.db", Claim: time.Minute},
 		Schedule:        Schedule{Cron: "*/15 * * * *", Timezone: dublin, Parsed: parsedCron(t, "*/15 * * * *", dublin)},
 		Transfer:        Transfer{Workers: 8, Memory: 128 << 20, MinAge: 10 * time.Minute},
 		DeleteOriginals: DeleteOriginals{After: 7 * 24 * time.Hour, MaxPerPass: 1000},
@@ -171,7 +171,7 @@ storage:
   object_lock: {mode: compliance, retain_for: 1y2d3h}
   storage_class: GLACIER_IR
   checksum: md5
-state: {path: ledger/archiverd.db, key_file: seal.key}
+state: {url: "postgres://archiverd@db.internal:5433/archiverd?sslmode=verify-full", password_file: db.secret, claim: 90s, key_file: seal.key}
 schedule:
   cron: 30 2 * * mon-fri
   timezone: America/New_York
@@ -196,7 +196,7 @@ func loadFull(t testing.TB) (*Config, string) {
 	t.Helper()
 	dir := folder(t, map[string]string{
 		"archiverd.yaml": full, "heartbeat": "https://ping.example.com/0c1e\n", "acme.secret": "from the configuration's folder", "roots.pem": testRoot(t),
-		"acme.csv": "anna,anna@example.com\n",
+		"acme.csv": "anna,anna@example.com\n", "db.secret": "hunter2\n",
 		"seal.key": base64.StdEncoding.EncodeToString([]byte("0123456789abcdef0123456789abcdef")) + "\n",
 	})
 	credentials := folder(t, map[string]string{"acme.secret": "from systemd\r\n"})
@@ -230,7 +230,10 @@ func TestFull(t *testing.T) {
 			ObjectLock:   ObjectLock{Mode: "compliance", RetainFor: Period{Years: 1, Rest: 51 * time.Hour}},
 			StorageClass: "GLACIER_IR", Checksum: "md5",
 		},
-		State:           State{Path: filepath.Join(dir, "ledger/archiverd.db"), SealKey: Key("0123456789abcdef0123456789abcdef")},
+		State: State{
+			URL: "postgres://archiverd@db.internal:5433/archiverd?sslmode=verify-full", Password: NewSecret("hunter2"), Claim: 90 * time.Second,
+			SealKey: Key("0123456789abcdef0123456789abcdef"),
+		},
 		Schedule:        Schedule{Cron: "30 2 * * mon-fri", Timezone: newYork, Parsed: parsedCron(t, "30 2 * * mon-fri", newYork)},
 		Transfer:        Transfer{Workers: 1, Memory: 8 << 20, Bandwidth: 5_000_000},
 		DeleteOriginals: DeleteOriginals{Enabled: true, After: 366 * 24 * time.Hour, MaxPerPass: 1, Unproved: true, ReadBack: true},
@@ -252,6 +255,7 @@ func TestFullCoversEveryField(t *testing.T) {
 	c, _ := loadFull(t)
 	c.Transfer.MinAge++ // TestFull sets zero, to show that zero is allowed
 	c.HTTP.Page = !c.HTTP.Page
+	c.State.Path = "/x" // TestFull has a URL in its place
 	var visit func(v reflect.Value, path string)
 	visit = func(v reflect.Value, path string) {
 		switch {

@@ -219,6 +219,17 @@ func TestFaults(t *testing.T) {
 			"11:38: metrics.push_url: want an http or https URL",
 			"12:16: heartbeat_url: want an http or https URL",
 			`13:17: report_timeout: want a duration such as 10s, 1m, of at least 1s, got "0.9s"`}},
+		{"ledger twice", added("state: {path: /a, url: 'postgres:///db'}"), []string{
+			"10:24: state.url: given beside path; keep one of them: path keeps the ledger in a file, url in a PostgreSQL database"}},
+		{"password in the URL", added("state: {url: 'postgres://u:hunter2@h/db', claim: 9s}"), []string{
+			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file",
+			`10:50: state.claim: want a duration such as 10s, 1m, of at least 10s, got "9s"`}},
+		{"password in the query", added("state: {url: 'postgresql://h/db?password=hunter2'}"), []string{
+			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"}},
+		{"another database", added("state: {url: 'mysql://h/db'}"), []string{
+			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"}},
+		{"password without database", added("state: {password: hunter2}"), []string{
+			"10:1: state.url: missing beside password; want the URL of a PostgreSQL database, or no password"}},
 		{"listen nowhere", added("http: {listen: 'host:port'}"), []string{
 			`10:16: http.listen: want an address such as 127.0.0.1:9817 or :9817, or "" for none, got "host:port"`}},
 	} {

@@ -193,6 +193,7 @@ func (l *ObjectLock) decode(s *section) {
 
 func (c *State) decode(s *section) {
 	c.Path = s.beside(read(s.get("path"), "/var/lib/archiverd/archiverd.db", matching("the path of the ledger", `.+`)))
+	c.database(s)
 	v := s.get("key_file")
 	name := read(v, "", anyText("the path of a file"))
 	if name == "" {
@@ -206,6 +207,22 @@ func (c *State) decode(s *section) {
 		v.fault("want a file with 32 random bytes in base64; make one with: openssl rand -base64 32")
 	default:
 		c.SealKey = key
+	}
+}
+
+// database decodes what is said of a ledger in PostgreSQL.
+func (c *State) database(s *section) {
+	v := s.get("url")
+	c.URL = read(v, "", databaseURL())
+	c.Password = s.secret("password", false)
+	c.Claim = read(s.get("claim"), time.Minute, durationOf(10*time.Second, "10s"))
+	switch {
+	case c.URL != "" && s.get("path").node != nil:
+		v.fault("given beside path; keep one of them: path keeps the ledger in a file, url in a PostgreSQL database")
+	case c.URL != "":
+		c.Path = ""
+	case c.Password.Reveal() != "" && !v.faulty():
+		v.fault("missing beside password; want the URL of a PostgreSQL database, or no password")
 	}
 }
 

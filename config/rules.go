@@ -194,6 +194,22 @@ func address(want string) rule[string] {
 	return rule[string]{want + " such as https://host or http://host:9000/base, without user, query or fragment", text, true, parseAddress}
 }
 
+// databaseURL accepts the URL of a PostgreSQL database, or "". A password in it would not be kept like a secret.
+func databaseURL() rule[string] {
+	const want = "a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"
+	return rule[string]{want, text, true, func(s string) (string, bool) {
+		if s == "" {
+			return s, true
+		}
+		u, err := url.Parse(s)
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Fragment != "" {
+			return "", false
+		}
+		_, inside := u.User.Password()
+		return s, !inside && !u.Query().Has("password") && !u.Query().Has("sslpassword")
+	}}
+}
+
 // redirect accepts the URL to which Genesys redirects after a login. It changes nothing in it, because Genesys compares it
 // with the registered URL.
 func redirect() rule[string] {

@@ -52,10 +52,10 @@ func KindOf(err error) Kind {
 	switch {
 	case err == nil:
 		return KindNone
+	case errors.Is(err, state.ErrUnavailable), errors.Is(err, state.ErrClaimLost), errors.Is(err, state.ErrClaimed):
+		return KindTemporary
 	case is[*ledgerError](err):
 		return KindLedger
-	case errors.Is(err, state.ErrClaimLost), errors.Is(err, state.ErrClaimed):
-		return KindTemporary
 	case errors.Is(err, ErrCorrupt):
 		return KindIntegrity
 	case storage.SetUp(err), errors.Is(err, ErrNotLocked):

@@ -33,7 +33,7 @@ func MayBegin(ctx context.Context, c *config.Config, b record.Bucket, l ledger) 
 			return err
 		}
 		return &UsageError{fmt.Errorf("the archive holds recordings of organization %s, and the ledger %s knows none of them. They belong to ledger %s: if it was lost, restore a backup, or move what is in its place away and run: archiverd rebuild, which takes over. If another archiverd still works with it, give this one a storage.prefix of its own",
-			o.Name, c.State.Path, cmp.Or(owner, "(several)"))}
+			o.Name, c.State.Place(), cmp.Or(owner, "(several)"))}
 	}
 	return nil
 }

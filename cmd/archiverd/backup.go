@@ -26,7 +26,9 @@ to be damaged is not copied: exit code 6.
 A copy lacks everything that happened after it. Recordings that were archived since and
 are still in Genesys are found in the archive by the next run and not downloaded again.
 Recordings that were deleted in Genesys since stay unknown: archiverd reconcile reports
-them, with exit code 6. archiverd rebuild then makes a complete ledger from the archive.`,
+them, with exit code 6. archiverd rebuild then makes a complete ledger from the archive.
+
+A ledger in PostgreSQL is backed up with its database: see docs/operate.md.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if a.daemon == nil { // in the service, the caller has checked this
@@ -34,10 +36,22 @@ them, with exit code 6. archiverd rebuild then makes a complete ledger from the 
 					return fail(exitUsage, errors.Join(err, fmt.Errorf("%s exists already: name a new file", args[0])))
 				}
 			}
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.backup(cmd.Context(), l, args[0]) })
+			return a.withLedger(toRead, func(c *config.Config, l ledger) error {
+				file, ok := l.(*bolt.Ledger)
+				if !ok {
+					return fail(exitUsage, errors.New(backupDatabase))
+				}
+				return a.backup(cmd.Context(), file, args[0])
+			})
 		},
 	}
 }
+
+// backupDatabase is what backup says of a ledger in PostgreSQL.
+const backupDatabase = `the ledger is in PostgreSQL, so it is backed up with the database, and not by archiverd:
+keep a base backup and the archived WAL (pg_basebackup, pgBackRest, your provider's point-in-time recovery), which
+lose nothing; or run pg_dump often. A database that is restored to an earlier moment lacks everything that happened
+after it, as an old file does: stop every archiverd before the restore, and run archiverd reconcile after it`
 
 func (a *app) backup(ctx context.Context, l *bolt.Ledger, path string) error {
 	if err := l.Recount(ctx); err != nil {

@@ -23,7 +23,6 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -32,7 +31,7 @@ import (
 type daemon struct {
 	app        *app   // the run command that became the service
 	configPath string // absolute
-	ledger     *bolt.Ledger
+	ledger     ledger
 	metrics    *watch.Metrics
 	flags      runFlags
 	service    *service.Service
@@ -79,13 +78,17 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	if err != nil {
 		return fail(exitUsage, err)
 	}
-	socket, err := control.Listen(socketPath(c), d.command, d.log)
-	if err != nil {
-		return fail(exitUsage, err)
+	var socket *control.Server
+	if c.State.URL == "" {
+		if socket, err = control.Listen(socketPath(c), d.command, d.log); err != nil {
+			return fail(exitUsage, err)
+		}
 	}
 	d.log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
 	var parts sync.WaitGroup
-	parts.Go(func() { socket.Serve(a.stop) })
+	if socket != nil {
+		parts.Go(func() { socket.Serve(a.stop) })
+	}
 	if web != nil {
 		parts.Go(func() { web.Serve(a.stop) })
 	}
@@ -98,7 +101,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 // open checks the bucket and opens the ledger. If the bucket can't be used for a
 // temporary reason, the service starts nevertheless: its runs wait for the bucket, and
 // archiverd status shows why.
-func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, error) {
+func (d *daemon) open(ctx context.Context, b *storage.Bucket) (ledger, error) {
 	err := b.Check(d.app.stop)
 	switch {
 	case err == nil:
@@ -113,7 +116,7 @@ func (d *daemon) open(ctx context.Context, b *storage.Bucket) (*bolt.Ledger, err
 
 // lastRun returns when the last run started; zero: there was none. Runs that a wrong
 // clock dated in the future are ignored.
-func lastRun(ctx context.Context, l *bolt.Ledger) (time.Time, error) {
+func lastRun(ctx context.Context, l ledger) (time.Time, error) {
 	runs, err := l.Runs(ctx, 1000)
 	now := time.Now()
 	for _, r := range runs {
@@ -224,6 +227,7 @@ func needsRestart(old, now *config.Config) error {
 	differs("storage.prefix", was.Prefix != is.Prefix)
 	differs("organizations (their names, hosts and client ids)", !maps.Equal(was.Organizations, is.Organizations))
 	differs("state.path", old.State.Path != now.State.Path)
+	differs("state.url, its password and state.claim", old.State.URL != now.State.URL || old.State.Password.Reveal() != now.State.Password.Reveal() || old.State.Claim != now.State.Claim)
 	differs("state.key_file", !bytes.Equal(old.State.SealKey, now.State.SealKey))
 	differs("http", old.HTTP != now.HTTP)
 	if len(keys) > 0 {

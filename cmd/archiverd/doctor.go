@@ -61,7 +61,7 @@ func (a *app) doctor(ctx context.Context, org string) error {
 		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
 	}
 	w := snapshot{c, map[string][]inboxToken{}}
-	err = a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return w.read(ctx, l) })
+	err = a.withLedger(toRead, func(_ *config.Config, l ledger) error { return w.read(ctx, l) })
 	if e, ok := errors.AsType[*exitError](err); ok && (e.err == nil || e.code == exitTemporary) {
 		return err // the service ran the command, or could not be reached
 	}
@@ -97,7 +97,7 @@ type inboxToken struct {
 	token state.Token
 }
 
-func (w snapshot) read(ctx context.Context, l *bolt.Ledger) error {
+func (w snapshot) read(ctx context.Context, l ledger) error {
 	for _, o := range w.config.Organizations {
 		inboxes, err := l.Inboxes(ctx, o.Name)
 		if err != nil {
@@ -111,7 +111,10 @@ func (w snapshot) read(ctx context.Context, l *bolt.Ledger) error {
 			w.inboxes[o.Name] = append(w.inboxes[o.Name], inboxToken{i, t})
 		}
 	}
-	return l.Check()
+	if file, ok := l.(*bolt.Ledger); ok {
+		return file.Check()
+	}
+	return l.Recount(ctx)
 }
 
 // organization tests an organization's inboxes at the same time.

@@ -41,13 +41,15 @@ func (e *exitError) Error() string {
 func (e *exitError) Unwrap() error { return e.err }
 
 // fail returns err as an exitError, or nil for nil. A damaged ledger always has
-// exitIntegrity.
+// exitIntegrity, and one that can't be reached exitTemporary.
 func fail(code int, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, state.ErrDamaged):
 		code = exitIntegrity
+	case errors.Is(err, state.ErrUnavailable):
+		code = exitTemporary
 	}
 	return &exitError{code, err}
 }

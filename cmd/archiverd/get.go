@@ -13,7 +13,6 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -29,7 +28,7 @@ arrive; exit code 6 then says that they are not the archived ones.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var v state.Version
-			err := a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) (err error) {
+			err := a.withLedger(toRead, func(_ *config.Config, l ledger) (err error) {
 				v, err = archivedVersion(cmd.Context(), l, args[0], number)
 				return err
 			})
@@ -44,7 +43,7 @@ arrive; exit code 6 then says that they are not the archived ones.`,
 	return c
 }
 
-func archivedVersion(ctx context.Context, l *bolt.Ledger, id string, number int) (state.Version, error) {
+func archivedVersion(ctx context.Context, l ledger, id string, number int) (state.Version, error) {
 	found, err := find(ctx, l, id)
 	if err != nil {
 		return state.Version{}, err

@@ -15,7 +15,6 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newInboxes(a *app) *cobra.Command {
@@ -27,7 +26,7 @@ func newInboxes(a *app) *cobra.Command {
 its user has to log in or has left the roster, and how many recordings wait.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })
+			return a.withLedger(toRead, func(c *config.Config, l ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })
 		},
 	}
 	only = addInbox(c)
@@ -91,7 +90,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection) error {
+func (a *app) inboxes(ctx context.Context, c *config.Config, l ledger, only fleet.Selection) error {
 	rows := []coverage{}
 	sum := totals{Access: map[string]int{}}
 	for _, o := range c.Organizations {
@@ -117,7 +116,7 @@ func (a *app) inboxes(ctx context.Context, c *config.Config, l *bolt.Ledger, onl
 }
 
 // covered returns the inboxes of an organization's ledger and roster together.
-func covered(ctx context.Context, l *bolt.Ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
+func covered(ctx context.Context, l ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
 	known, err := l.Inboxes(ctx, o.Name)
 	if err != nil {
 		return nil, err
@@ -157,7 +156,7 @@ func covered(ctx context.Context, l *bolt.Ledger, o config.Organization, roster 
 }
 
 // access returns the access to an inbox, as far as the ledger shows it.
-func access(ctx context.Context, l *bolt.Ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
+func access(ctx context.Context, l ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
 	switch {
 	case o.Grant == genesys.GrantCommand && !*expected: // it has a roster
 		return accessLeft, nil

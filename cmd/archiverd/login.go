@@ -23,7 +23,6 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 type loginFlags struct {
@@ -55,7 +54,7 @@ The import uses the token up: it can't be used elsewhere afterwards.`,
 				defer token.Close()
 				a.stdin = token
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.login(c, l, f) })
+			return a.withLedger(toWrite, func(c *config.Config, l ledger) error { return a.login(c, l, f) })
 		},
 	}
 	c.Flags().StringVar(&f.org, "org", "", "the organization, by its configured `name`; required if there are several")
@@ -67,7 +66,7 @@ The import uses the token up: it can't be used elsewhere afterwards.`,
 	return c
 }
 
-func (a *app) login(c *config.Config, l *bolt.Ledger, f loginFlags) error {
+func (a *app) login(c *config.Config, l ledger, f loginFlags) error {
 	o, err := loginOrganization(c, f.org)
 	if err != nil {
 		return err
@@ -199,7 +198,7 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 type enrolment struct {
 	org    config.Organization
 	want   string // the user who is to log in; "": anyone
-	ledger *bolt.Ledger
+	ledger ledger
 	login  *genesys.Login
 
 	user        *genesys.User // who logged in

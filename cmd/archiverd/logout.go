@@ -9,7 +9,6 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newLogout(a *app) *cobra.Command {
@@ -25,7 +24,7 @@ Cloud keeps the authorization: an administrator can revoke it there.`,
 			if inbox == "" {
 				return fail(exitUsage, errors.New("name the inbox with --inbox; archiverd inboxes lists them"))
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.logout(cmd.Context(), c, l, org, inbox) })
+			return a.withLedger(toWrite, func(c *config.Config, l ledger) error { return a.logout(cmd.Context(), c, l, org, inbox) })
 		},
 	}
 	c.Flags().StringVar(&org, "org", "", "the organization, by its configured `name`; required if there are several")
@@ -33,7 +32,7 @@ Cloud keeps the authorization: an administrator can revoke it there.`,
 	return c
 }
 
-func (a *app) logout(ctx context.Context, c *config.Config, l *bolt.Ledger, org, inbox string) error {
+func (a *app) logout(ctx context.Context, c *config.Config, l ledger, org, inbox string) error {
 	o, err := loginOrganization(c, org)
 	if err != nil {
 		return err

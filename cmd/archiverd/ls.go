@@ -16,7 +16,6 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newLs(a *app) *cobra.Command {
@@ -49,7 +48,7 @@ them; archiverd rebuild reads those of all others from the archive.`,
 			case asCSV && a.json:
 				return fail(exitUsage, errors.New("--csv and --json exclude each other"))
 			}
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.ls(cmd.Context(), l, q, asCSV) })
+			return a.withLedger(toRead, func(_ *config.Config, l ledger) error { return a.ls(cmd.Context(), l, q, asCSV) })
 		},
 	}
 	f = addSelection(c)
@@ -62,7 +61,7 @@ them; archiverd rebuild reads those of all others from the archive.`,
 	return c
 }
 
-func (a *app) ls(ctx context.Context, l *bolt.Ledger, q state.Query, asCSV bool) error {
+func (a *app) ls(ctx context.Context, l ledger, q state.Query, asCSV bool) error {
 	if a.json {
 		return l.Search(ctx, q, func(k state.Key, e *state.Entry) error {
 			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})

@@ -15,7 +15,6 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -29,7 +28,7 @@ were missed, or have waited for two days. --all lists every inbox, and --json ha
 all that the ledger knows of each.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error { return a.status(cmd.Context(), l, all) })
+			return a.withLedger(toRead, func(_ *config.Config, l ledger) error { return a.status(cmd.Context(), l, all) })
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "list every inbox, those that are well too")
@@ -51,7 +50,7 @@ const (
 	inboxesShown = 50
 )
 
-func (a *app) status(ctx context.Context, l *bolt.Ledger, all bool) error {
+func (a *app) status(ctx context.Context, l ledger, all bool) error {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return err
@@ -123,7 +122,7 @@ func newShow(a *app) *cobra.Command {
 		Short: "Explain one recording: where it stands and why",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l *bolt.Ledger) error {
+			return a.withLedger(toRead, func(_ *config.Config, l ledger) error {
 				found, err := find(cmd.Context(), l, args[0])
 				if err != nil {
 					return err
@@ -138,7 +137,7 @@ func newShow(a *app) *cobra.Command {
 
 // find looks for a recording by its id in every inbox: a recording can have been
 // in several.
-func find(ctx context.Context, l *bolt.Ledger, id string) ([]entryJSON, error) {
+func find(ctx context.Context, l ledger, id string) ([]entryJSON, error) {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -17,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/rebuild"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
@@ -25,8 +24,9 @@ func newRebuild(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rebuild",
 		Short: "Make a lost ledger again, from the bucket alone",
-		Long: `Makes a new ledger at state.path from the manifests, media and journal in the bucket,
-without a request to Genesys. The file must not exist yet. The new ledger has no users'
+		Long: `Makes a new ledger at state.path or state.url from the manifests, media and journal in
+the bucket, without a request to Genesys. The file must not exist yet, and the database
+must have no ledger: archiverd migrate prepares an empty one. The new ledger has no users'
 tokens: each user logs in again (a client's own inbox needs no login). Recordings that
 were listed and not archived are listed again by the next run. Nothing is deleted from
 an inbox until archiverd reconcile has found it clean.
@@ -52,8 +52,10 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	if err := rebuild.Free(c.State.Path); err != nil {
-		return fail(exitUsage, err)
+	if c.State.URL == "" {
+		if err := rebuild.Free(c.State.Path); err != nil {
+			return fail(exitUsage, err)
+		}
 	}
 	b, err := openBucket(a.stop, c)
 	if err != nil {
@@ -63,7 +65,18 @@ func (a *app) rebuild() error {
 	if err != nil {
 		return err
 	}
-	var rebuilt *rebuild.Result
+	into := a.rebuildFile
+	if c.State.URL != "" {
+		into = a.rebuildDatabase
+	}
+	rebuilt, err := into(c, b, id)
+	if err != nil {
+		return err
+	}
+	return a.printRebuilt(c, rebuilt)
+}
+
+func (a *app) rebuildFile(c *config.Config, b *storage.Bucket, id string) (rebuilt *rebuild.Result, err error) {
 	err = rebuild.File(c.State.Path, func(temporary string) error {
 		l, err := bolt.Open(temporary, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ID: id})
 		if err != nil {
@@ -72,13 +85,24 @@ func (a *app) rebuild() error {
 		rebuilt, err = a.fill(c, b, l)
 		return errors.Join(err, l.Close())
 	})
-	if err != nil {
-		return err
-	}
-	return a.printRebuilt(c, rebuilt)
+	return rebuilt, err
 }
 
-func (a *app) fill(c *config.Config, b *storage.Bucket, l *bolt.Ledger) (*rebuild.Result, error) {
+func (a *app) rebuildDatabase(c *config.Config, b *storage.Bucket, id string) (*rebuild.Result, error) {
+	o := databaseOptions(c)
+	o.ID, o.Filling = id, "archiverd rebuild"
+	l, err := postgres.Open(a.stop, c.State.URL, o)
+	if err != nil {
+		return nil, fail(exitUsage, err)
+	}
+	rebuilt, err := a.fill(c, b, l)
+	if err == nil {
+		err = l.Filled(a.stop)
+	}
+	return rebuilt, errors.Join(err, l.Close())
+}
+
+func (a *app) fill(c *config.Config, b *storage.Bucket, l ledger) (*rebuild.Result, error) {
 	var orgs []rebuild.Org
 	for _, o := range c.Organizations {
 		orgs = append(orgs, rebuild.Org{
@@ -113,7 +137,7 @@ func (a *app) sayRebuilt(c *config.Config, r *rebuild.Result) error {
 		return a.printJSON(r)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "ledger\t%s at %s\n", r.Ledger, c.State.Path)
+	fmt.Fprintf(w, "ledger\t%s at %s\n", r.Ledger, c.State.Place())
 	fmt.Fprintf(w, "read\t%d manifests, %d journal objects\n", r.Manifests, r.Journal)
 	fmt.Fprintf(w, "inboxes\t%d\n", r.Inboxes)
 	for _, s := range state.States() {
@@ -136,11 +160,13 @@ func (a *app) sayRebuilt(c *config.Config, r *rebuild.Result) error {
 
 // openOwnLedger opens the ledger for a run. It makes a new one only if there is neither
 // a ledger nor an archive.
-func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bucket) (*bolt.Ledger, error) {
-	if _, err := os.Lstat(c.State.Path); errors.Is(err, fs.ErrNotExist) {
-		if err := fleet.MayBegin(a.stop, c, b, nil); err != nil {
-			return nil, err
-		}
+func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bucket) (ledger, error) {
+	has, err := hasLedger(a.stop, c)
+	if err == nil && !has {
+		err = fleet.MayBegin(a.stop, c, b, nil)
+	}
+	if err != nil {
+		return nil, err
 	}
 	l, err := openRecounted(ctx, c)
 	if err != nil {
@@ -152,12 +178,12 @@ func (a *app) openOwnLedger(ctx context.Context, c *config.Config, b *storage.Bu
 	return l, nil
 }
 
-// openRecounted opens the ledger for runs, and checks that it has as many entries as its
-// counts say.
-func openRecounted(ctx context.Context, c *config.Config) (*bolt.Ledger, error) {
-	l, err := openLedger(c, toWrite)
-	if err != nil {
-		return nil, err
+// openRecounted opens the ledger for runs, and checks of a file that it has as many entries
+// as its counts say. A database sees to that itself, and every process would count anew.
+func openRecounted(ctx context.Context, c *config.Config) (ledger, error) {
+	l, err := openLedger(ctx, c, toWrite)
+	if err != nil || c.State.URL != "" {
+		return l, err
 	}
 	if err := l.Recount(ctx); err != nil {
 		return nil, fail(exitUnexpected, errors.Join(err, l.Close()))

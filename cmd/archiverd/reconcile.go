@@ -15,7 +15,6 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -45,7 +44,7 @@ not every inbox could be listed.`,
 			if err != nil {
 				return fail(exitUsage, err)
 			}
-			return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error { return a.reconcile(cmd.Context(), c, l, f, span) })
+			return a.withLedger(toWrite, func(c *config.Config, l ledger) error { return a.reconcile(cmd.Context(), c, l, f, span) })
 		},
 	}
 	f.only = addInbox(c)
@@ -74,7 +73,7 @@ func day(flag, text string) (time.Time, error) {
 	return t, nil
 }
 
-func (a *app) reconcile(ctx context.Context, c *config.Config, l *bolt.Ledger, f reconcileFlags, span audit.Span) error {
+func (a *app) reconcile(ctx context.Context, c *config.Config, l ledger, f reconcileFlags, span audit.Span) error {
 	b, err := openObservedBucket(a.stop, c, nil, a.pulse())
 	if err != nil {
 		return err
@@ -127,7 +126,7 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 }
 
 // targets returns the inboxes to reconcile.
-func (a *app) targets(ctx context.Context, c *config.Config, l *bolt.Ledger, b *storage.Bucket, only fleet.Selection, log *slog.Logger) ([]fleet.Target, error) {
+func (a *app) targets(ctx context.Context, c *config.Config, l ledger, b *storage.Bucket, only fleet.Selection, log *slog.Logger) ([]fleet.Target, error) {
 	fl := newFleet(c, newArchiver(c, b, l, log), l, watch.NewMetrics(version()), nil)
 	if a.daemon != nil { // only one fleet may use the tokens and rate budgets
 		var err error
@@ -140,7 +139,7 @@ func (a *app) targets(ctx context.Context, c *config.Config, l *bolt.Ledger, b *
 }
 
 // run looks at all inboxes, one after the other.
-func (r *reconcileReport) run(ctx context.Context, auditor *audit.Auditor, l *bolt.Ledger, targets []fleet.Target, span audit.Span) error {
+func (r *reconcileReport) run(ctx context.Context, auditor *audit.Auditor, l ledger, targets []fleet.Target, span audit.Span) error {
 	genesys := &archiver.Report{}
 	for _, t := range targets {
 		if i, err := l.Inbox(ctx, t.Org, t.ID); err == nil {

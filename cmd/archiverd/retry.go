@@ -10,7 +10,6 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newRetry(a *app) *cobra.Command {
@@ -46,7 +45,7 @@ at most an hour. --ask-anyway sends requests at once, for a wait that must be a 
 }
 
 func (a *app) retry(ctx context.Context, f runFlags, accept fleet.Acceptance) error {
-	return a.withLedger(toWrite, func(c *config.Config, l *bolt.Ledger) error {
+	return a.withLedger(toWrite, func(c *config.Config, l ledger) error {
 		if a.daemon != nil {
 			return a.retryInService(ctx, f, func(arch *archiver.Archiver) error { return a.prepare(c, l, arch, *f.only, accept) })
 		}
@@ -68,7 +67,7 @@ func (a *app) retry(ctx context.Context, f runFlags, accept fleet.Acceptance) er
 
 // prepare makes failed recordings due, and enters what is accepted, before the run. It
 // logs the faults of a journal that are accepted.
-func (a *app) prepare(c *config.Config, l *bolt.Ledger, arch *archiver.Archiver, only fleet.Selection, accept fleet.Acceptance) error {
+func (a *app) prepare(c *config.Config, l ledger, arch *archiver.Archiver, only fleet.Selection, accept fleet.Acceptance) error {
 	faults, err := fleet.Prepare(a.stop, l, arch, only, accept)
 	if err != nil {
 		return fail(storeCode(err), err)

@@ -18,7 +18,6 @@ import (
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 const defaultConfig = "/etc/archiverd/archiverd.yaml"
@@ -58,7 +57,7 @@ the ledger, 7 ledger held by another process.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
 		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newReconcile(a),
-		newRebuild(a), newBackup(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
+		newRebuild(a), newBackup(a), newMigrate(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	wrapErrors(root)
 	return root
@@ -101,7 +100,7 @@ const (
 // withLedger opens the ledger, toRead or toWrite, and calls f. If a service holds the
 // ledger, the service runs the whole command and f is not called here: call withLedger
 // before the command does anything else, and return at once if it fails.
-func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) error) error {
+func (a *app) withLedger(readOnly bool, f func(*config.Config, ledger) error) error {
 	c, err := a.loadConfig()
 	if err != nil {
 		return err
@@ -109,10 +108,12 @@ func (a *app) withLedger(readOnly bool, f func(*config.Config, *bolt.Ledger) err
 	if a.daemon != nil {
 		return f(c, a.daemon.ledger)
 	}
-	if code, err := a.callService(c); !errors.Is(err, control.ErrNobody) {
-		return &exitError{code, err} // even with code 0: the service has run the command
+	if c.State.URL == "" { // a database is shared, without the service's help
+		if code, err := a.callService(c); !errors.Is(err, control.ErrNobody) {
+			return &exitError{code, err} // even with code 0: the service has run the command
+		}
 	}
-	l, err := openLedger(c, readOnly)
+	l, err := openLedger(a.stop, c, readOnly)
 	if err != nil {
 		return err
 	}

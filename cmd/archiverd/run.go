@@ -15,7 +15,6 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
@@ -80,7 +79,7 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 
 // runOnce makes one run, prints its report, and writes and pushes its metrics as
 // configured.
-func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
+func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l ledger, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
 	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
@@ -117,7 +116,7 @@ func (a *app) sayReport(r *fleet.Result) error {
 	return nil
 }
 
-func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l *bolt.Ledger, m *watch.Metrics, f runFlags) error {
+func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l ledger, m *watch.Metrics, f runFlags) error {
 	log := a.logger(c.Log, a.stderr)
 	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
 	inboxes, err := fl.Inboxes(ctx, *f.only)

@@ -16,7 +16,6 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
-	"github.com/archiverd/archiverd/state/bolt"
 )
 
 func newVerify(a *app) *cobra.Command {
@@ -41,7 +40,7 @@ the same ones again. Exit code 6: something is not as recorded.`,
 			if !cmd.Flags().Changed("seed") {
 				depth.Seed = rand.Uint64()
 			}
-			return a.withLedger(toRead, func(c *config.Config, l *bolt.Ledger) error { return a.verify(cmd.Context(), c, l, *only, depth) })
+			return a.withLedger(toRead, func(c *config.Config, l ledger) error { return a.verify(cmd.Context(), c, l, *only, depth) })
 		},
 	}
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
@@ -60,7 +59,7 @@ func percent(s string) (float64, error) {
 	return p, err
 }
 
-func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only fleet.Selection, depth audit.Depth) error {
+func (a *app) verify(ctx context.Context, c *config.Config, l ledger, only fleet.Selection, depth audit.Depth) error {
 	if err := l.Recount(ctx); err != nil {
 		return err
 	}
@@ -99,7 +98,7 @@ func (a *app) verify(ctx context.Context, c *config.Config, l *bolt.Ledger, only
 }
 
 // countEntries returns how many recordings there are to verify.
-func countEntries(ctx context.Context, l *bolt.Ledger, only fleet.Selection) (n int64, err error) {
+func countEntries(ctx context.Context, l ledger, only fleet.Selection) (n int64, err error) {
 	inboxes, err := fleet.Selected(ctx, l, only)
 	for _, i := range inboxes {
 		for _, count := range i.Counts {

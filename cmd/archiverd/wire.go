@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/archiverd/archiverd/archiver"
@@ -16,6 +18,7 @@ import (
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
@@ -59,13 +62,53 @@ func newBucket(ctx context.Context, c *config.Config, observe func(op string, st
 	return b, fail(exitUsage, err)
 }
 
+// ledger is implemented by *bolt.Ledger and *postgres.Ledger.
+type ledger interface {
+	state.Ledger
+	Recount(ctx context.Context) error // state.ErrDamaged if an entry is missing
+	Disk() (size, free int64, err error)
+	Close() error
+}
+
 // openLedger opens the ledger that belongs to the configuration.
-func openLedger(c *config.Config, readOnly bool) (*bolt.Ledger, error) {
-	l, err := bolt.Open(c.State.Path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
-	if errors.Is(err, bolt.ErrHeld) {
-		return nil, fail(exitHeld, err)
+func openLedger(ctx context.Context, c *config.Config, readOnly bool) (ledger, error) {
+	if c.State.URL != "" {
+		o := databaseOptions(c)
+		o.ReadOnly = readOnly
+		l, err := postgres.Open(ctx, c.State.URL, o)
+		if err != nil {
+			return nil, fail(exitUsage, err)
+		}
+		return l, nil
 	}
-	return l, fail(exitUsage, err)
+	l, err := bolt.Open(c.State.Path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
+	switch {
+	case errors.Is(err, bolt.ErrHeld):
+		return nil, fail(exitHeld, err)
+	case err != nil:
+		return nil, fail(exitUsage, err)
+	}
+	return l, nil
+}
+
+func databaseOptions(c *config.Config) postgres.Options {
+	return postgres.Options{Binding: binding(c), Password: c.State.Password.Reveal(), SealKey: c.State.SealKey, Claim: c.State.Claim}
+}
+
+// hasLedger reports whether the configuration's ledger has been made.
+func hasLedger(ctx context.Context, c *config.Config) (bool, error) {
+	if c.State.URL == "" {
+		_, err := os.Lstat(c.State.Path)
+		return !errors.Is(err, fs.ErrNotExist), nil
+	}
+	l, err := openLedger(ctx, c, toRead)
+	switch {
+	case errors.Is(err, state.ErrNoLedger):
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	return true, l.Close()
 }
 
 // binding returns the bucket and the organizations that a ledger of the configuration
@@ -99,7 +142,7 @@ func deletion(c *config.Config) archiver.Deletion {
 	}
 }
 
-func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.Logger) *archiver.Archiver {
+func newArchiver(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *archiver.Archiver {
 	return archiver.New(archiver.Options{
 		Bucket:    b,
 		Ledger:    l,
@@ -117,7 +160,7 @@ func newArchiver(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.
 	})
 }
 
-func newAuditor(c *config.Config, b *storage.Bucket, l *bolt.Ledger, log *slog.Logger) *audit.Auditor {
+func newAuditor(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *audit.Auditor {
 	return &audit.Auditor{
 		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Workers: c.Transfer.Workers, Retention: retention(c), Log: log, Tally: &tally.Tally{},
 	}
@@ -134,7 +177,7 @@ func retention(c *config.Config) proof.Retention {
 
 // newFleet makes the fleet of a configuration. It calls moved whenever bytes move; moved
 // may be nil.
-func newFleet(c *config.Config, arch *archiver.Archiver, l *bolt.Ledger, m *watch.Metrics, moved func()) *fleet.Fleet {
+func newFleet(c *config.Config, arch *archiver.Archiver, l ledger, m *watch.Metrics, moved func()) *fleet.Fleet {
 	arch.Observer = m
 	o := fleet.Options{Config: c, Ledger: l, Archiver: arch, Log: arch.Log}
 	o.Hosts = func(org config.Organization) (*fleet.Hosts, error) {

@@ -9,10 +9,10 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// ledger is implemented by *bolt.Ledger.
+// ledger is implemented by *bolt.Ledger and *postgres.Ledger.
 type ledger interface {
 	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
-	Disk() (size, free int64, err error)
+	Disk() (size, free int64, err error) // free -1: not known
 }
 
 // conditionNew is the condition of an inbox that had no pass yet.
@@ -128,8 +128,8 @@ func newLedgerCollector(l ledger) *ledgerCollector {
 	c.limited = desc("rate_limited_inboxes", "Inboxes for which Genesys asked to wait before the next request.", "org")
 	c.lastSuccess = desc("last_success_timestamp_seconds", "When the last pass of any inbox that did not end early ended.", "org")
 	c.oldestUnarchived = desc("oldest_unarchived_timestamp_seconds", "Creation time of the oldest recording that the last passes left unarchived. Absent if all were archived.", "org")
-	c.size = desc("ledger_bytes", "Size of the ledger's file.")
-	c.free = desc("ledger_free_bytes", "Free space of the ledger's file system.")
+	c.size = desc("ledger_bytes", "Size of the ledger's file or database.")
+	c.free = desc("ledger_free_bytes", "Free space of the file system of the ledger's file.")
 	return c
 }
 
@@ -157,7 +157,9 @@ func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
 		return
 	}
 	to <- prometheus.MustNewConstMetric(c.size, prometheus.GaugeValue, float64(size))
-	to <- prometheus.MustNewConstMetric(c.free, prometheus.GaugeValue, float64(free))
+	if free >= 0 {
+		to <- prometheus.MustNewConstMetric(c.free, prometheus.GaugeValue, float64(free))
+	}
 }
 
 func (c *ledgerCollector) collect(org string, f *orgFigures, to chan<- prometheus.Metric) {

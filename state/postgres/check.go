@@ -180,3 +180,29 @@ func (c *checker) records(ctx context.Context, tx pgx.Tx) error {
 	}
 	return nil
 }
+
+// Recount returns state.ErrDamaged if an inbox has more or fewer entries than it counts.
+func (l *Ledger) Recount(ctx context.Context) error {
+	const sql = `select i.org, i.id, coalesce(e.n, 0), c.n from inboxes i
+		left join (select inbox, count(*) n from entries group by inbox) e using (inbox)
+		cross join lateral (select coalesce(sum(value::bigint), 0)::bigint n from json_each_text(coalesce(i.info->'counts', '{}'))) c
+		where coalesce(e.n, 0) <> c.n`
+	var faults []error
+	rows, err := l.pool.Query(ctx, sql) // may take longer than limited allows
+	if err == nil {
+		var org string
+		var id []byte
+		var has, counts int64
+		_, err = pgx.ForEachRow(rows, []any{&org, &id, &has, &counts}, func() error {
+			faults = append(faults, fmt.Errorf("inbox %s/%s counts %d recordings and has %d", org, id, counts, has))
+			return nil
+		})
+	}
+	if err == nil && len(faults) > 0 {
+		err = damaged(errors.Join(faults[:min(len(faults), checkLimit)]...))
+	}
+	if err != nil {
+		return fmt.Errorf("recount ledger: %w", classify(err))
+	}
+	return nil
+}

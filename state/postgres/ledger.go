@@ -95,3 +95,13 @@ const timeout = time.Minute
 func limited(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, timeout)
 }
+
+// Disk returns the size of the ledger's database in bytes. The free space of its server is
+// not known: -1.
+func (l *Ledger) Disk() (size, free int64, err error) {
+	err = l.row(context.Background(), &size, "select pg_database_size(current_database())")
+	if err != nil {
+		return 0, 0, fmt.Errorf("look at the database of the ledger: %w", err)
+	}
+	return size, -1, nil
+}

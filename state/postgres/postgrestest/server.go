@@ -77,6 +77,21 @@ func Start(settings ...string) (*Server, error) {
 	return s, nil
 }
 
+// Run starts a server for a test and stops it at the test's end.
+func Run(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	s, err := Start(settings...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("stop PostgreSQL: %v", err)
+		}
+	})
+	return s
+}
+
 // programs returns the folder of initdb and postgres. Debian keeps them out of PATH.
 func programs() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
@@ -214,6 +229,23 @@ func (s *Server) Database(t testing.TB) string {
 		t.Fatal(err)
 	}
 	return s.URL(name)
+}
+
+// Authenticate puts a line of pg_hba.conf before all others. The other lines trust every
+// user.
+func (s *Server) Authenticate(t testing.TB, line string) {
+	t.Helper()
+	path := filepath.Join(s.data(), "pg_hba.conf")
+	old, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append([]byte(line+"\n"), old...), 0o600)
+	}
+	if err == nil {
+		err = s.Exec(context.Background(), "postgres", "select pg_reload_conf()")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Exec runs a statement in a database, as its superuser, on a connection of its own.
