@@ -125,11 +125,11 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 		Region:       region,
 		Credentials:  renew,
 		HTTPSignerV4: new(signer),
-		APIOptions:   []func(*middleware.Stack) error{func(s *middleware.Stack) error { return s.Finalize.Add(renew, middleware.Before) }},
+		APIOptions:   []func(*middleware.Stack) error{renew.add, named(o.UserAgent)},
 		UsePathStyle: o.PathStyle,
 		Retryer:      retryer,
 		Logger:       logging.Nop{},
-		HTTPClient:   httpClient(&transport{base: o.Transport, userAgent: o.UserAgent, skew: b.skew, observe: o.Observe}),
+		HTTPClient:   httpClient(&transport{base: o.Transport, skew: b.skew, observe: o.Observe}),
 		// This package sends the checksums: several stores refuse the trailers
 		// that the SDK would send (aws-sdk-go-v2 issues 3007, 3151, 3469).
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,

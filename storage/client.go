@@ -18,6 +18,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/smithy-go/logging"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 func (o *Options) check() error {
@@ -106,19 +107,26 @@ func httpClient(rt http.RoundTripper) *http.Client {
 	}
 }
 
-// transport adds the user agent, reads the store's clock, calls observe and bounds replies.
+// named puts a name before the SDK's own in the header User-Agent. That is not among the
+// signed headers.
+func named(userAgent string) func(*middleware.Stack) error {
+	m := middleware.BuildMiddlewareFunc("Name", func(ctx context.Context, in middleware.BuildInput, next middleware.BuildHandler) (middleware.BuildOutput, middleware.Metadata, error) {
+		if req, ok := in.Request.(*smithyhttp.Request); ok && userAgent != "" {
+			req.Header.Set("User-Agent", userAgent+" "+req.Header.Get("User-Agent"))
+		}
+		return next.HandleBuild(ctx, in)
+	})
+	return func(s *middleware.Stack) error { return s.Build.Add(m, middleware.After) }
+}
+
+// transport reads the store's clock, calls observe and bounds replies.
 type transport struct {
-	base      http.RoundTripper
-	userAgent string
-	skew      *atomic.Pointer[time.Duration]
-	observe   func(op string, status int)
+	base    http.RoundTripper
+	skew    *atomic.Pointer[time.Duration]
+	observe func(op string, status int)
 }
 
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if t.userAgent != "" { // not among the signed headers
-		req = req.Clone(req.Context())
-		req.Header.Set("User-Agent", t.userAgent+" "+req.Header.Get("User-Agent"))
-	}
 	resp, err := t.base.RoundTrip(req)
 	if t.observe != nil {
 		status := 0

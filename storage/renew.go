@@ -81,6 +81,8 @@ func (r *renewal) Retrieve(ctx context.Context) (aws.Credentials, error) {
 	return v, err
 }
 
+func (r *renewal) add(s *middleware.Stack) error { return s.Finalize.Add(r, middleware.Before) }
+
 // ID names the middleware.
 func (*renewal) ID() string { return "RenewCredentials" }
 
@@ -90,13 +92,12 @@ func (r *renewal) HandleFinalize(ctx context.Context, in middleware.FinalizeInpu
 	if !ok {
 		return next.HandleFinalize(ctx, in)
 	}
-	again := req.Clone() // before it is signed
 	var used aws.Credentials
 	out, meta, err := next.HandleFinalize(context.WithValue(ctx, usedKey{}, &used), in)
-	if !refused(err) || !r.differs(ctx, used, doubtful(err)) || again.RewindStream() != nil {
+	if !refused(err) || !r.differs(ctx, used, doubtful(err)) || req.RewindStream() != nil {
 		return out, meta, err
 	}
-	return next.HandleFinalize(ctx, middleware.FinalizeInput{Request: again})
+	return next.HandleFinalize(ctx, in) // still unsigned: the SDK signs a copy for each attempt
 }
 
 // doubtful reports whether a refusal is more likely to be of a right than of the credentials.
