@@ -95,6 +95,7 @@ type Ledger struct {
 
 	broken  atomic.Pointer[error] // the damage, once the file was found to be damaged
 	writing sync.Mutex            // held by the transaction that writes
+	sharing sync.Mutex            // held by the caller that makes others' calls too
 	waiting sync.Mutex            // guards calls
 	calls   []call                // calls of batch that wait for a transaction
 

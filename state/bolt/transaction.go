@@ -55,6 +55,8 @@ func (l *Ledger) writeTogether(f func(*bbolt.Tx) error) error {
 	l.waiting.Unlock()
 	if first {
 		time.Sleep(l.db.MaxBatchDelay)
+		l.sharing.Lock() // while the transaction before this one lasts, more calls join
+		defer l.sharing.Unlock()
 		l.waiting.Lock()
 		calls := l.calls
 		l.calls = nil
