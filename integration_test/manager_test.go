@@ -75,7 +75,7 @@ func TestServiceManager(t *testing.T) {
 		t.Errorf("ready only after the first run began:\n%s", m)
 	}
 	m.conn.Close()
-	w.awaitLog(p, "can't be told", 1)
+	w.awaitLog(p, "service manager can't be reached", 1)
 	w.expect(0, "status")
 	w.ends(p)
 }
