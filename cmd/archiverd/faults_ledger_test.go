@@ -46,34 +46,45 @@ func (f *ledgerFault) commit(op string, change func() error) error {
 	return errors.Join(change(), fmt.Errorf("sync the ledger: %w", syscall.EIO))
 }
 
-func (l failingLedger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
+// Claim returns a claim whose changes fail: a pass changes the ledger only through it.
+func (l failingLedger) Claim(ctx context.Context, org, inbox string) (state.Claim, error) {
+	c, err := l.Ledger.Claim(ctx, org, inbox)
+	return failingClaim{c, l.ledgerFault}, err
+}
+
+type failingClaim struct {
+	state.Claim
+	*ledgerFault
+}
+
+func (c failingClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (e state.Entry, err error) {
 	op := string(to)
 	if from == to {
 		op = "edit"
 	}
-	err = l.commit(op, func() (err error) {
-		e, err = l.Ledger.Move(ctx, k, from, to, edit)
+	err = c.commit(op, func() (err error) {
+		e, err = c.Claim.Move(ctx, recording, from, to, edit)
 		return err
 	})
 	return e, err
 }
 
-func (l failingLedger) List(ctx context.Context, org, inbox string, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return l.commit("List", func() error { return l.Ledger.List(ctx, org, inbox, f) })
+func (c failingClaim) List(ctx context.Context, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return c.commit("List", func() error { return c.Claim.List(ctx, f) })
 }
 
-func (l failingLedger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
-	return l.commit("EditInbox", func() error { return l.Ledger.EditInbox(ctx, org, id, edit) })
+func (c failingClaim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {
+	return c.commit("EditInbox", func() error { return c.Claim.EditInbox(ctx, edit) })
 }
 
-func (l failingLedger) AddPass(ctx context.Context, org, inbox string, p state.Pass, edit func(*state.Inbox)) error {
-	return l.commit("AddPass", func() error { return l.Ledger.AddPass(ctx, org, inbox, p, edit) })
+func (c failingClaim) AddPass(ctx context.Context, p state.Pass, edit func(*state.Inbox)) error {
+	return c.commit("AddPass", func() error { return c.Claim.AddPass(ctx, p, edit) })
 }
 
-func (l failingLedger) AddUpload(ctx context.Context, u state.UploadRef) error {
-	return l.commit("AddUpload", func() error { return l.Ledger.AddUpload(ctx, u) })
+func (c failingClaim) AddUpload(ctx context.Context, u state.UploadRef) error {
+	return c.commit("AddUpload", func() error { return c.Claim.AddUpload(ctx, u) })
 }
 
-func (l failingLedger) RemoveUpload(ctx context.Context, key, id string) error {
-	return l.commit("RemoveUpload", func() error { return l.Ledger.RemoveUpload(ctx, key, id) })
+func (c failingClaim) RemoveUpload(ctx context.Context, key, id string) error {
+	return c.commit("RemoveUpload", func() error { return c.Claim.RemoveUpload(ctx, key, id) })
 }
