@@ -43,7 +43,7 @@ func TestCompletedWithoutETag(t *testing.T) {
 		found string
 	}{
 		"conditions heeded":  {storagetest.Versitygw, 0, "a second create was refused, in one request and in parts"},
-		"conditions ignored": {func(t testing.TB) *storagetest.Server { return storagetest.Fake(t) }, 6, "a second create in parts took the place of the first object"},
+		"conditions ignored": {func(t testing.TB) *storagetest.Server { return storagetest.Fake(t) }, 6, "a second create in parts replaced the first object"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
