@@ -20,7 +20,7 @@ demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
 
 test: tools ## every test, integration with real S3 servers and a browser included
-	.ci/install chromium ffmpeg pg_createcluster promtool
+	.ci/install chromium ffmpeg pg_createcluster promtool unzip
 	go test -count=1 -timeout 15m ./...
 
 bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please

@@ -28,7 +28,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 		return nil // reported already
 	}
 	err := r.find(record.FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "missing, torn or altered: the journal names one with the SHA-256 %s", v.ManifestSHA256)
-	if err != nil || e.State != state.StateDeleted && e.State != state.StateGone {
+	if err != nil || r.ReadOnly || e.State != state.StateDeleted && e.State != state.StateGone {
 		return err
 	}
 	obj, about, err := r.readMedia(ctx, v.MediaKey)

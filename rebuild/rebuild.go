@@ -32,7 +32,7 @@ import (
 	"github.com/archiverd/archiverd/tally"
 )
 
-// Options say what to make a ledger from. All fields are required.
+// Options say what to make a ledger from. All fields but ReadOnly are required.
 type Options struct {
 	Bucket  bucket
 	Ledger  ledger // new, to be filled
@@ -42,6 +42,7 @@ type Options struct {
 	Retention proof.Retention
 	Log       *slog.Logger
 	Tally     *tally.Tally // counts the manifests while they are read
+	ReadOnly  bool         // write no manifest in the place of one that is missing
 }
 
 type bucket interface {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/export"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -109,10 +110,6 @@ func csvTable(to io.Writer) (show func(state.Key, *state.Entry) error, end func(
 	w := csv.NewWriter(to)
 	_ = w.Write([]string{"recording", "organization", "inbox", "state", "created", "duration_ms", "bytes", "name", "conversation", "participants", "cases", "sha256", "media_key", "retain_until", "error"}) // an error stays until the end
 	show = func(k state.Key, e *state.Entry) error {
-		var people []string
-		for _, p := range e.Participants {
-			people = append(people, strings.Join(slices.DeleteFunc([]string{p.Name, p.Address, p.UserID}, func(s string) bool { return s == "" }), " "))
-		}
 		v := e.Newest()
 		bytes, until := "", ""
 		if n, stored := e.Size(); stored {
@@ -122,11 +119,9 @@ func csvTable(to io.Writer) (show func(state.Key, *state.Entry) error, end func(
 			until = v.RetainUntil.UTC().Format(time.RFC3339)
 		}
 		line := []string{k.Recording, k.Org, k.Inbox, string(e.State), e.DateCreated, strconv.FormatInt(e.Milliseconds, 10), bytes, e.Name, e.ConversationID,
-			strings.Join(people, "; "), strings.Join(e.Cases(), "; "), v.SHA256, v.MediaKey, until, e.LastError}
+			export.People(e.Participants), strings.Join(e.Cases(), "; "), v.SHA256, v.MediaKey, until, e.LastError}
 		for i, s := range line {
-			if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-				line[i] = "'" + s
-			}
+			line[i] = export.Cell(s)
 		}
 		return w.Write(line)
 	}

@@ -103,12 +103,6 @@ func (a *app) rebuildDatabase(c *config.Config, b *storage.Bucket, id string) (*
 }
 
 func (a *app) fill(c *config.Config, b *storage.Bucket, l ledger) (*rebuild.Result, error) {
-	var orgs []rebuild.Org
-	for _, o := range c.Organizations {
-		orgs = append(orgs, rebuild.Org{
-			Name: o.Name, Format: genesys.Format(o.Format), Login: o.Grant == genesys.GrantAuthorizationCode,
-		})
-	}
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
 	var done tally.Tally
@@ -116,10 +110,19 @@ func (a *app) fill(c *config.Config, b *storage.Bucket, l ledger) (*rebuild.Resu
 	defer finish()
 	return rebuild.FromArchive(a.stop, rebuild.Options{
 		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Version: version(), Retention: retention(c), Log: log, Tally: &done,
-	}, orgs, func(f proof.Finding) error {
+	}, lostOrgs(c), func(f proof.Finding) error {
 		log.Error("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
 		return nil
 	})
+}
+
+func lostOrgs(c *config.Config) (orgs []rebuild.Org) {
+	for _, o := range c.Organizations {
+		orgs = append(orgs, rebuild.Org{
+			Name: o.Name, Format: genesys.Format(o.Format), Login: o.Grant == genesys.GrantAuthorizationCode,
+		})
+	}
+	return orgs
 }
 
 func (a *app) printRebuilt(c *config.Config, r *rebuild.Result) error {

@@ -56,7 +56,7 @@ the ledger, 7 ledger held by another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newRetry(a), newVerify(a), newReconcile(a),
+		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newVerify(a), newReconcile(a),
 		newRebuild(a), newBackup(a), newMigrate(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	wrapErrors(root)
@@ -109,7 +109,7 @@ func (a *app) withLedger(readOnly bool, f func(*config.Config, ledger) error) er
 		return f(c, a.daemon.ledger)
 	}
 	if c.State.URL == "" { // a database is shared, without the service's help
-		if code, err := a.callService(c); !errors.Is(err, control.ErrNobody) {
+		if code, err := a.callService(c, a.args, a.stdout); !errors.Is(err, control.ErrNobody) {
 			return &exitError{code, err} // even with code 0: the service has run the command
 		}
 	}
@@ -133,17 +133,17 @@ func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 	return slog.New(handler(w))
 }
 
-// callService lets the service that holds the ledger run the command.
-func (a *app) callService(c *config.Config) (code int, err error) {
+// callService lets the service that holds the ledger run a command.
+func (a *app) callService(c *config.Config, args []string, stdout io.Writer) (code int, err error) {
 	path, err := filepath.Abs(a.configPath)
 	if err != nil {
 		return exitUnexpected, err
 	}
 	r := control.Request{
-		Version: version(), Config: path, Args: a.args,
-		StdoutTerminal: isTerminal(a.stdout), StderrTerminal: isTerminal(a.stderr),
+		Version: version(), Config: path, Args: args,
+		StdoutTerminal: isTerminal(stdout), StderrTerminal: isTerminal(a.stderr),
 	}
-	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: a.stdout, Stderr: a.stderr, Create: a.createAsked})
+	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr, Create: a.createAsked})
 	if err != nil {
 		code = exitTemporary
 	}

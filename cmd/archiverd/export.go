@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/archiverd/archiverd/config"
+	"github.com/archiverd/archiverd/export"
+	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/rebuild"
+	"github.com/archiverd/archiverd/service/control"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/tally"
+)
+
+// exportFlags are the flags of export beside those of the selection.
+type exportFlags struct {
+	by          string
+	fromArchive bool
+	dryRun      bool
+}
+
+func newExport(a *app) *cobra.Command {
+	var f *selectionFlags
+	var e exportFlags
+	c := &cobra.Command{
+		Use:   "export [RECORDING...] DIR|FILE.zip",
+		Short: "Copy selected recordings out of the archive, for people without archiverd",
+		Long: `Copies the selected recordings into a folder, or into a zip file if the name ends in
+.zip: media, manifests, the journal's events of each recording, a page (index.html) on
+which to read, sort, filter and play them, a table (index.csv), a statement of what was
+selected and what is not there and why (statement.txt), and the SHA-256 of every file
+(SHA256SUMS, for sha256sum -c). Every byte is compared with the ledger on the way. No
+program of ours is needed to read it.
+
+An interrupted export into a folder goes on if the same command is given again; a zip
+file begins anew. With --from-archive the ledger is not read: what it would say is read
+from the manifests and journals of the whole archive, so that a machine without the
+ledger can export. Nothing is changed in the archive or in the ledger.
+
+Exit code 3: something that was selected is not in the export, for a reason that the
+statement names. Exit code 6: an object is missing in the archive, or differs.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ids, target := args[:len(args)-1], args[len(args)-1]
+			s, err := f.selection(ids)
+			if err != nil {
+				return err
+			}
+			if s.Empty() {
+				return fail(exitUsage, errNothingSelected)
+			}
+			return a.export(s, selectionArgs(cmd.Flags(), ids), target, e)
+		},
+	}
+	f = addSelection(c)
+	f.addAll(c)
+	c.Flags().StringVar(&e.by, "by", "", "`who` exports, for the statement (default: the operating system's user)")
+	c.Flags().BoolVar(&e.fromArchive, "from-archive", false, "read the bucket alone, not the ledger")
+	c.Flags().BoolVar(&e.dryRun, "dry-run", false, "print what would be exported")
+	a.addJSON(c)
+	return c
+}
+
+// selectionArgs returns the part of a command line that selects recordings.
+func selectionArgs(flags *pflag.FlagSet, ids []string) (args []string) {
+	flags.Visit(func(f *pflag.Flag) {
+		switch f.Name {
+		case "by", "from-archive", "dry-run", "json", "config":
+		case "all":
+			args = append(args, "--all")
+		default:
+			args = append(args, "--"+f.Name+"="+f.Value.String())
+		}
+	})
+	if len(ids) > 0 {
+		args = append(append(args, "--"), ids...)
+	}
+	return args
+}
+
+func (a *app) export(s state.Selection, words []string, target string, e exportFlags) error {
+	c, err := a.loadConfig()
+	if err != nil {
+		return err
+	}
+	b, err := openBucket(a.stop, c)
+	if err != nil {
+		return err
+	}
+	shown := newProgress(a.stderr)
+	log := a.logger(c.Log, shown.w)
+	from, err := a.selected(c, b, s, words, e.fromArchive, log)
+	if err != nil {
+		return err
+	}
+	defer from.close()
+	if e.dryRun {
+		return a.wouldExport(from)
+	}
+	by, err := person(e.by)
+	if err != nil {
+		return err
+	}
+	var done tally.Tally
+	finish := shown.follow(&done, log)
+	began := time.Now()
+	var to export.Destination = export.NewFolder(target)
+	if strings.HasSuffix(strings.ToLower(target), ".zip") {
+		to = export.NewZip(target, began)
+	}
+	result, err := export.Run(a.stop, export.Options{
+		Bucket: b, Prefix: c.Storage.Prefix, Workers: c.Transfer.Workers, Search: from.search,
+		Selection: strings.Join(words, " "), Source: from.source + ", bucket " + c.Storage.Bucket + ", prefix " + c.Storage.Prefix,
+		By: by, At: began, Version: version(), Log: log, Tally: &done,
+	}, to)
+	finish()
+	switch {
+	case errors.Is(err, export.ErrOccupied), errors.Is(err, export.ErrComplete):
+		return fail(exitUsage, fmt.Errorf("export to %s: %w: name another place", target, err))
+	case err != nil && a.stop.Err() != nil:
+		return fail(exitTemporary, fmt.Errorf("the export was stopped before it was complete: repeat the command (%w)", err))
+	case err != nil:
+		return fmt.Errorf("export to %s: not complete, repeat the command: %w", target, err)
+	}
+	return a.sayExported(target, result)
+}
+
+func (a *app) sayExported(target string, r *export.Result) error {
+	err := error(nil)
+	if a.json {
+		err = a.printJSON(r)
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "%s: %d of %d recordings, %d media files, %s\n", target, r.Exported, r.Selected, r.Files, size(r.Bytes))
+		if r.Lacking+r.Journals > 0 {
+			fmt.Fprintf(a.stdout, "%d recordings lack something, and %d faults are in the journals: statement.txt says what and why\n", r.Lacking, r.Journals)
+		}
+	}
+	switch {
+	case err != nil:
+		return err
+	case r.Damaged+r.Journals > 0:
+		return &exitError{code: exitIntegrity}
+	case r.Lacking > 0:
+		return &exitError{code: exitFailed}
+	case r.Selected == 0:
+		return fail(exitFailed, errors.New("no recording is selected: archiverd ls with the same flags lists those that are"))
+	}
+	return nil
+}
+
+// person returns who acts: the given name, or that of the operating system's user.
+func person(by string) (string, error) {
+	if by != "" {
+		return by, nil
+	}
+	u, err := user.Current()
+	if err != nil {
+		return "", fail(exitUsage, fmt.Errorf("the operating system does not say who you are: use --by (%w)", err))
+	}
+	return u.Username, nil
+}
+
+// entries are the selected entries, wherever they come from.
+type entries struct {
+	search func(ctx context.Context, f func(state.Key, *state.Entry) error) error
+	source string // for people
+	close  func()
+}
+
+// selected returns the selected entries: of the ledger, of the service that holds it, or of
+// a ledger that is made from the archive for this export alone.
+func (a *app) selected(c *config.Config, b *storage.Bucket, s state.Selection, words []string, fromArchive bool, log *slog.Logger) (entries, error) {
+	if fromArchive {
+		return a.selectedFromArchive(c, b, s, log)
+	}
+	l, err := openLedger(a.stop, c, toRead)
+	if errors.Is(err, bolt.ErrHeld) {
+		return entries{a.askService(c, words), "the ledger of the running service", func() {}}, nil
+	}
+	if err != nil {
+		return entries{}, err
+	}
+	search := func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
+		return l.Search(ctx, state.Query{Selection: s}, f)
+	}
+	return entries{search, "the ledger " + l.ID(), func() { _ = l.Close() }}, nil // it was only read
+}
+
+// askService searches by the command ls, which the service runs. The export itself is not
+// the service's: its files are those of the caller.
+func (a *app) askService(c *config.Config, words []string) func(context.Context, func(state.Key, *state.Entry) error) error {
+	return func(_ context.Context, f func(state.Key, *state.Entry) error) error {
+		lines, w := io.Pipe()
+		go func() {
+			code, err := a.callService(c, append([]string{"ls", "--json"}, words...), w)
+			if errors.Is(err, control.ErrNobody) {
+				err = fail(exitHeld, bolt.ErrHeld)
+			} else if err == nil && code != exitOK {
+				err = &exitError{code, errors.New("the service could not search its ledger")}
+			}
+			w.CloseWithError(err)
+		}()
+		for d := json.NewDecoder(lines); ; {
+			var e entryJSON
+			err := d.Decode(&e)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err == nil {
+				err = f(state.Key{Org: e.Org, Inbox: e.Inbox, Recording: e.Recording}, &e.Entry)
+			}
+			if err != nil {
+				lines.CloseWithError(err)
+				return err
+			}
+		}
+	}
+}
+
+// selectedFromArchive rebuilds a ledger in a temporary folder. Findings are logged: they
+// concern the whole archive.
+func (a *app) selectedFromArchive(c *config.Config, b *storage.Bucket, s state.Selection, log *slog.Logger) (entries, error) {
+	dir, err := os.MkdirTemp("", "archiverd-export")
+	if err != nil {
+		return entries{}, err
+	}
+	l, err := bolt.Open(filepath.Join(dir, "ledger.db"), bolt.Options{Binding: binding(c)})
+	if err != nil {
+		return entries{}, errors.Join(err, os.RemoveAll(dir))
+	}
+	remove := func() { _ = errors.Join(l.Close(), os.RemoveAll(dir)) } // nobody needs it any more
+	log.Info("reading the manifests and journals of the whole archive")
+	_, err = rebuild.FromArchive(a.stop, rebuild.Options{
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Version: version(), Retention: retention(c), Log: log, Tally: &tally.Tally{}, ReadOnly: true,
+	}, lostOrgs(c), func(f proof.Finding) error {
+		log.Warn("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
+		return nil
+	})
+	if err != nil {
+		remove()
+		return entries{}, err
+	}
+	search := func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
+		return l.Search(ctx, state.Query{Selection: s}, f)
+	}
+	return entries{search, "the archive alone, without its ledger", remove}, nil
+}
+
+// wouldExportJSON is what export --dry-run --json prints.
+type wouldExportJSON struct {
+	Selected int64 `json:"selected"` // recordings
+	Archived int64 `json:"archived"` // of those: recordings of which the archive has media
+	Bytes    int64 `json:"bytes"`    // of media
+}
+
+func (a *app) wouldExport(from entries) error {
+	var would wouldExportJSON
+	err := from.search(a.stop, func(_ state.Key, e *state.Entry) error {
+		would.Selected++
+		if len(e.Versions) > 0 && e.Disposal() == nil {
+			would.Archived++
+			for _, v := range e.Versions {
+				would.Bytes += v.Size
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(would)
+	}
+	_, err = fmt.Fprintf(a.stdout, "would export %d recordings, %s; %d more are selected and not in the archive\n", would.Archived, size(would.Bytes), would.Selected-would.Archived)
+	return err
+}
