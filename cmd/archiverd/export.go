@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strings"
 	"time"
@@ -112,10 +112,7 @@ func (a *app) export(s state.Selection, words []string, target string, e exportF
 	if e.dryRun {
 		return a.wouldExport(from)
 	}
-	by, err := person(e.by)
-	if err != nil {
-		return err
-	}
+	by := cmp.Or(e.by, a.person)
 	var done tally.Tally
 	finish := shown.follow(&done, log)
 	began := time.Now()
@@ -161,18 +158,6 @@ func (a *app) sayExported(target string, r *export.Result) error {
 		return fail(exitFailed, errors.New("no recording is selected: archiverd ls with the same flags lists those that are"))
 	}
 	return nil
-}
-
-// person returns who acts: the given name, or that of the operating system's user.
-func person(by string) (string, error) {
-	if by != "" {
-		return by, nil
-	}
-	u, err := user.Current()
-	if err != nil {
-		return "", fail(exitUsage, fmt.Errorf("the operating system does not say who you are: use --by (%w)", err))
-	}
-	return u.Username, nil
 }
 
 // entries are the selected entries, wherever they come from.

@@ -35,6 +35,8 @@ type app struct {
 	daemon         *daemon         // the service that runs the command, or nil
 	caller         *control.Caller // who sent the command to the service; nil without a service
 
+	person string // the user of the operating system who gave the command
+
 	configPath string
 	json       bool
 }
@@ -56,7 +58,7 @@ the ledger, 7 ledger held by another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newVerify(a), newReconcile(a),
+		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newWaive(a), newVerify(a), newReconcile(a),
 		newRebuild(a), newBackup(a), newMigrate(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	wrapErrors(root)
@@ -141,7 +143,7 @@ func (a *app) callService(c *config.Config, args []string, stdout io.Writer) (co
 	}
 	r := control.Request{
 		Version: version(), Config: path, Args: args,
-		StdoutTerminal: isTerminal(stdout), StderrTerminal: isTerminal(a.stderr),
+		StdoutTerminal: isTerminal(stdout), StderrTerminal: isTerminal(a.stderr), Person: a.person,
 	}
 	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr, Create: a.createAsked})
 	if err != nil {

@@ -97,8 +97,9 @@ type Request struct {
 	Config   string   `json:"config"`   // the caller's configuration file, an absolute path
 	Args     []string `json:"args"`
 	// Terminals of the caller.
-	StdoutTerminal bool `json:"stdout_terminal"`
-	StderrTerminal bool `json:"stderr_terminal"`
+	StdoutTerminal bool   `json:"stdout_terminal"`
+	StderrTerminal bool   `json:"stderr_terminal"`
+	Person         string `json:"person"` // the user of the operating system, as the caller says
 }
 
 // File is a file that a command writes for its caller. It appears under its name only

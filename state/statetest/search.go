@@ -152,6 +152,35 @@ func (s suite) search(t *testing.T) {
 	check(s.open(t, path))
 }
 
+// searchFollows changes one thing after the other: Check wants the index to follow.
+func (s suite) searchFollows(t *testing.T) {
+	l := s.fresh(t)
+	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r1"}
+	Bring(t, l, k, state.StateArchived)
+	for name, c := range map[string]struct {
+		edit func(*state.Entry)
+		find state.Selection
+	}{
+		"name":         {func(e *state.Entry) { e.Name = "new" }, state.Selection{Name: "new"}},
+		"conversation": {func(e *state.Entry) { e.ConversationID = "c2" }, state.Selection{Conversation: "c2"}},
+		"participant":  {func(e *state.Entry) { e.Participants = []state.Participant{{Name: "Ann"}} }, state.Selection{Participant: "ann"}},
+		"date":         {func(e *state.Entry) { e.DateCreated = "2026-11-01T00:00:00Z" }, state.Selection{From: testTime.AddDate(0, -1, 0)}},
+		"duration":     {func(e *state.Entry) { e.Milliseconds = 5000 }, state.Selection{MinDuration: time.Second}},
+		"size":         {AddVersion(9000), state.Selection{MinSize: 9000}},
+		"case":         {Act(state.ActHold).Do, state.Selection{Case: "case-1"}},
+	} {
+		if got := found(t, l, state.Query{Selection: c.find}); got != "" {
+			t.Errorf("%s: found before", name)
+		}
+		_, err := l.Move(t.Context(), k, state.StateArchived, state.StateArchived, c.edit)
+		Must(t, err)
+		Must(t, l.Check())
+		if got := found(t, l, state.Query{Selection: c.find}); got != "r1" {
+			t.Errorf("%s: found %q", name, got)
+		}
+	}
+}
+
 // searchPages reads long results in pieces, in each order.
 func (s suite) searchPages(t *testing.T) {
 	l := s.fresh(t)

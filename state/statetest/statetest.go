@@ -63,6 +63,7 @@ func Run(t *testing.T, open Open) {
 		{"scan while entries move", s.scanWhileMoving},
 		{"scan selects", s.scanSelects},
 		{"search", s.search},
+		{"search follows changes", s.searchFollows},
 		{"search in pages", s.searchPages},
 		{"search while entries move", s.searchWhileMoving},
 		{"restore", s.restore},
