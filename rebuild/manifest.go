@@ -27,7 +27,7 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	if r.unread[v.ManifestKey] {
 		return nil // reported already
 	}
-	err := r.find(record.FaultManifest, k.Inbox, k.Recording, v.ManifestKey, "missing, torn or altered: the journal names one with the SHA-256 %s", v.ManifestSHA256)
+	err := r.find(record.FaultManifest, k, v.ManifestKey, "missing, torn or altered: the journal names one with the SHA-256 %s", v.ManifestSHA256)
 	if err != nil || r.ReadOnly || e.State != state.StateDeleted && e.State != state.StateGone {
 		return err
 	}
@@ -36,11 +36,11 @@ func (r *rebuild) replaceManifest(ctx context.Context, k state.Key, e *state.Ent
 	case unreadable(err) && errors.Is(err, storage.ErrNotFound):
 		return nil // the step media finds that
 	case unreadable(err):
-		return r.find(record.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
+		return r.find(record.FaultUnreadable, k, v.MediaKey, "%v", err)
 	case err != nil:
 		return err
 	case about.SHA256 != v.SHA256:
-		return r.find(record.FaultAltered, k.Inbox, k.Recording, v.MediaKey, "has the SHA-256 %s, the journal names %s", about.SHA256, v.SHA256)
+		return r.find(record.FaultAltered, k, v.MediaKey, "has the SHA-256 %s, the journal names %s", about.SHA256, v.SHA256)
 	}
 	return r.describe(ctx, k, e, i, describedMedia{obj, about})
 }
@@ -97,7 +97,7 @@ func (r *rebuild) describe(ctx context.Context, k state.Key, e *state.Entry, i i
 		Metadata: keys.Metadata(k.Recording, *e, genesys.Format(m.about.Format)), Retention: m.Retention,
 	}, text, false)
 	if (errors.Is(err, storage.ErrExists) || errors.Is(err, storage.ErrConflict)) && !failure.Temporary(err) { // below a delete marker, for one
-		return r.find(record.FaultManifest, k.Inbox, k.Recording, e.Versions[i].ManifestKey, "it can't be written again: %v", err)
+		return r.find(record.FaultManifest, k, e.Versions[i].ManifestKey, "it can't be written again: %v", err)
 	}
 	if err != nil {
 		return err

@@ -45,9 +45,9 @@ func (r *rebuild) media(ctx context.Context) error {
 			_, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 			switch {
 			case unreadable(err) && errors.Is(err, storage.ErrNotFound):
-				err = r.find(record.FaultMissing, k.Inbox, k.Recording, v.MediaKey, "the manifest %s names it", v.ManifestKey)
+				err = r.find(record.FaultMissing, k, v.MediaKey, "the manifest %s names it", v.ManifestKey)
 			case unreadable(err):
-				err = r.find(record.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
+				err = r.find(record.FaultUnreadable, k, v.MediaKey, "%v", err)
 			}
 			if err != nil {
 				return err
@@ -65,7 +65,7 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	}
 	k, ok := record.ParseKey(r.Prefix, key)
 	if !ok {
-		return false, r.find(record.FaultForeign, "", "", key, "not the key of media")
+		return false, r.find(record.FaultForeign, state.Key{}, key, "not the key of media")
 	}
 	inbox, recording := r.ids[k.Inbox], ""
 	if inbox == "" && !hashedID.MatchString(k.Inbox) {
@@ -79,16 +79,16 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	}
 	obj, err := r.head(ctx, key, "")
 	if unreadable(err) {
-		return false, r.find(record.FaultUnreadable, inbox, recording, key, "%v", err)
+		return false, r.find(record.FaultUnreadable, state.Key{Inbox: inbox, Recording: recording}, key, "%v", err)
 	}
 	if err != nil {
 		return false, err
 	}
 	switch m := obj.Metadata; {
 	case m[record.MetaOrg] != r.org.Name || m[record.MetaInbox] != k.Inbox || m[record.MetaRecording] != k.Recording:
-		return false, r.find(record.FaultForeign, inbox, recording, key, "archiverd did not write it")
+		return false, r.find(record.FaultForeign, state.Key{Inbox: inbox, Recording: recording}, key, "archiverd did not write it")
 	case inbox == "" || recording == "":
-		return false, r.find(record.FaultManifest, inbox, recording, key, "media without a manifest, and an id too long to be in the key: nothing tells whose they are")
+		return false, r.find(record.FaultManifest, state.Key{Inbox: inbox, Recording: recording}, key, "media without a manifest, and an id too long to be in the key: nothing shows whose they are")
 	}
 	r.totals.Unfinished++
 	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)

@@ -48,7 +48,7 @@ func (r *rebuild) tryJournal(ctx context.Context, journal record.Chain, key stri
 		return err
 	})
 	if unreadable(err) {
-		err = cmp.Or(r.find(record.FaultUnreadable, journal.Keys.Inbox, "", key, "%v", err), record.ErrUnread)
+		err = cmp.Or(r.find(record.FaultUnreadable, state.Key{Inbox: journal.Keys.Inbox}, key, "%v", err), record.ErrUnread)
 	}
 	return at, text, err
 }
@@ -87,7 +87,7 @@ func (r *rebuild) inboxIDs(ctx context.Context) ([]string, error) {
 			}
 		}
 		if !ok {
-			if err := r.find(record.FaultForeign, "", "", dir+esc, "not the name of an inbox"); err != nil {
+			if err := r.find(record.FaultForeign, state.Key{}, dir+esc, "not the name of an inbox"); err != nil {
 				return nil, err
 			}
 			continue
@@ -147,7 +147,7 @@ func (r *rebuild) takeManifests(ctx context.Context, keys []string) error {
 	for i, m := range read {
 		r.totals.Manifests++
 		if m == nil {
-			if err := r.find(flaws[i].Fault, "", "", keys[i], "%s", flaws[i].Detail); err != nil {
+			if err := r.find(flaws[i].Fault, state.Key{}, keys[i], "%s", flaws[i].Detail); err != nil {
 				return err
 			}
 			continue
@@ -286,7 +286,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 		if errors.Is(err, storage.ErrNotFound) {
 			err = nil // the step media finds that
 		} else {
-			err = r.find(record.FaultUnreadable, k.Inbox, k.Recording, v.MediaKey, "%v", err)
+			err = r.find(record.FaultUnreadable, k, v.MediaKey, "%v", err)
 		}
 	}
 	if err != nil {

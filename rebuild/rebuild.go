@@ -125,7 +125,7 @@ func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Fin
 }
 
 // find reports what is wrong with an object. It reports an unreadable object only once.
-func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, args ...any) error {
+func (r *rebuild) find(f record.Fault, k state.Key, key, format string, args ...any) error {
 	if f == record.FaultUnreadable {
 		if r.unread[key] {
 			return nil
@@ -133,7 +133,7 @@ func (r *rebuild) find(f record.Fault, inbox, recording, key, format string, arg
 		r.unread[key] = true
 	}
 	r.totals.Findings++
-	return r.emit(proof.Finding{Fault: f, Org: r.org.Name, Inbox: inbox, Recording: recording, Key: key, Detail: fmt.Sprintf(format, args...)})
+	return r.emit(proof.Finding{Fault: f, Org: r.org.Name, Inbox: k.Inbox, Recording: k.Recording, Key: key, Detail: fmt.Sprintf(format, args...)})
 }
 
 // statement is what one object of the archive says of a recording.
@@ -159,7 +159,7 @@ func (r *rebuild) restore(ctx context.Context, inbox string, f record.Fault, all
 	for i, t := range all {
 		err := r.Ledger.Restore(ctx, r.org.Name, inbox, batch[i:i+1])
 		if errors.Is(err, state.ErrInvalid) {
-			err = r.find(f, inbox, t.Recording, t.key, "it contradicts itself: %v", err)
+			err = r.find(f, state.Key{Inbox: inbox, Recording: t.Recording}, t.key, "it contradicts itself: %v", err)
 		} else if err != nil {
 			err = failure.OfLedger(err)
 		}
@@ -214,7 +214,7 @@ func (r *rebuild) journal(ctx context.Context, id string) error {
 		return err
 	}
 	for _, f := range faults {
-		if err := r.find(record.FaultJournal, id, "", f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
+		if err := r.find(record.FaultJournal, state.Key{Inbox: id}, f.Key, "%s: %s", f.Kind, f.Detail); err != nil {
 			return err
 		}
 	}
@@ -229,7 +229,7 @@ func (r *rebuild) noteLock(ctx context.Context, inbox string, head state.Journal
 	}
 	obj, err := r.head(ctx, head.Key, head.VersionID)
 	if unreadable(err) {
-		return r.find(record.FaultUnreadable, inbox, "", head.Key, "%v", err)
+		return r.find(record.FaultUnreadable, state.Key{Inbox: inbox}, head.Key, "%v", err)
 	}
 	if err != nil {
 		return err
@@ -248,7 +248,7 @@ func (r *rebuild) applyAll(ctx context.Context, inbox, key string, events []reco
 			continue // accepted by the lost ledger: in the new one a person has to accept it again
 		}
 		if wrong := r.wrongKey(inbox, ev); wrong != "" {
-			if err := r.find(record.FaultJournal, inbox, ev.Recording, key, "it contradicts itself: %q is no key of this recording", wrong); err != nil {
+			if err := r.find(record.FaultJournal, state.Key{Inbox: inbox, Recording: ev.Recording}, key, "it contradicts itself: %q is no key of this recording", wrong); err != nil {
 				return err
 			}
 			continue
