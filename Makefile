@@ -8,6 +8,7 @@ NFPM        := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
 KUSTOMIZE   := sigs.k8s.io/kustomize/kustomize/v5@v5.8.2
 VALIDATE    := sigs.k8s.io/kubectl-validate@v0.0.4
 OPERATOR    := github.com/prometheus-operator/prometheus-operator@v0.85.0
+CNPG        := github.com/cloudnative-pg/cloudnative-pg@v1.27.0
 
 export GOBIN := $(CURDIR)/.tools
 
@@ -48,7 +49,7 @@ check: tools .tools/staticcheck ## what CI checks beside the tests
 release: .tools/nfpm ## archives and packages of this commit, in dist/
 	packaging/release dist
 
-packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/crds ## check units, image, manifests, packages, and boot them; as root, on Debian
+packaging: build .tools/nfpm .tools/kustomize .tools/kubectl-validate .tools/schemas ## check units, image, manifests, packages, and boot them; as root, on Debian
 	.ci/install buildah debootstrap file rpm systemd-analyze systemd-nspawn
 	.ci/packaging
 
@@ -79,9 +80,11 @@ tools: .tools/versitygw .tools/minio ## the S3 servers that tests run against
 .tools/kubectl-validate:
 	go install $(VALIDATE)
 
-.tools/crds: # the Prometheus operator's, for PodMonitor and PrometheusRule
-	module=$$(go mod download -json $(OPERATOR) | sed -n 's/.*"Dir": "\(.*\)",/\1/p') && \
-	install -D -m 0644 -t $@ "$$module"/example/prometheus-operator-crd/*_podmonitors.yaml "$$module"/example/prometheus-operator-crd/*_prometheusrules.yaml
+.tools/schemas: # of PodMonitor, PrometheusRule and CloudNativePG's Cluster
+	module() { go mod download -json "$$1" | sed -n 's/.*"Dir": "\(.*\)",/\1/p'; }; \
+	install -D -m 0644 -t $@ "$$(module $(OPERATOR))"/example/prometheus-operator-crd/*_podmonitors.yaml \
+	"$$(module $(OPERATOR))"/example/prometheus-operator-crd/*_prometheusrules.yaml \
+	"$$(module $(CNPG))"/config/crd/bases/postgresql.cnpg.io_clusters.yaml
 
 clean:
 	rm -rf bin dist .tools
