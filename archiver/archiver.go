@@ -175,7 +175,9 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	for i, in := range inboxes {
 		g.Go(func() error {
 			org := orgs[in.Org]
-			r.Inboxes[i] = a.pass(ctx, org.ctx, in, limits{begun, org.shared}, func(err error) {
+			p := a.newPass(org.ctx, in)
+			p.limits = limits{begun, org.shared}
+			r.Inboxes[i] = p.make(ctx, func(err error) {
 				switch {
 				case failure.EndsRun(err), failure.Temporary(err) && failure.OfStore(err):
 					stopAll(fmt.Errorf("not done, since another inbox met this: %w", err))
@@ -191,12 +193,4 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	a.buffers.drop() // a service needs no buffers until its next run
 	r.End = time.Now().UTC()
 	return r
-}
-
-// Pass makes one pass over one inbox, as Run does. Passes over different inboxes may run
-// at the same time.
-func (a *Archiver) Pass(ctx, stop context.Context, in Inbox) InboxReport {
-	org := newOrganization()
-	org.transferring.Add(1)
-	return a.pass(ctx, stop, in, limits{min(maxBegun, a.Workers*begunPerWorker), org}, func(error) {})
 }

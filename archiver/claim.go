@@ -14,26 +14,28 @@ import (
 // answer. Without a release the claim runs out.
 const releaseTimeout = 10 * time.Second
 
-// underClaim claims the inbox, calls f, and releases the claim. It keeps the claim while f
+// underClaim claims the inbox, calls f, and releases the claim, unless the pass was given a
+// claim. It keeps the claim while f
 // runs. Once the claim is lost, the context that f gets ends, because another process may
 // have the inbox: then nothing more is sent to Genesys or the store but the aborts of the
 // pass's own uploads. The error Is state.ErrClaimed if another process has the inbox, and
 // state.ErrClaimLost if the claim was lost.
 func (p *pass) underClaim(ctx context.Context, f func(context.Context) error) error {
-	claim, err := p.Ledger.Claim(ctx, p.in.Org, p.in.ID)
-	if err != nil {
-		return failure.OfLedger(err)
+	if p.claim == nil {
+		var err error
+		if p.claim, err = p.Ledger.Claim(ctx, p.in.Org, p.in.ID); err != nil {
+			return failure.OfLedger(err)
+		}
+		defer p.release(ctx)
 	}
-	p.claim = claim
 	if p.in.Under != nil {
-		p.in.Under(claim)
+		p.in.Under(p.claim)
 		defer p.in.Under(nil)
 	}
-	defer p.release(ctx)
 	ctx, p.abandon = context.WithCancelCause(ctx)
 	var keeping sync.WaitGroup
 	keeping.Go(func() { p.keep(ctx) })
-	err = f(ctx)
+	err := f(ctx)
 	if lost := context.Cause(ctx); errors.Is(lost, state.ErrClaimLost) {
 		err = errors.Join(lost, err)
 	}

@@ -58,8 +58,8 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		}
 		g.Go(func() error {
 			err := p.deleteOne(ctx, e, trusted)
-			if _, moved := errors.AsType[*state.ConflictError](err); moved {
-				p.log.Info("original kept: it is to be archived again", "recording", e.Key.Recording)
+			if errors.Is(err, state.ErrInvalid) { // since it was read
+				p.log.Info("original kept: a person holds the recording or disposes of it", "recording", e.Key.Recording, "reason", err)
 				err = nil
 			}
 			if err := p.goOn(err); err != nil {

@@ -49,6 +49,9 @@ type pass struct {
 
 	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
 
+	slice  time.Duration // after so long the transfers stop for now; 0: they don't
+	goesOn bool          // an earlier part of the pass yielded
+
 	turns      chan struct{} // held by the recording that waits for a turn
 	ownerKnown bool          // the inbox could be listed, and its owner is known
 	deletions  atomic.Int64  // deletions counted against Deletion.MaxPerPass
@@ -82,36 +85,44 @@ func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
 	return p
 }
 
-// pass runs one pass and writes into the ledger how it went. It calls failed at once with
+// make runs the pass and writes into the ledger how it went. It calls failed at once with
 // a failure, so that other passes which would meet it too do not begin.
-func (a *Archiver) pass(ctx, stop context.Context, in Inbox, shared limits, failed func(error)) InboxReport {
-	p := a.newPass(stop, in)
-	p.limits = shared
-	transferred := sync.OnceFunc(shared.org.transferring.Done)
+func (p *pass) make(ctx context.Context, failed func(error)) InboxReport {
+	transferred := sync.OnceFunc(p.org.transferring.Done)
 	defer transferred()
 	defer p.halt(nil)
 	err := p.stopped()
 	if err == nil {
-		err = p.underClaim(ctx, func(ctx context.Context) error {
-			err := p.run(ctx, transferred)
-			if errors.Is(err, genesys.ErrNeedsLogin) {
-				err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, in.Org, in.ID)
-			}
-			failed(err)
-			p.end(err)
-			// If the store or the ledger has just failed, it would only fail again.
-			if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
-				err = errors.Join(err, p.keepJournal(ctx))
-			}
-			return errors.Join(err, p.finish(ctx, err))
-		})
+		err = p.underClaim(ctx, func(ctx context.Context) error { return p.whole(ctx, transferred, failed) })
 		failed(err)
 	}
-	r := InboxReport{Org: in.Org, Inbox: in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
-	if a.Observer != nil {
-		a.Observer.PassEnded(r)
+	r := InboxReport{Org: p.in.Org, Inbox: p.in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
+	if p.Observer != nil && !errors.Is(err, ErrYielded) {
+		p.Observer.PassEnded(r)
 	}
 	return r
+}
+
+// whole does the work of a pass and writes journal and ledger. A pass that goes on later
+// only writes the journal: its record is not complete yet.
+func (p *pass) whole(ctx context.Context, transferred func(), failed func(error)) error {
+	err := p.run(ctx, transferred)
+	if p.slice > 0 && (errors.Is(err, ErrYielded) || failure.KindOf(err) == failure.KindStopped) {
+		if ctx.Err() == nil {
+			err = errors.Join(err, p.keepUp(ctx, 0))
+		}
+		return errors.Join(ErrYielded, err)
+	}
+	if errors.Is(err, genesys.ErrNeedsLogin) {
+		err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, p.in.Org, p.in.ID)
+	}
+	failed(err)
+	p.end(err)
+	// If the store or the ledger has just failed, it would only fail again.
+	if ctx.Err() == nil && !failure.OfStore(err) && failure.KindOf(err) != failure.KindLedger {
+		err = errors.Join(err, p.keepJournal(ctx))
+	}
+	return errors.Join(err, p.finish(ctx, err))
 }
 
 // run does the work of a pass. It calls transferred once its first transfers are over.
@@ -123,6 +134,11 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	p.atStart = inbox
 	if err := p.abortLeft(ctx); err != nil {
 		return err
+	}
+	if p.goesOn { // first what the earlier walk found
+		if err := p.transferAll(ctx); err != nil {
+			return err
+		}
 	}
 	owned, walkErr, err := p.listAndClaim(ctx)
 	if err != nil {

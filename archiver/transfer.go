@@ -33,11 +33,12 @@ const (
 
 // transferAll archives the recordings that wait in the ledger. A failure of one recording
 // is written into the ledger. A failure that every other recording would meet too halts
-// the pass: transfers under way are finished, and transferAll returns the failure.
+// the pass: transfers under way are finished, and transferAll returns the failure. It
+// does likewise, with ErrYielded, once the pass has to yield.
 func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.maxBegun)
-	begun := 0
+	begun, since := 0, time.Now()
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
 			p.org.twin(e.Entry.Twin)
@@ -48,6 +49,9 @@ func (p *pass) transferAll(ctx context.Context) error {
 		}
 		if err := p.stopped(); err != nil {
 			return err
+		}
+		if p.slice > 0 && begun > 0 && time.Since(since) > p.slice {
+			return ErrYielded
 		}
 		if begun == 0 {
 			p.survey(ctx)
@@ -93,7 +97,8 @@ func (p *pass) due(e state.Entry) bool {
 	case state.StateListed:
 		return !p.young(e, now)
 	case state.StateFailed:
-		return !now.Before(e.NextAttempt)
+		failedInThis := p.goesOn && e.NextAttempt.After(p.record.Start)
+		return !now.Before(e.NextAttempt) && !failedInThis
 	}
 	return false
 }
@@ -140,15 +145,15 @@ func (p *pass) transferOne(ctx context.Context, e state.KeyedEntry) error {
 		return p.goOn(err)
 	}
 	if twin, ok := errors.AsType[*twinError](err); ok {
-		return t.setAside(ctx, twin.sha256)
+		return p.goOn(t.setAside(ctx, twin.sha256))
 	}
 	missed := p.record.Complete && !p.walk.Saw(t.key.Recording) // then settle deals with the recording
 	if errors.Is(err, errMoved) && (t.entry.Attempts == 0 || missed) {
 		log.Info("left to the next pass", "reason", err)
-		return t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ })
+		return p.goOn(t.edit(ctx, t.entry.State, func(e *state.Entry) { e.Attempts++ }))
 	}
 	if err := t.fail(ctx, err); err != nil {
-		return err
+		return p.goOn(err)
 	}
 	log.Error("not archived", failure.Attr(err), "attempts", t.entry.Attempts+1)
 	return p.goOn(err)
@@ -262,9 +267,12 @@ func delay(n int) time.Duration {
 func (p *pass) goOn(err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	_, changed := errors.AsType[*state.ConflictError](err)
 	switch {
 	case err == nil:
 		p.streak = 0
+	case changed:
+		p.log.Info("left as it is: someone else changed it in the ledger", "reason", err)
 	case failure.EndsPass(err):
 		return err
 	case failure.Temporary(err):

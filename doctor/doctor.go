@@ -5,11 +5,7 @@
 package doctor
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"iter"
-	"time"
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/proof"
@@ -39,37 +35,12 @@ type Check struct {
 
 // Doctor tests the configured services. Its methods may be called at the same time.
 type Doctor struct {
-	Bucket     examinedBucket
-	Probe      probe
+	Bucket     *storage.Bucket
+	Probe      *storage.Probe
 	Prefix     string // configured, of all keys in the bucket
 	Retention  proof.Retention
 	Encryption string // that the configuration asks for: "none", "AES256" or "aws:kms"
 	Deleting   bool   // the configuration has originals deleted
-}
-
-type examinedBucket interface {
-	Check(ctx context.Context) error
-	Credentials(ctx context.Context) (from string, ends time.Time, err error)
-	Skew() (time.Duration, bool)
-	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
-	Head(ctx context.Context, key, versionID string) (storage.Object, error)
-	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
-	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
-	PutCorrupt(ctx context.Context, key string) error
-	Create(ctx context.Context, n storage.New) (*storage.Upload, error)
-	Uploads(ctx context.Context, prefix string) iter.Seq2[storage.Begun, error]
-	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
-	SetHold(ctx context.Context, key, versionID string, on bool) error
-}
-
-// probe has the requests that archiverd sends only to test a bucket.
-type probe interface {
-	Versioning(ctx context.Context) (string, error)
-	LockEnabled(ctx context.Context) (bool, error)
-	Lifecycle(ctx context.Context) ([]storage.Rule, error)
-	SetRetention(ctx context.Context, key, versionID string, r storage.Retention) error
-	Overwrite(ctx context.Context, key string, body []byte) error
-	Delete(ctx context.Context, key, versionID string, bypass bool) error
 }
 
 // findings collects checks.

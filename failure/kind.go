@@ -46,6 +46,9 @@ var (
 
 // KindOf classifies the error of a pass.
 func KindOf(err error) Kind {
+	if t, ok := errors.AsType[*Told](err); ok {
+		return t.Kind
+	}
 	switch {
 	case err == nil:
 		return KindNone

@@ -54,11 +54,13 @@ type Options struct {
 
 // Fleet holds every inbox of a configuration, the clients that reach them, and the
 // archiver. It outlives a run, so that the next run has the same tokens, connections,
-// budgets and canary. Its methods are for one caller at a time, but for HaltDeletions.
+// budgets and canary. Its methods are for one caller at a time, but for HaltDeletions, Begin,
+// Pass and End.
 type Fleet struct {
 	Options
 	started time.Time
-	hosts   map[string]*Hosts // of each organization
+	mu      sync.Mutex
+	hosts   map[string]*Hosts // of each organization; guarded by mu
 	known   map[inboxKey]archiver.Inbox
 
 	sending     sync.WaitGroup // the heartbeat after a run
@@ -97,7 +99,28 @@ func noSuchInbox(only Selection) error {
 // Inboxes returns the selected inboxes with their clients. It looks for new inboxes at
 // each call.
 func (f *Fleet) Inboxes(ctx context.Context, only Selection) ([]archiver.Inbox, error) {
-	var all []archiver.Inbox
+	selected, err := f.selected(ctx, only)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]archiver.Inbox, len(selected))
+	for n, i := range selected {
+		key := inboxKey{i.Org, i.ID}
+		if _, ok := f.known[key]; !ok {
+			h, err := f.hostsOf(i.Org)
+			if err != nil {
+				return nil, err
+			}
+			f.known[key] = h.inbox(f.Ledger, i, f.started, f.Log)
+		}
+		all[n] = f.known[key]
+	}
+	return all, nil
+}
+
+// selected returns the selected inboxes as the ledger knows them.
+func (f *Fleet) selected(ctx context.Context, only Selection) ([]state.Inbox, error) {
+	var all []state.Inbox
 	for _, o := range f.Config.Organizations {
 		if only.Org != "" && only.Org != o.Name {
 			continue
@@ -109,14 +132,9 @@ func (f *Fleet) Inboxes(ctx context.Context, only Selection) ([]archiver.Inbox, 
 		if len(listed) == 0 {
 			f.Log.Warn("no inbox of this organization is authorized yet", "org", o.Name)
 		}
-		if f.hosts[o.Name] == nil {
-			if f.hosts[o.Name], err = f.Hosts(o); err != nil {
-				return nil, &UsageError{err}
-			}
-		}
 		for _, i := range listed {
 			if only.has(i.ID) {
-				all = append(all, f.inbox(o.Name, i))
+				all = append(all, i)
 			}
 		}
 	}
@@ -126,12 +144,22 @@ func (f *Fleet) Inboxes(ctx context.Context, only Selection) ([]archiver.Inbox, 
 	return all, nil
 }
 
-func (f *Fleet) inbox(org string, i state.Inbox) archiver.Inbox {
-	key := inboxKey{org, i.ID}
-	in, ok := f.known[key]
-	if !ok {
-		in = f.hosts[org].inbox(f.Ledger, i, f.started, f.Log)
-		f.known[key] = in
+// hostsOf returns the connections to an organization, which the fleet keeps.
+func (f *Fleet) hostsOf(org string) (*Hosts, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if h := f.hosts[org]; h != nil {
+		return h, nil
 	}
-	return in
+	for _, o := range f.Config.Organizations {
+		if o.Name == org {
+			h, err := f.Hosts(o)
+			if err != nil {
+				return nil, &UsageError{err}
+			}
+			f.hosts[org] = h
+			return h, nil
+		}
+	}
+	return nil, &UsageError{fmt.Errorf("organization %s is not in the configuration of this process", org)}
 }

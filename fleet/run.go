@@ -49,12 +49,7 @@ func (f *Fleet) Run(ctx, stop context.Context, r Request) (result *Result, err e
 		}
 		defer func() {
 			kept.End = time.Now().UTC()
-			if err != nil {
-				kept.ExitCode, kept.Error = r.ExitCode(nil, err), err.Error()
-			} else {
-				result.sum(&kept)
-			}
-			err = errors.Join(err, f.Ledger.AddRun(ctx, kept))
+			err = errors.Join(err, f.keepRun(ctx, kept, result, r.ExitCode, err))
 		}()
 	}
 	defer Recovered(os.Stderr, &err)
@@ -86,17 +81,27 @@ func (f *Fleet) run(ctx, stop context.Context, r Request) (*Result, error) {
 	finish := r.Follow(&f.Archiver.Tally)
 	result := &Result{Report: f.Archiver.Run(abandon, stop, inboxes)}
 	finish()
-	if result.Failures, err = f.failures(ctx, result.Report); err != nil {
-		return nil, err
-	}
-	result.ExitCode = r.ExitCode(result, nil)
-	f.Log.Info("run done", "inboxes", len(inboxes), "exit_code", result.ExitCode, "took", result.End.Sub(result.Start).Round(time.Millisecond).String())
-	f.heartbeat(stop, result, before)
-	return result, nil
+	return result, f.judge(ctx, stop, result, r.ExitCode, before)
 }
 
-// sum enters what a run did in its record.
-func (r *Result) sum(kept *state.Run) {
+// judge completes the result of a run whose report is there, and sends the heartbeat. before
+// holds the inboxes as they were when the run began.
+func (f *Fleet) judge(ctx, stop context.Context, r *Result, exitCode func(*Result, error) int, before map[inboxKey]state.Inbox) (err error) {
+	if r.Failures, err = f.failures(ctx, r.Report); err != nil {
+		return err
+	}
+	r.ExitCode = exitCode(r, nil)
+	f.Log.Info("run done", "inboxes", len(r.Inboxes), "exit_code", r.ExitCode, "took", r.End.Sub(r.Start).Round(time.Millisecond).String())
+	f.heartbeat(stop, r, before)
+	return nil
+}
+
+// keepRun records a run that has ended: what it did, or why it could not be made.
+func (f *Fleet) keepRun(ctx context.Context, kept state.Run, r *Result, exitCode func(*Result, error) int, cause error) error {
+	if cause != nil {
+		kept.ExitCode, kept.Error = exitCode(nil, cause), cause.Error()
+		return f.Ledger.AddRun(ctx, kept)
+	}
 	kept.ExitCode = r.ExitCode
 	for _, in := range r.Inboxes {
 		p := in.Pass
@@ -106,6 +111,7 @@ func (r *Result) sum(kept *state.Run) {
 		kept.DeleteRequested += p.DeleteRequested
 		kept.Bytes += p.Bytes
 	}
+	return f.Ledger.AddRun(ctx, kept)
 }
 
 // failures returns the failed recordings of each inbox of the report, by the ledger, and

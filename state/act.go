@@ -135,6 +135,8 @@ func checkActs(old, e *Entry) error {
 	switch act := old.Disposal(); {
 	case act == nil && e.State.Disposed():
 		return fmt.Errorf("%w: %s without an act before it", ErrInvalid, e.State)
+	case act == nil && e.Disposal() != nil && !Allowed(e.State, StateErased):
+		return fmt.Errorf("%w: a recording that is %s can't be disposed of", ErrInvalid, e.State)
 	case act != nil && (entered && !e.State.Disposed() || len(e.Versions) > len(old.Versions)):
 		return fmt.Errorf("%w: the recording is being disposed of, and can't become %s", ErrInvalid, e.State)
 	}

@@ -13,10 +13,21 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// ids makes UUIDs, the same with every run.
-type ids struct{ r *rand.Rand }
+// ids makes UUIDs and dates of recordings, the same with every run.
+type ids struct {
+	r    *rand.Rand
+	date *time.Time
+}
 
-func newIDs() ids { return ids{rand.New(rand.NewPCG(1, 2))} }
+func newIDs() ids {
+	return ids{rand.New(rand.NewPCG(1, 2)), new(time.Date(2026, 11, 23, 9, 4, 12, 345e6, time.UTC))}
+}
+
+// next returns the date of the next recording.
+func (i ids) next() string {
+	*i.date = i.date.Add(time.Minute)
+	return i.date.Format("2006-01-02T15:04:05.000Z")
+}
 
 func (i ids) hex(n int) string {
 	var b strings.Builder
@@ -33,12 +44,12 @@ func (i ids) uuid() string {
 
 // typicalListed returns an edit like that of a listing.
 func typicalListed(i ids) func(*state.Entry) {
-	conversation, raw := i.uuid(), i.hex(1200)
+	conversation, raw, date := i.uuid(), i.hex(1200), i.next()
 	participants := []state.Participant{{UserID: i.uuid(), Name: "Ann Example"}, {Name: "Dublin, Ireland", Address: "tel:+3531" + i.hex(7)}}
 	at := time.Date(2026, 11, 23, 9, 4, 59, 123456789, time.UTC)
 	return func(e *state.Entry) {
 		e.Name, e.ConversationID = "Recording 23.11.2026 09:04", conversation
-		e.DateCreated, e.DateModified = "2026-11-23T09:04:12.345Z", "2026-11-23T09:05:12.345Z"
+		e.DateCreated, e.DateModified = date, date
 		e.Participants, e.Milliseconds = participants, 61_234
 		e.Raw, e.Expanded, e.ListedAt = []byte(`{"raw":"`+raw+`"}`), true, at
 	}

@@ -14,7 +14,7 @@ import (
 // Search implements state.Recordings. In SortInbox it reads on while f works; in another
 // order, and for a selection of ids, it finds all first.
 func (l *Ledger) Search(ctx context.Context, q state.Query, f func(state.Key, *state.Entry) error) error {
-	keys, err := l.inboxKeys(ctx, q.Org, q.Inbox)
+	keys, err := l.inboxesWith(ctx, q.Org, q.Inbox, q.State)
 	if err != nil {
 		return fmt.Errorf("search ledger: %w", err)
 	}
@@ -37,6 +37,29 @@ func (l *Ledger) Search(ctx context.Context, q state.Query, f func(state.Key, *s
 		return fmt.Errorf("search ledger: %w", err)
 	}
 	return s.give(ctx, f)
+}
+
+// inboxesWith returns the keys of the inboxes that have an entry in the state, or of all if
+// the state is "".
+func (l *Ledger) inboxesWith(ctx context.Context, org, inbox string, s state.State) ([]string, error) {
+	keys, err := l.inboxKeys(ctx, org, inbox)
+	if err != nil || s == "" {
+		return keys, err
+	}
+	var with []string
+	err = l.view(ctx, func(tx *bbolt.Tx) error {
+		for _, key := range keys {
+			in, err := getInbox(tx, key)
+			if err != nil {
+				return err
+			}
+			if in != nil && in.Counts[s] > 0 {
+				with = append(with, key)
+			}
+		}
+		return nil
+	})
+	return with, err
 }
 
 // indexed reports whether the file has the index: an older one that is only read has none.

@@ -73,6 +73,7 @@ func (s suite) actsRefused(t *testing.T) {
 		"waived, and still here": {state.StateFailed, state.StateFailed, Act(state.ActWaive).Do},
 		"waived, and vanished":   {state.StateFailed, state.StateVanished, Act(state.ActWaive).Do},
 		"nothing to dispose of":  {state.StateVanished, state.StateVanished, Act(state.ActExpire).Do},
+		"disposed of, and waits": {state.StateListed, state.StateListed, func(e *state.Entry) { AddVersion(0)(e); Act(state.ActErase).Do(e) }},
 		"erased at once":         {state.StateGone, state.StateErased, Act(state.ActErase).Do},
 		"expired without an act": {state.StateGone, state.StateExpired, nil},
 		"new, and held":          {"", state.StateListed, hold.Do},

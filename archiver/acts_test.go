@@ -1,0 +1,49 @@
+package archiver
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/archiverd/archiverd/archiver/archivertest"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/statetest"
+)
+
+// A person acts on recordings while a pass works on them: the act stands, the pass goes on
+// with the others, and the original of what is held stays.
+func TestPersonActsDuringThePass(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.options.MinAge = 0
+	r.Add(3)
+	during := func(request, id string, act func()) {
+		done := false
+		r.Wire.Use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+			if name == request && strings.Contains(req.URL.Path, id) && !done {
+				done = true
+				act()
+			}
+			return send()
+		})
+	}
+	do := func(id string, from, to state.State, kind state.ActKind) func() {
+		return func() {
+			if _, err := r.Ledger.Move(t.Context(), r.Key(id), from, to, statetest.Act(kind).Do); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	during("PUT manifests", "rec-01", do("rec-01", state.StateListed, state.StateWaived, state.ActWaive))
+	r.passed()
+	r.WantState("rec-01", state.StateWaived)
+	r.WantArchived("rec-02")
+	r.WantArchived("rec-03")
+
+	during("HEAD media", "rec-02", do("rec-02", state.StateArchived, state.StateArchived, state.ActHold))
+	r.passed(deleting)
+	r.Wire.Use(nil)
+	r.WantState("rec-02", state.StateArchived)
+	r.WantState("rec-03", state.StateDeleteRequested)
+	archivertest.WantSame(t, "deletions", r.Requests(opDelete), []string{"rec-03"})
+}

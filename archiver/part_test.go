@@ -1,0 +1,79 @@
+package archiver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/archiver/archivertest"
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/state"
+)
+
+// parts makes a pass in parts, each in a new process, until one does not yield.
+func (r *rig) parts(stop context.Context, slice time.Duration) (last InboxReport, parts int) {
+	r.T.Helper()
+	var earlier *InboxReport
+	for {
+		a := r.archiver(deleting)
+		c, err := r.Ledger.Claim(r.T.Context(), org, user)
+		if err != nil {
+			r.T.Fatal(err)
+		}
+		last = a.Pass(r.T.Context(), stop, r.in, Part{Claim: c, Side: 1, Slice: slice, Earlier: earlier})
+		if err := c.Release(r.T.Context()); err != nil {
+			r.T.Fatal(err)
+		}
+		parts++
+		if !errors.Is(last.Err, ErrYielded) {
+			return last, parts
+		}
+		earlier = &last
+		stop = r.T.Context()
+	}
+}
+
+// A pass in parts does what a whole one does, counts as one, and tries each recording once.
+func TestPassInParts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	ids := r.Add(10)
+	r.options.Workers = 1
+	r.Cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: genesystest.Status(404, "")})
+	got, parts := r.parts(t.Context(), time.Nanosecond)
+	if got.Err != nil || got.Pass.Archived+got.Pass.Failed != 10 || got.Pass.Failed > 1 || got.Pass.DeleteRequested != got.Pass.Archived {
+		t.Errorf("%v, %+v", got.Err, got.Pass)
+	}
+	if parts < 2 {
+		t.Errorf("made in %d parts", parts)
+	}
+	if n := len(r.Requests(opLink)); n > len(ids)+1 {
+		t.Errorf("%d downloads of %d recordings", n, len(ids))
+	}
+	passes, err := r.Ledger.Passes(t.Context(), org, user, 10)
+	if err != nil || len(passes) != 1 || passes[0].Archived != got.Pass.Archived || !passes[0].Complete {
+		t.Errorf("%v, passes: %+v", err, passes)
+	}
+}
+
+// A pass in parts that is told to stop goes on later, and nothing speaks of a failure.
+func TestStoppedPartGoesOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(3)
+	stop, end := context.WithCancel(t.Context())
+	r.Wire.Use(func(name string, _ *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		end() // the first request to the store
+		return send()
+	})
+	got, parts := r.parts(stop, time.Hour)
+	if got.Err != nil || parts != 2 || got.Pass.Archived != 3 {
+		t.Errorf("%d parts, %v, %+v", parts, got.Err, got.Pass)
+	}
+	in, err := r.Ledger.Inbox(t.Context(), org, user)
+	if err != nil || in.Condition != state.ConditionOK {
+		t.Errorf("%v, the inbox is %s", err, in.Condition)
+	}
+}
