@@ -109,7 +109,7 @@ func (l *Ledger) attempt(ctx context.Context, calls []*change) (errs []error, er
 	}
 	err = p.commit()
 	if unanswered(err) {
-		err = l.lookUp(ctx, p.xid, err)
+		err = l.lookUp(p, err)
 	}
 	return errs, err
 }
@@ -158,8 +158,9 @@ func (p *page) runAll(calls []*change) (errs []error, err error) {
 // errUnchanged is what a change returns that changes nothing.
 var errUnchanged = errors.New("nothing to change")
 
-const readInbox = `select inbox, info, event, claim, claimed_until > clock_timestamp(), pg_current_xact_id()::text
-	from inboxes where org = $1 and id = $2`
+const enterInbox = "insert into inboxes (org, id, info) values ($1, $2, '{}') on conflict do nothing"
+
+const readInbox = "select inbox, info, event, change, claim, claimed_until > clock_timestamp() from inboxes where org = $1 and id = $2"
 
 const lockInbox = "select from inboxes where org = $1 and id = $2 for update"
 
@@ -183,7 +184,7 @@ func (l *Ledger) begin(ctx context.Context, conn *pgxpool.Conn, calls []*change)
 		return p, err
 	}
 	b = &pgx.Batch{}
-	b.Queue("insert into inboxes (org, id, info) values ($1, $2, '{}') on conflict do nothing", at.org, []byte(at.inbox))
+	b.Queue(enterInbox, at.org, []byte(at.inbox))
 	p.queueReads(b)
 	return p, conn.SendBatch(ctx, b).Close()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -17,22 +18,24 @@ func unanswered(err error) bool {
 	return err != nil && !(replied && server.SeverityUnlocalized == "ERROR")
 }
 
-// lookUp asks the database what became of a transaction whose commit met the error cause.
-// It returns nil if the transaction was committed. It asks again while the database cannot
-// be reached, or is still at the transaction.
-func (l *Ledger) lookUp(ctx context.Context, xid string, cause error) error {
-	ctx, cancel := limited(context.WithoutCancel(ctx))
+// lookUp finds out what became of a transaction whose commit met the error cause. It
+// returns nil if the transaction was committed. It asks again while the database cannot be
+// reached.
+//
+// Each transaction leaves a random number in the inbox's row. The number of a transaction
+// in the database, which pg_xact_status takes, does not tell: after a crash the server gives
+// the numbers of unfinished transactions to others.
+func (l *Ledger) lookUp(p *page, cause error) error {
+	ctx, cancel := limited(context.WithoutCancel(p.ctx))
 	defer cancel()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		var status string
-		// https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-SNAPSHOT
-		err := l.pool.QueryRow(ctx, "select coalesce(pg_xact_status($1::text::xid8), 'forgotten')", xid).Scan(&status)
+		number, err := l.lastChange(ctx, place{p.org, p.inboxID})
 		switch {
-		case err == nil && status == "committed":
+		case err == nil && number == p.number:
 			return nil
-		case err == nil && status == "aborted":
+		case err == nil && number == p.before:
 			return unavailable(fmt.Errorf("nothing was changed: %w", cause))
-		case err == nil && status != "in progress":
+		case err == nil: // another process has changed the inbox since
 			return unavailable(fmt.Errorf("it is not known whether the change was made: %w", cause))
 		}
 		select {
@@ -41,4 +44,23 @@ func (l *Ledger) lookUp(ctx context.Context, xid string, cause error) error {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// lastChange returns the number that the last change of an inbox left; 0: there was none. It
+// waits for the server to end a change that is under way: the lock does so for an inbox that
+// is there, the insert for one that is being entered.
+func (l *Ledger) lastChange(ctx context.Context, at place) (number int64, err error) {
+	tx, err := l.pool.Begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, tx.Rollback(ctx)) }()
+	if _, err := tx.Exec(ctx, enterInbox, at.org, []byte(at.inbox)); err != nil {
+		return 0, err
+	}
+	err = tx.QueryRow(ctx, "select change from inboxes where org = $1 and id = $2 for update", at.org, []byte(at.inbox)).Scan(&number)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return number, err
 }

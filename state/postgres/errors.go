@@ -23,13 +23,16 @@ var (
 
 // damaged returns the error of a database that does not hold what was written to it.
 func damaged(err error) error {
+	if errors.Is(err, state.ErrDamaged) {
+		return err
+	}
 	return fmt.Errorf("%w: %w: restore the database to a moment before, or rebuild the ledger from the archive in an empty database", state.ErrDamaged, err)
 }
 
 // classify tells what an error of the database means for the ledger. It leaves all others,
 // and the end of the caller's context, as they are.
 func classify(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, state.ErrUnavailable) {
 		return err
 	}
 	if server, ok := errors.AsType[*pgconn.PgError](err); ok {

@@ -6,8 +6,9 @@
 //   - Whoever changes an inbox first locks the inbox's row. So all changes of an inbox
 //     happen one after the other, whichever process makes them, and a claim that was
 //     compared in a transaction still lives when that transaction commits.
-//   - A change whose commit was sent and not answered is looked up in the database, by the
-//     number of its transaction. The method then returns what really happened.
+//   - A change whose commit was sent and not answered is looked up in the database, by a
+//     random number that it leaves in the inbox's row. The method then returns what really
+//     happened. It cannot know only if another process changed the inbox meanwhile.
 //   - If the database cannot be reached, or refuses work for a temporary reason, methods
 //     return state.ErrUnavailable.
 //   - Open refuses, and does not change, a database that has another schema, is bound to

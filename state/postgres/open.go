@@ -32,6 +32,10 @@ func Open(ctx context.Context, address string, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openWith(ctx, config, o)
+}
+
+func openWith(ctx context.Context, config *pgxpool.Config, o Options) (*Ledger, error) {
 	s, err := codec.NewSealer(o.SealKey)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)

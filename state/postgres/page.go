@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,10 +24,11 @@ type page struct {
 	conn    *pgxpool.Conn
 	org     string
 	inboxID string
-	row     int64  // the inbox's number in the database; 0: not read yet
-	xid     string // number of the transaction
-	claim   int64  // number of the claim that lives; -1: none does
-	broken  error  // the database failed; nothing can be made any more
+	row     int64 // the inbox's number in the database; 0: not read yet
+	number  int64 // random, left by this transaction in the inbox's row
+	before  int64 // that of the transaction before; 0: there was none
+	claim   int64 // number of the claim that lives; -1: none does
+	broken  error // the database failed; nothing can be made any more
 
 	was []byte                  // the inbox as it was read
 	old map[string]*state.Entry // entries as they were read; nil: there is none
@@ -58,7 +60,7 @@ type statement struct {
 }
 
 func newPage(ctx context.Context, l *Ledger, conn *pgxpool.Conn, at place) *page {
-	return &page{ctx: ctx, l: l, conn: conn, org: at.org, inboxID: at.inbox, old: map[string]*state.Entry{}, pending: pending{entries: map[string]written{}}}
+	return &page{ctx: ctx, l: l, conn: conn, org: at.org, inboxID: at.inbox, number: rand.Int64(), old: map[string]*state.Entry{}, pending: pending{entries: map[string]written{}}}
 }
 
 // mark returns what reset needs to undo later changes.
@@ -76,7 +78,7 @@ func (p *page) key(recording string) state.Key {
 
 func (p *page) scanInbox(rows pgx.Rows) error {
 	var live bool
-	_, err := pgx.ForEachRow(rows, []any{&p.row, &p.was, &p.event, &p.claim, &live, &p.xid}, func() (err error) {
+	_, err := pgx.ForEachRow(rows, []any{&p.row, &p.was, &p.event, &p.before, &p.claim, &live}, func() (err error) {
 		if !live {
 			p.claim = -1
 		}
@@ -288,8 +290,6 @@ func (p *page) queueInbox(b *pgx.Batch) error {
 	if err != nil {
 		return err
 	}
-	if string(data) != string(p.was) || len(p.events) > 0 {
-		b.Queue("update inboxes set info = $2, event = $3 where inbox = $1", p.row, data, int64(p.event))
-	}
+	b.Queue("update inboxes set info = $2, event = $3, change = $4 where inbox = $1", p.row, data, int64(p.event), p.number)
 	return nil
 }

@@ -17,6 +17,7 @@ create table inboxes (
   id            bytea not null,
   info          json not null,             -- state.Inbox without Org and ID
   event         bigint not null default 0, -- number of the last event
+  change        bigint not null default 0, -- random number of the last transaction that changed the inbox
   claim         bigint not null default 0, -- number of the last claim
   holder        text not null default '',  -- who made that claim
   claimed_until timestamptz not null default '-infinity',
