@@ -266,7 +266,13 @@ func byState(e *state.Entry) (Class, string) {
 	case state.StateDeleted:
 		return ClassDeleted, ""
 	case state.StateWaived:
-		return ClassWaived, e.Acts[len(e.Acts)-1].Reason
+		reason := ""
+		for _, a := range e.Acts {
+			if a.Kind == state.ActWaive {
+				reason = a.Reason // the last one's counts
+			}
+		}
+		return ClassWaived, reason
 	case state.StateErased:
 		return ClassErased, e.Disposal().Authority
 	case state.StateExpired:

@@ -34,6 +34,7 @@ const (
 	ActErase   ActKind = "erase"   // media and manifests are removed from the archive, by an order
 	ActExpire  ActKind = "expire"  // media and manifests are removed, because their retention has ended
 	ActWaive   ActKind = "waive"   // a person accepts that the recording is not archived
+	ActReopen  ActKind = "reopen"  // a waived recording is to be archived after all
 )
 
 // Disposes reports whether the act removes a recording from the archive.
@@ -78,7 +79,7 @@ func (a Act) check() error {
 		if a.Authority == "" {
 			return fmt.Errorf("%s without an authority", a.Kind)
 		}
-	case ActExpire, ActWaive:
+	case ActExpire, ActWaive, ActReopen:
 	default:
 		return fmt.Errorf("%q", a.Kind)
 	}
@@ -120,15 +121,18 @@ func checkActs(old, e *Entry) error {
 	if len(e.Acts) < n || !slices.Equal(old.Acts, e.Acts[:n]) {
 		return fmt.Errorf("%w: an act was changed or removed", ErrInvalid)
 	}
-	acts := e.Acts[n:]
-	waives := len(acts) > 0 && acts[0].Kind == ActWaive
+	acts, kind := e.Acts[n:], ActKind("")
+	if len(acts) > 0 {
+		kind = acts[0].Kind
+	}
+	waives, reopens := kind == ActWaive, kind == ActReopen
 	switch {
 	case len(acts) > 1:
 		return fmt.Errorf("%w: %d acts in one change", ErrInvalid, len(acts))
 	case waives != (entered && e.State == StateWaived):
 		return fmt.Errorf("%w: a recording is waived by the act to waive it, and by no other", ErrInvalid)
-	case len(acts) > 0 && entered && !waives:
-		return fmt.Errorf("%w: an act to %s does not change %q to %q", ErrInvalid, acts[0].Kind, old.State, e.State)
+	case reopens && (old.State != StateWaived || e.State != StateListed), kind != "" && entered && !waives && !reopens:
+		return fmt.Errorf("%w: an act to %s does not change %q to %q", ErrInvalid, kind, old.State, e.State)
 	case e.State == StateDeleteRequested && entered && (len(e.Cases()) > 0 || e.Disposal() != nil):
 		return fmt.Errorf("%w: the original of a recording that is held or disposed of is not deleted", ErrInvalid)
 	}

@@ -69,7 +69,7 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 }
 
 // carryOut asks, has an order carried out on the selected recordings, and says what became
-// of them. what completes "… N recordings?". It reports ids that the ledger doesn't know
+// of them. what names the order, in the question. It reports ids that the ledger doesn't know
 // before anything is changed.
 func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orderFlags, o keeping.Order, what string, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
 	n, err := selected(ctx, l, s)
@@ -77,7 +77,7 @@ func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orde
 		return err
 	}
 	if !f.dryRun && !f.yes {
-		if err := a.confirm(fmt.Sprintf("%s %s of %s?", what, recordings(n), o.By)); err != nil {
+		if err := a.confirm(fmt.Sprintf("%s: %s, by %s?", what, recordings(n), o.By)); err != nil {
 			return err
 		}
 	}
