@@ -7,6 +7,7 @@ import (
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // spareDisk is the number of bytes that should be free beside the ledger: sealing, migration
@@ -68,8 +69,14 @@ func LedgerContent(err error) []Check {
 		f.fail(name, failure.KindConfiguration, "set state.key_file to the key that the ledger was sealed with", "%v", err)
 	case errors.Is(err, state.ErrNewer):
 		f.fail(name, failure.KindConfiguration, "use the newer archiverd again", "%v", err)
+	case errors.Is(err, postgres.ErrNoSchema), errors.Is(err, postgres.ErrOlder):
+		f.fail(name, failure.KindConfiguration, "run archiverd migrate", "%v", err)
+	case errors.Is(err, postgres.ErrFilling):
+		f.fail(name, failure.KindConfiguration, "let that end; if it was interrupted, begin anew with an empty database", "%v", err)
+	case errors.Is(err, state.ErrUnavailable):
+		f.fail(name, failure.KindTemporary, "see that the database can be reached from here", "%v", err)
 	default:
-		f.fail(name, failure.KindIntegrity, "stop archiverd, keep the file, and restore a copy or rebuild the ledger from the archive", "%v", err)
+		f.fail(name, failure.KindIntegrity, "stop archiverd, keep what is there, and restore a copy or rebuild the ledger from the archive", "%v", err)
 	}
 	return f.list
 }

@@ -54,6 +54,12 @@ func (w *world) wantFound(found map[string]finding, want map[string]string) {
 		}
 		delete(found, name)
 	}
+	w.wantResults(found, want)
+}
+
+// wantResults insists on these findings and no others.
+func (w *world) wantResults(found map[string]finding, want map[string]string) {
+	w.Helper()
 	for _, name := range slices.Sorted(maps.Keys(want)) {
 		if found[name].Result != want[name] {
 			w.Errorf("%s: want %s, got %+v", name, want[name], found[name])

@@ -19,6 +19,7 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -62,12 +63,11 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	}
 	w := snapshot{c, map[string][]inboxToken{}}
 	err = a.withLedger(toRead, func(_ *config.Config, l ledger) error { return w.read(ctx, l) })
-	if e, ok := errors.AsType[*exitError](err); ok && (e.err == nil || e.code == exitTemporary) {
+	if e, ok := errors.AsType[*exitError](err); ok && c.State.URL == "" && (e.err == nil || e.code == exitTemporary) {
 		return err // the service ran the command, or could not be reached
 	}
 	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
-	checks = append(checks, doctor.LedgerPlace(bolt.Examine(c.State.Path))...)
-	checks = append(checks, doctor.LedgerContent(err)...)
+	checks = append(checks, ledgerChecks(ctx, c, err)...)
 	b, err := newBucket(a.stop, c, nil, nil)
 	if err != nil {
 		return a.sayChecks(append(checks, configFaults(err)...))
@@ -83,6 +83,19 @@ func (a *app) doctor(ctx context.Context, org string) error {
 		}
 	}
 	return a.sayChecks(append(checks, a.watchers(c)...))
+}
+
+// ledgerChecks are those of the ledger; err is what opening and reading it gave.
+func ledgerChecks(ctx context.Context, c *config.Config, err error) []doctor.Check {
+	if c.State.URL == "" {
+		return append(doctor.LedgerPlace(bolt.Examine(c.State.Path)), doctor.LedgerContent(err)...)
+	}
+	facts, failed := postgres.Examine(ctx, c.State.URL, databaseOptions(c))
+	checks := doctor.Database(facts, failed)
+	if failed != nil {
+		return checks
+	}
+	return append(checks, doctor.LedgerContent(err)...)
 }
 
 // snapshot is what the doctor reads from the ledger. It closes the ledger at once, so that a

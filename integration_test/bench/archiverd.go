@@ -14,6 +14,7 @@ import (
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
@@ -30,6 +31,8 @@ type settings struct {
 	deletes bool
 	cron    string
 	pprof   string // where profiles are served; empty: nowhere
+
+	database string // the URL of the ledger; empty: it is a file
 }
 
 // memory is transfer.memory where a scenario does not ask for another.
@@ -42,7 +45,10 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 	if err != nil {
 		return "", err
 	}
-	ledger := filepath.Join(dir, "archiverd.db")
+	place := map[string]any{"path": filepath.Join(dir, "archiverd.db")}
+	if s.database != "" {
+		place = map[string]any{"url": s.database}
+	}
 	text, err := json.Marshal(map[string]any{ // YAML's subset
 		"organizations": []any{map[string]any{
 			"name": orgName, "api_url": b.origin.url, "login_url": b.origin.url, "client_id": "client", "client_secret": "secret",
@@ -52,7 +58,7 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 			"endpoint": s3.Endpoint, "region": s3.Region, "bucket": bucket, "path_style": s3.PathStyle,
 			"access_key_id": s3.AccessKey, "secret_access_key": s3.SecretKey,
 		},
-		"state":            map[string]any{"path": ledger},
+		"state":            place,
 		"transfer":         map[string]any{"workers": s.workers, "memory": s.memory, "min_age": "0s"},
 		"delete_originals": map[string]any{"enabled": s.deletes, "after": "0s"},
 		"schedule":         map[string]any{"cron": cmp.Or(s.cron, "0 * * * *")},
@@ -62,12 +68,12 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 		return "", err
 	}
 	path := filepath.Join(dir, "archiverd.yaml")
-	return path, errors.Join(os.WriteFile(path, text, 0o600), b.logIn(ledger, s, s3, bucket))
+	return path, errors.Join(os.WriteFile(path, text, 0o600), b.logIn(filepath.Join(dir, "archiverd.db"), s, s3, bucket))
 }
 
 // logIn makes the ledger that the logins of all users would leave.
 func (b *bench) logIn(path string, s settings, s3 *storagetest.Server, bucket string) error {
-	l, err := bolt.Open(path, bolt.Options{Binding: b.binding(s3, bucket)})
+	l, err := b.openLedger(path, s.database, b.binding(s3, bucket))
 	if err != nil {
 		return err
 	}
@@ -77,6 +83,20 @@ func (b *bench) logIn(path string, s settings, s3 *storagetest.Server, bucket st
 		err = errors.Join(err, l.EditInbox(context.Background(), orgName, id, func(*state.Inbox) {}), l.Login(context.Background(), orgName, id, token, nil))
 	}
 	return errors.Join(err, l.Close())
+}
+
+// closing is a ledger that can be closed.
+type closing interface {
+	state.Ledger
+	Close() error
+}
+
+// openLedger opens the ledger in the database, or in the file at path if there is none.
+func (b *bench) openLedger(path, database string, binding state.Binding) (closing, error) {
+	if database != "" {
+		return postgres.Open(context.Background(), database, postgres.Options{Binding: binding})
+	}
+	return bolt.Open(path, bolt.Options{Binding: binding})
 }
 
 // binding is what a ledger of these services belongs to.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,14 +15,9 @@ import (
 // pageOf is how many entries one transaction makes.
 const pageOf = 5000
 
-// preload makes a ledger that has archived n recordings of one inbox, those that
-// the origin's inbox of the same user holds, and journalled them.
-func preload(path string, binding state.Binding, user string, n int) error {
-	l, err := bolt.Open(path, bolt.Options{Binding: binding})
-	if err != nil {
-		return err
-	}
-	defer l.Close()
+// preload archives in a ledger n recordings of one inbox, those that the origin's inbox of
+// the same user holds, and journals them.
+func preload(l state.Ledger, user string, n int) error {
 	token := state.Token{Access: user, Refresh: "refresh", Expiry: time.Now().Add(24 * time.Hour), Confirmed: true}
 	if err := l.Login(context.Background(), orgName, user, token, nil); err != nil {
 		return err
@@ -45,7 +41,7 @@ func preload(path string, binding state.Binding, user string, n int) error {
 }
 
 // journalled forgets the events, as a pass does once they are in the archive.
-func journalled(l *bolt.Ledger, user string) error {
+func journalled(l state.Ledger, user string) error {
 	events, err := l.Events(context.Background(), orgName, user, 2*pageOf)
 	if err != nil {
 		return err
@@ -92,7 +88,11 @@ func (b *bench) ledger(n int) (c ledgerCost, err error) {
 		return c, err
 	}
 	path := filepath.Join(filepath.Dir(config), "archiverd.db")
-	if err := preload(path, b.binding(b.sink.store(), "ledger"), userID(0), n); err != nil {
+	filled, err := b.openLedger(path, "", b.binding(b.sink.store(), "ledger"))
+	if err != nil {
+		return c, err
+	}
+	if err := errors.Join(preload(filled, userID(0), n), filled.Close()); err != nil {
 		return c, err
 	}
 	info, err := os.Stat(path)

@@ -24,10 +24,11 @@ func main() {
 	flag.IntVar(&b.rounds, "rounds", 5, "of the comparisons")
 	flag.StringVar(&b.docs, "docs", "docs", "the `directory` to write to")
 	long := flag.Bool("long", false, "measure growth instead")
+	entries := flag.String("workers", "", "measure ledgers in PostgreSQL instead, of these `numbers` of entries, such as 1000000,10000000")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, *long); err != nil {
+	if err := b.run(ctx, *long, *entries); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -42,13 +43,15 @@ type bench struct {
 	sink   *sink
 }
 
-func (b *bench) run(ctx context.Context, long bool) (err error) {
+func (b *bench) run(ctx context.Context, long bool, entries string) (err error) {
 	if b.dir, err = os.MkdirTemp("/dev/shm", "archiverd-bench-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if err := os.Setenv("TMPDIR", b.dir); err != nil { // of the S3 servers
-		return err
+	if entries == "" { // PostgreSQL needs a disk
+		if err := os.Setenv("TMPDIR", b.dir); err != nil { // of the S3 servers
+			return err
+		}
 	}
 	if b.origin, err = newOrigin(); err != nil {
 		return err
@@ -58,18 +61,7 @@ func (b *bench) run(ctx context.Context, long bool) (err error) {
 		return err
 	}
 	defer b.sink.server.Close()
-	if long {
-		var r longResults
-		if err = b.measureLong(ctx, &r); err == nil {
-			err = b.save("long.json", r)
-		}
-	} else {
-		var r results
-		if err = b.measureAll(ctx, &r); err == nil {
-			err = b.save("short.json", r)
-		}
-	}
-	if err != nil {
+	if err := b.measureOne(ctx, long, entries); err != nil {
 		return err
 	}
 	page, err := b.render()
@@ -78,6 +70,28 @@ func (b *bench) run(ctx context.Context, long bool) (err error) {
 	}
 	fmt.Printf("%s", page)
 	return os.WriteFile(filepath.Join(b.docs, "performance.md"), page, 0o644)
+}
+
+// measureOne measures one group of figures and keeps them.
+func (b *bench) measureOne(ctx context.Context, long bool, entries string) (err error) {
+	switch {
+	case entries != "":
+		var r workersResults
+		if err = b.measureWorkers(ctx, entries, &r); err == nil {
+			err = b.save("workers.json", r)
+		}
+	case long:
+		var r longResults
+		if err = b.measureLong(ctx, &r); err == nil {
+			err = b.save("long.json", r)
+		}
+	default:
+		var r results
+		if err = b.measureAll(ctx, &r); err == nil {
+			err = b.save("short.json", r)
+		}
+	}
+	return err
 }
 
 // save keeps results for the page.

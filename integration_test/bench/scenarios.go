@@ -332,7 +332,11 @@ func (b *bench) configureKnown(s settings, n int) (config string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return config, preload(filepath.Join(filepath.Dir(config), "archiverd.db"), b.binding(b.sink.store(), "known"), userID(0), n)
+	l, err := b.openLedger(filepath.Join(filepath.Dir(config), "archiverd.db"), s.database, b.binding(b.sink.store(), "known"))
+	if err != nil {
+		return "", err
+	}
+	return config, errors.Join(preload(l, userID(0), n), l.Close())
 }
 
 // startup is how long a short command takes.

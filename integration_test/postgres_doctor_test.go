@@ -1,0 +1,93 @@
+package integration_test
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/state/postgres"
+	"github.com/archiverd/archiverd/state/postgres/postgrestest"
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+// ledgerFindings are the doctor's findings about the ledger, and its exit code is checked.
+func (w *world) ledgerFindings(code int) map[string]finding {
+	w.Helper()
+	found := w.doctor(code)
+	maps.DeleteFunc(found, func(name string, _ finding) bool { return !strings.HasPrefix(name, "ledger.") })
+	return found
+}
+
+// TestDoctorDatabase makes a database ill, one thing after the other.
+func TestDoctorDatabase(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Run(t, "fsync=on")
+	w := newWorldOn(t, storagetest.MinIO(t), genesystest.Options{})
+	fill(w.cloud.ClientInbox(), 1)
+	w.inDatabase(s)
+	well := map[string]string{
+		"ledger.database": "pass", "ledger.tls": "pass", "ledger.connections": "pass", "ledger.commits": "pass", "ledger.failover": "unchecked", "ledger.clock": "pass",
+		"ledger.schema": "pass", "ledger.rights": "pass", "ledger.transactions": "pass", "ledger.bloat": "pass", "ledger.content": "pass",
+	}
+	but := func(edit map[string]string) map[string]string {
+		want := maps.Clone(well)
+		for name, result := range edit {
+			if want[name] = result; result == without {
+				delete(want, name)
+			}
+		}
+		return want
+	}
+	w.wantResults(w.ledgerFindings(2), but(map[string]string{"ledger.schema": "fail", "ledger.rights": without, "ledger.content": "fail"}))
+	w.expect(0, "migrate")
+	w.wantResults(w.ledgerFindings(0), but(map[string]string{"ledger.content": "unchecked"}))
+	w.once(0)
+	w.wantResults(w.ledgerFindings(0), well)
+
+	set := func(name, value string) {
+		t.Helper()
+		statement := "alter system reset " + name
+		if value != "" {
+			statement = "alter system set " + name + " = '" + value + "'"
+		}
+		for _, do := range []string{statement, "select pg_reload_conf()"} {
+			if err := s.Exec(context.Background(), "postgres", do); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, ill := range []struct {
+		setting, value string
+		code           int
+		want           map[string]string
+	}{
+		{"full_page_writes", "off", 6, map[string]string{"ledger.commits": "fail"}},
+		{"synchronous_commit", "off", 6, map[string]string{"ledger.commits": "fail"}},
+		{"autovacuum", "off", 0, map[string]string{"ledger.bloat": "warn"}},
+		{"synchronous_standby_names", "other", 0, map[string]string{"ledger.failover": "warn"}},
+	} {
+		set(ill.setting, ill.value)
+		w.wantResults(w.ledgerFindings(ill.code), but(ill.want))
+		set(ill.setting, "")
+	}
+
+	w.withDatabase(func(l *postgres.Ledger) { // which also drops a right
+		for _, statement := range []string{"create role reader login", "grant select on all tables in schema public to reader"} {
+			if _, err := l.Pool().Exec(t.Context(), statement); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	w.config["state"] = map[string]any{"url": strings.Replace(w.databaseURL(), "postgres@", "reader@", 1)}
+	found := w.ledgerFindings(2)
+	w.wantResults(found, but(map[string]string{"ledger.rights": "fail"}))
+	if text := found["ledger.rights"].Found; !strings.Contains(text, "update on entries") || strings.Contains(text, "select") {
+		t.Errorf("the rights: %s", text)
+	}
+	if err := s.Stop(postgrestest.Fast); err != nil {
+		t.Fatal(err)
+	}
+	w.wantResults(w.ledgerFindings(5), map[string]string{"ledger.database": "fail"})
+}
