@@ -3,6 +3,7 @@ package archiver
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/archiverd/archiverd/record"
@@ -85,7 +86,13 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 	if media.Checksum.Algorithm != "" {
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
-	err := t.edit(ctx, state.StateArchived, func(e *state.Entry) {
+	if len(t.entry.Cases()) > 0 {
+		if err := t.hold(ctx, v); err != nil {
+			return err
+		}
+		v.Held = true
+	}
+	e, err := t.move(ctx, t.key, t.entry.State, state.StateArchived, func(e *state.Entry) {
 		if !e.Expanded && len(t.rec.Raw) > 0 { // the listing was too large for conversations
 			record.Describe(e, t.rec)
 		}
@@ -94,6 +101,9 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		e.Twin, e.TwinAsked, e.Mismatches = "", false, 0
 	})
 	if err != nil {
+		return err
+	}
+	if err := t.holdLate(ctx, e); err != nil {
 		return err
 	}
 	t.warnDoubt(v)
@@ -105,6 +115,30 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		}
 	})
 	return nil
+}
+
+// hold sets the store's legal hold on a version's media and manifest, and reads it back.
+func (t *transfer) hold(ctx context.Context, v state.Version) error {
+	for _, o := range []struct{ key, version string }{{v.MediaKey, v.MediaVersionID}, {v.ManifestKey, v.ManifestVersionID}} {
+		if err := t.Bucket.SetHold(ctx, o.key, o.version, true); err != nil {
+			return fmt.Errorf("hold what is archived of a held recording: %w", err)
+		}
+	}
+	return nil
+}
+
+// holdLate holds the newest version of an entry for which a case came up while the version
+// was on its way. A crash before it leaves a version that verify finds not held.
+func (t *transfer) holdLate(ctx context.Context, e state.Entry) error {
+	v, n := e.Newest(), len(e.Versions)
+	if v.Held || len(e.Cases()) == 0 {
+		return nil
+	}
+	if err := t.hold(ctx, v); err != nil {
+		return err
+	}
+	_, err := t.move(ctx, t.key, e.State, e.State, func(e *state.Entry) { e.Versions[n-1].Held = len(e.Cases()) > 0 })
+	return err
 }
 
 // doubt returns why a version's media alone do not allow to delete the original, or "".

@@ -43,6 +43,7 @@ type creator interface {
 
 type retainer interface {
 	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
+	SetHold(ctx context.Context, key, versionID string, on bool) error
 }
 
 type reader interface {

@@ -266,13 +266,7 @@ func byState(e *state.Entry) (Class, string) {
 	case state.StateDeleted:
 		return ClassDeleted, ""
 	case state.StateWaived:
-		reason := ""
-		for _, a := range e.Acts {
-			if a.Kind == state.ActWaive {
-				reason = a.Reason // the last one's counts
-			}
-		}
-		return ClassWaived, reason
+		return ClassWaived, e.Acts[len(e.Acts)-1].Reason
 	case state.StateErased:
 		return ClassErased, e.Disposal().Authority
 	case state.StateExpired:

@@ -36,6 +36,7 @@ type Auditor struct {
 
 type bucket interface {
 	record.Bucket
+	Hold(ctx context.Context, key, versionID string) (bool, error)
 	Check(ctx context.Context) error
 }
 
@@ -64,15 +65,16 @@ func (d Depth) reads(mediaKey string) bool {
 // Verification is what Verify found. Objects counts what the ledger names; the other numbers
 // count results. AddsUp compares the two.
 type Verification struct {
-	Recordings int64                  `json:"recordings"`
-	Versions   int64                  `json:"versions"`
-	Objects    int64                  `json:"objects"` // media and manifests
-	Sound      int64                  `json:"sound"`
-	Faulty     map[record.Fault]int64 `json:"faulty"`
-	KnownBad   int64                  `json:"known_bad"` // keys, none of them among Objects
-	Read       int64                  `json:"read"`      // objects whose bytes were read
-	Bytes      int64                  `json:"bytes"`     // that were read
-	SizeOnly   int64                  `json:"size_only"` // objects that were not read and whose HEAD shows no checksum to compare
+	Recordings   int64                  `json:"recordings"`
+	Versions     int64                  `json:"versions"`
+	Certificates int64                  `json:"certificates"` // of disposals
+	Objects      int64                  `json:"objects"`      // media and manifests, and two for each certificate
+	Sound        int64                  `json:"sound"`
+	Faulty       map[record.Fault]int64 `json:"faulty"`
+	KnownBad     int64                  `json:"known_bad"` // keys, none of them among Objects
+	Read         int64                  `json:"read"`      // objects whose bytes were read
+	Bytes        int64                  `json:"bytes"`     // that were read
+	SizeOnly     int64                  `json:"size_only"` // objects that were not read and whose HEAD shows no checksum to compare
 }
 
 // Found is the number of objects with a fault.
@@ -85,7 +87,7 @@ func (v *Verification) Found() (n int64) {
 
 // AddsUp reports whether each object was judged exactly once.
 func (v *Verification) AddsUp() bool {
-	return v.Objects == 2*v.Versions && v.Objects == v.Sound+v.Found()
+	return v.Objects == 2*(v.Versions+v.Certificates) && v.Objects == v.Sound+v.Found()
 }
 
 // Verify compares every version in the ledger with the bucket, and calls emit with each
@@ -165,23 +167,33 @@ func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (foun
 		read := v.depth.reads(version.MediaKey)
 		for _, o := range proof.Objects(k, version, v.Retention.End(e.DateCreated, version.ArchivedAt)) {
 			look := func() (proof.Flaws, error) { return v.look(ctx, o, read) }
-			if e.Disposal() != nil {
+			switch {
+			case e.Disposal() != nil:
 				look = func() (proof.Flaws, error) { return v.lookDisposed(ctx, e, o) }
+			case len(e.Cases()) > 0:
+				look = func() (proof.Flaws, error) { return v.lookHeld(ctx, e, o, read) }
 			}
-			flaws, err := v.object(ctx, look)
-			if err != nil {
+			if found, err = v.judge(ctx, found, k, o.Key, o.VersionID, look); err != nil {
 				return found, err
 			}
-			if len(flaws) == 0 {
-				v.count(func(t *Verification) { t.Sound++ })
-				continue
-			}
-			f := flaws.Finding(k, o.Key, o.VersionID)
-			v.count(func(t *Verification) { t.Faulty[f.Fault]++ })
-			found = append(found, f)
 		}
 	}
-	return found, nil
+	return v.certificates(ctx, found, k, e)
+}
+
+// judge compares one object, counts it, and adds a finding to found if it is flawed.
+func (v *verifier) judge(ctx context.Context, found []proof.Finding, k state.Key, key, versionID string, look func() (proof.Flaws, error)) ([]proof.Finding, error) {
+	flaws, err := v.object(ctx, look)
+	if err != nil {
+		return found, err
+	}
+	if len(flaws) == 0 {
+		v.count(func(t *Verification) { t.Sound++ })
+		return found, nil
+	}
+	f := flaws.Finding(k, key, versionID)
+	v.count(func(t *Verification) { t.Faulty[f.Fault]++ })
+	return append(found, f), nil
 }
 
 // object compares one object. If the store works and can't give the object, that is a flaw.

@@ -43,9 +43,9 @@ func (p Period) String() string {
 
 var leadingYearsAndDays = regexp.MustCompile(`^(?:(\d{1,3})y)?(?:(\d{1,5})d)?`)
 
-// parsePeriod reads years, days and a Go duration, in this order, at least one of the
+// ParsePeriod reads years, days and a Go duration, in this order, at least one of the
 // three. It refuses negative periods and periods longer than a century.
-func parsePeriod(text string) (Period, bool) {
+func ParsePeriod(text string) (Period, bool) {
 	m := leadingYearsAndDays.FindStringSubmatch(text)
 	years, _ := strconv.Atoi(m[1]) // digits or nothing
 	days, _ := strconv.Atoi(m[2])
@@ -65,7 +65,7 @@ func parsePeriod(text string) (Period, bool) {
 // ParseDuration reads a duration such as 10m or 7d: a Go duration, before it years of 365
 // days and days. It refuses negative ones and those longer than a century.
 func ParseDuration(text string) (time.Duration, bool) {
-	p, ok := parsePeriod(text)
+	p, ok := ParsePeriod(text)
 	years := time.Duration(p.Years) * 365 * day
 	if !ok || p.Rest > century-years {
 		return 0, false

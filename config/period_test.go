@@ -11,13 +11,13 @@ func TestParsePeriod(t *testing.T) {
 		"7y": {7, 0}, "90d": {0, 90 * day}, "1y2d3h4m": {1, 51*hour + 4*time.Minute}, "36h": {0, 36 * hour}, "1.5h": {0, 90 * time.Minute},
 		"100y": {100, 0}, "36500d": {0, century}, "0": {}, "0d": {}, "1y0s": {1, 0}, "2562047h": {}, // the last is too long
 	} {
-		got, ok := parsePeriod(text)
+		got, ok := ParsePeriod(text)
 		if got != want || ok != (text != "2562047h") {
 			t.Errorf("%q is %v, %v", text, got, ok)
 		}
 	}
 	for _, text := range []string{"", "y", "d", "7", "-7d", "7d-1h", "-1h", "1d1y", "1h1d", "7 d", "1.5d", "101y", "36501d", "36500d1ns", "99999999999999999999d", "7Y", "1y1y", "NaNh"} {
-		if got, ok := parsePeriod(text); ok {
+		if got, ok := ParsePeriod(text); ok {
 			t.Errorf("%q is %v", text, got)
 		}
 	}
@@ -65,7 +65,7 @@ func TestPeriodString(t *testing.T) {
 		if got := p.String(); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
-		if again, ok := parsePeriod(want); again != p || !ok {
+		if again, ok := ParsePeriod(want); again != p || !ok {
 			t.Errorf("%s is read as %v", want, again)
 		}
 	}

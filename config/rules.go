@@ -159,7 +159,7 @@ func durationOf(shortest time.Duration, atLeast string) rule[time.Duration] {
 
 func period() rule[Period] {
 	return rule[Period]{"a period such as 7y, 90d, of more than 0 and at most 100y", text | number, false, func(s string) (Period, bool) {
-		p, ok := parsePeriod(s)
+		p, ok := ParsePeriod(s)
 		return p, ok && p != Period{}
 	}}
 }

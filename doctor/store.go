@@ -204,7 +204,7 @@ func (v *visit) deleteRight(ctx context.Context, free storage.Object) {
 	case one == nil || hide == nil:
 		v.warn(name, remedy, "these credentials may delete objects")
 	case errors.Is(one, storage.ErrAccess) && errors.Is(hide, storage.ErrAccess):
-		v.pass(name, "these credentials may not delete objects")
+		v.pass(name, "these credentials may not delete objects; archiverd erase and dispose bring others: docs/records.md")
 	default:
 		v.warn(name, "run archiverd doctor again; if this stays, ask the store's maker what its answer means",
 			"whether these credentials may delete objects could not be determined: %v", errors.Join(one, hide))

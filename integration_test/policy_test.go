@@ -39,18 +39,21 @@ func (o *oneOrMore) UnmarshalJSON(b []byte) error {
 
 // documentedPolicy is the one that docs/install.md says to give archiverd, for the
 // bucket recordings and the prefix genesys.
-func documentedPolicy(t *testing.T) (p policy) {
+func documentedPolicy(t *testing.T) policy { t.Helper(); return policyIn(t, "../docs/install.md") }
+
+// policyIn is the first policy on a page.
+func policyIn(t *testing.T, page string) (p policy) {
 	t.Helper()
-	text, err := os.ReadFile("../docs/install.md")
+	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, _, found := strings.Cut(string(text), `"Version": "2012-10-17"`)
 	if !found {
-		t.Fatal("docs/install.md has no policy")
+		t.Fatalf("%s has no policy", page)
 	}
 	if err := json.NewDecoder(strings.NewReader(string(text)[strings.LastIndex(before, "{"):])).Decode(&p); err != nil {
-		t.Fatalf("the policy in docs/install.md: %v", err)
+		t.Fatalf("the policy in %s: %v", page, err)
 	}
 	return p
 }
@@ -86,6 +89,8 @@ func actions(r *http.Request, key string) []string {
 		return []string{"s3:GetBucketObjectLockConfiguration"}
 	case key == "" && q.Has("uploads"):
 		return []string{"s3:ListBucketMultipartUploads"}
+	case key == "" && q.Has("versions"):
+		return []string{"s3:ListBucketVersions"}
 	case key == "":
 		return []string{"s3:ListBucket"}
 	case q.Has("legal-hold"):
@@ -94,6 +99,10 @@ func actions(r *http.Request, key string) []string {
 		return []string{map[string]string{http.MethodGet: "s3:GetObjectRetention", http.MethodPut: "s3:PutObjectRetention"}[r.Method]}
 	case r.Method == http.MethodDelete && q.Has("uploadId"):
 		return []string{"s3:AbortMultipartUpload"}
+	case r.Method == http.MethodDelete && r.Header.Get("X-Amz-Bypass-Governance-Retention") != "":
+		return []string{"s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"}
+	case r.Method == http.MethodDelete && q.Has("versionId"):
+		return []string{"s3:DeleteObjectVersion"}
 	case r.Method == http.MethodDelete:
 		return []string{"s3:DeleteObject"}
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
@@ -215,6 +224,30 @@ func TestDoctorMissesRights(t *testing.T) {
 			w.under(p)
 			if f := w.doctor(c.code)[c.check]; f.Result != c.result || !strings.Contains(f.Remedy, action) {
 				t.Errorf("want %s to %s for want of %s: %+v", c.check, c.result, action, f)
+			}
+		})
+	}
+}
+
+// TestRemovalPolicy lets erase do its work with the rights of the two documented policies,
+// and shows that archiverd's own do not suffice.
+func TestRemovalPolicy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		page string
+		code int
+	}{"archiverd's": {"../docs/install.md", 2}, "the removal's": {"../docs/records.md", 0}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
+			p := documentedPolicy(t)
+			p.Statement = append(p.Statement, policyIn(t, c.page).Statement...)
+			refused := w.under(p)
+			fill(w.cloud.ClientInbox(), 1)
+			w.once(0)
+			w.expect(c.code, append(ordered("erase", "r000"), "--authority", "x", "--credentials", w.removalFile())...)
+			if c.code == 0 {
+				refused.Range(func(action, _ any) bool { t.Errorf("was not allowed to %v", action); return true })
 			}
 		})
 	}

@@ -64,7 +64,7 @@ const storesSettings = `
 | AWS S3 | ` + "`region`" + ` |
 | MinIO | ` + "`endpoint`, `path_style: true`" + ` |
 | SeaweedFS | ` + "`endpoint`, `path_style: true`" + `. It announces no expiry: no rule may expire the archive |
-| versitygw | ` + "`endpoint`, `path_style: true`" + `; started with ` + "`--versioning-dir`" + `, without which there are neither versions nor locks. A hold ends with the lock: lock for long enough instead. It knows no lifecycle rules: abort unfinished uploads yourself |
+| versitygw | ` + "`endpoint`, `path_style: true`" + `; started with ` + "`--versioning-dir`" + `, without which there are neither versions nor locks. A hold ends with the lock: retain what is held for long enough, too. What is written over a delete marker stays hidden. It knows no lifecycle rules: abort unfinished uploads yourself |
 | Ceph RGW 16 | ` + "`endpoint`, `path_style: true`, `checksum: md5`" + `: it compares Content-MD5, and takes no notice of other checksums. Doctor fails for create_only, but archiverd works: never let two of them write to one bucket and prefix. Recordings that come in parts are locked a moment after they were stored. Where versions are kept, each run leaves a few more below ` + "`{prefix}/doctor/`" + ` |
 | Cloudflare R2 * | ` + "`endpoint`, `region: auto`, `checksum: md5`, `object_lock: {mode: none}`" + `; set a bucket lock rule in R2 for media, manifests and journal |
 | Backblaze B2 * | not to be used while it refuses ` + "`If-None-Match`" + `: every write fails |
@@ -83,7 +83,8 @@ const storesLacks = `
 | checksum headers: the store refuses them | The run ends with exit code 2, and says: set ` + "`storage.checksum`" + ` to md5. Then Content-MD5 is sent instead, and everything is read back |
 | Object Lock | With ` + "`object_lock.mode: none`" + ` nothing changes. With another mode the run ends with exit code 2: nothing counts as archived without the configured lock |
 | Object Lock, of what came in parts | The lock is set once the object is there, and read back. Until that is done the recording does not count as archived |
-| holds, or holds that outlast the lock | archiverd sets no hold; what you set with the store's own means holds as long as the store lets it |
+| holds | ` + "`archiverd hold`" + ` is refused, and doctor says so |
+| holds that outlast the lock | Who may delete can delete a held version once its lock has ended: retain what is held for long enough. ` + "`erase` and `dispose`" + ` look at the hold before each removal |
 | versions | What somebody overwrites or deletes is gone, and ` + "`verify`" + ` reports it. Doctor warns, and fails if a lock is configured |
 | lifecycle rules | Doctor warns that it can't read them. The next runs abort unfinished uploads that archiverd knows; others stay |
 | lifecycle: an expiry that is not announced | Doctor reads the rules and fails if one would expire the archive; a run does not notice |

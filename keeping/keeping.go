@@ -3,7 +3,23 @@
 // transaction that changes the entry, and the inbox's journal tells of it afterwards, so that
 // the archive alone shows what was done.
 //
-// The same order given again finishes what a crash left.
+// An order has one sequence for each recording. The same order given again finishes what a
+// crash left.
+//
+//	hold      ledger: the act; store: hold, read back; ledger: held
+//	release   store: no hold, read back; ledger: the act
+//	retain    store: lock, read back; ledger: the act
+//	erase     checks; ledger: the act; store: media removed, then manifests, nothing is listed
+//	          any more; ledger: erased
+//	dispose   as erase, and expired; then a certificate in the archive, its hash in the ledger
+//
+// After a crash behind the act to hold, the original is not deleted any more, and verify finds
+// that the store does not hold. After one behind the act to erase, the recording is never
+// archived again, and verify finds it unfinished. A crash before the act leaves a lock that is
+// longer, or no hold, than the ledger says.
+//
+// Erasing and disposing delete with a [storage.Remover], which has credentials of its own.
+// Nothing else here can delete.
 package keeping
 
 import (
@@ -15,12 +31,18 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
 )
 
 // Options configure a Keeper. All fields are required.
 type Options struct {
-	Ledger ledger
+	Bucket    bucket // with archiverd's own credentials
+	Ledger    ledger
+	Prefix    string // of every key
+	Retention proof.Retention
 	// Journal brings an inbox's journal up to date with the ledger.
 	Journal func(ctx context.Context, org, inbox string) error
 	Workers int // recordings at a time
@@ -32,7 +54,17 @@ type Keeper struct{ Options }
 // New returns a Keeper.
 func New(o Options) *Keeper { return &Keeper{o} }
 
+type bucket interface {
+	record.Bucket
+	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
+	Hold(ctx context.Context, key, versionID string) (bool, error)
+	SetHold(ctx context.Context, key, versionID string, on bool) error
+	Extend(ctx context.Context, key, versionID string, r storage.Retention) (storage.Retention, error)
+}
+
 type ledger interface {
+	ID() string
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
 	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
 }
 
@@ -77,6 +109,11 @@ type refusal struct{ why string }
 func (r *refusal) Error() string { return r.why }
 
 func refusef(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
+
+// remark says what else there is to know of a recording for which the order was carried out.
+type remark struct{ what string }
+
+func (r *remark) Error() string { return r.what }
 
 // errAlready says that nothing was left to do for a recording.
 var errAlready = errors.New("nothing is left to do")
@@ -126,13 +163,16 @@ func (r *run) note(key state.Key, err error) error {
 	defer r.mu.Unlock()
 	out := Outcome{key.Org, key.Inbox, key.Recording, Done, ""}
 	refused, left := errors.AsType[*refusal](err)
+	said, remarked := errors.AsType[*remark](err)
 	switch {
 	case err == nil:
+	case remarked:
+		out.Why = said.what
 	case errors.Is(err, errAlready):
 		out.Result = Already
 	case left:
 		out.Result, out.Why = Left, refused.why
-	case failure.EndsRun(err) || errors.Is(err, context.Canceled):
+	case endsOrder(err):
 		return fmt.Errorf("%s: %w", key, err)
 	default:
 		out.Result, out.Why = Failed, err.Error()
@@ -150,6 +190,11 @@ func (r *run) note(key state.Key, err error) error {
 	return r.order.Emit(out)
 }
 
+// endsOrder reports whether every other recording would meet the error too.
+func endsOrder(err error) bool {
+	return failure.EndsRun(err) || errors.Is(err, storage.ErrNoLocks) || errors.Is(err, storage.ErrIgnored) || errors.Is(err, context.Canceled)
+}
+
 // journals writes the journals of the inboxes that the order is about. What can't be written
 // now, the next pass writes.
 func (r *run) journals(ctx context.Context) error {
@@ -160,4 +205,33 @@ func (r *run) journals(ctx context.Context) error {
 		}
 	}
 	return all
+}
+
+// edit changes an entry within its state, whatever its state is by now.
+func (k *Keeper) edit(ctx context.Context, key state.Key, f func(*state.Entry)) (state.Entry, error) {
+	return k.move(ctx, key, "", f)
+}
+
+// move changes an entry's state, whatever it is by now; to "" edits the entry within its state.
+func (k *Keeper) move(ctx context.Context, key state.Key, to state.State, f func(*state.Entry)) (state.Entry, error) {
+	ctx = context.WithoutCancel(ctx) // what happened is written down
+	for n := 1; ; n++ {
+		e, err := k.Ledger.Entry(ctx, key)
+		if err != nil {
+			return e, failure.OfLedger(err)
+		}
+		next := to
+		if next == "" {
+			next = e.State
+		}
+		e, err = k.Ledger.Move(ctx, key, e.State, next, f)
+		_, moved := errors.AsType[*state.ConflictError](err)
+		switch {
+		case moved && n < failure.Tries:
+			continue
+		case moved, errors.Is(err, state.ErrInvalid), errors.Is(err, state.ErrEdge):
+			return e, refusef("it changed meanwhile: %v", err)
+		}
+		return e, failure.OfLedger(err)
+	}
 }

@@ -8,19 +8,6 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// Reopen has waived recordings archived after all, as far as Genesys still has them.
-func (k *Keeper) Reopen(ctx context.Context, o Order) (Totals, error) {
-	return k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
-		switch {
-		case e.State != state.StateWaived || e.Disposal() != nil:
-			return refusef("it is %s, not waived", e.State)
-		case o.DryRun:
-			return nil
-		}
-		return k.moveTo(ctx, key, e, state.StateListed, o)
-	})
-}
-
 // Waive accepts of recordings that they are not archived: they count as failures no more,
 // and are archived after all if they come back. What is stored can't be waived.
 func (k *Keeper) Waive(ctx context.Context, o Order) (Totals, error) {
@@ -33,15 +20,10 @@ func (k *Keeper) Waive(ctx context.Context, o Order) (Totals, error) {
 		case o.DryRun:
 			return nil
 		}
-		return k.moveTo(ctx, key, e, state.StateWaived, o)
+		_, err := k.Ledger.Move(context.WithoutCancel(ctx), key, e.State, state.StateWaived, o.Do)
+		if moved, ok := errors.AsType[*state.ConflictError](err); ok {
+			return refusef("it was %s a moment ago, and is %s now: look at it again", moved.Want, moved.Have)
+		}
+		return failure.OfLedger(err)
 	})
-}
-
-// moveTo does the order's act in the change to another state.
-func (k *Keeper) moveTo(ctx context.Context, key state.Key, e *state.Entry, to state.State, o Order) error {
-	_, err := k.Ledger.Move(context.WithoutCancel(ctx), key, e.State, to, o.Do)
-	if moved, ok := errors.AsType[*state.ConflictError](err); ok {
-		return refusef("it was %s a moment ago, and is %s now: look at it again", moved.Want, moved.Have)
-	}
-	return failure.OfLedger(err)
 }

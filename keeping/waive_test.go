@@ -80,30 +80,6 @@ func TestWaive(t *testing.T) {
 	}
 }
 
-func TestReopen(t *testing.T) {
-	k, l, _ := keeperOn(t)
-	for _, s := range state.States() {
-		statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: string(s)}, s)
-	}
-	o, seen := order(l, state.ActReopen)
-	if _, err := k.Reopen(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	for _, s := range state.States() {
-		want := Left
-		if s == state.StateWaived {
-			want = Done
-		}
-		if seen[string(s)] != want {
-			t.Errorf("%s: %s", s, seen[string(s)])
-		}
-	}
-	e, err := l.Entry(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "waived"})
-	if err != nil || e.State != state.StateListed || len(e.Acts) != 2 {
-		t.Errorf("%+v, %v", e, err)
-	}
-}
-
 // A journal that can't be written is told, and the same order brings it up to date.
 func TestJournalIsWrittenByTheSameOrder(t *testing.T) {
 	k, l, _ := keeperOn(t)

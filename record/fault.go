@@ -17,6 +17,7 @@ const (
 	FaultManifest    Fault = "manifest"
 	FaultHidden      Fault = "hidden"
 	FaultOverwritten Fault = "overwritten"
+	FaultHold        Fault = "hold"
 	FaultLock        Fault = "lock"
 	FaultExpires     Fault = "expires"
 	FaultUnreadable  Fault = "unreadable"
@@ -26,7 +27,7 @@ const (
 // Faults are the faults that count as findings, worst first: all but FaultKnownBad.
 var Faults = [...]Fault{
 	FaultMissing, FaultForeign, FaultReturned, FaultUnfinished, FaultAltered, FaultForked, FaultJournal, FaultManifest,
-	FaultHidden, FaultOverwritten, FaultLock, FaultExpires, FaultUnreadable,
+	FaultHidden, FaultOverwritten, FaultHold, FaultLock, FaultExpires, FaultUnreadable,
 }
 
 // Meaning explains the fault to a person.
@@ -52,6 +53,8 @@ func (f Fault) Meaning() string {
 		return "the recorded version is there, under a delete marker"
 	case FaultOverwritten:
 		return "the recorded version is there, under a newer one"
+	case FaultHold:
+		return "a case holds the recording, and the store does not hold the object: archiverd hold set holds it again"
 	case FaultLock:
 		return "its retention is shorter or weaker than recorded"
 	case FaultExpires:

@@ -62,6 +62,15 @@ func (k Keys) Owner() string {
 	return k.Prefix + "/owners/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + ".json"
 }
 
+// CertificateKey returns the n-th key of the certificate of an act that disposed of
+// recordings.
+func CertificateKey(prefix, act string, n int) string {
+	return numbered(prefix+"/certificates/"+EscapeID(act), n) + ".json"
+}
+
+// CertificatePage returns the key of the page that stands beside a certificate.
+func CertificatePage(key string) string { return Stem(key) + ".html" }
+
 // journal returns the prefix of the keys of an inbox's journal.
 func (k Keys) journal() string {
 	return k.Prefix + "/journal/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + "/"

@@ -21,6 +21,15 @@ type Act struct {
 	Authority string    `json:"authority,omitempty"` // of erase: the request or order
 	Mode      string    `json:"mode,omitempty"`      // of retain: "GOVERNANCE" or "COMPLIANCE", for objects that had no retention
 	Until     time.Time `json:"until,omitzero"`      // of retain: the earliest end of the retention
+
+	Certificate Certificate `json:"certificate,omitzero"` // of certify
+}
+
+// Certificate names two objects in the archive that certify a disposal, and their hashes.
+type Certificate struct {
+	Key        string `json:"key"`         // of the JSON; the page stands beside it, with the extension html
+	SHA256     string `json:"sha256"`      // of the JSON, in hex
+	PageSHA256 string `json:"page_sha256"` // of the page, in hex
 }
 
 // ActKind says what an act does.
@@ -34,7 +43,7 @@ const (
 	ActErase   ActKind = "erase"   // media and manifests are removed from the archive, by an order
 	ActExpire  ActKind = "expire"  // media and manifests are removed, because their retention has ended
 	ActWaive   ActKind = "waive"   // a person accepts that the recording is not archived
-	ActReopen  ActKind = "reopen"  // a waived recording is to be archived after all
+	ActCertify ActKind = "certify" // a certificate says what became of the recordings that the act expire was about
 )
 
 // Disposes reports whether the act removes a recording from the archive.
@@ -79,7 +88,11 @@ func (a Act) check() error {
 		if a.Authority == "" {
 			return fmt.Errorf("%s without an authority", a.Kind)
 		}
-	case ActExpire, ActWaive, ActReopen:
+	case ActCertify:
+		if a.Certificate.Key == "" || !isSHA256(a.Certificate.SHA256) || !isSHA256(a.Certificate.PageSHA256) {
+			return fmt.Errorf("%s %+v", a.Kind, a.Certificate)
+		}
+	case ActExpire, ActWaive:
 	default:
 		return fmt.Errorf("%q", a.Kind)
 	}
@@ -121,18 +134,15 @@ func checkActs(old, e *Entry) error {
 	if len(e.Acts) < n || !slices.Equal(old.Acts, e.Acts[:n]) {
 		return fmt.Errorf("%w: an act was changed or removed", ErrInvalid)
 	}
-	acts, kind := e.Acts[n:], ActKind("")
-	if len(acts) > 0 {
-		kind = acts[0].Kind
-	}
-	waives, reopens := kind == ActWaive, kind == ActReopen
+	acts := e.Acts[n:]
+	waives := len(acts) > 0 && acts[0].Kind == ActWaive
 	switch {
 	case len(acts) > 1:
 		return fmt.Errorf("%w: %d acts in one change", ErrInvalid, len(acts))
 	case waives != (entered && e.State == StateWaived):
 		return fmt.Errorf("%w: a recording is waived by the act to waive it, and by no other", ErrInvalid)
-	case reopens && (old.State != StateWaived || e.State != StateListed), kind != "" && entered && !waives && !reopens:
-		return fmt.Errorf("%w: an act to %s does not change %q to %q", ErrInvalid, kind, old.State, e.State)
+	case len(acts) > 0 && entered && !waives:
+		return fmt.Errorf("%w: an act to %s does not change %q to %q", ErrInvalid, acts[0].Kind, old.State, e.State)
 	case e.State == StateDeleteRequested && entered && (len(e.Cases()) > 0 || e.Disposal() != nil):
 		return fmt.Errorf("%w: the original of a recording that is held or disposed of is not deleted", ErrInvalid)
 	}

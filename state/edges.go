@@ -60,6 +60,8 @@ var edges = [...]Edge{
 	{StateWaived, StateListed},
 	{StateWaived, StateErased}, // of its earlier versions
 	{StateWaived, StateExpired},
+
+	{StateExpired, StateExpired}, // certified
 }
 
 // Edges returns the whole table. The caller owns it.

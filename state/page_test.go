@@ -65,7 +65,7 @@ var reasons = map[state.Edge]string{
 	{From: state.StateGone, To: state.StateArchived}:    "listed again",
 	{From: state.StateVanished, To: state.StateListed}:  "listed again",
 	{From: state.StateVanished, To: state.StateWaived}:  "a person accepts that it is not archived",
-	{From: state.StateWaived, To: state.StateListed}:    "listed again after it was missing, listed with a change, or a person wants it archived after all",
+	{From: state.StateWaived, To: state.StateListed}:    "listed again after it was missing, or listed with a change",
 
 	{From: state.StateArchived, To: state.StateErased}:  "media and manifests were removed by an order",
 	{From: state.StateArchived, To: state.StateExpired}: "media and manifests were removed after their retention",

@@ -62,6 +62,7 @@ type Options struct {
 	// region are taken from it.
 	AccessKeyID     string
 	SecretAccessKey string `json:"-"`
+	SessionToken    string `json:"-"` // of temporary keys; "": none
 
 	// Again reads the two keys again when the store refuses them; nil: they are not read again.
 	Again func() (accessKeyID, secretAccessKey string, err error) `json:"-"`
@@ -119,7 +120,7 @@ func open(ctx context.Context, o Options, retryer aws.Retryer) (*Bucket, error) 
 		return nil, fmt.Errorf("open bucket %q: %w", o.Bucket, err)
 	}
 	b := &Bucket{opts: o, skew: new(atomic.Pointer[time.Duration])}
-	b.opts.AccessKeyID, b.opts.SecretAccessKey, b.opts.Again = "", "", nil
+	b.opts.AccessKeyID, b.opts.SecretAccessKey, b.opts.SessionToken, b.opts.Again = "", "", "", nil
 	renew := &renewal{source: creds}
 	so := s3.Options{
 		Region:       region,

@@ -69,7 +69,7 @@ func (o *Options) credentials(ctx context.Context) (source, string, error) {
 		}
 	}
 	if o.AccessKeyID != "" {
-		k := &keys{again: o.Again}
+		k := &keys{again: o.Again, session: o.SessionToken}
 		k.set(o.AccessKeyID, o.SecretAccessKey)
 		return k, region, nil
 	}

@@ -82,7 +82,7 @@ func (b *Bucket) Retain(ctx context.Context, key, versionID string, r Retention)
 // Extend makes the lock of one version last at least as long as r, and returns the lock
 // that is read back. It never shortens a lock. A version that has a lock keeps its mode,
 // since stores refuse to change the mode without permission to bypass; a version without a
-// lock gets r. A store that accepts the request and changes nothing gives [ErrIgnored].
+// lock gets r, and none if r has no mode. A store that accepts the request and changes nothing gives [ErrIgnored].
 func (b *Bucket) Extend(ctx context.Context, key, versionID string, r Retention) (Retention, error) {
 	have, err := b.Retention(ctx, key, versionID)
 	if err != nil {
@@ -90,6 +90,9 @@ func (b *Bucket) Extend(ctx context.Context, key, versionID string, r Retention)
 	}
 	if have.Mode != "" {
 		r.Mode = have.Mode
+	}
+	if r.Mode == "" {
+		return have, nil
 	}
 	_, until := r.put()
 	r.Until = *until

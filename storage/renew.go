@@ -24,7 +24,8 @@ type source interface {
 
 // keys is the access key of the configuration.
 type keys struct {
-	again func() (accessKeyID, secretAccessKey string, err error) // may be nil
+	again   func() (accessKeyID, secretAccessKey string, err error) // may be nil
+	session string                                                  // the session token; "": none
 
 	mu    sync.Mutex
 	value aws.Credentials
@@ -36,7 +37,7 @@ const keysSource = "storage.access_key_id"
 func (k *keys) set(id, secret string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.value = aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, Source: keysSource}
+	k.value = aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: k.session, Source: keysSource}
 }
 
 // Retrieve implements aws.CredentialsProvider.

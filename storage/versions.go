@@ -95,19 +95,22 @@ type Remover struct{ b *Bucket }
 // NewRemover returns a remover for b. It is as safe for concurrent use as b.
 func NewRemover(b *Bucket) *Remover { return &Remover{b} }
 
-// Remove deletes one version, as [Bucket.Versions] gave it, permanently
-// (s3:DeleteObjectVersion). Before it sends the deletion, Remove reads the hold and the lock
-// of the version (s3:GetObjectLegalHold, s3:GetObjectRetention), because versitygw deletes a
-// held version whose lock has ended. A held version gives [ErrHeld], and a locked one a
-// [*LockedError]. With bypass a governance lock is overruled, which needs the right
+// Versions is [Bucket.Versions], with the remover's credentials.
+func (r *Remover) Versions(ctx context.Context, prefix string) iter.Seq2[Version, error] {
+	return r.b.Versions(ctx, prefix)
+}
+
+// Remove deletes one version, as Versions gave it, permanently (s3:DeleteObjectVersion),
+// unless Removable has something against it: versitygw would delete a held version whose
+// lock has ended. With bypass a governance lock is overruled, which needs the right
 // s3:BypassGovernanceRetention. A version that is not there any more is no error: where a
 // request fails, a listing shows whether the version is there.
 func (r *Remover) Remove(ctx context.Context, v Version, bypass bool) error {
-	err := r.removable(ctx, v, bypass)
+	err := r.Removable(ctx, v, bypass)
 	if err == nil {
 		err = r.b.remove(ctx, v.Key, v.ID, bypass)
 	}
-	if err == nil || errors.Is(err, ErrHeld) || errors.As(err, new(*LockedError)) {
+	if _, locked := errors.AsType[*LockedError](err); err == nil || locked || errors.Is(err, ErrHeld) {
 		return err
 	}
 	for left, listed := range r.b.Versions(ctx, v.Key) {
@@ -118,7 +121,10 @@ func (r *Remover) Remove(ctx context.Context, v Version, bypass bool) error {
 	return nil
 }
 
-func (r *Remover) removable(ctx context.Context, v Version, bypass bool) error {
+// Removable returns nil if neither a hold nor a lock keeps the version
+// (s3:GetObjectLegalHold, s3:GetObjectRetention). A held version gives [ErrHeld], and a
+// locked one a [*LockedError]; with bypass, only under compliance.
+func (r *Remover) Removable(ctx context.Context, v Version, bypass bool) error {
 	if v.Marker {
 		return nil // it holds nothing, and has neither hold nor lock
 	}

@@ -246,7 +246,7 @@ func (d *daemon) command(ctx context.Context, r control.Request, c *control.Call
 	}
 	a := &app{
 		args: r.Args, stdin: c.Stdin(), stdout: c.Stdout(), stderr: c.Stderr(),
-		stop: ctx, create: c.Create, daemon: d, caller: c, person: r.Person,
+		stop: ctx, create: c.Create, readFile: c.ReadFile, daemon: d, caller: c, person: r.Person,
 	}
 	return a.execute()
 }

@@ -37,7 +37,7 @@ func execute(args []string) int {
 	}()
 	a := &app{
 		args: args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
-		stop: stop, create: create, lookupEnv: os.LookupEnv, person: osUser(os.LookupEnv),
+		stop: stop, create: create, readFile: readFile, lookupEnv: os.LookupEnv, person: osUser(os.LookupEnv),
 	}
 	return a.execute()
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/archiverd/archiverd/keeping"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
 )
 
 // orderFlags are the flags of every command by which a person orders something about
@@ -65,11 +66,13 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 		return nil, err
 	}
 	journal := newArchiver(c, b, l, a.logger(c.Log, a.stderr)).Journal
-	return keeping.New(keeping.Options{Ledger: l, Journal: journal, Workers: c.Transfer.Workers}), nil
+	return keeping.New(keeping.Options{
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Journal: journal, Workers: c.Transfer.Workers,
+	}), nil
 }
 
 // carryOut asks, has an order carried out on the selected recordings, and says what became
-// of them. what names the order, in the question. It reports ids that the ledger doesn't know
+// of them. what completes "… N recordings?". It reports ids that the ledger doesn't know
 // before anything is changed.
 func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orderFlags, o keeping.Order, what string, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
 	n, err := selected(ctx, l, s)
@@ -77,18 +80,25 @@ func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orde
 		return err
 	}
 	if !f.dryRun && !f.yes {
-		if err := a.confirm(fmt.Sprintf("%s: %s, by %s?", what, recordings(n), o.By)); err != nil {
+		if err := a.confirm(fmt.Sprintf("%s %s of %s?", what, recordings(n), o.By)); err != nil {
 			return err
 		}
 	}
-	o.Recordings = func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
-		return l.Search(ctx, state.Query{Selection: s}, f)
-	}
+	o.Recordings = searched(l, s)
 	totals, err := do(a.stop, o)
-	if perr := a.printTotals(o, totals); err == nil {
-		err = perr
+	return a.ended(o, totals, err)
+}
+
+// ended says what became of an order, and with which exit code the command ends.
+func (a *app) ended(o keeping.Order, totals keeping.Totals, err error) error {
+	if len(totals) > 0 {
+		if perr := a.printTotals(o, totals); err == nil {
+			err = perr
+		}
 	}
 	switch {
+	case errors.Is(err, storage.ErrNoLocks), errors.Is(err, storage.ErrIgnored), errors.Is(err, keeping.ErrOtherArchive):
+		return fail(exitUsage, err)
 	case err != nil:
 		return fail(storeCode(err), err)
 	case totals[keeping.Failed]+totals[keeping.Left] > 0:

@@ -29,8 +29,9 @@ type app struct {
 	args           []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	stop           context.Context                         // canceled by the first SIGTERM or SIGINT
-	create         func(path string) (control.File, error) // creates a file on the caller's side
+	stop           context.Context                             // canceled by the first SIGTERM or SIGINT
+	create         func(path string) (control.File, error)     // creates a file on the caller's side
+	readFile       func(path string, most int) ([]byte, error) // reads a file on the caller's side
 	lookupEnv      func(string) (string, bool)
 	daemon         *daemon         // the service that runs the command, or nil
 	caller         *control.Caller // who sent the command to the service; nil without a service
@@ -58,7 +59,7 @@ the ledger, 7 ledger held by another process.`,
 	}
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
-		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newWaive(a), newVerify(a), newReconcile(a),
+		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newWaive(a), newHold(a), newRetain(a), newErase(a), newDispose(a), newVerify(a), newReconcile(a),
 		newRebuild(a), newBackup(a), newMigrate(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	wrapErrors(root)
@@ -145,7 +146,7 @@ func (a *app) callService(c *config.Config, args []string, stdout io.Writer) (co
 		Version: version(), Config: path, Args: args,
 		StdoutTerminal: isTerminal(stdout), StderrTerminal: isTerminal(a.stderr), Person: a.person,
 	}
-	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr, Create: a.createAsked})
+	code, err = control.Call(a.stop, socketPath(c), r, control.Local{Stdin: a.stdin, Stdout: stdout, Stderr: a.stderr, Create: a.createAsked, Open: a.openAsked})
 	if err != nil {
 		code = exitTemporary
 	}
@@ -160,6 +161,35 @@ func (a *app) createAsked(path string) (control.File, error) {
 		return nil, fmt.Errorf("create %s: the command line does not name it", path)
 	}
 	return a.create(path)
+}
+
+// openAsked opens a file for the service, but only if the command line names it.
+func (a *app) openAsked(path string) (io.ReadCloser, error) {
+	asked := func(arg string) bool {
+		return arg == path || strings.HasPrefix(arg, "--") && strings.HasSuffix(arg, "="+path)
+	}
+	if !slices.ContainsFunc(a.args, asked) {
+		return nil, fmt.Errorf("open %s: the command line does not name it", path)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err // f as a ReadCloser would not be nil
+	}
+	return f, nil
+}
+
+// readFile reads a file of at most most bytes.
+func readFile(path string, most int) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
+	if err == nil && len(text) > most {
+		err = fmt.Errorf("read %s: it has more than %d bytes", path, most)
+	}
+	return text, err
 }
 
 // socketPath is the control socket of the service that holds the ledger.

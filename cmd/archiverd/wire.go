@@ -38,11 +38,20 @@ func openObservedBucket(ctx context.Context, c *config.Config, observe func(op s
 }
 
 func newBucket(ctx context.Context, c *config.Config, observe func(op string, status int), moved func()) (*storage.Bucket, error) {
-	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile, Moved: moved})
+	o, err := storageOptions(c, moved)
 	if err != nil {
-		return nil, fail(exitUsage, err)
+		return nil, err
 	}
-	b, err := storage.Open(ctx, storage.Options{
+	o.Observe = observe
+	b, err := storage.Open(ctx, o)
+	return b, fail(exitUsage, err)
+}
+
+// storageOptions returns the options of the configured bucket, with archiverd's own
+// credentials.
+func storageOptions(c *config.Config, moved func()) (storage.Options, error) {
+	transport, err := network.NewTransport(network.Options{CAFile: c.Network.CAFile, Moved: moved})
+	return storage.Options{
 		Endpoint:        c.Storage.Endpoint,
 		Region:          c.Storage.Region,
 		Bucket:          c.Storage.Bucket,
@@ -57,9 +66,7 @@ func newBucket(ctx context.Context, c *config.Config, observe func(op string, st
 		Checksum:        c.Storage.Checksum,
 		Transport:       transport,
 		UserAgent:       userAgent(),
-		Observe:         observe,
-	})
-	return b, fail(exitUsage, err)
+	}, fail(exitUsage, err)
 }
 
 // ledger is implemented by *bolt.Ledger and *postgres.Ledger.

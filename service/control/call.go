@@ -20,6 +20,7 @@ type Local struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Create         func(path string) (File, error)
+	Open           func(path string) (io.ReadCloser, error)
 }
 
 // Call lets the service behind the socket at path run a command, and returns its exit
@@ -48,7 +49,7 @@ func Call(ctx context.Context, path string, r Request, local Local) (code int, e
 	release := context.AfterFunc(ctx, func() { _ = c.send(kindStop, nil) }) // on an error, the service is gone
 	defer release()
 	code, err = c.follow()
-	return code, errors.Join(err, c.dropFile())
+	return code, errors.Join(err, c.dropFile(), c.closeOpened())
 }
 
 // call is a command under way, seen from its caller.
@@ -56,7 +57,8 @@ type call struct {
 	conn    *net.UnixConn
 	local   Local
 	writing sync.Mutex
-	file    File // the one being written, or nil
+	file    File          // the one being written, or nil
+	opened  io.ReadCloser // the one being read, or nil
 }
 
 func (c *call) send(k kind, payload []byte) error {
@@ -90,6 +92,14 @@ func (c *call) follow() (code int, err error) {
 				text = ferr.Error()
 			}
 			err = c.send(kindDone, []byte(text))
+		case kindOpen:
+			text := ""
+			if oerr := c.open(string(payload)); oerr != nil {
+				text = oerr.Error()
+			}
+			err = c.send(kindDone, []byte(text))
+		case kindPull:
+			err = c.pull()
 		default:
 			err = errGarbage
 		}
@@ -109,7 +119,38 @@ func (c *call) read() {
 	_ = c.send(kindInput, buf[:n]) // on an error, follow fails too
 }
 
-var errNoFile = errors.New("no file is being written")
+func (c *call) open(path string) (err error) {
+	if err := c.closeOpened(); err != nil {
+		return err
+	}
+	c.opened, err = c.local.Open(path)
+	return err
+}
+
+// pull sends the next bytes of the open file. A file that can't be read to its end ends the
+// command: a part of it must not be taken for the whole.
+func (c *call) pull() error {
+	if c.opened == nil {
+		return errNoFile
+	}
+	buf := make([]byte, chunk)
+	n, err := io.ReadFull(c.opened, buf)
+	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		return err
+	}
+	return c.send(kindInput, buf[:n])
+}
+
+func (c *call) closeOpened() error {
+	if c.opened == nil {
+		return nil
+	}
+	err := c.opened.Close()
+	c.opened = nil
+	return err
+}
+
+var errNoFile = errors.New("no such file is open")
 
 func (c *call) doFile(k kind, payload []byte) (err error) {
 	if k == kindCreate {

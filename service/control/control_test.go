@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -60,6 +61,7 @@ type ends struct {
 	stdout, stderr bytes.Buffer
 	file           memory
 	created        string
+	files          map[string]string // that can be read
 }
 
 func (e *ends) call(ctx context.Context, path string, args ...string) (int, error) {
@@ -71,6 +73,14 @@ func (e *ends) call(ctx context.Context, path string, args ...string) (int, erro
 			}
 			e.created = path
 			return &e.file, nil
+		},
+		Open: func(path string) (io.ReadCloser, error) {
+			text, ok := e.files[path]
+			if !ok {
+				return nil, fs.ErrNotExist
+			}
+			torn := strings.HasPrefix(path, "torn")
+			return io.NopCloser(io.MultiReader(strings.NewReader(text), iotest.ErrReader(map[bool]error{true: errors.New("torn"), false: io.EOF}[torn]))), nil
 		},
 	})
 }
@@ -111,6 +121,52 @@ func TestCommandTravels(t *testing.T) {
 	if e.created != "rel/file" || !e.file.kept || !bytes.Equal(e.file.Bytes(), media) {
 		t.Errorf("file %q, kept %v, %d bytes", e.created, e.file.kept, e.file.Len())
 	}
+}
+
+// TestFilesAreRead has a command read its caller's files beside stdin.
+func TestFilesAreRead(t *testing.T) {
+	t.Parallel()
+	list := strings.Repeat("a line\n", 100_000)
+	path, _ := listenFor(t, func(ctx context.Context, r Request, c *Caller) int {
+		for name, want := range map[string]string{"list": list, "empty": ""} {
+			if text, err := c.ReadFile(name, len(list)); err != nil || string(text) != want {
+				return 1
+			}
+		}
+		if _, err := c.ReadFile("list", len(list)-1); err == nil || !strings.Contains(err.Error(), "more than") {
+			return 2
+		}
+		if _, err := c.ReadFile("none", 10); err == nil || !strings.Contains(err.Error(), "not exist") {
+			return 3
+		}
+		if in, err := io.ReadAll(c.Stdin()); err != nil || string(in) != "yes\n" {
+			return 4
+		}
+		return 42
+	})
+	e := ends{stdin: strings.NewReader("yes\n"), files: map[string]string{"list": list, "empty": ""}}
+	if code, err := e.call(t.Context(), path); code != 42 || err != nil {
+		t.Errorf("got %d, %v", code, err)
+	}
+}
+
+// TestTornFileEndsTheCommand wants no part of a file taken for all of it.
+func TestTornFileEndsTheCommand(t *testing.T) {
+	t.Parallel()
+	read := make(chan error, 1)
+	path, stop := listenFor(t, func(ctx context.Context, r Request, c *Caller) int {
+		_, err := c.ReadFile("torn", 1<<20)
+		read <- err
+		return 0
+	})
+	e := ends{files: map[string]string{"torn": strings.Repeat("a line\n", 100_000)}}
+	if _, err := e.call(t.Context(), path); err == nil || !strings.Contains(err.Error(), "torn") {
+		t.Errorf("the call ended with %v", err)
+	}
+	if err := <-read; err == nil {
+		t.Error("a torn file was read")
+	}
+	stop()
 }
 
 func TestNobody(t *testing.T) {
@@ -202,7 +258,7 @@ func TestStops(t *testing.T) {
 	})
 	t.Run("vanished", func(t *testing.T) {
 		conn := dial(t, path)
-		send(t, conn, kindRequest, []byte(`{"protocol":1}`))
+		send(t, conn, kindRequest, []byte(`{"protocol":2}`))
 		<-began
 		conn.Close()
 		if err := <-ended; err == nil {
@@ -211,7 +267,7 @@ func TestStops(t *testing.T) {
 	})
 	t.Run("half closed", func(t *testing.T) {
 		conn := dial(t, path)
-		send(t, conn, kindRequest, []byte(`{"protocol":1}`))
+		send(t, conn, kindRequest, []byte(`{"protocol":2}`))
 		<-began
 		conn.CloseWrite()
 		<-ended
@@ -265,7 +321,7 @@ func TestGarbage(t *testing.T) {
 		binary.BigEndian.PutUint32(h[1:], size)
 		return append(h, payload...)
 	}
-	hello := frame(kindRequest, 14, `{"protocol":1}`)
+	hello := frame(kindRequest, 14, `{"protocol":2}`)
 	for name, input := range map[string][]byte{
 		"http":           []byte("GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
 		"no kind":        frame(0, 0, ""),
@@ -273,7 +329,7 @@ func TestGarbage(t *testing.T) {
 		"huge":           frame(kindRequest, 1<<31, "x"),
 		"no JSON":        frame(kindRequest, 3, "{]}"),
 		"another first":  frame(kindStop, 0, ""),
-		"protocol 2":     frame(kindRequest, 14, `{"protocol":2}`),
+		"protocol 1":     frame(kindRequest, 14, `{"protocol":1}`),
 		"then rubbish":   append(bytes.Clone(hello), 250, 1, 2, 3, 4),
 		"second request": append(bytes.Clone(hello), hello...),
 		"many answers":   append(bytes.Clone(hello), bytes.Repeat(frame(kindDone, 0, ""), 100)...),
@@ -314,7 +370,7 @@ func TestSlowReader(t *testing.T) {
 		return 1
 	})
 	conn := dial(t, path)
-	send(t, conn, kindRequest, []byte(`{"protocol":1}`))
+	send(t, conn, kindRequest, []byte(`{"protocol":2}`))
 	for range 10 {
 		var e ends
 		if code, err := e.call(t.Context(), path, "quick"); code != 0 || err != nil {
@@ -384,7 +440,7 @@ func TestHurry(t *testing.T) {
 				ended <- err
 				return 1
 			})
-			send(t, dial(t, path), kindRequest, []byte(`{"protocol":1}`))
+			send(t, dial(t, path), kindRequest, []byte(`{"protocol":2}`))
 			if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("the command heard %v", err)
 			}

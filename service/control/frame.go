@@ -9,7 +9,10 @@
 //	        ◀─────────────────────── read   the command wants input
 //	input   ───────────────────────▶        bytes of stdin; empty: the end of stdin
 //	        ◀─────────────────────── create, write, keep, drop: a file
+//	        ◀─────────────────────── open   a file of the caller's is to be read
 //	done    ───────────────────────▶        the answer to each of these; a text: why it failed
+//	        ◀─────────────────────── pull   the command wants more of the open file
+//	input   ───────────────────────▶        bytes of the file; empty: its end
 //	stop    ───────────────────────▶        the caller got a signal
 //	        ◀─────────────────────── exit   the exit code; the connection ends
 //
@@ -35,7 +38,7 @@ import (
 )
 
 // protocol is the version of the drawing above.
-const protocol = 1
+const protocol = 2
 
 // kind says what a frame is. Its payload follows a header of kind and length.
 type kind byte
@@ -52,6 +55,8 @@ const (
 	kindDrop   // empty
 	kindDone   // empty, or why it failed
 	kindStop   // empty
+	kindOpen   // the path
+	kindPull   // empty
 	kindExit   // one byte
 )
 

@@ -258,28 +258,58 @@ type Input struct {
 	rest []byte
 }
 
-func (i *Input) Read(p []byte) (int, error) {
+func (i *Input) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
 	if len(i.rest) == 0 {
-		if err := i.c.send(kindRead, nil); err != nil {
+		if i.rest, err = i.c.next(kindRead); err != nil {
 			return 0, err
 		}
-		select {
-		case i.rest = <-i.c.input:
-		case <-i.c.gone:
-			return 0, errGone
-		case <-i.c.ctx.Done():
-			return 0, i.c.ctx.Err()
-		}
-		if len(i.rest) == 0 {
-			return 0, io.EOF
-		}
 	}
-	n := copy(p, i.rest)
+	n = copy(p, i.rest)
 	i.rest = i.rest[n:]
 	return n, nil
+}
+
+// next asks the caller for more bytes of stdin, or of the open file; io.EOF: there are no
+// more.
+func (c *Caller) next(k kind) ([]byte, error) {
+	if err := c.send(k, nil); err != nil {
+		return nil, err
+	}
+	select {
+	case bytes := <-c.input:
+		if len(bytes) == 0 {
+			return nil, io.EOF
+		}
+		return bytes, nil
+	case <-c.gone:
+		return nil, errGone
+	case <-c.ctx.Done():
+		return nil, c.ctx.Err()
+	}
+}
+
+// ReadFile reads a file on the caller's side, of at most most bytes; a relative path is
+// relative to the caller's directory. The caller opens only files that its command line
+// names. The content stays in memory.
+func (c *Caller) ReadFile(path string, most int) (text []byte, err error) {
+	if err := c.ask(kindOpen, []byte(path)); err != nil {
+		return nil, err
+	}
+	for {
+		part, err := c.next(kindPull)
+		if err == io.EOF {
+			return text, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if text = append(text, part...); len(text) > most {
+			return nil, fmt.Errorf("read %s: it has more than %d bytes", path, most)
+		}
+	}
 }
 
 // Stdout and Stderr write to the caller's streams.

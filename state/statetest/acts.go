@@ -56,30 +56,28 @@ func (s suite) actsRefused(t *testing.T) {
 		from, to state.State
 		edit     func(*state.Entry)
 	}{
-		"no id":                    {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.ID = "" })},
-		"nobody":                   {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.By = "" })},
-		"no time":                  {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.At = time.Time{} })},
-		"no reason":                {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.Reason = "" })},
-		"no case":                  {state.StateArchived, state.StateArchived, with(state.ActRelease, func(a *state.Act) { a.Case = "" })},
-		"no end":                   {state.StateArchived, state.StateArchived, with(state.ActRetain, func(a *state.Act) { a.Until = time.Time{} })},
-		"no authority":             {state.StateArchived, state.StateArchived, with(state.ActErase, func(a *state.Act) { a.Authority = "" })},
-		"unknown":                  {state.StateArchived, state.StateArchived, with("burn", func(*state.Act) {})},
-		"two at once":              {state.StateArchived, state.StateArchived, func(e *state.Entry) { hold.Do(e); Act(state.ActRetain).Do(e) }},
-		"changed":                  {state.StateDeleted, state.StateDeleted, func(e *state.Entry) { e.Acts[0].Reason = "another" }},
-		"removed":                  {state.StateDeleted, state.StateDeleted, func(e *state.Entry) { e.Acts = nil }},
-		"held, and gone":           {state.StateArchived, state.StateGone, hold.Do},
-		"waived without an act":    {state.StateFailed, state.StateWaived, nil},
-		"waived by another":        {state.StateFailed, state.StateWaived, hold.Do},
-		"waived, and still here":   {state.StateFailed, state.StateFailed, Act(state.ActWaive).Do},
-		"reopened, and not waived": {state.StateFailed, state.StateListed, Act(state.ActReopen).Do},
-		"reopened, and waived":     {state.StateWaived, state.StateWaived, Act(state.ActReopen).Do},
-		"waived, and vanished":     {state.StateFailed, state.StateVanished, Act(state.ActWaive).Do},
-		"nothing to dispose of":    {state.StateVanished, state.StateVanished, Act(state.ActExpire).Do},
-		"disposed of, and waits":   {state.StateListed, state.StateListed, func(e *state.Entry) { AddVersion(0)(e); Act(state.ActErase).Do(e) }},
-		"erased at once":           {state.StateGone, state.StateErased, Act(state.ActErase).Do},
-		"expired without an act":   {state.StateGone, state.StateExpired, nil},
-		"new, and held":            {"", state.StateListed, hold.Do},
-		"held, and erased":         {state.StateDeleted, state.StateDeleted, Act(state.ActErase).Do},
+		"no id":                  {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.ID = "" })},
+		"nobody":                 {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.By = "" })},
+		"no time":                {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.At = time.Time{} })},
+		"no reason":              {state.StateArchived, state.StateArchived, with(state.ActHold, func(a *state.Act) { a.Reason = "" })},
+		"no case":                {state.StateArchived, state.StateArchived, with(state.ActRelease, func(a *state.Act) { a.Case = "" })},
+		"no end":                 {state.StateArchived, state.StateArchived, with(state.ActRetain, func(a *state.Act) { a.Until = time.Time{} })},
+		"no authority":           {state.StateArchived, state.StateArchived, with(state.ActErase, func(a *state.Act) { a.Authority = "" })},
+		"unknown":                {state.StateArchived, state.StateArchived, with("burn", func(*state.Act) {})},
+		"two at once":            {state.StateArchived, state.StateArchived, func(e *state.Entry) { hold.Do(e); Act(state.ActRetain).Do(e) }},
+		"changed":                {state.StateDeleted, state.StateDeleted, func(e *state.Entry) { e.Acts[0].Reason = "another" }},
+		"removed":                {state.StateDeleted, state.StateDeleted, func(e *state.Entry) { e.Acts = nil }},
+		"held, and gone":         {state.StateArchived, state.StateGone, hold.Do},
+		"waived without an act":  {state.StateFailed, state.StateWaived, nil},
+		"waived by another":      {state.StateFailed, state.StateWaived, hold.Do},
+		"waived, and still here": {state.StateFailed, state.StateFailed, Act(state.ActWaive).Do},
+		"waived, and vanished":   {state.StateFailed, state.StateVanished, Act(state.ActWaive).Do},
+		"nothing to dispose of":  {state.StateVanished, state.StateVanished, Act(state.ActExpire).Do},
+		"disposed of, and waits": {state.StateListed, state.StateListed, func(e *state.Entry) { AddVersion(0)(e); Act(state.ActErase).Do(e) }},
+		"erased at once":         {state.StateGone, state.StateErased, Act(state.ActErase).Do},
+		"expired without an act": {state.StateGone, state.StateExpired, nil},
+		"new, and held":          {"", state.StateListed, hold.Do},
+		"held, and erased":       {state.StateDeleted, state.StateDeleted, Act(state.ActErase).Do},
 	} {
 		k := state.Key{Org: "acme", Inbox: "u1", Recording: name}
 		Bring(t, l, k, c.from)
@@ -123,7 +121,7 @@ func (s suite) actsRefused(t *testing.T) {
 func (s suite) disposal(t *testing.T) {
 	for to, other := range map[state.State]state.State{state.StateErased: state.StateExpired, state.StateExpired: state.StateErased} {
 		for edge := range agreedEdges() {
-			if edge.To != to {
+			if edge.To != to || edge.From == to {
 				continue
 			}
 			l := s.fresh(t)
@@ -168,6 +166,30 @@ func (s suite) disposal(t *testing.T) {
 			if last.From != edge.From || last.To != to || last.Act == nil || *last.Act != *before.Disposal() {
 				t.Errorf("the last event is %+v", last)
 			}
+			if to == state.StateExpired {
+				s.certified(t, l, k)
+			}
 		}
+	}
+}
+
+// certified adds the act that names a certificate to an expired entry: nothing else can.
+func (s suite) certified(t *testing.T, l state.Ledger, k state.Key) {
+	certify := Act(state.ActCertify)
+	certify.ID = "act-3"
+	got, err := l.Move(t.Context(), k, state.StateExpired, state.StateExpired, certify.Do)
+	Must(t, err)
+	if last := got.Acts[len(got.Acts)-1]; last != certify {
+		t.Errorf("the last act is %+v", last)
+	}
+	if _, err := l.Move(t.Context(), k, state.StateExpired, state.StateExpired, func(e *state.Entry) { e.Name = "Ann" }); err != nil {
+		t.Error(err)
+	}
+	if e, err := l.Entry(t.Context(), k); err != nil || e.Name != "" {
+		t.Errorf("the entry names %q, %v", e.Name, err)
+	}
+	_, err = l.Move(t.Context(), k, state.StateExpired, state.StateExpired, AddVersion(2))
+	if !errors.Is(err, state.ErrInvalid) {
+		t.Errorf("a version was added: %v", err)
 	}
 }

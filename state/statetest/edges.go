@@ -22,7 +22,8 @@ delete_requested -> deleted archived listed delete_requested
 deleted -> deleted listed archived erased expired
 gone -> gone listed archived erased expired
 vanished -> vanished listed waived
-waived -> waived listed erased expired`
+waived -> waived listed erased expired
+expired -> expired`
 
 func agreedEdges() map[state.Edge]bool {
 	m := make(map[state.Edge]bool)

@@ -15,7 +15,7 @@ var (
 	genState = rapid.SampledFrom([]state.State{state.StateListed, state.StateListed, state.StateFailed, state.StateArchived, state.StateArchived,
 		state.StateDeleteRequested, state.StateDeleted, state.StateVanished, state.StateGone, state.StateWaived, state.StateErased, state.StateExpired})
 	genEdit = rapid.SampledFrom([]string{"nothing", "raw", "fail", "version", "version", "key", "bad key", "missing", "forget", "rewrite", "other key",
-		"describe", "describe", "describe", "hold", "release", "erase", "expire", "waive", "reopen"})
+		"describe", "describe", "describe", "hold", "release", "erase", "expire", "waive"})
 )
 
 // edit returns an edit that an archiver makes of an entry, or must not make.
@@ -48,7 +48,7 @@ func edit(what string, n int) func(*state.Entry) {
 			e.MediaKey += "x"
 		case "describe":
 			describe(n)(e)
-		case "hold", "release", "erase", "expire", "waive", "reopen":
+		case "hold", "release", "erase", "expire", "waive":
 			a := Act(state.ActKind(what))
 			a.ID = fmt.Sprint(what, len(e.Acts))
 			a.Do(e)
@@ -119,8 +119,6 @@ func mayAct(have, e state.Entry, what string) bool {
 		return !moves
 	case "erase", "expire":
 		return !moves && held == 0 && len(e.Versions) > 0 && agreedEdges()[state.Edge{From: e.State, To: state.StateErased}]
-	case "reopen":
-		return have.State == state.StateWaived && e.State == state.StateListed && disposed == ""
 	case "waive":
 		return moves && e.State == state.StateWaived && disposed == ""
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -232,6 +233,9 @@ func Act(kind state.ActKind) state.Act {
 		a.Mode, a.Until = "GOVERNANCE", testTime.AddDate(1, 0, 0)
 	case state.ActErase:
 		a.Authority = "court order 7"
+	case state.ActCertify:
+		sum := strings.Repeat("0", 64)
+		a.Certificate = state.Certificate{Key: "certificates/act-1.json", SHA256: sum, PageSHA256: sum}
 	}
 	return a
 }

@@ -1,0 +1,227 @@
+package keeping
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/archiverd/archiverd/record"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// remover deletes versions, with credentials of its own. *storage.Remover implements it.
+type remover interface {
+	Versions(ctx context.Context, prefix string) iter.Seq2[storage.Version, error]
+	Removable(ctx context.Context, v storage.Version, bypass bool) error
+	Remove(ctx context.Context, v storage.Version, bypass bool) error
+}
+
+// Removal says with what recordings are removed.
+type Removal struct {
+	With   remover
+	Bypass bool // overrule governance locks
+}
+
+// Erase removes recordings from the archive: all versions and delete markers of media and
+// manifests, also of what no ledger names. What stays is the ledger's entry and the journal's
+// event, without personal data. A held recording and one under a lock are left, with the
+// reason.
+func (k *Keeper) Erase(ctx context.Context, o Order, r Removal) (Totals, error) {
+	if err := k.tryRemoval(ctx, o, r); err != nil {
+		return nil, err
+	}
+	return k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
+		return k.remove(ctx, key, e, o, r)
+	})
+}
+
+// tryRemoval has the credentials remove an object that is made for it, before anything else
+// is done: credentials without the right must leave nothing half-done.
+func (k *Keeper) tryRemoval(ctx context.Context, o Order, r Removal) error {
+	if o.DryRun {
+		return nil
+	}
+	n := storage.New{Key: k.Prefix + "/doctor/" + record.EscapeID(o.ID) + "-removal", ContentType: "text/plain"}
+	if r.Bypass {
+		n.Retention = storage.Retention{Mode: "GOVERNANCE", Until: time.Now().Add(2 * time.Minute)}
+	}
+	text := []byte("archiverd tried with this object whether credentials may remove it\n")
+	if _, err := k.Bucket.Put(ctx, n, text, sha256.Sum256(text)); err != nil && !errors.Is(err, storage.ErrExists) {
+		return fmt.Errorf("try whether the credentials may remove: %w", err)
+	}
+	for v, err := range r.With.Versions(ctx, n.Key) {
+		if err == nil {
+			err = r.With.Remove(ctx, v, r.Bypass)
+		}
+		if _, locked := errors.AsType[*storage.LockedError](err); err != nil && !locked { // locked: the bucket locks what is new
+			return fmt.Errorf("nothing was removed: the credentials may not do what the order takes (s3:ListBucketVersions, s3:DeleteObjectVersion, s3:GetObjectRetention, s3:GetObjectLegalHold, and s3:BypassGovernanceRetention to bypass): %w", err)
+		}
+	}
+	return nil
+}
+
+// remove carries out an order to erase or expire on one recording.
+func (k *Keeper) remove(ctx context.Context, key state.Key, e *state.Entry, o Order, r Removal) error {
+	to := disposed[o.Kind]
+	if e.State == to {
+		return errAlready
+	}
+	if err := mayRemove(e, o.Kind); err != nil {
+		return err
+	}
+	there, err := k.stored(ctx, key, e, r.With)
+	if err != nil {
+		return err
+	}
+	for _, v := range there {
+		if err := r.With.Removable(ctx, v, r.Bypass); err != nil {
+			return kept(v, err, r.Bypass)
+		}
+	}
+	if o.DryRun {
+		return original(e)
+	}
+	if e.Disposal() == nil {
+		if _, err := k.edit(ctx, key, o.Do); err != nil {
+			return err
+		}
+	}
+	if err := k.empty(ctx, key, e, r); err != nil {
+		return err
+	}
+	if _, err = k.move(ctx, key, to, nil); err != nil {
+		return err
+	}
+	return original(e)
+}
+
+// original says where the original of an entry may still be.
+func original(e *state.Entry) error {
+	if e.State == state.StateArchived {
+		return &remark{"the original may still be in Genesys Cloud: it has to be deleted there, too; archiverd never archives it again"}
+	}
+	return nil
+}
+
+// disposed are the states of what an act removed.
+var disposed = map[state.ActKind]state.State{state.ActErase: state.StateErased, state.ActExpire: state.StateExpired}
+
+// mayRemove says why the ledger keeps an entry from being removed.
+func mayRemove(e *state.Entry, kind state.ActKind) error {
+	switch act := e.Disposal(); {
+	case e.State.Disposed():
+		return refusef("it is %s already", e.State)
+	case act != nil && act.Kind != kind:
+		return refusef("%s began to %s it on %s: give that order again", act.By, act.Kind, day(act.At))
+	case act != nil:
+		return nil
+	}
+	if cases := e.Cases(); len(cases) > 0 {
+		return refusef("it is held by %s", strings.Join(cases, ", "))
+	}
+	switch {
+	case e.State == state.StateDeleteRequested:
+		return refusef("the deletion of its original has been requested and is not confirmed: give the order again after the next run")
+	case !e.State.Stored() && len(e.Versions) > 0 && e.State != state.StateWaived:
+		return refusef("it is %s, and about to be archived again: give the order again after the next run, or waive it first", e.State)
+	case len(e.Versions) == 0:
+		return refusef("it is %s: nothing of it is stored", e.State)
+	}
+	return nil
+}
+
+// kept turns what keeps a version into a reason to leave its recording.
+func kept(v storage.Version, err error, bypass bool) error {
+	locked, isLocked := errors.AsType[*storage.LockedError](err)
+	switch {
+	case errors.Is(err, storage.ErrHeld):
+		return refusef("%s has a legal hold that no case of the ledger's names: release it in the store if it is not wanted", v.Key)
+	case isLocked && locked.Retention.Mode == "GOVERNANCE" && !bypass:
+		return refusef("governance retention keeps %s until %s: only --bypass-governance removes it before", v.Key, day(locked.Retention.Until))
+	case isLocked:
+		return refusef("compliance retention keeps %s until %s: nobody can remove it before", v.Key, day(locked.Retention.Until))
+	}
+	return err
+}
+
+// empty removes all that the store holds of a recording, and lists again until nothing is
+// left.
+func (k *Keeper) empty(ctx context.Context, key state.Key, e *state.Entry, r Removal) error {
+	for range 3 {
+		there, err := k.stored(ctx, key, e, r.With)
+		if err != nil || len(there) == 0 {
+			return err
+		}
+		for _, v := range there {
+			if err := r.With.Remove(ctx, v, r.Bypass); err != nil {
+				return err
+			}
+		}
+	}
+	return fmt.Errorf("remove %s: the store accepts the removals, and still lists versions", key)
+}
+
+// stored lists what the store holds of a recording: media first, manifests last, so that
+// what a crash leaves still says what it is of.
+func (k *Keeper) stored(ctx context.Context, key state.Key, e *state.Entry, with remover) (all []storage.Version, err error) {
+	stems, err := k.stems(key, e)
+	if err != nil {
+		return nil, err
+	}
+	for _, stem := range stems {
+		for v, err := range with.Versions(ctx, stem) {
+			if err != nil {
+				return nil, err
+			}
+			if k.owns(key, v.Key) {
+				all = append(all, v)
+			}
+		}
+	}
+	return all, nil
+}
+
+// stems returns what the keys of the recording's objects begin with: of media, then of
+// manifests. It refuses an entry that names a key of another recording.
+func (k *Keeper) stems(key state.Key, e *state.Entry) ([]string, error) {
+	media, manifests := map[string]bool{}, map[string]bool{}
+	add := func(to map[string]bool, object string) error {
+		if !k.owns(key, object) {
+			return refusef("the ledger names %s, which is no key of this recording: nothing is removed", object)
+		}
+		parsed, _ := record.ParseKey(k.Prefix, object)
+		parsed.Number = 1
+		to[record.Stem(parsed.Path(k.Prefix))] = true
+		return nil
+	}
+	for _, object := range append([]string{e.MediaKey}, e.BadKeys...) {
+		if err := add(media, object); err != nil {
+			return nil, err
+		}
+	}
+	manifest := record.Keys{Prefix: k.Prefix, Org: key.Org, Inbox: key.Inbox}.Manifest(e.MediaKey, 1)
+	if err := add(manifests, manifest); err != nil {
+		return nil, err
+	}
+	for _, v := range e.Versions {
+		if err := errors.Join(add(media, v.MediaKey), add(manifests, v.ManifestKey)); err != nil {
+			return nil, err
+		}
+	}
+	return append(slices.Sorted(maps.Keys(media)), slices.Sorted(maps.Keys(manifests))...), nil
+}
+
+// owns reports whether an object's key is one of the recording's.
+func (k *Keeper) owns(key state.Key, object string) bool {
+	parsed, ok := record.ParseKey(k.Prefix, object)
+	return ok && parsed.Org == key.Org && parsed.Inbox == record.EscapeID(key.Inbox) && parsed.Recording == record.EscapeID(key.Recording)
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

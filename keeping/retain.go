@@ -1,0 +1,122 @@
+package keeping
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/record"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
+)
+
+// minLock is the shortest retention worth setting: clocks differ.
+const minLock = time.Hour
+
+// Retain makes the retention of media and manifests last until the time that until gives for
+// an entry, and that of the journal objects that tell of them. A longer one stays as it is.
+// Objects that have a lock keep its mode; others get the configured one.
+func (k *Keeper) Retain(ctx context.Context, o Order, until func(*state.Entry) time.Time) (Totals, error) {
+	told := &told{until: map[state.Key]time.Time{}}
+	totals, err := k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
+		act := o.Act
+		act.Mode, act.Until = cmp.Or(k.Retention.Mode, e.Newest().RetentionMode), until(e)
+		if err := retainable(e, act); err != nil {
+			return err
+		}
+		told.add(key, act.Until)
+		longer := func(v state.Version) bool { return !v.RetainUntil.Before(act.Until) }
+		if !slices.ContainsFunc(e.Versions, func(v state.Version) bool { return !longer(v) }) {
+			return errAlready
+		}
+		if o.DryRun {
+			return nil
+		}
+		return k.retain(ctx, key, e, act)
+	})
+	if err != nil || o.DryRun {
+		return totals, err
+	}
+	return totals, k.retainJournals(ctx, told.until)
+}
+
+// retainable says why an entry's retention can't be extended.
+func retainable(e *state.Entry, act state.Act) error {
+	switch {
+	case e.State.Disposed():
+		return refusef("it is %s: nothing is there to keep", e.State)
+	case e.Disposal() != nil:
+		return refusef("it is being removed since %s", day(e.Disposal().At))
+	case len(e.Versions) == 0:
+		return refusef("it is %s: nothing is stored yet", e.State)
+	case act.Mode == "":
+		return refusef("it has no lock, and storage.object_lock.mode is none: set a mode")
+	case act.Until.Before(time.Now().Add(minLock)):
+		return refusef("it would be kept until %s, which has passed or is near", day(act.Until))
+	}
+	return nil
+}
+
+// retain extends the locks of every version, then enters the act.
+func (k *Keeper) retain(ctx context.Context, key state.Key, e *state.Entry, act state.Act) error {
+	for _, v := range e.Versions {
+		for _, o := range []struct{ key, version string }{{v.MediaKey, v.MediaVersionID}, {v.ManifestKey, v.ManifestVersionID}} {
+			if _, err := k.Bucket.Extend(ctx, o.key, o.version, storage.Retention{Mode: act.Mode, Until: act.Until}); err != nil {
+				return err
+			}
+		}
+	}
+	n := len(e.Versions)
+	now, err := k.edit(ctx, key, act.Do)
+	if err == nil && len(now.Versions) > n { // archived again meanwhile
+		return k.retain(ctx, key, &now, act)
+	}
+	return err
+}
+
+// told are the recordings whose journal objects are to be kept as long as they are.
+type told struct {
+	mu    sync.Mutex
+	until map[state.Key]time.Time
+}
+
+func (t *told) add(key state.Key, until time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.until[key] = until
+}
+
+// retainJournals extends the locks of the journal objects that tell of recordings, until the
+// latest time of those that an object tells of.
+func (k *Keeper) retainJournals(ctx context.Context, until map[state.Key]time.Time) error {
+	inboxes := map[[2]string]bool{}
+	for key := range until {
+		inboxes[[2]string{key.Org, key.Inbox}] = true
+	}
+	for in := range inboxes {
+		chain := record.Chain{Bucket: k.Bucket, Keys: record.Keys{Prefix: k.Prefix, Org: in[0], Inbox: in[1]}}
+		_, err := chain.Walk(ctx, state.JournalHead{}, func(at state.JournalHead, j *record.Journal) error {
+			var latest time.Time
+			for _, ev := range j.Events {
+				if t := until[state.Key{Org: in[0], Inbox: in[1], Recording: ev.Recording}]; t.After(latest) {
+					latest = t
+				}
+			}
+			if latest.IsZero() {
+				return nil
+			}
+			return failure.Retry(ctx, func(error) {}, func() error {
+				_, err := k.Bucket.Extend(ctx, at.Key, at.VersionID, storage.Retention{Mode: k.Retention.Mode, Until: latest})
+				return err
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("keep the journal of inbox %s/%s as long as what it tells of: %w", in[0], in[1], err)
+		}
+	}
+	return nil
+}
