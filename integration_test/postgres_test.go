@@ -93,6 +93,15 @@ func TestDatabaseCommands(t *testing.T) {
 	for _, command := range []string{"status --all", "ls --json", "ls --state archived", "show r000", "get r000 --output got.wav", "inboxes", "verify --read", "reconcile", "retry"} {
 		w.expect(0, strings.Fields(command)...)
 	}
+	inbox.Add(genesystest.Recording{ID: "lost"})
+	w.cloud.Inject(genesystest.Fault{Op: opTranscoding, Recording: "lost", Times: genesystest.Always, Effect: genesystest.Status(400, "bad.request")})
+	w.once(3)
+	w.expect(0, "waive", "lost", "--reason", "lost by Genesys", "--yes")
+	w.wantTold("waived", []string{"lost"})
+	if r := w.expect(0, "ls", "--state", "waived", "--csv", "--sort", "created"); strings.Count(r.stdout, "\n") != 2 {
+		t.Errorf("ls says %s", r)
+	}
+	w.once(0)
 	if got, err := os.ReadFile(filepath.Join(w.dir, "got.wav")); err != nil || len(got) == 0 {
 		t.Errorf("get fetched %d bytes, %v", len(got), err)
 	}

@@ -80,7 +80,7 @@ func failedSince(since time.Time, person bool, why string) func(*state.Entry) {
 func sample(t *testing.T) *bolt.Ledger {
 	t.Helper()
 	l := newLedger(t)
-	listed(t, l, "u1", "arch-1", "arch-2", "arch-3", "fail-1", "fail-2", "wait-1", "van-1", "gone-1", "del-1")
+	listed(t, l, "u1", "arch-1", "arch-2", "arch-3", "fail-1", "fail-2", "wait-1", "van-1", "gone-1", "del-1", "waived-1", "expired-1")
 	move(t, l, "u1", "arch-1", state.StateListed, state.StateArchived, archivedAt(now.Add(-time.Hour)))
 	move(t, l, "u1", "arch-2", state.StateListed, state.StateArchived, archivedAt(now.Add(-48*time.Hour)))
 	move(t, l, "u1", "arch-3", state.StateListed, state.StateArchived, func(e *state.Entry) {
@@ -95,6 +95,10 @@ func sample(t *testing.T) *bolt.Ledger {
 	move(t, l, "u1", "del-1", state.StateListed, state.StateArchived, archivedAt(now))
 	move(t, l, "u1", "del-1", state.StateArchived, state.StateDeleteRequested, nil)
 	move(t, l, "u1", "del-1", state.StateDeleteRequested, state.StateDeleted, nil)
+	move(t, l, "u1", "waived-1", state.StateListed, state.StateWaived, state.Act{ID: "1", Kind: state.ActWaive, By: "ann", At: now, Reason: "lost"}.Do)
+	move(t, l, "u1", "expired-1", state.StateListed, state.StateArchived, archivedAt(now))
+	move(t, l, "u1", "expired-1", state.StateArchived, state.StateArchived, state.Act{ID: "2", Kind: state.ActExpire, By: "ann", At: now, Reason: "seven years"}.Do)
+	move(t, l, "u1", "expired-1", state.StateArchived, state.StateExpired, nil)
 	must(t, l.AddPass(t.Context(), "acme", "u1", state.Pass{Start: now.Add(-time.Hour), End: now, Findings: 2}, func(i *state.Inbox) {
 		i.Name, i.Email, i.Condition = "Ada Lovelace", "ada@example.com", state.ConditionOK
 		i.LastSuccess, i.OldestWaiting, i.NotBefore = now, now.Add(-24*time.Hour), time.Now().Add(time.Hour)
@@ -118,6 +122,9 @@ archiverd_archived_recordings{org="acme"} 4
 # HELP archiverd_backlog_recordings Recordings that wait to be archived.
 # TYPE archiverd_backlog_recordings gauge
 archiverd_backlog_recordings{org="acme"} 1
+# HELP archiverd_disposed_recordings Recordings that were removed from the archive, by an order or after their retention.
+# TYPE archiverd_disposed_recordings gauge
+archiverd_disposed_recordings{org="acme"} 1
 # HELP archiverd_failed_recordings Recordings that could not be archived yet.
 # TYPE archiverd_failed_recordings gauge
 archiverd_failed_recordings{org="acme"} 2
@@ -136,7 +143,7 @@ archiverd_integrity_findings_total{org="acme"} 2
 archiverd_last_success_timestamp_seconds{org="acme"} 1.7954352e+09
 # HELP archiverd_media_bytes_total Bytes of media archived, since the ledger was made.
 # TYPE archiverd_media_bytes_total counter
-archiverd_media_bytes_total{org="acme"} 5000
+archiverd_media_bytes_total{org="acme"} 6000
 # HELP archiverd_needs_person_recordings Failed recordings that need a person, because they have failed for too long.
 # TYPE archiverd_needs_person_recordings gauge
 archiverd_needs_person_recordings{org="acme"} 1
@@ -148,11 +155,14 @@ archiverd_oldest_unarchived_timestamp_seconds{org="acme"} 1.7953488e+09
 archiverd_rate_limited_inboxes{org="acme"} 1
 # HELP archiverd_recordings_total What happened to recordings, since the ledger was made: versions archived, attempts failed, originals vanished, gone and deleted.
 # TYPE archiverd_recordings_total counter
-archiverd_recordings_total{org="acme",result="archived"} 5
+archiverd_recordings_total{org="acme",result="archived"} 6
 archiverd_recordings_total{org="acme",result="deleted"} 1
 archiverd_recordings_total{org="acme",result="failed"} 2
 archiverd_recordings_total{org="acme",result="gone"} 1
 archiverd_recordings_total{org="acme",result="vanished"} 1
+# HELP archiverd_waived_recordings Recordings that are not archived, which a person accepts.
+# TYPE archiverd_waived_recordings gauge
+archiverd_waived_recordings{org="acme"} 1
 `
 	var names []string
 	for _, f := range regexp.MustCompile(`TYPE (\S+)`).FindAllStringSubmatch(want, -1) {
@@ -323,12 +333,12 @@ func TestPage(t *testing.T) {
 		"idle": {idle, archiver.Deletion{}, []string{
 			"2 inboxes need a person", "No run is under way. The next begins at 2026-11-23 13:00", "3 scheduled runs were skipped since 2026-11-23 12:00",
 			"archived 4", "archived, original deleted 1", "waiting 1", "failed, tried again 2", "of these need a person 1", "vanished before they were archived 1",
-			"media 4.9 KiB", "oldest left by a pass 2026-11-22 12:00",
+			"media 5.9 KiB", "oldest left by a pass 2026-11-22 12:00",
 			"acme/u2 needs login the refresh token is revoked Let its user log in: archiverd login --org acme --inbox u2", "acme/u1 ok the last pass met 2 objects in the archive that are not what they should be See archiverd verify --inbox u1, which names them. 1 of its recordings have failed for a week",
-			"Last good pass acme 3 2 1 2 4 1 1 4.9 KiB 2026-11-23 12:00",
+			"Last good pass acme 3 2 1 2 4 1 1 5.9 KiB 2026-11-23 12:00",
 			"fail-2 acme/u1 for a week Needs a person: remove the reason, then run archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
-			"acme/u1 1 failed, and are tried again the last pass left a recording waiting", "ok 1 2 4 1 1 4.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
+			"acme/u1 1 failed, and are tried again the last pass left a recording waiting", "ok 1 2 4 1 1 5.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
 			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1", "acme/u3"}},
 		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "No run is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{

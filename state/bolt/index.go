@@ -182,6 +182,15 @@ func (m *matcher) past(key []byte) bool {
 	return !m.To.IsZero() && len(key) >= 8 && createdOf(key) >= m.To.UnixMilli()
 }
 
+// indexIn returns the index, or nil: an older file that is only read has none, or a part that
+// an interrupted migration left.
+func indexIn(tx *bbolt.Tx) *bbolt.Bucket {
+	if version, err := schemaOf(tx); err != nil || version < schemaIndexed {
+		return nil
+	}
+	return tx.Bucket([]byte("search"))
+}
+
 // indexChunk is the number of entries that reindex enters in one transaction.
 const indexChunk = 5000
 

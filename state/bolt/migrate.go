@@ -54,10 +54,14 @@ func (l *Ledger) copyBeside(name string) error {
 
 func (l *Ledger) schema() (version int, err error) {
 	err = l.read(func(tx *bbolt.Tx) error {
-		version, err = strconv.Atoi(string(tx.Bucket([]byte("meta")).Get([]byte("schema"))))
+		version, err = schemaOf(tx)
 		return err
 	})
 	return version, err
+}
+
+func schemaOf(tx *bbolt.Tx) (int, error) {
+	return strconv.Atoi(string(tx.Bucket([]byte("meta")).Get([]byte("schema"))))
 }
 
 // recountDoubt counts the suspect and the unproved recordings of every inbox.

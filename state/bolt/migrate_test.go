@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"errors"
 	"os"
 	"testing"
 
@@ -51,4 +52,52 @@ func TestSchema1IsMigrated(t *testing.T) {
 		t.Errorf("the copy has schema %d, %v", was, err)
 	}
 	statetest.Must(t, before.Close())
+}
+
+// A ledger of schema 2 gets the index. Until it is opened for writing, Search reads every
+// entry; a try that was interrupted begins anew.
+func TestSchema2GetsTheIndex(t *testing.T) {
+	for name, left := range map[string]func(tx *bbolt.Tx) error{
+		"first try": func(*bbolt.Tx) error { return nil },
+		"interrupted": func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucket([]byte("search"))
+			if err == nil {
+				b, err = b.CreateBucket([]byte("acme/u1"))
+			}
+			return errors.Join(err, b.Put([]byte("stale row"), []byte("x")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := newPath(t)
+			l := open(t, path, Options{})
+			for _, s := range state.States() {
+				statetest.Bring(t, l, state.Key{Org: "acme", Inbox: "u1", Recording: string(s)}, s)
+			}
+			statetest.Must(t, l.db.Update(func(tx *bbolt.Tx) error {
+				return errors.Join(tx.DeleteBucket([]byte("search")), tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte("2")))
+			}))
+			statetest.Must(t, l.Close())
+			find := func(l *Ledger) {
+				t.Helper()
+				var got []string
+				statetest.Must(t, l.Search(t.Context(), state.Query{Selection: state.Selection{Name: "N"}, Limit: 3}, func(k state.Key, _ *state.Entry) error {
+					got = append(got, k.Recording)
+					return nil
+				}))
+				statetest.Same(t, got, []string{"archived", "delete_requested", "deleted"})
+			}
+			read := open(t, path, Options{ReadOnly: true})
+			find(read)
+			statetest.Must(t, read.Close())
+			db, err := bbolt.Open(path, 0o600, nil)
+			statetest.Must(t, err)
+			statetest.Must(t, errors.Join(db.Update(left), db.Close()))
+			read = open(t, path, Options{ReadOnly: true})
+			find(read)
+			statetest.Must(t, errors.Join(read.Recount(t.Context()), read.Close()))
+			l = open(t, path, Options{})
+			find(l)
+			statetest.Must(t, l.Check())
+		})
+	}
 }

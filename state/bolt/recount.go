@@ -60,8 +60,11 @@ func (l *Ledger) recount(key string) error {
 		}
 		for top, holds := range map[string][]string{"live": {"live"}, "past": {"past"}, "search": {"live", "past"}} {
 			b := tx.Bucket([]byte(top))
+			if top == "search" {
+				b = indexIn(tx)
+			}
 			if b == nil {
-				continue // an older file that is only read has no index
+				continue
 			}
 			var have int64
 			if b = b.Bucket([]byte(key)); b != nil {

@@ -65,7 +65,7 @@ func (l *Ledger) inboxesWith(ctx context.Context, org, inbox string, s state.Sta
 // indexed reports whether the file has the index: an older one that is only read has none.
 func (l *Ledger) indexed(ctx context.Context) (has bool, err error) {
 	err = l.view(ctx, func(tx *bbolt.Tx) error {
-		has = tx.Bucket([]byte("search")) != nil
+		has = indexIn(tx) != nil
 		return nil
 	})
 	return has, err
