@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,9 @@ const (
 	sumsName      = "SHA256SUMS"
 )
 
+// unfinished is the name of a file that an attempt was writing when it was killed.
+var unfinished = regexp.MustCompile(`\.part[0-9]+$`)
+
 // Destination is where the files of an export go: a Folder or a Zip. create may be called
 // by several goroutines, and several files may be open. Names are slash-separated and
 // relative.
@@ -40,8 +44,10 @@ type Destination interface {
 	create(name string) (file, error)
 	// only removes what an earlier attempt left in a folder, except the named files.
 	only(folder string, names ...string) error
-	finish() error
-	abandon() error // in place of finish, after an error
+	// clean removes the recordings of an earlier attempt for whose folder only was not called.
+	clean() error
+	// end completes the destination, or leaves it after an error.
+	end(complete bool) error
 }
 
 // file appears under its name after Keep, whole. End it with exactly one call of Keep or
@@ -72,6 +78,13 @@ func (d *Folder) begin(selection string) error {
 	if err != nil {
 		return err
 	}
+	// A kill right after the folder was made may have left selection.txt unfinished, alone.
+	if len(there) == 1 && strings.HasPrefix(there[0].Name(), selectionName) && unfinished.MatchString(there[0].Name()) {
+		if err := os.Remove(d.at(there[0].Name())); err != nil {
+			return err
+		}
+		there = nil
+	}
 	if len(there) == 0 {
 		f, err := d.create(selectionName)
 		if err != nil {
@@ -93,7 +106,25 @@ func (d *Folder) begin(selection string) error {
 		return ErrComplete
 	}
 	d.kept = map[string]bool{}
-	return nil
+	return d.remove(".", func(name string) bool { return unfinished.MatchString(name) })
+}
+
+// remove removes the files below a folder that f names.
+func (d *Folder) remove(folder string, f func(name string) bool) error {
+	err := filepath.WalkDir(d.at(folder), func(at string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		name, err := filepath.Rel(d.path, at)
+		if err == nil && f(filepath.ToSlash(name)) {
+			err = os.Remove(at)
+		}
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) { // the folder, which no attempt came to
+		return nil
+	}
+	return err
 }
 
 func (d *Folder) has(name, sum string) (int64, bool, error) {
@@ -151,31 +182,15 @@ func (d *Folder) only(folder string, names ...string) error {
 	return err
 }
 
-// finish removes the recordings of an earlier attempt that are not selected any more, and
-// files that it had not finished.
-func (d *Folder) finish() error {
+func (d *Folder) clean() error {
 	if d.kept == nil {
 		return nil
 	}
-	return filepath.WalkDir(d.path, func(at string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		name, err := filepath.Rel(d.path, at)
-		if err != nil {
-			return err
-		}
-		name = filepath.ToSlash(name)
-		ours := strings.HasPrefix(name, "recordings/") || strings.Contains(name, ".part")
-		if ours && !d.kept[path.Dir(name)] {
-			return os.Remove(at)
-		}
-		return nil
-	})
+	return d.remove("recordings", func(name string) bool { return !d.kept[path.Dir(name)] })
 }
 
-// abandon leaves what is whole, for the next attempt.
-func (d *Folder) abandon() error { return nil }
+// end leaves what is whole for the next attempt.
+func (d *Folder) end(bool) error { return nil }
 
 // Zip is a Destination in one file. Each file passes through a temporary file beside the
 // zip file, so that only whole ones get in.
@@ -212,7 +227,10 @@ func (z *Zip) create(name string) (file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &zipped{File: f, zip: z, name: name}, os.Remove(f.Name())
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return &zipped{File: f, zip: z, name: name}, nil
 }
 
 func (z *Zip) add(name string, r io.Reader) error {
@@ -229,7 +247,15 @@ func (z *Zip) add(name string, r io.Reader) error {
 	return err
 }
 
-func (z *Zip) finish() error {
+func (z *Zip) clean() error { return nil }
+
+func (z *Zip) end(complete bool) error {
+	if z.out == nil {
+		return nil
+	}
+	if !complete {
+		return z.out.Drop()
+	}
 	if err := z.w.Close(); err != nil {
 		return errors.Join(err, z.out.Drop())
 	}
@@ -237,13 +263,6 @@ func (z *Zip) finish() error {
 		return fmt.Errorf("write %s: %w", z.path, err)
 	}
 	return nil
-}
-
-func (z *Zip) abandon() error {
-	if z.out == nil {
-		return nil
-	}
-	return z.out.Drop()
 }
 
 // zipped is a file on its way into a zip file.

@@ -84,23 +84,27 @@ const batch = 1000
 // with single recordings is in the Result alone.
 func Run(ctx context.Context, o Options, to Destination) (*Result, error) {
 	x := &export{Options: o, to: to, reading: proof.Reading{Bucket: o.Bucket, Log: o.Log}}
-	if err := to.begin(o.Selection + "\n"); err != nil {
+	err := to.begin(o.Selection + "\n")
+	if err == nil {
+		err = x.whole(ctx)
+	}
+	if err = errors.Join(err, to.end(err == nil)); err != nil {
 		return nil, err
 	}
-	var err error
-	if x.index, err = newIndex(to, &x.Options); err != nil {
-		return nil, errors.Join(err, to.abandon())
+	return &x.result, nil
+}
+
+func (x *export) whole(ctx context.Context) (err error) {
+	if x.index, err = newIndex(x.to, &x.Options); err != nil {
+		return err
 	}
-	err = x.all(ctx)
-	if err == nil {
-		err = x.index.end(&x.result)
-	} else {
-		err = errors.Join(err, x.index.drop())
+	if err = x.all(ctx); err == nil {
+		err = x.to.clean()
 	}
 	if err != nil {
-		return nil, errors.Join(err, to.abandon())
+		return errors.Join(err, x.index.drop())
 	}
-	return &x.result, to.finish()
+	return x.index.end(&x.result)
 }
 
 type export struct {

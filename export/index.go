@@ -46,13 +46,13 @@ type about struct {
 
 var columns = []string{
 	"recording", "organization", "inbox", "user", "state", "created", "duration_ms", "name", "conversation", "participants", "cases",
-	"version", "archived_at", "media_file", "media_bytes", "media_sha256", "manifest_file", "journal_file", "not_in_the_export",
+	"version", "archived_at", "media_file", "media_bytes", "media_sha256", "manifest_file", "journal_file", "media_in_doubt", "not_in_the_export",
 }
 
 func newIndex(to Destination, o *Options) (*index, error) {
 	x := &index{html: template.Must(template.New("").Funcs(template.FuncMap{
 		"bytes": people,
-		"stamp": func(s string) string { return strings.TrimSuffix(strings.Replace(s, "T", " ", 1), ".000Z") },
+		"stamp": stamp,
 		"next":  func(i int) int { return i + 1 },
 		"url":   func(name string) string { return strings.ReplaceAll(name, "%", "%25") }, // the name has no other character that a URL escapes
 	}).ParseFS(pages, "page/*"))}
@@ -157,7 +157,7 @@ func (x *index) tabulate(r *row) error {
 		line := []string{
 			r.Recording, r.Org, r.Inbox, r.User, string(r.State), r.Created, strconv.FormatInt(r.Duration.Milliseconds(), 10), r.Name, r.Conversation,
 			People(r.Participants), strings.Join(r.Cases, "; "),
-			number, archived, v.Media.Name, size, v.Media.SHA256, v.Manifest.Name, r.Journal.Name, r.Lacks,
+			number, archived, v.Media.Name, size, v.Media.SHA256, v.Manifest.Name, r.Journal.Name, v.Doubt, r.Lacks,
 		}
 		for i := range line {
 			line[i] = Cell(line[i])
@@ -213,6 +213,15 @@ func (x *index) drop() (err error) {
 		}
 	}
 	return err
+}
+
+// stamp prints a time of Genesys' to the second, in UTC. One that can't be read stays.
+func stamp(s string) string {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return s
+	}
+	return t.UTC().Format(time.DateTime)
 }
 
 // people prints a size for people.

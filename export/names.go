@@ -7,12 +7,14 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/archiverd/archiverd/state"
 )
 
-// maxName bounds the length of an id's name, in bytes.
-const maxName = 100
+// maxName bounds the length of an id's name, in bytes: three of them and a file's name stay
+// below the 260 bytes that Windows allows a path by default.
+const maxName = sha256.Size * 2
 
 // reserved are names that Windows keeps for devices.
 var reserved = regexp.MustCompile(`^(con|prn|aux|nul|com[0-9]|lpt[0-9])$`)
@@ -42,9 +44,10 @@ func fileName(id string) string {
 }
 
 // Cell makes a text safe as a cell of a table that people open in a spreadsheet: a text
-// that a spreadsheet would take for a formula gets an apostrophe in front.
+// that a spreadsheet would take for a formula gets an apostrophe in front. The signs that
+// begin a formula also exist as wide ones, in East Asian text.
 func Cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+	if first, _ := utf8.DecodeRuneInString(s); s != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
 		return "'" + s
 	}
 	return s

@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -37,6 +38,7 @@ type row struct {
 type version struct {
 	ArchivedAt      time.Time
 	Media, Manifest fileRef
+	Doubt           string // why it is not sure that the media are whole; "": it is
 
 	shared bool // the media are those of an earlier version
 }
@@ -110,7 +112,7 @@ func notArchived(e *state.Entry) string {
 // version exports media and manifest of one version.
 func (x *export) version(ctx context.Context, s *selected, folder string, i int) error {
 	v := &s.entry.Versions[i]
-	out := version{ArchivedAt: v.ArchivedAt}
+	out := version{ArchivedAt: v.ArchivedAt, Doubt: cmp.Or(v.Suspect, v.Unproved)}
 	before := slices.IndexFunc(s.entry.Versions[:i], func(w state.Version) bool { return w.MediaKey == v.MediaKey && w.MediaVersionID == v.MediaVersionID })
 	if before >= 0 {
 		out.Media, out.shared = s.row.Versions[before].Media, true

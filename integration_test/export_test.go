@@ -67,6 +67,29 @@ func (w *world) fileText(path ...string) string {
 	return string(text)
 }
 
+// wantPlays presses each play button of the page in a browser, and wants the sound that it
+// names: loaded, of a duration, and its row marked.
+func (w *world) wantPlays(dir string) {
+	w.Helper()
+	const press = `<script>(async () => {
+  const player = document.getElementById("player"), heard = [];
+  for (const b of document.querySelectorAll(".play")) {
+    const end = new Promise((done) => ["loadeddata", "error"].forEach((e) => player.addEventListener(e, done, {once: true})));
+    b.click();
+    const e = await end;
+    heard.push(e.type + " " + (player.duration > 0) + " " + b.closest("tr").matches(".playing") + " " + !player.closest("footer").hidden);
+  }
+  document.getElementById("shown").textContent = "heard " + heard.join(", ") + ".";
+})();</script>`
+	page := filepath.Join(dir, "press.html")
+	if err := os.WriteFile(page, []byte(w.fileText(dir, "index.html")+press), 0o600); err != nil {
+		w.Fatal(err)
+	}
+	defer os.Remove(page)
+	dom, _ := w.look("file://"+page, 20_000, "--autoplay-policy=no-user-gesture-required")
+	w.wantText(dom, "heard loadeddata true true true, loadeddata true true true, loadeddata true true true, loadeddata true true true.")
+}
+
 // TestExport wants every file of the selected recordings, and nothing of others: from the
 // ledger, from a service's ledger, and from the archive alone, as a folder and as a zip
 // file.
@@ -95,7 +118,7 @@ func TestExport(t *testing.T) {
 			lines := w.exported(dir)
 			var have []string
 			for _, l := range lines {
-				have = append(have, l[0]+" "+l[11]+" "+l[18])
+				have = append(have, l[0]+" "+l[11]+" "+l[19])
 				if media := w.fileText(dir, l[13]); l[0] == "in" && l[11] == "1" {
 					if media != first {
 						t.Error("the first version is not the one archived first")
@@ -122,6 +145,7 @@ func TestExport(t *testing.T) {
 			if dom, _ := w.look("file://"+dir+"/index.html", 1000); !strings.Contains(read(dom), "3 of 3 recordings") {
 				t.Errorf("the page does not count its recordings: %s", read(dom))
 			}
+			w.wantPlays(dir)
 			for _, l := range lines {
 				for _, part := range strings.Split(l[13], "/") {
 					if strings.Trim(part, "abcdefghijklmnopqrstuvwxyz0123456789-_.%") != "" || part == "con" {
