@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"os"
@@ -175,6 +176,61 @@ func TestDatabaseLost(t *testing.T) {
 		t.Errorf("the rebuilt ledger's run asked Genesys %d times for media", n)
 	}
 	w.expect(0, "reconcile")
+}
+
+// TestStateCopy moves a ledger that has lived from a file into a database and back.
+func TestStateCopy(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesystest.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 5)
+	w.once(0)
+	inbox.Change("r001")
+	inbox.Remove("r002")
+	inbox.Add(genesystest.Recording{ID: "late"})
+	w.deleting()
+	w.config["delete_originals"].(map[string]any)["max_per_pass"] = 1
+	w.once(0)
+	w.once(0)
+	file, err := os.ReadFile(w.ledgerPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := w.entries(inbox)
+
+	w.inDatabase(postgrestest.Run(t))
+	w.expect(2, "state", "copy", "--from", w.ledgerPath()) // no tables
+	w.expect(0, "migrate")
+	w.expect(2, "state", "copy")
+	if r := w.expect(0, "state", "copy", "--from", w.ledgerPath()); !strings.Contains(r.stdout, "6 recordings copied and compared") {
+		t.Errorf("the copy says %s", r)
+	}
+	if diff := cmp.Diff(want, w.databaseEntries(), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("-file +database\n%s", diff)
+	}
+	if after, err := os.ReadFile(w.ledgerPath()); err != nil || !bytes.Equal(file, after) {
+		t.Errorf("the source changed: %v", err)
+	}
+	w.expect(2, "state", "copy", "--from", w.ledgerPath()) // the database is not empty
+	asked := w.transfers()
+	w.once(0)
+	if n := w.transfers() - asked; n != 0 {
+		t.Errorf("the run after the copy asked Genesys %d times for media", n)
+	}
+	w.expect(0, "verify")
+
+	back := filepath.Join(w.dir, "back.db")
+	want = w.databaseEntries()
+	w.expect(0, "state", "copy", "--to", back)
+	w.expect(2, "state", "copy", "--to", back) // it replaces none
+	if err := os.Rename(back, w.ledgerPath()); err != nil {
+		t.Fatal(err)
+	}
+	w.config["state"] = map[string]any{"path": w.ledgerPath()}
+	if diff := cmp.Diff(want, w.entries(inbox), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("-database +file\n%s", diff)
+	}
+	w.once(0)
 }
 
 // TestDatabaseRefused wants a database that is not the configuration's refused with the

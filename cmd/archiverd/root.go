@@ -60,7 +60,7 @@ the ledger, 7 ledger held by another process.`,
 	root.PersistentFlags().StringVar(&a.configPath, "config", defaultConfig, "configuration `file`")
 	root.AddCommand(
 		newRun(a), newLogin(a), newLogout(a), newInboxes(a), newStatus(a), newLs(a), newShow(a), newGet(a), newExport(a), newRetry(a), newWaive(a), newHold(a), newRetain(a), newErase(a), newDispose(a), newVerify(a), newReconcile(a),
-		newRebuild(a), newBackup(a), newMigrate(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
+		newRebuild(a), newBackup(a), newMigrate(a), newState(a), newDoctor(a), newConfig(a), newVersion(a), newMan(),
 	)
 	wrapErrors(root)
 	return root

@@ -16,6 +16,7 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
+	"github.com/archiverd/archiverd/state"
 )
 
 func newVerify(a *app) *cobra.Command {
@@ -98,7 +99,7 @@ func (a *app) verify(ctx context.Context, c *config.Config, l ledger, only fleet
 }
 
 // countEntries returns how many recordings there are to verify.
-func countEntries(ctx context.Context, l ledger, only fleet.Selection) (n int64, err error) {
+func countEntries(ctx context.Context, l state.Ledger, only fleet.Selection) (n int64, err error) {
 	inboxes, err := fleet.Selected(ctx, l, only)
 	for _, i := range inboxes {
 		for _, count := range i.Counts {

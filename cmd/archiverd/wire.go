@@ -89,13 +89,18 @@ func openLedger(ctx context.Context, c *config.Config, readOnly bool) (ledger, e
 		return l, nil
 	}
 	l, err := bolt.Open(c.State.Path, bolt.Options{Binding: binding(c), SealKey: c.State.SealKey, ReadOnly: readOnly})
-	switch {
-	case errors.Is(err, bolt.ErrHeld):
-		return nil, fail(exitHeld, err)
-	case err != nil:
-		return nil, fail(exitUsage, err)
+	if err != nil {
+		return nil, failOpen(err)
 	}
 	return l, nil
+}
+
+// failOpen gives the error of a ledger file that could not be opened its exit code.
+func failOpen(err error) error {
+	if errors.Is(err, bolt.ErrHeld) {
+		return fail(exitHeld, err)
+	}
+	return fail(exitUsage, err)
 }
 
 func databaseOptions(c *config.Config) postgres.Options {
