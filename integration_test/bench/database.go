@@ -146,9 +146,9 @@ func (c *databaseCost) measureSize(ctx context.Context, l *postgres.Ledger) erro
 		return err
 	}
 	c.PerTable = map[string]float64{}
-	rows, err := l.Pool().Query(ctx, `select coalesce(p.inhparent::regclass::text, c.relname) || case c.relkind when 'i' then ' ' || regexp_replace(i.indexrelid::regclass::text, '_\d+_', '_') else '' end,
-		sum(pg_relation_size(c.oid) + case when c.relkind = 'r' and c.reltoastrelid <> 0 then pg_total_relation_size(c.reltoastrelid) else 0 end)
-		from pg_class c left join pg_index i on i.indexrelid = c.oid left join pg_inherits p on p.inhrelid = coalesce(i.indrelid, c.oid)
+	rows, err := l.Pool().Query(ctx, `select coalesce(p.inhparent::regclass::text, c.relname),
+		sum(pg_relation_size(c.oid) + case when c.reltoastrelid <> 0 then pg_total_relation_size(c.reltoastrelid) else 0 end)
+		from pg_class c left join pg_inherits p on p.inhrelid = c.oid
 		where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'i') group by 1`)
 	if err != nil {
 		return err

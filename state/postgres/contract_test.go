@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -40,6 +41,14 @@ func testMain(m *testing.M) int {
 	if err := errors.Join(os.Setenv(socket, server.Dir), makeTemplate()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
+	}
+	// Each step of the model costs many round trips, so fewer walks are made than in a file.
+	flag.Parse()
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("20"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return statetest.Main(m, openForSuite)
 }

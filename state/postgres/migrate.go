@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -50,7 +51,7 @@ func Migrate(ctx context.Context, address string, o Options) (applied []int64, e
 	if err != nil {
 		return nil, err
 	}
-	if err := db.PingContext(ctx); err != nil {
+	if err := suits(ctx, db); err != nil {
 		return nil, fmt.Errorf("migrate %s: %w", name(c), classify(err))
 	}
 	results, err := p.Up(ctx)
@@ -65,6 +66,25 @@ func Migrate(ctx context.Context, address string, o Options) (applied []int64, e
 		err = fits(version)
 	}
 	return applied, err
+}
+
+// oldest is the oldest server that the tables were tried on: PostgreSQL 15.
+const oldest = 150000
+
+// suits returns an error if no ledger can be kept in the database.
+func suits(ctx context.Context, db *sql.DB) error {
+	var version int
+	var encoding string
+	err := db.QueryRowContext(ctx, "select current_setting('server_version_num')::int, current_setting('server_encoding')").Scan(&version, &encoding)
+	switch {
+	case err != nil:
+		return err
+	case version < oldest:
+		return fmt.Errorf("the server is older than PostgreSQL 15 (%d): use a newer one", version)
+	case encoding != "UTF8":
+		return fmt.Errorf("the encoding of the database is %s: make it with encoding 'UTF8' template template0", encoding)
+	}
+	return nil
 }
 
 // checkSchema compares the database's schema with the one of this archiverd.

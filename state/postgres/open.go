@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -60,6 +61,10 @@ func openWith(ctx context.Context, config *pgxpool.Config, o Options) (*Ledger, 
 	return l, nil
 }
 
+// connections is how many a process uses at most, unless the address says so with
+// pool_max_conns. Calls for one inbox share one.
+const connections = 10
+
 // parse reads an address, which is a URL or a list of keywords as for psql.
 func parse(address string, o Options) (*pgxpool.Config, error) {
 	c, err := pgxpool.ParseConfig(address)
@@ -68,6 +73,9 @@ func parse(address string, o Options) (*pgxpool.Config, error) {
 	}
 	if c.ConnConfig.Password == "" {
 		c.ConnConfig.Password = o.Password
+	}
+	if !strings.Contains(address, "pool_max_conns") {
+		c.MaxConns = connections
 	}
 	defaults := map[string]string{
 		"application_name": "archiverd",

@@ -48,6 +48,10 @@ func TestSchema(t *testing.T) {
 	if _, err := Migrate(t.Context(), empty, Options{}); !errors.Is(err, state.ErrNewer) {
 		t.Errorf("Migrate: %v", err)
 	}
+	statetest.Must(t, server.Exec(t.Context(), "postgres", "create database latin encoding 'LATIN1' locale 'C' template template0"))
+	if _, err := Migrate(t.Context(), server.URL("latin"), Options{}); err == nil || !strings.Contains(err.Error(), "encoding 'UTF8'") {
+		t.Errorf("another encoding: %v", err)
+	}
 	if err := fits(schema - 1); !errors.Is(err, ErrOlder) && !errors.Is(err, ErrNoSchema) {
 		t.Errorf("an older schema: %v", err)
 	}
