@@ -93,6 +93,7 @@ func (s suite) contexts(t *testing.T) {
 		"Waiting":     func() error { _, err := l.Waiting(ctx, "acme", "u1", "", 1); return err },
 		"Scan":        func() error { return l.Scan(ctx, "", "", func(state.Key, *state.Entry) error { return nil }) },
 		"ScanWaiting": func() error { return l.ScanWaiting(ctx, "", "", func(state.Key, *state.Entry) error { return nil }) },
+		"Search":      func() error { return l.Search(ctx, state.Query{}, func(state.Key, *state.Entry) error { return nil }) },
 		"Inbox":       func() error { _, err := l.Inbox(ctx, "acme", "u1"); return err },
 		"Inboxes":     func() error { _, err := l.Inboxes(ctx, ""); return err },
 		"EditInbox":   func() error { return l.EditInbox(ctx, "acme", "u1", func(i *state.Inbox) { i.Name = "n" }) },
