@@ -1,14 +1,14 @@
 package integration_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,6 +152,9 @@ func TestHold(t *testing.T) {
 		if cases := func() []string { e := w.entries(inbox)["r000"]; return e.Cases() }(); !slices.Equal(cases, []string{"Smith v. Jones", "audit"}) {
 			t.Errorf("rebuilt cases: %q", cases)
 		}
+		if v := w.entries(inbox)["r000"].Versions; !v[0].Held || !v[1].Held {
+			t.Errorf("rebuilt versions are not held: %+v", v)
+		}
 		w.expect(0, ordered("hold", "release", "audit")...)
 		w.wantHeld(true, inbox, "r000")
 		w.expect(0, ordered("hold", "release", "Smith v. Jones")...)
@@ -292,236 +295,6 @@ func (w *world) journalKeys() (keys []string) {
 	return keys
 }
 
-func TestErase(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		w.lockedAs("governance")
-		inbox := w.cloud.ClientInbox()
-		fill(inbox, 4)
-		w.once(0)
-		inbox.Change("r000")
-		w.once(0)
-		erase := func(args ...string) []string {
-			return append(ordered(append([]string{"erase"}, args...)...), "--authority", "GDPR request 7")
-		}
-		file := w.removalFile()
-		w.expect(2, erase("r000")...)
-		w.expect(2, append(ordered("erase", "r000"), "--credentials", file)...)
-		w.expect(2, erase("r000", "--credentials", file, "--profile", "other")...)
-		if r := w.expect(3, erase("r000", "--credentials", file)...); !strings.Contains(r.stdout, "governance retention keeps") {
-			t.Errorf("under governance: %s", r)
-		}
-		w.expect(0, erase("r000", "--credentials", file, "--bypass-governance", "--dry-run")...)
-		if w.below("r000") < 4 {
-			t.Fatal("a dry run removed something")
-		}
-		manifest := w.objectsOf(inbox, "r000")[1]
-		text, err := w.read(manifest.Key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r := w.expect(0, erase("r000", "--credentials", file, "--bypass-governance")...)
-		if !strings.Contains(r.stdout, "may still be in Genesys") {
-			t.Errorf("erase says %s", r)
-		}
-		if n := w.below("r000"); n > 0 {
-			t.Errorf("%d versions are left", n)
-		}
-		w.wantState(state.StateErased, inbox, "r000")
-		w.expect(0, erase("r000", "--credentials", file, "--bypass-governance")...)
-		w.once(0) // still listed in Genesys
-		w.wantState(state.StateErased, inbox, "r000")
-		w.expect(0, "verify", "--read")
-		w.expect(0, "reconcile")
-		w.rebuilds(0)
-		w.wantState(state.StateErased, inbox, "r000")
-		w.once(0)
-		w.wantState(state.StateErased, inbox, "r000")
-		w.expect(0, "verify")
-
-		w.put(manifest.Key, text)
-		for _, command := range []string{"verify", "reconcile"} {
-			if r := w.expect(6, command); !strings.Contains(r.stdout, "returned") && !strings.Contains(r.stdout, "there again") {
-				t.Errorf("%s does not tell that an erased recording is back: %s", command, r)
-			}
-		}
-	})
-}
-
-// TestEraseUnderCompliance wants the answer to say until when.
-func TestEraseUnderCompliance(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		w.lockedAs("compliance")
-		inbox := w.cloud.ClientInbox()
-		fill(inbox, 1)
-		w.once(0)
-		until := w.entries(inbox)["r000"].Versions[0].RetainUntil.Format(time.DateOnly)
-		r := w.expect(3, append(ordered("erase", "r000"), "--authority", "x", "--credentials", w.removalFile(), "--bypass-governance")...)
-		if !strings.Contains(r.stdout, "compliance retention keeps") || !strings.Contains(r.stdout, until) {
-			t.Errorf("erase says %s", r)
-		}
-		if e := w.entries(inbox)["r000"]; e.Disposal() != nil {
-			t.Error("marked for removal all the same")
-		}
-	})
-}
-
-// TestEraseInterrupted kills the command before and after each of its writes, loses replies
-// and refuses deletions; the same command given again finishes.
-func TestEraseInterrupted(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		tap := w.tapped()
-		inbox := w.cloud.ClientInbox()
-		fill(inbox, 12)
-		w.once(0)
-		file := w.removalFile()
-		for n := range 12 {
-			id := recordingID(n)
-			args := append(ordered("erase", id), "--authority", "x", "--credentials", file)
-			started := make(chan *process, 1)
-			tap.watch(func(write int, _ *http.Request, done bool) {
-				if write == 2+n/2 && done == (n%2 == 0) { // the first write tries the credentials
-					(<-started).kill()
-				}
-			})
-			p := w.start(args...)
-			started <- p
-			p.wait()
-			tap.watch(nil)
-			if n == 6 {
-				w.expect(0, "run", "--once")
-			}
-			w.expect(0, args...)
-			if left := w.below(id); left > 0 {
-				t.Errorf("killed at %d: %d versions are left", n, left)
-			}
-			w.wantState(state.StateErased, inbox, id)
-		}
-		w.expect(0, "verify")
-		w.expect(0, "reconcile")
-		w.rebuilds(0)
-		w.wantState(state.StateErased, inbox)
-		w.expect(0, "verify")
-	})
-}
-
-// TestEraseWithoutTheRight wants nothing half-done by credentials that may not delete.
-func TestEraseWithoutTheRight(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		w.between(func(next http.Handler) http.Handler {
-			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodDelete {
-					deny(rw, r)
-					return
-				}
-				next.ServeHTTP(rw, r)
-			})
-		})
-		inbox := w.cloud.ClientInbox()
-		fill(inbox, 1)
-		w.once(0)
-		r := w.expect(2, append(ordered("erase", "r000"), "--authority", "x", "--credentials", w.removalFile())...)
-		if !strings.Contains(r.stderr, "s3:DeleteObjectVersion") {
-			t.Errorf("erase says %s", r)
-		}
-		if e := w.entries(inbox)["r000"]; e.Disposal() != nil {
-			t.Error("marked for removal all the same")
-		}
-	})
-}
-
-func TestDispose(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		inbox := w.cloud.ClientInbox()
-		old := time.Date(2012, 3, 4, 5, 6, 7, 0, time.UTC) // seven years have passed
-		for n := range 5 {
-			inbox.Add(genesystest.Recording{ID: recordingID(n), DateCreated: old.AddDate(0, 0, n)})
-		}
-		inbox.Add(genesystest.Recording{ID: "young"})
-		w.once(0)
-		w.expect(0, ordered("hold", "set", "a case", "r001")...)
-		for _, args := range [][]string{
-			{"dispose"}, {"dispose", "--before", "2020-01-01"}, {"dispose", "--before", "2999-01-01", "--dry-run"},
-			ordered("dispose", "--approved", filepath.Join(w.dir, "none")),
-		} {
-			w.expect(2, args...)
-		}
-		r := w.expect(0, "dispose", "--before", "2021-01-01", "--dry-run")
-		if lines := strings.Count(r.stdout, "\n"); lines != 5 || strings.Contains(r.stdout, `"r001"`) || !strings.Contains(r.stderr, "r001 of acme") || strings.Contains(r.stdout, "young") {
-			t.Fatalf("the list: %s", r)
-		}
-		list := filepath.Join(w.dir, "list.jsonl")
-		var kept []string // r003 is not approved
-		for line := range strings.Lines(r.stdout) {
-			if !strings.Contains(line, `"r003"`) {
-				kept = append(kept, line)
-			}
-		}
-		if err := os.WriteFile(list, []byte(strings.Join(kept, "")), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		w.expect(3, ordered("retain", "r004", "--until", "2050-01-01")...) // no lock, and none configured
-		w.lockedAs("governance")
-		w.expect(0, ordered("retain", "r004", "--until", "2050-01-01")...) // changed since
-		page := filepath.Join(w.dir, "certificate.html")
-		dispose := append(ordered("dispose", "--approved", list, "--json"), "--credentials", w.removalFile())
-		r = w.expect(3, append(dispose, "--page", page)...)
-		w.wantState(state.StateExpired, inbox, "r000", "r002")
-		w.wantState(state.StateArchived, inbox, "r001", "r003", "r004", "young")
-		if w.below("r000") > 0 || w.below("r002") > 0 {
-			t.Error("something is left")
-		}
-		key := w.wantCertificate(r.stdout, page)
-		w.expect(0, "verify")
-		w.expect(0, "reconcile")
-		w.expect(3, dispose...) // once more: nothing is left to do
-		w.once(0)
-		w.wantState(state.StateExpired, inbox, "r000", "r002")
-		w.rebuilds(0)
-		w.wantState(state.StateExpired, inbox, "r000", "r002")
-		w.expect(0, "verify")
-
-		w.put(key, []byte("{}"))
-		for _, command := range []string{"verify", "reconcile"} {
-			if r := w.expect(6, command); !strings.Contains(r.stdout, key) {
-				t.Errorf("%s does not tell of the altered certificate: %s", command, r)
-			}
-		}
-	})
-}
-
-// wantCertificate compares what dispose printed with what is in the bucket, and returns the
-// certificate's key.
-func (w *world) wantCertificate(printed, page string) string {
-	w.Helper()
-	for line := range strings.Lines(printed) {
-		var c struct {
-			Type, Key string
-			Content   struct {
-				Disposed, Left []struct{ Recording, Why string }
-			}
-		}
-		if err := json.Unmarshal([]byte(line), &c); err != nil {
-			w.Fatal(err)
-		}
-		if c.Type != "certificate" {
-			continue
-		}
-		if d, l := c.Content.Disposed, c.Content.Left; len(d) != 2 || d[0].Recording != "r000" || len(l) != 1 || l[0].Recording != "r004" || l[0].Why == "" {
-			w.Errorf("the certificate says %+v", c)
-		}
-		have, err := w.read(strings.TrimSuffix(c.Key, "json") + "html")
-		if err != nil {
-			w.Fatal(err)
-		}
-		if written, err := os.ReadFile(page); err != nil || !bytes.Equal(written, have) || !bytes.Contains(have, []byte("r002")) {
-			w.Errorf("the page: %v, %d and %d bytes", err, len(written), len(have))
-		}
-		return c.Key
-	}
-	w.Fatalf("no certificate: %s", printed)
-	return ""
-}
-
 // TestKeepingByService gives orders while a service holds the ledger: the caller's files are
 // read on its side.
 func TestKeepingByService(t *testing.T) {
@@ -551,4 +324,120 @@ func (w *world) ledgerBytes() []byte {
 		w.Fatal(err)
 	}
 	return text
+}
+
+// interrupted kills a command at its n-th write to the store, before or after its effect. A
+// command that ends sooner is not killed.
+func (w *world) interrupted(t *tap, n int, after bool, args ...string) {
+	w.Helper()
+	started := make(chan *process, 1)
+	t.watch(func(write int, _ *http.Request, done bool) {
+		if write == n && done == after {
+			(<-started).kill()
+		}
+	})
+	p := w.start(args...)
+	started <- p
+	p.wait()
+	t.watch(nil)
+}
+
+// TestHoldAndRetainInterrupted interrupts the commands at each of their writes; the same
+// command given again finishes.
+func TestHoldAndRetainInterrupted(t *testing.T) {
+	onLockingStores(t, func(t *testing.T, w *world) {
+		tap := w.tapped()
+		w.lockedAs("governance")
+		inbox := w.cloud.ClientInbox()
+		fill(inbox, 3)
+		w.once(0)
+		hold, release := ordered("hold", "set", "a case", "--all"), ordered("hold", "release", "a case", "--all")
+		for n := range 6 {
+			w.interrupted(tap, 1+n, n%2 == 0, hold...)
+			w.expect(0, hold...)
+			w.wantHeld(true, inbox, "r002")
+			w.interrupted(tap, 1+n, n%2 == 1, release...)
+			if r := w.run(release...); r.code != 0 && r.code != 2 { // 2: all was released before the kill
+				t.Errorf("release: %s", r)
+			}
+			w.wantHeld(false, inbox, "r000")
+		}
+		retain := ordered("retain", "--all", "--until", "2050-01-01")
+		w.interrupted(tap, 3, true, retain...)
+		w.expect(0, retain...)
+		w.expect(0, hold...)
+		w.expect(0, "verify")
+		w.rebuilds(0)
+		w.expect(0, "verify")
+		w.expect(0, "reconcile")
+	})
+}
+
+// TestKeepingOnFlakyStore loses every other reply to a write, or refuses every other write
+// for now: each order is carried out all the same.
+func TestKeepingOnFlakyStore(t *testing.T) {
+	for _, fault := range []string{"reply lost", "refused for now"} {
+		t.Run(fault, func(t *testing.T) {
+			onLockingStores(t, func(t *testing.T, w *world) {
+				var writes atomic.Int64
+				var flaky atomic.Bool
+				w.between(func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+						write := r.Method == http.MethodPut || r.Method == http.MethodDelete
+						if !write || !flaky.Load() || writes.Add(1)%2 == 0 {
+							next.ServeHTTP(rw, r)
+							return
+						}
+						if fault == "reply lost" {
+							next.ServeHTTP(httptest.NewRecorder(), r)
+						}
+						rw.WriteHeader(http.StatusServiceUnavailable)
+					})
+				})
+				w.lockedAs("governance")
+				inbox := w.cloud.ClientInbox()
+				fill(inbox, 2)
+				w.once(0)
+				flaky.Store(true)
+				w.expect(0, ordered("hold", "set", "a case", "--all")...)
+				w.wantHeld(true, inbox, "r001")
+				w.expect(0, ordered("retain", "--all", "--until", "2050-01-01")...)
+				w.expect(0, ordered("hold", "release", "a case")...)
+				w.expect(0, append(ordered("erase", "r000"), "--authority", "x", "--credentials", w.removalFile(), "--bypass-governance")...)
+				flaky.Store(false)
+				w.wantState(state.StateErased, inbox, "r000")
+				w.expect(0, "verify", "--read")
+				w.expect(0, "reconcile")
+				w.rebuilds(0)
+				w.expect(0, "verify")
+			})
+		})
+	}
+}
+
+// TestRetentionChanged wants doctor and the service to say what a change of retain_for does
+// not do to what is stored.
+func TestRetentionChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.MinIO(t), genesystest.Options{})
+	w.lockedAs("governance")
+	fill(w.cloud.ClientInbox(), 1)
+	w.once(0)
+	if f, said := w.doctor(0)["ledger.retention"]; said {
+		t.Errorf("said for nothing: %+v", f)
+	}
+	section := w.storageSection()
+	section["object_lock"] = map[string]any{"mode": "governance", "retain_for": "10y"}
+	w.config["storage"] = section
+	if f := w.doctor(0)["ledger.retention"]; f.Result != "warn" || !strings.Contains(f.Remedy, "archiverd retain --all --for 10y") {
+		t.Errorf("doctor: %+v", f)
+	}
+	w.daily()
+	p := w.start("run")
+	w.awaitLog(p, "archiverd retain --all --for 10y", 1)
+	w.ends(p)
+	w.expect(0, ordered("retain", "--all", "--for", "10y")...)
+	if f, said := w.doctor(0)["ledger.retention"]; said {
+		t.Errorf("said for nothing: %+v", f)
+	}
 }

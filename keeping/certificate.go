@@ -19,7 +19,6 @@ import (
 )
 
 // Certificate says what was removed from the archive by one list, and what was left and why.
-// docs/certificate.schema.json describes it.
 type Certificate struct {
 	SchemaVersion int        `json:"schema_version"`
 	Act           state.Act  `json:"act"`         // who, when and why

@@ -268,7 +268,10 @@ func (r *rebuild) entries(ctx context.Context) error {
 				return err
 			}
 		}
-		return nil
+		if len(e.Cases()) == 0 {
+			return nil
+		}
+		return r.holds(ctx, k)
 	})
 }
 

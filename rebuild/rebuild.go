@@ -49,6 +49,7 @@ type bucket interface {
 	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
 	PutCorrupt(ctx context.Context, key string) error
 	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
+	Hold(ctx context.Context, key, versionID string) (bool, error)
 	Check(ctx context.Context) error
 	record.Bucket
 }

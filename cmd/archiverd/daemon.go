@@ -85,6 +85,7 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 		}
 	}
 	d.log.Info("archiverd starts", "version", version(), "schedule", c.Schedule.Cron, "timezone", c.Schedule.Timezone.String())
+	d.sayKept(ctx, c)
 	var parts sync.WaitGroup
 	if socket != nil {
 		parts.Go(func() { socket.Serve(a.stop) })
@@ -203,6 +204,7 @@ func (d *daemon) reload() cron.Schedule {
 		d.log.Error("the configuration was read again and refused; the previous one stays in effect", "error", err)
 		return nil
 	}
+	d.sayKept(d.app.stop, c)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.config = c

@@ -61,13 +61,13 @@ func (a *app) doctor(ctx context.Context, org string) error {
 	if org != "" && !slices.ContainsFunc(c.Organizations, named) {
 		return fail(exitUsage, fmt.Errorf("--org %s: no such organization in %s", org, a.configPath))
 	}
-	w := snapshot{c, map[string][]inboxToken{}}
+	w := &snapshot{config: c, inboxes: map[string][]inboxToken{}}
 	err = a.withLedger(toRead, func(_ *config.Config, l ledger) error { return w.read(ctx, l) })
 	if e, ok := errors.AsType[*exitError](err); ok && c.State.URL == "" && (e.err == nil || e.code == exitTemporary) {
 		return err // the service ran the command, or could not be reached
 	}
 	checks := []doctor.Check{{Name: "configuration", Result: doctor.Pass, Found: a.configPath + " is complete"}}
-	checks = append(checks, ledgerChecks(ctx, c, err)...)
+	checks = append(checks, append(ledgerChecks(ctx, c, err), keptCheck(c, w.kept)...)...)
 	b, err := newBucket(a.stop, c, nil, nil)
 	if err != nil {
 		return a.sayChecks(append(checks, configFaults(err)...))
@@ -103,6 +103,7 @@ func ledgerChecks(ctx context.Context, c *config.Config, err error) []doctor.Che
 type snapshot struct {
 	config  *config.Config
 	inboxes map[string][]inboxToken // by organization
+	kept    string                  // see kept
 }
 
 type inboxToken struct {
@@ -110,7 +111,10 @@ type inboxToken struct {
 	token state.Token
 }
 
-func (w snapshot) read(ctx context.Context, l ledger) error {
+func (w *snapshot) read(ctx context.Context, l ledger) (err error) {
+	if w.kept, err = kept(ctx, w.config, l); err != nil {
+		return err
+	}
 	for _, o := range w.config.Organizations {
 		inboxes, err := l.Inboxes(ctx, o.Name)
 		if err != nil {
@@ -131,7 +135,7 @@ func (w snapshot) read(ctx context.Context, l ledger) error {
 }
 
 // organization tests an organization's inboxes at the same time.
-func (w snapshot) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
+func (w *snapshot) organization(a *app, d *doctor.Doctor, o config.Organization) []doctor.Check {
 	inboxes := w.inboxes[o.Name]
 	if o.Grant == genesys.GrantClientCredentials && len(inboxes) == 0 {
 		inboxes = []inboxToken{{inbox: state.Inbox{Org: o.Name, ID: fleet.ClientInbox}}} // as the first run will enter it
