@@ -17,6 +17,7 @@ import (
 
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres/postgrestest"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -161,7 +162,9 @@ func TestHold(t *testing.T) {
 		w.wantHeld(false, inbox, "r000")
 		w.wantHeld(false, inbox, "r001")
 		w.expect(0, "verify")
-		w.expect(2, ordered("hold", "release", "audit")...)
+		if r := w.expect(2, ordered("hold", "release", "audit")...); !strings.Contains(r.stderr, `the case "audit" holds no recording`) {
+			t.Errorf("a release of nothing: %s", r)
+		}
 	})
 }
 
@@ -440,4 +443,27 @@ func TestRetentionChanged(t *testing.T) {
 	if f, said := w.doctor(0)["ledger.retention"]; said {
 		t.Errorf("said for nothing: %+v", f)
 	}
+}
+
+// TestKeepingInDatabase gives orders beside a worker that has the ledger in a database.
+func TestKeepingInDatabase(t *testing.T) {
+	t.Parallel()
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
+	w.inDatabase(postgrestest.Run(t))
+	w.expect(0, "migrate")
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 3)
+	w.once(0)
+	w.expect(0, ordered("hold", "set", "a case", "r000")...)
+	w.expect(3, append(ordered("erase", "r000", "r001"), "--authority", "x", "--credentials", w.removalFile())...)
+	all := w.databaseEntries()
+	if e := all["r000"]; e.State != state.StateArchived || !slices.Equal(e.Cases(), []string{"a case"}) || !e.Versions[0].Held {
+		t.Errorf("held: %+v", e)
+	}
+	if e := all["r001"]; e.State != state.StateErased || w.below("r001") > 0 {
+		t.Errorf("erased: %+v", e)
+	}
+	w.wantTold("erased", []string{"r001"})
+	w.expect(0, "verify")
+	w.expect(0, "reconcile")
 }

@@ -127,6 +127,8 @@ func selected(ctx context.Context, l ledger, s state.Selection) (n int64, err er
 	case err != nil:
 	case len(missing) > 0:
 		err = fail(exitUsage, fmt.Errorf("the ledger has no such recording among the selected: %s; nothing was done. archiverd ls lists those that it has", cell(strings.Join(missing, ", "))))
+	case n == 0 && s.Case != "":
+		err = fail(exitUsage, fmt.Errorf("the case %q holds no recording among the selected; nothing was done. archiverd hold ls lists the cases", s.Case))
 	case n == 0:
 		err = fail(exitUsage, errors.New("no recording is selected; nothing was done. archiverd ls with the same flags shows what they select"))
 	}
