@@ -2,9 +2,20 @@ package integration_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"maps"
+	"math/big"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state/postgres"
@@ -18,6 +29,70 @@ func (w *world) ledgerFindings(code int) map[string]finding {
 	found := w.doctor(code)
 	maps.DeleteFunc(found, func(name string, _ finding) bool { return !strings.HasPrefix(name, "ledger.") })
 	return found
+}
+
+// TestDatabaseEncrypted reaches a database over TCP, as sslmode in state.url says.
+func TestDatabaseEncrypted(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Run(t, "fsync=on")
+	w := newWorldOn(t, storagetest.MinIO(t), genesystest.Options{})
+	w.inDatabase(s)
+	w.expect(0, "migrate")
+	certificate, key := selfSigned(t)
+	host, port, err := net.SplitHostPort(freeAddress(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(postgrestest.Fast); err != nil {
+		t.Fatal(err)
+	}
+	err = s.Again("listen_addresses="+host, "port="+port, "ssl=on", "ssl_cert_file="+s.Give(t, "server.crt", certificate), "ssl_key_file="+s.Give(t, "server.key", key))
+	if err != nil {
+		t.Fatal(err)
+	}
+	database, err := url.Parse(w.databaseURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	database.Host = net.JoinHostPort(host, port)
+	root := filepath.Join(w.dir, "root.crt")
+	if err := os.WriteFile(root, certificate, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for query, code := range map[string]int{
+		"sslmode=verify-full&sslrootcert=" + root: 0,
+		"sslmode=verify-full":                     5, // nobody vouches for the certificate
+		"sslmode=disable":                         0,
+	} {
+		database.RawQuery = query
+		w.config["state"] = map[string]any{"url": database.String()}
+		found := w.ledgerFindings(code)
+		if encrypted := strings.Contains(found["ledger.tls"].Found, "encrypted"); encrypted != strings.Contains(query, "root") {
+			t.Errorf("%s: %+v", query, found)
+		}
+	}
+}
+
+// selfSigned returns a certificate for 127.0.0.1, and its key, in PEM.
+func selfSigned(t *testing.T) (certificate, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded})
 }
 
 // TestDoctorDatabase makes a database ill, one thing after the other.

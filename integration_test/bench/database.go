@@ -20,11 +20,12 @@ import (
 
 // workersResults are what make bench-workers sees.
 type workersResults struct {
-	Machine   machine
-	Load      string // of the machine, before and after
-	Databases []databaseCost
-	Known     usage // a pass that finds knownRecordings known ones, the ledger in PostgreSQL
-	KnownFile usage // and in a file
+	Machine    machine
+	PostgreSQL string
+	Load       string // of the machine, before and after
+	Databases  []databaseCost
+	Known      usage // a pass that finds knownRecordings known ones, the ledger in PostgreSQL
+	KnownFile  usage // and in a file
 }
 
 // databaseCost is what a ledger of so many archived recordings costs in PostgreSQL.
@@ -60,6 +61,9 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if r.PostgreSQL, err = versionOf(ctx, s); err != nil {
+		return err
+	}
 	before := loadNow()
 	for n, text := range strings.Split(entries, ",") {
 		count, err := strconv.Atoi(text)
@@ -80,6 +84,11 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 	}
 	r.Load = before + ", then " + loadNow()
 	return nil
+}
+
+func versionOf(ctx context.Context, s *postgrestest.Server) (string, error) {
+	f, err := postgres.Examine(ctx, s.URL("postgres"), postgres.Options{})
+	return "PostgreSQL " + f.Server, err
 }
 
 // newDatabase makes a database with the ledger's tables and returns its URL.

@@ -74,8 +74,10 @@ func (b *bench) render() ([]byte, error) {
 	var page struct {
 		Short *results
 		Long  *longResults
+
+		Workers *workersResults
 	}
-	err := errors.Join(b.load("short.json", &page.Short), b.load("long.json", &page.Long))
+	err := errors.Join(b.load("short.json", &page.Short), b.load("long.json", &page.Long), b.load("workers.json", &page.Workers))
 	if err != nil {
 		return nil, err
 	}
@@ -87,6 +89,8 @@ func (b *bench) render() ([]byte, error) {
 		"share":   ratio[int64],
 		"verdict": verdict,
 		"within":  within,
+		"percent": func(share float64) float64 { return 100 * share },
+		"sum":     sumOf,
 		"counts":  counts,
 		"small":   func(c comparison) bool { return strings.HasPrefix(c.Workload, "2,000") },
 	}).Parse(pageText)
@@ -128,6 +132,16 @@ func within(figure string, ok bool) string {
 		return figure
 	}
 	return "**" + figure + "**"
+}
+
+// sumOf adds up the values whose names begin with a prefix.
+func sumOf(of map[string]float64, prefix string) (sum float64) {
+	for name, n := range of {
+		if strings.HasPrefix(name, prefix) {
+			sum += n
+		}
+	}
+	return sum
 }
 
 func counts(of map[string]int64) string {

@@ -74,6 +74,9 @@ func parse(address string, o Options) (*pgxpool.Config, error) {
 	if c.ConnConfig.Password == "" {
 		c.ConnConfig.Password = o.Password
 	}
+	if c.ConnConfig.ConnectTimeout == 0 {
+		c.ConnConfig.ConnectTimeout = 10 * time.Second
+	}
 	if !strings.Contains(address, "pool_max_conns") {
 		c.MaxConns = connections
 	}

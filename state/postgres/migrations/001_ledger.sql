@@ -22,7 +22,7 @@ create table inboxes (
   holder        text not null default '',  -- who made that claim
   claimed_until timestamptz not null default '-infinity',
   unique (org, id)
-) with (fillfactor = 40, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
 create table tokens (
   inbox bigint primary key,
@@ -70,9 +70,9 @@ do $$
 begin
   for i in 0..15 loop
     execute format('create table entries_%s partition of entries for values with (modulus 16, remainder %s)
-      with (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05)', i, i);
+      with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05)', i, i);
     execute format('create table search_%s partition of search for values with (modulus 16, remainder %s)
-      with (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05)', i, i);
+      with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05)', i, i);
   end loop;
 end $$;
 -- +goose StatementEnd

@@ -156,8 +156,23 @@ func (s *Server) command(program string, args ...string) *exec.Cmd {
 	return c
 }
 
-// Again starts a server that was stopped, with its data.
-func (s *Server) Again() error {
+// Give writes a file that only the server can read, and returns its path.
+func (s *Server) Give(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(s.Dir, name)
+	err := os.WriteFile(path, content, 0o600)
+	if err == nil && s.as != nil {
+		err = os.Chown(path, int(s.as.Uid), int(s.as.Gid))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Again starts a server that was stopped, with its data and these settings in addition.
+func (s *Server) Again(settings ...string) error {
+	s.settings = append(s.settings, settings...)
 	args := []string{"-D", s.data(), "-k", s.Dir}
 	for _, set := range append([]string{"listen_addresses=", "fsync=off", "timezone=UTC"}, s.settings...) {
 		args = append(args, "-c", set)
@@ -218,7 +233,13 @@ func (s *Server) Close() error {
 
 // URL returns the address of a database, for its superuser postgres.
 func (s *Server) URL(database string) string {
-	return "postgres://postgres@/" + database + "?host=" + url.QueryEscape(s.Dir)
+	port := "5432"
+	for _, set := range s.settings {
+		if p, ok := strings.CutPrefix(set, "port="); ok {
+			port = p // which also names the socket
+		}
+	}
+	return "postgres://postgres@/" + database + "?host=" + url.QueryEscape(s.Dir) + "&port=" + port
 }
 
 // Database makes an empty database and returns its URL.
