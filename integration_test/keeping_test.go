@@ -467,3 +467,23 @@ func TestKeepingInDatabase(t *testing.T) {
 	w.expect(0, "verify")
 	w.expect(0, "reconcile")
 }
+
+// TestHoldDuringTransfer holds a recording while its media are downloaded: what the pass
+// writes then is held.
+func TestHoldDuringTransfer(t *testing.T) {
+	onLockingStores(t, func(t *testing.T, w *world) {
+		w.daily()
+		inbox := w.cloud.ClientInbox()
+		fill(inbox, 1)
+		w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: genesystest.Effect{Name: "hold", Before: func(http.ResponseWriter, *http.Request) bool {
+			w.expect(0, ordered("hold", "set", "a case", "r000")...)
+			return false
+		}}})
+		w.ends(w.serve())
+		w.wantHeld(true, inbox, "r000")
+		if e := w.entries(inbox)["r000"]; e.State != state.StateArchived || !e.Versions[0].Held {
+			t.Errorf("%+v", e)
+		}
+		w.expect(0, "verify")
+	})
+}

@@ -131,6 +131,9 @@ func ReadList(text []byte) (*List, error) {
 		if err := d.Decode(to); err != nil {
 			return nil, fmt.Errorf("read the list: line %d: %w", n, err)
 		}
+		if d.More() {
+			return nil, fmt.Errorf("read the list: line %d holds more than one recording", n)
+		}
 		if n == 1 {
 			continue
 		}
