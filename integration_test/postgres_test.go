@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -307,5 +309,64 @@ func TestDatabasePassword(t *testing.T) {
 		if strings.Contains(r.stdout+r.stderr, "hunter2") {
 			t.Errorf("a password is shown: %s", r)
 		}
+	}
+}
+
+// TestDatabaseCrashes lets the server crash and come back in the middle of runs, after
+// downloads and in the middle of deletions. What was interrupted is done by the next run.
+func TestDatabaseCrashes(t *testing.T) {
+	t.Parallel()
+	s := postgrestest.Run(t)
+	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
+	inbox := w.cloud.ClientInbox()
+	fill(inbox, 40)
+	want := all(inbox)
+	w.deleting()
+	w.inDatabase(s)
+	w.expect(0, "migrate")
+	crash := make(chan struct{}, 1)
+	var seen, at atomic.Int64 // downloads and deletions, and the one at which the server crashes
+	count := func() {
+		if seen.Add(1) == at.Load() {
+			crash <- struct{}{}
+		}
+	}
+	w.cloud.Configure(func(o *genesystest.Options) {
+		guard := o.OnDelete
+		o.OnDownload = func(*genesystest.Inbox, string) { count() }
+		o.OnDelete = func(inbox, id string) error {
+			count()
+			return guard(inbox, id)
+		}
+	})
+	for _, n := range []int64{3, 17, 45, 60} {
+		at.Store(n)
+		p := w.start("run", "--once")
+		select {
+		case <-crash:
+			if err := errors.Join(s.Stop(postgrestest.Immediate), s.Again()); err != nil {
+				t.Fatal(err)
+			}
+		case <-p.ended: // it came as far without this download or deletion
+		}
+		if r := p.wait(); r.code != 0 && r.code != 5 {
+			t.Errorf("the run in which the database crashed: %s", r)
+		}
+		w.withDatabase(func(l *postgres.Ledger) { // the run could not release its claim: its time is over
+			if _, err := l.Pool().Exec(t.Context(), "update inboxes set claimed_until = clock_timestamp()"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	w.once(0)
+	w.once(0)
+	w.wantArchived(want)
+	for id, e := range w.databaseEntries() {
+		if e.State != state.StateDeleted {
+			t.Errorf("%s is %s", id, e.State)
+		}
+	}
+	if n := w.transfers(); n > 2*3*len(want.ids) { // three requests for each
+		t.Errorf("%d requests for %d recordings", n, len(want.ids))
 	}
 }
