@@ -226,6 +226,8 @@ func TestFaults(t *testing.T) {
 			`10:50: state.claim: want a duration such as 10s, 1m, of at least 10s, got "9s"`}},
 		{"password in the query", added("state: {url: 'postgresql://h/db?password=hunter2'}"), []string{
 			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"}},
+		{"password that Go's queries leave out", added("state: {url: 'postgresql://h/db?password=hunter;2'}"), []string{
+			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"}},
 		{"another database", added("state: {url: 'mysql://h/db'}"), []string{
 			"10:14: state.url: want a URL such as postgres://user@host/database?sslmode=verify-full, without a password: that goes in password_file"}},
 		{"password without database", added("state: {password: hunter2}"), []string{

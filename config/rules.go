@@ -205,8 +205,9 @@ func databaseURL() rule[string] {
 		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Fragment != "" {
 			return "", false
 		}
+		query, err := url.ParseQuery(u.RawQuery) // Query leaves out what it can't read, such as a password with a ';'
 		_, inside := u.User.Password()
-		return s, !inside && !u.Query().Has("password") && !u.Query().Has("sslpassword")
+		return s, err == nil && !inside && !query.Has("password") && !query.Has("sslpassword")
 	}}
 }
 
