@@ -49,10 +49,13 @@ type Options struct {
 }
 
 // Keeper carries out orders. Its methods may be called concurrently.
-type Keeper struct{ Options }
+type Keeper struct {
+	Options
+	claiming sync.Mutex // held by idle: two recordings may be of the same inbox
+}
 
 // New returns a Keeper.
-func New(o Options) *Keeper { return &Keeper{o} }
+func New(o Options) *Keeper { return &Keeper{Options: o} }
 
 type bucket interface {
 	record.Bucket
@@ -66,6 +69,7 @@ type ledger interface {
 	ID() string
 	Entry(ctx context.Context, k state.Key) (state.Entry, error)
 	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
 }
 
 // Recordings calls f with each recording that an order is about. It ends with f's first

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -76,6 +77,11 @@ func (k *Keeper) remove(ctx context.Context, key state.Key, e *state.Entry, o Or
 	if err := mayRemove(e, o.Kind); err != nil {
 		return err
 	}
+	if e.State == state.StateWaived {
+		if err := k.idle(ctx, key); err != nil {
+			return err
+		}
+	}
 	there, err := k.stored(ctx, key, e, r.With)
 	if err != nil {
 		return err
@@ -100,6 +106,21 @@ func (k *Keeper) remove(ctx context.Context, key state.Key, e *state.Entry, o Or
 		return err
 	}
 	return original(e)
+}
+
+// idle refuses a recording while a pass has its inbox. A waived recording may have been
+// waived in the middle of its transfer: the pass would store it behind the removal.
+func (k *Keeper) idle(ctx context.Context, key state.Key) error {
+	k.claiming.Lock()
+	defer k.claiming.Unlock()
+	c, err := k.Ledger.Claim(ctx, key.Org, key.Inbox)
+	if errors.Is(err, state.ErrClaimed) {
+		return refusef("a run works on its inbox, and may be storing the recording: give the order again after the run")
+	}
+	if err == nil {
+		err = c.Release(ctx)
+	}
+	return failure.OfLedger(err)
 }
 
 // original says where the original of an entry may still be.
