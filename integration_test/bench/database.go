@@ -16,6 +16,7 @@ import (
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/state/postgres/postgrestest"
+	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
 // workersResults are what make bench-workers sees.
@@ -26,6 +27,8 @@ type workersResults struct {
 	Databases  []databaseCost
 	Known      usage // a pass that finds knownRecordings known ones, the ledger in PostgreSQL
 	KnownFile  usage // and in a file
+	Small      usage // a first run over the small recordings into versitygw, the ledger in PostgreSQL: medians
+	SmallFile  usage // and in a file
 }
 
 // databaseCost is what a ledger of so many archived recordings costs in PostgreSQL.
@@ -82,6 +85,9 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 	if r.KnownFile, err = b.known(knownRecordings); err != nil {
 		return err
 	}
+	if err := b.smallLedgers(ctx, s, r); err != nil {
+		return err
+	}
 	r.Load = before + ", then " + loadNow()
 	return nil
 }
@@ -116,7 +122,7 @@ func (b *bench) database(ctx context.Context, s *postgrestest.Server, name strin
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
 	c.Entries = n
-	if c.Filled, err = fillDatabase(l, n); err != nil {
+	if c.Filled, err = fillDatabase(ctx, l, n); err != nil {
 		return c, err
 	}
 	if err := c.measureSize(ctx, l); err != nil {
@@ -139,12 +145,12 @@ func (b *bench) database(ctx context.Context, s *postgrestest.Server, name strin
 	return c, err
 }
 
-func fillDatabase(l *postgres.Ledger, n int) (perSecond float64, err error) {
+func fillDatabase(ctx context.Context, l *postgres.Ledger, n int) (perSecond float64, err error) {
 	began := time.Now()
 	var g errgroup.Group
 	g.SetLimit(4)
 	for i := range databaseInboxes {
-		g.Go(func() error { return preload(l, userID(i), n/databaseInboxes) })
+		g.Go(func() error { return errors.Join(ctx.Err(), preload(l, userID(i), n/databaseInboxes)) })
 	}
 	err = g.Wait()
 	return float64(n) / time.Since(began).Seconds(), err
@@ -240,6 +246,41 @@ func (b *bench) knownInDatabase(ctx context.Context, s *postgrestest.Server) (u 
 	}
 	u, _, err = measure(b.command(config, "run", "--once"))
 	return u, err
+}
+
+// smallLedgers archives the small recordings with the ledger in PostgreSQL and in a file, in
+// turn.
+func (b *bench) smallLedgers(ctx context.Context, s *postgrestest.Server, r *workersResults) error {
+	var inDatabase, inFile []usage
+	for round := range b.rounds {
+		say("small recordings, round %d of %d", round+1, b.rounds)
+		address, err := newDatabase(ctx, s, fmt.Sprint("small", round))
+		if err != nil {
+			return err
+		}
+		s3, err := storagetest.StartVersitygw()
+		if err != nil {
+			return err
+		}
+		b.fill(small())
+		runs := []func() error{
+			func() error {
+				u, err := b.archive(small(), s3, "database", address)
+				inDatabase = append(inDatabase, u)
+				return err
+			},
+			func() error { u, err := b.archive(small(), s3, "file", ""); inFile = append(inFile, u); return err },
+		}
+		err = errors.Join(s3.CreateBucket(ctx, "database", false), s3.CreateBucket(ctx, "file", false))
+		if err == nil {
+			err = errors.Join(runs[round%2](), runs[1-round%2]())
+		}
+		if err = errors.Join(err, s3.Close()); err != nil {
+			return err
+		}
+	}
+	r.Small, r.SmallFile = medians(inDatabase), medians(inFile)
+	return nil
 }
 
 // loadNow is the load of the machine.

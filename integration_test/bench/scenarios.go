@@ -131,7 +131,7 @@ func (b *bench) compare(ctx context.Context, start func() (*storagetest.Server, 
 func (b *bench) round(ctx context.Context, w workload, s3 *storagetest.Server, round int) (rclone, archiverd usage, err error) {
 	runs := []func() error{
 		func() (err error) { rclone, err = b.rclone(w, s3, "rclone"); return err },
-		func() (err error) { archiverd, err = b.archive(w, s3, "archiverd"); return err },
+		func() (err error) { archiverd, err = b.archive(w, s3, "archiverd", ""); return err },
 	}
 	if round%2 == 1 { // who comes second finds a warmer server
 		runs[0], runs[1] = runs[1], runs[0]
@@ -144,8 +144,9 @@ func (b *bench) round(ctx context.Context, w workload, s3 *storagetest.Server, r
 	return rclone, archiverd, errors.Join(runs[0](), runs[1]())
 }
 
-func (b *bench) archive(w workload, s3 *storagetest.Server, bucket string) (usage, error) {
-	config, err := b.configure(settings{inboxes: w.Inboxes, workers: workers, memory: memory}, s3, bucket)
+// archive makes a first run, with the ledger in the database, or in a file if there is none.
+func (b *bench) archive(w workload, s3 *storagetest.Server, bucket, database string) (usage, error) {
+	config, err := b.configure(settings{inboxes: w.Inboxes, workers: workers, memory: memory, database: database}, s3, bucket)
 	if err != nil {
 		return usage{}, err
 	}
@@ -219,7 +220,7 @@ func (b *bench) storeRequests() ([]stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = b.archive(w, b.sink.store(), "stored-archiverd")
+	_, err = b.archive(w, b.sink.store(), "stored-archiverd", "")
 	archiverd.Counts = b.sink.count()
 	return []stored{rclone, archiverd}, err
 }

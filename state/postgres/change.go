@@ -137,6 +137,9 @@ func (p *page) runAll(calls []*change) (errs []error, err error) {
 		if err == nil {
 			err = c.f(p)
 		}
+		if err == nil {
+			_, err = encodeInbox(p.inbox) // what can't be stored must not fail the other calls
+		}
 		if p.broken != nil {
 			return nil, p.broken
 		}

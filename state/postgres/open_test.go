@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
@@ -141,6 +142,18 @@ func TestSeal(t *testing.T) {
 		t.Error("Check does not see it")
 	}
 	statetest.Must(t, l.Logout(t.Context(), "acme", "u2"))
+}
+
+// An inbox that can't be stored fails its own call.
+func TestUnstorable(t *testing.T) {
+	l := open(t, migrated(t), Options{})
+	err := l.EditInbox(t.Context(), "acme", "u1", func(i *state.Inbox) { i.LastSuccess = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) })
+	if err == nil || errors.Is(err, state.ErrUnavailable) {
+		t.Errorf("a year beyond JSON: %v", err)
+	}
+	if _, err := l.Inbox(t.Context(), "acme", "u1"); !errors.Is(err, state.ErrNotFound) {
+		t.Errorf("the inbox: %v", err)
+	}
 }
 
 // TestCheckFinds breaks a good ledger in every way that Check detects.
