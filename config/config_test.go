@@ -131,6 +131,7 @@ func TestDefaults(t *testing.T) {
 		State:           State{Path: "/var/lib/archiverd/archiverd.db", Claim: time.Minute},
 		Schedule:        Schedule{Cron: "*/15 * * * *", Timezone: dublin, Parsed: parsedCron(t, "*/15 * * * *", dublin)},
 		Transfer:        Transfer{Workers: 8, Memory: 128 << 20, MinAge: 10 * time.Minute},
+		Passes:          16,
 		DeleteOriginals: DeleteOriginals{After: 7 * 24 * time.Hour, MaxPerPass: 1000},
 		HTTP:            HTTP{Listen: "127.0.0.1:9817", Page: true},
 		ReportTimeout:   10 * time.Second,
@@ -188,6 +189,7 @@ metrics: {textfile: metrics/archiverd.prom, push_url: "https://user:pass@push.ex
 heartbeat_url_file: heartbeat
 report_timeout: 5s
 shutdown_grace: 1m30s
+passes: 4
 log: {level: debug, format: json}
 ...
 `
@@ -236,6 +238,7 @@ func TestFull(t *testing.T) {
 		},
 		Schedule:        Schedule{Cron: "30 2 * * mon-fri", Timezone: newYork, Parsed: parsedCron(t, "30 2 * * mon-fri", newYork)},
 		Transfer:        Transfer{Workers: 1, Memory: 8 << 20, Bandwidth: 5_000_000},
+		Passes:          4,
 		DeleteOriginals: DeleteOriginals{Enabled: true, After: 366 * 24 * time.Hour, MaxPerPass: 1, Unproved: true, ReadBack: true},
 		Network:         Network{CAFile: filepath.Join(dir, "roots.pem"), AllowLinksTo: []string{"10.0.0.0/8", "media.example.com", "::1"}},
 		HTTP:            HTTP{Listen: ":80", Pprof: true},

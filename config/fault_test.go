@@ -54,7 +54,7 @@ func TestFaults(t *testing.T) {
 			"10:1: shutdown_grce: unknown key; did you mean shutdown_grace?",
 			"11:7: log.colour: unknown key; known here: level, format",
 			"11:21: log.Level: unknown key; did you mean level?",
-			"12:1: text that is long or has spaces: unknown key; known here: organizations, storage, state, schedule, transfer, delete_originals, network, http, metrics, heartbeat_url, heartbeat_url_file, report_timeout, shutdown_grace, log",
+			"12:1: text that is long or has spaces: unknown key; known here: organizations, storage, state, schedule, transfer, passes, delete_originals, network, http, metrics, heartbeat_url, heartbeat_url_file, report_timeout, shutdown_grace, log",
 		}},
 		{"duplicate keys", added("log: {level: info}\nlog: {level: warn}\nstate: {path: /a, path: /b}"), []string{
 			"11:1: log: given a second time, first on line 10; keep one",

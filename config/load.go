@@ -52,6 +52,7 @@ func (c *Config) decode(s *section) {
 	c.State.decode(s.get("state").section())
 	c.Schedule.decode(s.get("schedule").section())
 	c.Transfer.decode(s.get("transfer").section())
+	c.Passes = read(s.get("passes"), 16, between(1, 64))
 	c.DeleteOriginals.decode(s.get("delete_originals").section())
 	c.Network.decode(s.get("network").section())
 	c.HTTP.decode(s.get("http").section())

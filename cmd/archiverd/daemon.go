@@ -24,6 +24,7 @@ import (
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/workers"
 )
 
 // daemon is the service: it holds the ledger, makes runs on the schedule, and executes
@@ -35,8 +36,11 @@ type daemon struct {
 	metrics    *watch.Metrics
 	flags      runFlags
 	service    *service.Service
+	worker     *workers.Worker // nil: the ledger is a file, and no other process shares the runs
 	pulse      *service.Pulse
 	log        *slog.Logger
+
+	making sync.Mutex // held by readyFleet
 
 	mu      sync.Mutex
 	config  *config.Config // as last read
@@ -70,6 +74,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	if !d.reached {
 		last = time.Time{} // run at once: failed runs are repeated until the bucket can be used
 	}
+	if d.worker, err = d.share(ctx); err != nil {
+		return err
+	}
 	d.service = service.New(service.Options{
 		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
 		Run: func() error { return d.run(ctx) }, Passing: func(err error) bool { return codeOf(err) == exitTemporary }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
@@ -93,10 +100,14 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	if web != nil {
 		parts.Go(func() { web.Serve(a.stop) })
 	}
+	var left error
+	if d.worker != nil {
+		parts.Go(func() { left = d.worker.Work(ctx, a.stop) })
+	}
 	d.service.Serve(a.stop, hup)
 	parts.Wait()
 	d.log.Info("archiverd stops")
-	return nil
+	return left
 }
 
 // open checks the bucket and opens the ledger. If the bucket can't be used for a
@@ -133,8 +144,11 @@ func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
 	return newFleet(c, arch, d.ledger, d.metrics, d.pulse.Beat)
 }
 
-// run makes one run of the schedule.
+// run makes one run of the schedule, or follows the one that the workers share.
 func (d *daemon) run(ctx context.Context) error {
+	if d.worker != nil {
+		return d.worker.Follow(d.app.stop, d.pulse.Beat)
+	}
 	f, err := d.readyFleet(ctx)
 	if err != nil {
 		return err
@@ -153,8 +167,10 @@ func (a *app) pulse() func() {
 	return a.daemon.pulse.Beat
 }
 
-// readyFleet is that of the configuration as last read. The caller has the turn to run.
+// readyFleet is that of the configuration as last read.
 func (d *daemon) readyFleet(ctx context.Context) (*fleet.Fleet, error) {
+	d.making.Lock()
+	defer d.making.Unlock()
 	d.mu.Lock()
 	c, f, reached := d.config, d.fleet, d.reached
 	d.mu.Unlock()
@@ -187,6 +203,9 @@ func (d *daemon) current() *config.Config {
 
 // doing describes the progress of the run under way.
 func (d *daemon) doing() string {
+	if d.worker != nil {
+		return d.worker.Doing()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := &d.fleet.Archiver.Tally
@@ -231,6 +250,7 @@ func needsRestart(old, now *config.Config) error {
 	differs("state.path", old.State.Path != now.State.Path)
 	differs("state.url, its password and state.claim", old.State.URL != now.State.URL || old.State.Password.Reveal() != now.State.Password.Reveal() || old.State.Claim != now.State.Claim)
 	differs("state.key_file", !bytes.Equal(old.State.SealKey, now.State.SealKey))
+	differs("passes", old.Passes != now.Passes)
 	differs("http", old.HTTP != now.HTTP)
 	if len(keys) > 0 {
 		return fmt.Errorf("restart the service for changes of %s", strings.Join(keys, "; "))

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/state/postgres"
+	"github.com/archiverd/archiverd/workers"
 )
 
 func newMigrate(a *app) *cobra.Command {
@@ -41,7 +42,19 @@ func (a *app) migrate(ctx context.Context) error {
 	if err != nil {
 		return fail(exitUsage, err)
 	}
-	if len(applied) == 0 {
+	pool, err := postgres.Connect(ctx, c.State.URL, databaseOptions(c))
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	defer pool.Close()
+	jobs, err := workers.Migrate(ctx, pool)
+	for _, version := range jobs {
+		fmt.Fprintf(a.stdout, "applied version %d of the tables of the shared jobs\n", version)
+	}
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	if len(applied)+len(jobs) == 0 {
 		fmt.Fprintln(a.stdout, "the tables are up to date: nothing to do")
 	}
 	return nil

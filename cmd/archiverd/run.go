@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
@@ -83,7 +84,11 @@ func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, 
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
 	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
-	result, err := fl.Run(ctx, a.stop, f.request(shown, log))
+	run := fl.Run
+	if shared, ok := l.(*postgres.Ledger); ok {
+		run = joiner{c, shared, fl, log}.run
+	}
+	result, err := run(ctx, a.stop, f.request(shown, log))
 	a.leaveMetrics(c, m, log)
 	fl.Wait()
 	if err != nil {
@@ -97,13 +102,15 @@ func (f runFlags) request(shown *progress, log *slog.Logger) fleet.Request {
 	return fleet.Request{
 		Only: *f.only, AskAnyway: f.askAnyway,
 		Follow: func(n *tally.Tally) func() { return shown.follow(n, log) },
-		ExitCode: func(r *fleet.Result, err error) int {
-			if err != nil {
-				return codeOf(err)
-			}
-			return runCode(r.Report, r.Failures, f.strict)
-		},
+		ExitCode: f.exitCode,
 	}
+}
+
+func (f runFlags) exitCode(r *fleet.Result, err error) int {
+	if err != nil {
+		return codeOf(err)
+	}
+	return runCode(r.Report, r.Failures, f.strict)
 }
 
 func (a *app) sayReport(r *fleet.Result) error {

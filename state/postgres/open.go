@@ -65,6 +65,19 @@ func openWith(ctx context.Context, config *pgxpool.Config, o Options) (*Ledger, 
 // pool_max_conns. Calls for one inbox share one.
 const connections = 10
 
+// Connect makes the connections to a database, whatever its tables are.
+func Connect(ctx context.Context, address string, o Options) (*pgxpool.Pool, error) {
+	c, err := parse(address, o)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), c)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", name(c), err)
+	}
+	return pool, nil
+}
+
 // parse reads an address, which is a URL or a list of keywords as for psql.
 func parse(address string, o Options) (*pgxpool.Config, error) {
 	c, err := pgxpool.ParseConfig(address)

@@ -1,0 +1,70 @@
+package workers
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// beats are the passes that are under way here. River rescues a job that was begun long ago,
+// because it takes its process for dead. A beat dates the begin of the jobs under way
+// anew, so that a long pass is not rescued from a process that lives.
+type beats struct {
+	mu     sync.Mutex
+	passes map[int64]string // by job
+}
+
+// add counts a pass in until the function that it returns is called.
+func (b *beats) add(job int64, inbox string) (done func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.passes == nil {
+		b.passes = map[int64]string{}
+	}
+	b.passes[job] = inbox
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.passes, job)
+	}
+}
+
+func (b *beats) jobs() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.passes))
+}
+
+func (b *beats) any() bool { return len(b.jobs()) > 0 }
+
+func (b *beats) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.passes) == 0 {
+		return "no pass is under way here"
+	}
+	return "passing over " + strings.Join(slices.Sorted(maps.Values(b.passes)), ", ")
+}
+
+// beat beats until ctx ends, and reads the database's clock.
+func (w *Worker) beat(ctx context.Context) {
+	tick := time.NewTicker(w.Claim / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		err := w.clock.set(ctx, w.Ledger.Pool())
+		if jobs := w.beats.jobs(); err == nil && len(jobs) > 0 {
+			_, err = w.Ledger.Pool().Exec(ctx, "update river_job set attempted_at = now() where id = any($1) and state = 'running'", jobs)
+		}
+		if err != nil && ctx.Err() == nil {
+			w.Log.Warn("the database did not take a sign of life; tried again", "error", err)
+		}
+	}
+}

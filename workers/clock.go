@@ -1,0 +1,58 @@
+package workers
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/robfig/cron/v3"
+)
+
+// clock is the database's clock. River dates jobs by the clock of each process; a wrong one
+// would put jobs off.
+type clock struct{ ahead atomic.Int64 } // of the database's clock, in nanoseconds
+
+// Now implements rivertype.TimeGenerator.
+func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// NowOrNil implements rivertype.TimeGenerator: the database uses its own clock.
+func (c *clock) NowOrNil() *time.Time { return nil }
+
+// set reads the database's clock.
+func (c *clock) set(ctx context.Context, pool *pgxpool.Pool) error {
+	before := time.Now()
+	var now time.Time
+	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now); err != nil {
+		return fmt.Errorf("read the database's clock: %w", err)
+	}
+	asked := before.Add(time.Since(before) / 2)
+	c.ahead.Store(int64(now.Sub(asked)))
+	return nil
+}
+
+// retry tries a job again soon: what fails is the database, the store, or a process.
+type retry struct{ clock *clock }
+
+// NextRetry implements river.ClientRetryPolicy.
+func (r retry) NextRetry(job *rivertype.JobRow) time.Time {
+	return r.clock.Now().Add(min(time.Duration(max(1, len(job.Errors)))*time.Second, lastPause))
+}
+
+const lastPause = time.Minute
+
+// atLeastEachMinute is a schedule whose job looks every minute whether a run is due, beside
+// the schedule's own times. So a time is not missed for long when the leader changes or the
+// database is away, and a reloaded schedule takes effect.
+type atLeastEachMinute struct{ schedule func() cron.Schedule }
+
+// Next implements river.PeriodicSchedule.
+func (s atLeastEachMinute) Next(now time.Time) time.Time {
+	look := now.Add(time.Minute)
+	if next := s.schedule().Next(now); next.Before(look) {
+		return next
+	}
+	return look
+}

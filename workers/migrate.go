@@ -1,0 +1,63 @@
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/archiverd/archiverd/state"
+)
+
+// Migrate makes River's tables, or brings them to the version that this archiverd needs. It
+// returns the versions that it applied. Processes that migrate at the same time may fail
+// with an error; then nothing is half done, and migrating again succeeds.
+func Migrate(ctx context.Context, pool *pgxpool.Pool) (applied []int, err error) {
+	m, err := migrator(pool)
+	if err != nil {
+		return nil, err
+	}
+	done, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	if err != nil {
+		return nil, fmt.Errorf("migrate the tables of the shared jobs: %w", err)
+	}
+	for _, v := range done.Versions {
+		applied = append(applied, v.Version)
+	}
+	return applied, nil
+}
+
+func migrator(pool *pgxpool.Pool) (*rivermigrate.Migrator[pgx.Tx], error) {
+	return rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Logger: slog.New(slog.DiscardHandler)})
+}
+
+// ErrSchema says that the tables of the shared jobs have another version.
+var ErrSchema = errors.New("the database's tables for shared jobs are not those of this archiverd")
+
+func checkSchema(ctx context.Context, pool *pgxpool.Pool) error {
+	m, err := migrator(pool)
+	if err != nil {
+		return err
+	}
+	have, err := m.ExistingVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the version of the tables of shared jobs: %w", err)
+	}
+	last := 0
+	for _, v := range have {
+		last = max(last, v.Version)
+	}
+	known := m.AllVersions()
+	switch newest := known[len(known)-1].Version; {
+	case last > newest:
+		return fmt.Errorf("%w: %w: run the newer archiverd", state.ErrNewer, ErrSchema)
+	case last < newest:
+		return fmt.Errorf("%w: run archiverd migrate", ErrSchema)
+	}
+	return nil
+}

@@ -1,0 +1,154 @@
+package workers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/state"
+)
+
+// passArgs are those of a pass's job. Ids of inboxes are any bytes.
+type passArgs struct {
+	Run         int64  `json:"run"`
+	Org         string `json:"org" river:"unique"`
+	Inbox       []byte `json:"inbox" river:"unique"`
+	Condition   string `json:"condition,omitempty"` // of the inbox when the run began, with NeedsPerson
+	NeedsPerson int64  `json:"needs_person,omitempty"`
+}
+
+func (passArgs) Kind() string { return "pass" }
+
+func (passArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: passQueue, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unfinished()}}
+}
+
+// report is the output of a pass's job: what the pass has done so far.
+type report struct {
+	Org     string        `json:"org,omitempty"`
+	Inbox   []byte        `json:"inbox,omitempty"`
+	Pass    state.Pass    `json:"pass"`
+	Error   *failure.Told `json:"error,omitempty"`
+	Short   string        `json:"short,omitempty"`
+	Foreign []string      `json:"foreign,omitempty"`
+	Corrupt []string      `json:"corrupt,omitempty"`
+}
+
+func reportOf(r archiver.InboxReport) report {
+	return report{r.Org, []byte(r.Inbox), r.Pass, failure.Tell(r.Err), r.Short, r.Foreign, r.Corrupt}
+}
+
+func (r report) inbox() archiver.InboxReport {
+	return archiver.InboxReport{Org: r.Org, Inbox: string(r.Inbox), Pass: r.Pass, Err: r.Error.Err(), Short: r.Short, Foreign: r.Foreign, Corrupt: r.Corrupt}
+}
+
+const (
+	// slice is how long a pass transfers before it yields its place. Each part lists the
+	// inbox anew, so it is long against a listing.
+	slice = 2 * time.Minute
+	// claimedPause is how long a job waits whose inbox another process has, perhaps one that
+	// died.
+	claimedPause = 3 * time.Second
+)
+
+// A pass's job is worked under the inbox's claim. Jobs may be worked twice at a time, for
+// instance after a process was stopped for a while, and a process that lost its claim may
+// still change the job's state; all that such a process can do is to make the job be worked
+// once more. So whoever has the claim first looks whether the job still waits, and completes
+// it, whatever its state, before the claim is released.
+type passWorker struct {
+	river.WorkerDefaults[passArgs]
+	w *Worker
+}
+
+func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
+	w := p.w
+	if w.stop.Err() != nil {
+		return river.JobSnooze(0)
+	}
+	f, err := w.Fleet(ctx)
+	if err != nil {
+		return err
+	}
+	claim, err := w.Ledger.Claim(ctx, job.Args.Org, string(job.Args.Inbox))
+	switch {
+	case errors.Is(err, state.ErrClaimed):
+		w.Log.Debug("another process has the inbox", "org", job.Args.Org, "inbox", string(job.Args.Inbox), "error", err)
+		return river.JobSnooze(claimedPause)
+	case errors.Is(err, state.ErrNotFound):
+		return w.write(ctx, completeJob, job.ID, report{Error: failure.Tell(err)})
+	case err != nil:
+		return err
+	}
+	defer w.release(ctx, claim, job)
+	row, err := w.client.JobGet(ctx, job.ID)
+	if err != nil || row.FinalizedAt != nil {
+		return err
+	}
+	part := archiver.Part{Claim: claim, Side: w.Passes, Slice: slice}
+	if output := row.Output(); len(output) > 0 {
+		told, err := decode[report](output)
+		if err != nil {
+			return err
+		}
+		earlier := told.inbox()
+		part.Earlier = &earlier
+	}
+	defer w.beats.add(job.ID, job.Args.Org+"/"+string(job.Args.Inbox))()
+	got := f.Pass(w.abort, w.stop, job.Args.Org, string(job.Args.Inbox), part)
+	return w.settle(ctx, job, claim, got)
+}
+
+// settle writes down what came of a pass or a part of one.
+func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
+	log := w.Log.With("org", got.Org, "inbox", got.Inbox)
+	if errors.Is(got.Err, state.ErrClaimLost) {
+		log.Warn("the claim on the inbox was lost: another process goes on", "error", got.Err)
+		return river.JobSnooze(claimedPause)
+	}
+	if err := claim.Keep(ctx); err != nil { // then the claim lives long enough for what follows
+		return err
+	}
+	if !errors.Is(got.Err, archiver.ErrYielded) {
+		return w.write(ctx, completeJob, job.ID, reportOf(got))
+	}
+	got.Err = nil
+	if err := w.write(ctx, keepPart, job.ID, reportOf(got)); err != nil {
+		return err
+	}
+	return river.JobSnooze(0)
+}
+
+const keepPart = "update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb) where id = $1"
+
+const completeJob = `update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb),
+	state = 'completed', finalized_at = now() where id = $1 and finalized_at is null`
+
+// write writes what a pass has done so far into its job.
+func (w *Worker) write(ctx context.Context, sql string, job int64, r report) error {
+	output, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encode what a pass did: %w", err)
+	}
+	if _, err := w.Ledger.Pool().Exec(ctx, sql, job, output); err != nil {
+		return fmt.Errorf("write what a pass did: %w", err)
+	}
+	return nil
+}
+
+func (w *Worker) release(ctx context.Context, c state.Claim, job *river.Job[passArgs]) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
+	defer cancel()
+	if err := c.Release(ctx); err != nil {
+		w.Log.Warn("the claim on the inbox could not be released: others can take the inbox when the claim has run out",
+			"org", job.Args.Org, "inbox", string(job.Args.Inbox), "error", err)
+	}
+}
+
+const releaseTimeout = 10 * time.Second

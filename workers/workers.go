@@ -1,0 +1,225 @@
+// Package workers shares the runs of one configuration among any number of equal
+// processes. They meet in the ledger's PostgreSQL database, in which River keeps the jobs.
+//
+// A run is a job, and each pass of the run is a job. What is promised:
+//
+//   - One run at a time. River's elected leader adds a run when the schedule says so. A
+//     time of the schedule that comes during a run is skipped; one that was missed while
+//     no process worked is made up for once. Times are the database's.
+//   - One pass over an inbox at a time. Jobs run at least once, so a job alone proves
+//     nothing: a pass works under the inbox's claim, and whoever has the claim decides what
+//     becomes of the job.
+//   - A pass yields its place after a while of transfers and goes on later, here or
+//     elsewhere: a huge inbox does not keep the others waiting.
+//   - The passes of a process that is told to stop go on elsewhere at once, those of one
+//     that died once their claims have run out.
+//   - A run has ended when its last pass has, wherever that ran. Its passes' jobs are then
+//     deleted, so River's tables stay small.
+package workers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivertype"
+	"github.com/robfig/cron/v3"
+
+	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/fleet"
+	"github.com/archiverd/archiverd/state"
+)
+
+// ledger is what the package asks of a ledger; *postgres.Ledger has it.
+type ledger interface {
+	Pool() *pgxpool.Pool
+	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
+	AddRun(ctx context.Context, r state.Run) error
+	Runs(ctx context.Context, limit int) ([]state.Run, error)
+}
+
+// Options configure a Worker. All are required, but for Schedule.
+type Options struct {
+	Ledger ledger
+	Claim  time.Duration // how long the ledger's claims live
+	Passes int           // made at a time
+	Grace  time.Duration // how long transfers under way may take once the process is told to stop
+	// Fleet returns the fleet of the configuration as last read. It is asked before each
+	// run and each pass.
+	Fleet func(context.Context) (*fleet.Fleet, error)
+	// Schedule returns that of the configuration as last read; nil: this process starts
+	// no runs by itself.
+	Schedule func() cron.Schedule
+	// ExitCode judges a run by its result, or by why it could not be made.
+	ExitCode func(*fleet.Result, error) int
+	Log      *slog.Logger
+}
+
+// Worker is one of the processes.
+type Worker struct {
+	Options
+	client *river.Client[pgx.Tx]
+	clock  *clock
+	beats  beats
+	stop   context.Context // once it ends, passes end soon; set by Work
+	abort  context.Context // once it ends, transfers are abandoned; set by Work
+}
+
+const (
+	runQueue  = "runs"
+	passQueue = "passes"
+	// many attempts, because each rescue from a process that died counts as one.
+	many = 10_000
+)
+
+// New returns a Worker that does not work yet. The database must have River's tables: see
+// Migrate.
+func New(ctx context.Context, o Options) (*Worker, error) {
+	w := &Worker{Options: o, clock: &clock{}}
+	if err := checkSchema(ctx, o.Ledger.Pool()); err != nil {
+		return nil, err
+	}
+	if err := w.clock.set(ctx, o.Ledger.Pool()); err != nil {
+		return nil, err
+	}
+	config := &river.Config{
+		Queues:                      map[string]river.QueueConfig{runQueue: {MaxWorkers: 1}, passQueue: {MaxWorkers: o.Passes}},
+		Workers:                     river.NewWorkers(),
+		JobTimeout:                  -1, // a pass takes as long as it takes; see beats
+		RescueStuckJobsAfter:        o.Claim,
+		CompletedJobRetentionPeriod: -1, // the end of a run reads its passes' jobs and deletes them
+		MaxAttempts:                 many,
+		RetryPolicy:                 retry{w.clock},
+		Logger:                      slog.New(quieter{o.Log.Handler()}),
+		Test:                        river.TestConfig{Time: w.clock},
+	}
+	if o.Schedule != nil {
+		config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(
+			atLeastEachMinute{o.Schedule},
+			func() (river.JobArgs, *river.InsertOpts) { return runArgs{Scheduled: true}, nil },
+			&river.PeriodicJobOpts{RunOnStart: true},
+		)}
+	}
+	river.AddWorker(config.Workers, &runWorker{w: w})
+	river.AddWorker(config.Workers, &passWorker{w: w})
+	var err error
+	w.client, err = river.NewClient(riverpgxv5.New(o.Ledger.Pool()), config)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the shared jobs: %w", err)
+	}
+	return w, nil
+}
+
+// Work takes part in runs until stop ends. Then it leaves its passes to the other
+// processes, within the grace. ctx must outlive stop.
+func (w *Worker) Work(ctx, stop context.Context) error {
+	working, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.stop, w.abort = stop, working
+	if err := w.client.Start(ctx); err != nil {
+		return fmt.Errorf("start to share the jobs: %w", err)
+	}
+	var parts sync.WaitGroup
+	parts.Go(func() { w.beat(working) })
+	select {
+	case <-stop.Done():
+	case <-w.client.Stopped():
+	}
+	// Passes have ended when their jobs have; River then writes down what became of these.
+	grace := time.AfterFunc(w.Grace, cancel)
+	defer grace.Stop()
+	bounded, end := context.WithTimeout(ctx, w.Grace+stopTimeout)
+	defer end()
+	err := w.client.Stop(bounded)
+	cancel()
+	parts.Wait()
+	if err != nil {
+		return fmt.Errorf("leave the shared jobs: %w: the other processes take them over when the claims have run out", err)
+	}
+	return nil
+}
+
+// stopTimeout is for writing down what became of the jobs.
+const stopTimeout = 15 * time.Second
+
+// Follow waits until no run is under way, or stop ends. It calls idle while no pass is under
+// way here.
+func (w *Worker) Follow(stop context.Context, idle func()) error {
+	for under := true; under; {
+		if !w.beats.any() {
+			idle()
+		}
+		select {
+		case <-stop.Done():
+			return nil
+		case <-time.After(followEvery): // at first, so that the leader has begun the run that is due
+		}
+		err := w.Ledger.Pool().QueryRow(stop, "select exists (select from river_job where kind = 'run' and finalized_at is null)").Scan(&under)
+		if err != nil && stop.Err() == nil {
+			return fmt.Errorf("%w: look whether a run is under way: %w", state.ErrUnavailable, err)
+		}
+	}
+	return nil
+}
+
+const followEvery = 3 * time.Second
+
+// Doing describes what this process does, for people.
+func (w *Worker) Doing() string { return w.beats.text() }
+
+// ErrOther says that a run over other inboxes is under way.
+var ErrOther = errors.New("another run is under way")
+
+// Join returns the number of a run over the selected inboxes: a new one, or the one that is
+// under way if it is over the same. ErrOther, with its number, if another one is under way.
+func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway bool) (int64, error) {
+	added, err := w.client.Insert(ctx, runArgs{Only: only, AskAnyway: askAnyway}, nil)
+	if err != nil {
+		return 0, fmt.Errorf("begin a run: %w", err)
+	}
+	if !added.UniqueSkippedAsDuplicate {
+		return added.Job.ID, nil
+	}
+	id := added.Job.ID
+	args, err := decode[runArgs](added.Job.EncodedArgs)
+	if err != nil {
+		return 0, err
+	}
+	if args.Only != only || askAnyway && !args.AskAnyway {
+		return id, ErrOther
+	}
+	return id, nil
+}
+
+// Wait waits for the end of a run, which this or other processes make, also while the
+// database can't be reached. It returns an error if the run could not begin.
+func (w *Worker) Wait(ctx context.Context, run int64) (*archiver.Report, []fleet.Failures, error) {
+	for {
+		row, err := w.client.JobGet(ctx, run)
+		switch {
+		case errors.Is(err, rivertype.ErrNotFound):
+			return nil, nil, errors.New("the run has ended so long ago that its report is gone: see archiverd status")
+		case err != nil:
+			w.Log.Warn("the database does not tell whether the run has ended; asked again", "error", err)
+		case row.FinalizedAt != nil:
+			return readOutcome(row)
+		case row.State == rivertype.JobStateRetryable && !hasBegun(row):
+			return nil, nil, fmt.Errorf("%w: the run can't begin yet; the next archiverd run tries again: %s", state.ErrUnavailable, row.Errors[len(row.Errors)-1].Error)
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// lookEvery is how often the end of a run is looked for.
+const lookEvery = time.Second
