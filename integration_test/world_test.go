@@ -127,7 +127,11 @@ func (w *world) writeConfig() {
 	if text == nil {
 		text = w.configText()
 	}
-	if err := os.WriteFile(w.configPath(), text, 0o600); err != nil {
+	// In one step: another archiverd may be reading it.
+	if err := os.WriteFile(w.configPath()+".new", text, 0o600); err != nil {
+		w.Fatal(err)
+	}
+	if err := os.Rename(w.configPath()+".new", w.configPath()); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -101,7 +101,7 @@ func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, 
 func (f runFlags) request(shown *progress, log *slog.Logger) fleet.Request {
 	return fleet.Request{
 		Only: *f.only, AskAnyway: f.askAnyway,
-		Follow: func(n *tally.Tally) func() { return shown.follow(n, log) },
+		Follow:   func(n *tally.Tally) func() { return shown.follow(n, log) },
 		ExitCode: f.exitCode,
 	}
 }

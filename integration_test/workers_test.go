@@ -1,0 +1,173 @@
+package integration_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
+	"github.com/archiverd/archiverd/state/postgres/postgrestest"
+	"github.com/archiverd/archiverd/storage/storagetest"
+)
+
+// team is a world whose inboxes several archiverd processes share.
+type team struct {
+	*world
+	server  *postgrestest.Server
+	inboxes []*genesystest.Inbox
+}
+
+// newTeam has so many users, each with n recordings, who have logged in.
+func newTeam(t *testing.T, o genesystest.Options, users, n int) *team {
+	t.Helper()
+	w := newWorldOn(t, storagetest.Versitygw(t), o)
+	m := &team{world: w, server: postgrestest.Run(t)}
+	w.org["grant"] = "authorization_code"
+	w.inDatabase(m.server)
+	w.config["state"].(map[string]any)["claim"] = "10s"
+	w.config["log"] = map[string]any{"format": "json", "level": "debug"}
+	w.daily()
+	w.expect(0, "migrate")
+	for u := range users {
+		id := fmt.Sprintf("user-%02d", u)
+		inbox := w.cloud.AddUser(id, "User "+id, id+"@example.com")
+		for k := range n {
+			inbox.Add(genesystest.Recording{ID: id + "-" + recordingID(k)})
+		}
+		m.inboxes = append(m.inboxes, inbox)
+	}
+	m.logIn(24 * time.Hour)
+	return m
+}
+
+// logIn gives every inbox a token whose access token lives for so long.
+func (m *team) logIn(life time.Duration) {
+	m.Helper()
+	m.withDatabase(func(l *postgres.Ledger) {
+		for _, in := range m.inboxes {
+			t := state.Token{Access: in.IssueAccessToken(life), Refresh: in.IssueRefreshToken(), Expiry: time.Now().Add(life)}
+			if err := l.Login(m.Context(), "acme", in.ID, t, func(i *state.Inbox) { i.Name, i.Email = in.Name, in.Email }); err != nil {
+				m.Fatal(err)
+			}
+		}
+	})
+}
+
+// run is the newest run that has ended, once so many have.
+func (m *team) awaitRuns(n int) state.Run {
+	m.Helper()
+	ctx, cancel := context.WithTimeout(m.Context(), commandTimeout)
+	defer cancel()
+	for {
+		var ended []state.Run
+		m.eventually(func(l *postgres.Ledger) error {
+			runs, err := l.Runs(ctx, 100)
+			for _, r := range runs {
+				if !r.End.IsZero() {
+					ended = append(ended, r)
+				}
+			}
+			return err
+		})
+		if len(ended) >= n {
+			return ended[0]
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			m.Fatalf("%d runs have ended, want %d", len(ended), n)
+		}
+	}
+}
+
+// eventually opens the ledger, also after a database that was away.
+func (m *team) eventually(f func(*postgres.Ledger) error) {
+	m.Helper()
+	l, err := postgres.Open(m.Context(), m.databaseURL(), postgres.Options{Binding: m.binding(), SealKey: m.sealKey})
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer l.Close()
+	if err := f(l); err != nil {
+		m.Fatal(err)
+	}
+}
+
+// leaves stops a worker and wants exit code 0.
+func (m *team) leaves(p *process) {
+	m.Helper()
+	select {
+	case <-p.ended:
+		m.Fatalf("a worker ended by itself: %s", p.wait())
+	default:
+	}
+	m.ends(p)
+}
+
+// wantAllOnce wants every recording in the bucket once.
+func (m *team) wantAllOnce() {
+	m.Helper()
+	var want []recordings
+	for _, in := range m.inboxes {
+		want = append(want, all(in))
+	}
+	m.wantArchived(want...)
+}
+
+// line is one of a process' log.
+type line struct {
+	Time  time.Time
+	Msg   string
+	Inbox string
+	Claim int64
+}
+
+func lines(t *testing.T, log string) (all []line) {
+	t.Helper()
+	for text := range strings.Lines(log) {
+		var l line
+		if json.Unmarshal([]byte(text), &l) == nil { // a process that was killed may have left half a line
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// TestWorkersShareARun wants several processes to make one run together: each takes part,
+// every inbox has one pass, and the run's record is the sum.
+func TestWorkersShareARun(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 12, 5)
+	m.config["passes"] = 2
+	var workers []*process
+	for range 3 {
+		workers = append(workers, m.start("run"))
+	}
+	r := m.awaitRuns(1)
+	if r.Inboxes != 12 || r.Archived != 60 || r.ExitCode != 0 || r.Error != "" {
+		t.Errorf("the run's record is %+v", r)
+	}
+	passes := 0
+	for i, p := range workers {
+		m.leaves(p)
+		n := strings.Count(p.stderr.String(), `"msg":"pass done"`)
+		if passes += n; n == 0 {
+			t.Errorf("worker %d made no pass", i)
+		}
+	}
+	if passes != 12 {
+		t.Errorf("%d passes over 12 inboxes", passes)
+	}
+	m.wantAllOnce()
+	m.withDatabase(func(l *postgres.Ledger) {
+		var jobs int
+		if err := l.Pool().QueryRow(t.Context(), "select count(*) from river_job").Scan(&jobs); err != nil || jobs > 3 {
+			t.Errorf("%d jobs are kept after the run, %v", jobs, err)
+		}
+	})
+}
