@@ -75,20 +75,24 @@ func sameSearch(a, b *state.Entry) bool {
 
 // conditions are those of a statement on search s and inboxes i.
 type conditions struct {
-	sql  []string
-	args []any
+	rows, inboxes []string
+	args          []any
 }
 
-// add adds a condition, in which each ? stands for an argument.
-func (c *conditions) add(sql string, args ...any) {
+// add adds a condition on search, in which each ? stands for an argument.
+func (c *conditions) add(sql string, args ...any) { c.rows = append(c.rows, c.number(sql, args)) }
+
+func (c *conditions) number(sql string, args []any) string {
 	for _, a := range args {
 		c.args = append(c.args, a)
 		sql = strings.Replace(sql, "?", fmt.Sprint("$", len(c.args)), 1)
 	}
-	c.sql = append(c.sql, sql)
+	return sql
 }
 
-func (c *conditions) String() string { return strings.Join(append(c.sql, "true"), " and ") }
+func (c *conditions) String() string {
+	return strings.Join(append(slices.Concat(c.rows, c.inboxes), "true"), " and ")
+}
 
 // selected are the conditions that state.Selection.Selects checks.
 func selected(s *state.Selection) *conditions {
@@ -106,9 +110,11 @@ func selected(s *state.Selection) *conditions {
 		c.add("s.recording = any(?)", ids)
 	}
 	if s.Org != "" {
-		c.add("i.org = ?", s.Org)
+		c.inboxes = append(c.inboxes, c.number("i.org = ?", []any{s.Org}))
 	}
-	text("i.id = ?", s.Inbox)
+	if s.Inbox != "" {
+		c.inboxes = append(c.inboxes, c.number("i.id = ?", []any{[]byte(s.Inbox)}))
+	}
 	if s.State != "" {
 		c.add("s.state = ?", string(s.State))
 	}
@@ -231,8 +237,15 @@ func (l *Ledger) give(ctx context.Context, q *state.Query, hits []hit, f func(st
 // stream gives f the hits of one inbox after the other as it finds them.
 func (l *Ledger) stream(ctx context.Context, q state.Query, f func(state.Key, *state.Entry) error) error {
 	c := selected(&q.Selection)
-	inboxes, err := l.hits(ctx, fmt.Sprintf(`select i.org, i.id, ''::bytea, i.inbox, 0::bigint from inboxes i
-		where exists (select from search s where s.inbox = i.inbox and %s) order by i.org || '/', i.id`, c), c.args)
+	// Without a condition, one row of each inbox tells. Else the rows are looked through
+	// first and once: the planner expects far too many of them to match, and would look
+	// through those of each inbox by an index.
+	sql := "select i.org, i.id, ''::bytea, i.inbox, 0::bigint from inboxes i where exists (select from search s where s.inbox = i.inbox) and " + c.String()
+	if len(c.rows) > 0 {
+		sql = "with found as materialized (select distinct inbox from search s join inboxes i using (inbox) where " + c.String() + `)
+			select i.org, i.id, ''::bytea, i.inbox, 0::bigint from inboxes i join found using (inbox)`
+	}
+	inboxes, err := l.hits(ctx, sql+" order by i.org || '/', i.id", c.args)
 	if err != nil {
 		return fmt.Errorf("search ledger: %w", err)
 	}
