@@ -156,6 +156,7 @@ func TestHold(t *testing.T) {
 		if v := w.entries(inbox)["r000"].Versions; !v[0].Held || !v[1].Held {
 			t.Errorf("rebuilt versions are not held: %+v", v)
 		}
+		w.takesOff(inbox, "r000")
 		w.expect(0, ordered("hold", "release", "audit")...)
 		w.wantHeld(true, inbox, "r000")
 		w.expect(0, ordered("hold", "release", "Smith v. Jones")...)

@@ -118,7 +118,7 @@ func (k *Keeper) Release(ctx context.Context, o Order) (Totals, error) {
 				e.Versions[i].Held = e.Versions[i].Held && len(e.Cases()) > 0
 			}
 		})
-		if err == nil && len(cases) == 1 && len(now.Cases()) > 0 { // another case began to hold it meanwhile
+		if err == nil && len(now.Cases()) > 0 { // a release that was interrupted, as this case began, may have taken the hold off
 			_, err = k.holdVersions(ctx, key, now)
 		}
 		return err
