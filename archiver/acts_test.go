@@ -1,11 +1,15 @@
 package archiver
 
 import (
+	"bytes"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/archiverd/archiverd/archiver/archivertest"
+	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/statetest"
 )
@@ -46,4 +50,46 @@ func TestPersonActsDuringThePass(t *testing.T) {
 	r.WantState("rec-02", state.StateArchived)
 	r.WantState("rec-03", state.StateDeleteRequested)
 	archivertest.WantSame(t, "deletions", r.Requests(opDelete), []string{"rec-03"})
+}
+
+// A ledger from an old backup knows no later act: neither is the original of a held
+// recording deleted, nor an erased recording archived again.
+func TestLedgerWithoutLaterActs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.options.MinAge = 0
+	r.Add(1)
+	r.passed()
+	var backup bytes.Buffer
+	if err := r.Ledger.Copy(&backup); err != nil {
+		t.Fatal(err)
+	}
+	r.User.Add(genesystest.Recording{ID: "rec-02"})
+	r.passed()
+	act := func(id string, from, to state.State, edit func(*state.Entry)) {
+		if _, err := r.Ledger.Move(t.Context(), r.Key(id), from, to, edit); err != nil {
+			t.Fatal(err)
+		}
+	}
+	act("rec-01", state.StateArchived, state.StateArchived, statetest.Act(state.ActHold).Do)
+	act("rec-02", state.StateArchived, state.StateArchived, statetest.Act(state.ActErase).Do)
+	act("rec-02", state.StateArchived, state.StateErased, nil)
+	r.passed()
+	restore := func() {
+		r.CloseLedger()
+		if err := os.WriteFile(r.Path, backup.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.OpenLedger()
+	}
+	restore()
+	archivertest.WantErr(t, r.pass(deleting).Err, failure.KindFailed, "archiverd rebuild")
+	r.WantState("rec-02", state.StateListed)
+
+	restore()
+	r.User.Remove("rec-02") // nothing waits to be archived
+	for range 2 {
+		archivertest.WantErr(t, r.pass(deleting).Err, failure.KindFailed, "archiverd rebuild")
+	}
+	archivertest.WantSame(t, "deletions", r.Requests(opDelete), nil)
 }

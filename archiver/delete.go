@@ -44,7 +44,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		}
 		if !checked {
 			var err error
-			if err = p.clocksAgree(); err == nil {
+			if err = errors.Join(p.clocksAgree(), p.notBehind(ctx)); err == nil {
 				trusted, err = p.prover.Trusted(ctx)
 			}
 			if err != nil {

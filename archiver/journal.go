@@ -28,7 +28,8 @@ import (
 // object that the next pass finds in 1. Its events are the oldest that the ledger still
 // has, so no event is lost, and none is written twice. A ledger that was restored from an
 // old backup finds in 1 what has happened since, and continues that chain instead of
-// beginning a second one. Nothing else of a pass waits for the journal.
+// beginning a second one; but if persons acted since, the pass ends: see errBehind. Nothing
+// else of a pass waits for the journal.
 
 // keepJournal writes the events that the ledger has into the journal.
 func (p *pass) keepJournal(ctx context.Context) error {
@@ -123,6 +124,9 @@ func (p *pass) followJournal(ctx context.Context) (head state.JournalHead, at ti
 	}
 	journal := record.Chain{Bucket: p.Bucket, Keys: p.keys}
 	faults, err := journal.After(ctx, head, journal.Read, func(next state.JournalHead, j *record.Journal) error {
+		if err := p.knowsActs(ctx, j); err != nil {
+			return err
+		}
 		has, err := p.Ledger.Events(ctx, p.in.Org, p.in.ID, max(1, len(j.Events)))
 		if err != nil {
 			return failure.OfLedger(err)

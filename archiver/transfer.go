@@ -39,6 +39,9 @@ func (p *pass) transferAll(ctx context.Context) error {
 	var g errgroup.Group
 	g.SetLimit(p.maxBegun)
 	begun, since := 0, time.Now()
+	if err := p.mayTransfer(ctx); err != nil {
+		return err
+	}
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
 			p.org.twin(e.Entry.Twin)
@@ -71,6 +74,21 @@ func (p *pass) transferAll(ctx context.Context) error {
 		return halted
 	}
 	return err
+}
+
+// mayTransfer asks the journal, if a recording waits, whether the ledger is behind. A
+// journal that can't be read stops no transfer.
+func (p *pass) mayTransfer(ctx context.Context) error {
+	first, err := p.Ledger.Waiting(ctx, p.in.Org, p.in.ID, "", 1)
+	if err != nil || len(first) == 0 {
+		return failure.OfLedger(err)
+	}
+	err = p.notBehind(ctx)
+	if err == nil || errors.Is(err, errBehind) || failure.KindOf(err) == failure.KindLedger {
+		return err
+	}
+	p.log.Warn("the journal could not be read; the end of the pass tries again", "error", err)
+	return nil
 }
 
 // eachLive calls f with every live entry of the inbox, except those for which skip, if set,
