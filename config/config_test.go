@@ -130,7 +130,7 @@ func TestDefaults(t *testing.T) {
 		},
 		State:           State{Path: "/var/lib/archiverd/archiverd.db", Claim: time.Minute},
 		Schedule:        Schedule{Cron: "*/15 * * * *", Timezone: dublin, Parsed: parsedCron(t, "*/15 * * * *", dublin)},
-		Transfer:        Transfer{Workers: 8, Memory: 128 << 20, MinAge: 10 * time.Minute},
+		Transfer:        Transfer{Workers: 16, Memory: 128 << 20, MinAge: 10 * time.Minute},
 		Passes:          16,
 		DeleteOriginals: DeleteOriginals{After: 7 * 24 * time.Hour, MaxPerPass: 1000},
 		HTTP:            HTTP{Listen: "127.0.0.1:9817", Page: true},

@@ -235,7 +235,7 @@ func (c *Schedule) decode(s *section) {
 }
 
 func (c *Transfer) decode(s *section) {
-	c.Workers = read(s.get("workers"), 8, between(1, 256))
+	c.Workers = read(s.get("workers"), 16, between(1, 256))
 	c.Memory = read(s.get("memory"), 128<<20, size(8<<20, "8MiB"))
 	c.Bandwidth = read(s.get("bandwidth"), 0, size(0, "0"))
 	c.MinAge = read(s.get("min_age"), 10*time.Minute, duration())
