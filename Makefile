@@ -12,7 +12,7 @@ CNPG        := github.com/cloudnative-pg/cloudnative-pg@v1.27.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test bench bench-long bench-workers reliability stores soak check packaging release tools clean
+.PHONY: build demo test bench bench-long bench-latency bench-workers reliability stores soak check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
@@ -29,10 +29,13 @@ bench: build tools .tools/rclone ## measure beside rclone and write and print do
 
 bench-workers: build tools .tools/rclone ## ledgers of 1,000,000 and 10,000,000 in PostgreSQL; needs a disk, and a quiet machine
 	.ci/install pg_createcluster
-	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -workers 1000000,10000000
+	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -what workers
 
 bench-long: build tools .tools/rclone ## growth, and a ledger of 10,000,000; needs gnuplot
-	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -long
+	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -what long
+
+bench-latency: build tools .tools/rclone ## throughput where store, API and media host are 50 ms away
+	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -what latency
 
 reliability: ## run the table of faults and write docs/reliability.md
 	go test -count=1 ./cmd/archiverd -run TestFaults -update

@@ -16,7 +16,8 @@ import (
 // usage is what one process cost.
 type usage struct {
 	Wall, CPU time.Duration
-	Peak      int64 // bytes of anonymous memory, the most that was resident at any look
+	Others    time.Duration // CPU that all other processes of the machine spent meanwhile
+	Peak      int64         // bytes of anonymous memory, the most that was resident at any look
 }
 
 // looks is how often a process's memory is read.
@@ -26,7 +27,7 @@ const looks = 5 * time.Millisecond
 func measure(c *exec.Cmd) (u usage, output string, err error) {
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
-	began := time.Now()
+	began, busy := time.Now(), machineBusy()
 	if err := c.Start(); err != nil {
 		return u, "", err
 	}
@@ -38,10 +39,27 @@ func measure(c *exec.Cmd) (u usage, output string, err error) {
 	stop()
 	u.Peak = <-peak
 	u.CPU = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+	u.Others = max(0, machineBusy()-busy-u.CPU)
 	if err != nil {
 		return u, out.String(), fmt.Errorf("%s: %w\n%s", c.Path, err, tail(out.String()))
 	}
 	return u, out.String(), nil
+}
+
+// machineBusy is the CPU time that all processes have spent since the machine began; 0 if
+// the kernel does not say.
+func machineBusy() time.Duration {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	var user, nice, system, idle, waiting, irq, softirq int64 // in hundredths of a second
+	_, err = fmt.Sscanf(first, "cpu %d %d %d %d %d %d %d", &user, &nice, &system, &idle, &waiting, &irq, &softirq)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(user+nice+system+irq+softirq) * 10 * time.Millisecond
 }
 
 // watch looks at a process's anonymous memory until told to stop.
@@ -78,6 +96,7 @@ func medians(all []usage) usage {
 	return usage{
 		median(all, func(u usage) time.Duration { return u.Wall }),
 		median(all, func(u usage) time.Duration { return u.CPU }),
+		median(all, func(u usage) time.Duration { return u.Others }),
 		median(all, func(u usage) int64 { return u.Peak }),
 	}
 }

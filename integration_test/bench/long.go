@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // longResults are what make bench-long sees.
@@ -23,6 +24,13 @@ type growth struct {
 	N           int
 	First, Next usage
 }
+
+// CPUEach is what one recording of a first run costs.
+func (g growth) CPUEach() time.Duration { return g.First.CPU / time.Duration(g.N) }
+
+// MemoryLimit is what a run may take beside what it remembers of each recording:
+// transfer.memory and 32 MiB.
+func (longResults) MemoryLimit() int64 { return 160 << 20 }
 
 const growthInboxes = 100
 

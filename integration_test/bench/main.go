@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,12 +24,12 @@ func main() {
 	flag.StringVar(&b.rclonePath, "rclone", ".tools/rclone", "the `binary` to compare with")
 	flag.IntVar(&b.rounds, "rounds", 5, "of the comparisons")
 	flag.StringVar(&b.docs, "docs", "docs", "the `directory` to write to")
-	long := flag.Bool("long", false, "measure growth instead")
-	entries := flag.String("workers", "", "measure ledgers in PostgreSQL instead, of these `numbers` of entries, such as 1000000,10000000")
+	what := flag.String("what", "short", "`what` to measure: short (beside rclone), long (growth), latency, or workers (ledgers in PostgreSQL)")
+	entries := flag.String("entries", "1000000,10000000", "the `numbers` of entries of ledgers in PostgreSQL")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := b.run(ctx, *long, *entries); err != nil {
+	if err := b.run(ctx, *what, *entries); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
@@ -43,7 +44,7 @@ type bench struct {
 	sink   *sink
 }
 
-func (b *bench) run(ctx context.Context, long bool, entries string) (err error) {
+func (b *bench) run(ctx context.Context, what, entries string) (err error) {
 	if b.dir, err = os.MkdirTemp("/dev/shm", "archiverd-bench-"); err != nil {
 		return err
 	}
@@ -61,37 +62,42 @@ func (b *bench) run(ctx context.Context, long bool, entries string) (err error) 
 		return err
 	}
 	defer b.sink.server.Close()
-	if err := b.measureOne(ctx, long, entries); err != nil {
+	if err := b.measureOne(ctx, what, entries); err != nil {
 		return err
 	}
-	page, err := b.render()
+	pages, err := b.pages()
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%s", page)
-	return os.WriteFile(filepath.Join(b.docs, "performance.md"), page, 0o644)
+	for name, text := range pages {
+		err = errors.Join(err, os.WriteFile(filepath.Join(b.docs, name), text, 0o644))
+	}
+	fmt.Printf("%s", pages["performance.md"])
+	return err
+}
+
+// measureInto measures and keeps the results.
+func measureInto[R any](ctx context.Context, b *bench, name string, measure func(context.Context, *R) error) error {
+	var r R
+	if err := measure(ctx, &r); err != nil {
+		return err
+	}
+	return b.save(name+".json", r)
 }
 
 // measureOne measures one group of figures and keeps them.
-func (b *bench) measureOne(ctx context.Context, long bool, entries string) (err error) {
-	switch {
-	case entries != "":
-		var r workersResults
-		if err = b.measureWorkers(ctx, entries, &r); err == nil {
-			err = b.save("workers.json", r)
-		}
-	case long:
-		var r longResults
-		if err = b.measureLong(ctx, &r); err == nil {
-			err = b.save("long.json", r)
-		}
-	default:
-		var r results
-		if err = b.measureAll(ctx, &r); err == nil {
-			err = b.save("short.json", r)
-		}
+func (b *bench) measureOne(ctx context.Context, what, entries string) error {
+	switch what {
+	case "short":
+		return measureInto(ctx, b, what, b.measureAll)
+	case "long":
+		return measureInto(ctx, b, what, b.measureLong)
+	case "latency":
+		return measureInto(ctx, b, what, b.measureLatency)
+	case "workers":
+		return measureInto(ctx, b, what, func(ctx context.Context, r *workersResults) error { return b.measureWorkers(ctx, entries, r) })
 	}
-	return err
+	return fmt.Errorf("-what %s: want short, long, latency or workers", what)
 }
 
 // save keeps results for the page.

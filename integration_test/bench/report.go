@@ -69,22 +69,31 @@ func versionIn(out string) string {
 //go:embed performance.md.tmpl
 var pageText string
 
-// render makes docs/performance.md from what was measured last, short and long.
-func (b *bench) render() ([]byte, error) {
-	var page struct {
-		Short *results
-		Long  *longResults
-
+// pages are what is written into docs, by file, from what was measured last.
+func (b *bench) pages() (map[string][]byte, error) {
+	var all struct {
+		Short   *results
+		Long    *longResults
+		Latency *latencyResults
 		Workers *workersResults
 	}
-	err := errors.Join(b.load("short.json", &page.Short), b.load("long.json", &page.Long), b.load("workers.json", &page.Workers))
+	err := errors.Join(b.load("short.json", &all.Short), b.load("long.json", &all.Long), b.load("latency.json", &all.Latency), b.load("workers.json", &all.Workers))
 	if err != nil {
 		return nil, err
 	}
-	t, err := template.New("performance.md").Funcs(template.FuncMap{
-		"seconds": func(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) },
-		"millis":  func(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) },
-		"mib":     func(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) },
+	pages := map[string][]byte{}
+	if pages["performance.md"], err = execute("performance.md", pageText, all); err != nil || all.Short == nil {
+		return pages, err
+	}
+	pages["performance/small.svg"], err = picture(all.Short.Against)
+	return pages, err
+}
+
+func execute(name, text string, data any) ([]byte, error) {
+	t, err := template.New(name).Funcs(template.FuncMap{
+		"seconds": seconds,
+		"millis":  millis,
+		"mib":     mib,
 		"ratio":   ratio[time.Duration],
 		"share":   ratio[int64],
 		"verdict": verdict,
@@ -92,15 +101,21 @@ func (b *bench) render() ([]byte, error) {
 		"percent": func(share float64) float64 { return 100 * share },
 		"sum":     sumOf,
 		"counts":  counts,
-		"small":   func(c comparison) bool { return strings.HasPrefix(c.Workload, "2,000") },
-	}).Parse(pageText)
+		"add":     func(a, b int) int { return a + b },
+	}).Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	var text bytes.Buffer
-	err = t.Execute(&text, page)
-	return text.Bytes(), err
+	var out bytes.Buffer
+	err = t.Execute(&out, data)
+	return out.Bytes(), err
 }
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+func mib(n int64) string { return fmt.Sprintf("%.0f MiB", float64(n)/(1<<20)) }
 
 // load reads earlier results; it is no error that there are none.
 func (b *bench) load(name string, v any) error {

@@ -2,17 +2,20 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 )
 
-// The page in docs is the one that the results beside it make.
-func TestPageIsOfItsResults(t *testing.T) {
-	want, err := os.ReadFile("../../docs/performance.md")
+// The pages in docs are those that the results beside them make.
+func TestPagesAreOfTheirResults(t *testing.T) {
+	const docs = "../../docs"
+	pages, err := (&bench{docs: docs}).pages()
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, err := (&bench{docs: "../../docs"}).render()
-	if err != nil || string(page) != string(want) {
-		t.Errorf("docs/performance.md is not what its results make (%v): it is written by make bench and make bench-long", err)
+	for name, page := range pages {
+		if have, err := os.ReadFile(filepath.Join(docs, name)); err != nil || string(have) != string(page) {
+			t.Errorf("docs/%s is not what the results make (%v): it is written by make bench, bench-long, bench-latency and bench-workers", name, err)
+		}
 	}
 }

@@ -39,6 +39,8 @@ type workload struct {
 	sizes   []int64
 }
 
+func (w workload) recordings() int { return w.Inboxes * len(w.sizes) }
+
 // small is 2,000 recordings of 0 to 128 KiB.
 func small() workload {
 	w := workload{Name: "2,000 recordings of 0 to 128 KiB", Inboxes: 40, sizes: make([]int64, 50)}
@@ -101,6 +103,17 @@ func (b *bench) measureAll(ctx context.Context, r *results) (err error) {
 type comparison struct {
 	Server, Workload  string
 	Rclone, Archiverd usage
+}
+
+func (c comparison) small() bool { return c.Workload == small().Name }
+
+// Limits are the largest shares of rclone's wall time and CPU.
+func (c comparison) Limits() (l struct{ Wall, CPU float64 }) {
+	l.Wall, l.CPU = 0.9, 0.5
+	if c.small() {
+		l.CPU = 0.9
+	}
+	return l
 }
 
 // compare runs the contenders in turn, each into a bucket of its own.
@@ -208,21 +221,41 @@ func (b *bench) requests() (all []requests, err error) {
 type stored struct {
 	Contender string
 	Counts    map[string]int64 // by HTTP method
+	Marginal  float64          // requests for each recording that an inbox has more
 }
 
 func (b *bench) storeRequests() ([]stored, error) {
-	say("requests to the store")
-	w, rclone, archiverd := small(), stored{Contender: "rclone"}, stored{Contender: "archiverd"}
-	b.fill(w)
-	b.sink.count()
-	_, err := b.rclone(w, b.sink.store(), "stored-rclone")
-	rclone.Counts = b.sink.count()
-	if err != nil {
-		return nil, err
+	archive := func(w workload, s3 *storagetest.Server, bucket string) (usage, error) {
+		return b.archive(w, s3, bucket, "")
 	}
-	_, err = b.archive(w, b.sink.store(), "stored-archiverd", "")
-	archiverd.Counts = b.sink.count()
-	return []stored{rclone, archiverd}, err
+	var all []stored
+	for _, contender := range []struct {
+		name string
+		run  func(w workload, s3 *storagetest.Server, bucket string) (usage, error)
+	}{{"rclone", b.rclone}, {"archiverd", archive}} {
+		say("requests of %s to the store", contender.name)
+		half, w := small(), small()
+		half.sizes = half.sizes[:len(w.sizes)/2]
+		var counts []map[string]int64
+		for _, w := range []workload{half, w} {
+			b.fill(w)
+			b.sink.count()
+			if _, err := contender.run(w, b.sink.store(), fmt.Sprintf("stored-%s-%d", contender.name, w.recordings())); err != nil {
+				return nil, err
+			}
+			counts = append(counts, b.sink.count())
+		}
+		more := float64(sum(counts[1]) - sum(counts[0]))
+		all = append(all, stored{contender.name, counts[1], more / float64(w.recordings()-half.recordings())})
+	}
+	return all, nil
+}
+
+func sum(counts map[string]int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }
 
 // memoryUse is the anonymous memory of one run.
