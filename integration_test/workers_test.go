@@ -2,7 +2,6 @@ package integration_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -117,25 +116,6 @@ func (m *team) wantAllOnce() {
 		want = append(want, all(in))
 	}
 	m.wantArchived(want...)
-}
-
-// line is one of a process' log.
-type line struct {
-	Time  time.Time
-	Msg   string
-	Inbox string
-	Claim int64
-}
-
-func lines(t *testing.T, log string) (all []line) {
-	t.Helper()
-	for text := range strings.Lines(log) {
-		var l line
-		if json.Unmarshal([]byte(text), &l) == nil { // a process that was killed may have left half a line
-			all = append(all, l)
-		}
-	}
-	return all
 }
 
 // TestWorkersShareARun wants several processes to make one run together: each takes part,

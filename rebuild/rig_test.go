@@ -26,8 +26,6 @@ const (
 	opDelete, opLink = archivertest.OpDelete, archivertest.OpLink
 )
 
-type rule = archivertest.Rule
-
 type rig struct{ *passes.Rig }
 
 func newRig(t *testing.T, on *archivertest.Server, lock bool) *rig {
