@@ -78,9 +78,16 @@ func (l *Ledger) leave(at place, q *line) {
 	}
 }
 
-// together makes the calls, which are all for one inbox, in one transaction.
+// together makes the calls, which are all for one inbox, in one transaction. If the server
+// refuses what one of them stores, each is made alone.
 func (l *Ledger) together(ctx context.Context, calls []*change) {
 	errs, err := l.attempt(ctx, calls)
+	if len(calls) > 1 && refused(err) {
+		for i := range calls {
+			l.together(ctx, calls[i:i+1])
+		}
+		return
+	}
 	for i, c := range calls {
 		if err == nil {
 			c.done <- errs[i]

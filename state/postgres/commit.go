@@ -13,9 +13,12 @@ import (
 // unanswered reports whether err leaves open whether the commit that met it was made. Only
 // an ordinary error of the server says that it was not: a fatal one may come after the
 // commit, for instance if the server is told to stop while it waits for a standby.
-func unanswered(err error) bool {
+func unanswered(err error) bool { return err != nil && !refused(err) }
+
+// refused reports whether err is an ordinary error of the server.
+func refused(err error) bool {
 	server, replied := errors.AsType[*pgconn.PgError](err)
-	return err != nil && !(replied && server.SeverityUnlocalized == "ERROR")
+	return replied && server.SeverityUnlocalized == "ERROR"
 }
 
 // lookUp finds out what became of a transaction whose commit met the error cause. It

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -18,8 +19,8 @@ var testToken = state.Token{Access: "access-qzxvkw", Refresh: "refresh-qzxvkw", 
 
 func sealKey(b byte) []byte { return bytes.Repeat([]byte{b}, 32) }
 
-// refused insists on an error of Open that says what to do.
-func refused(t *testing.T, address string, o Options, want error, says string) {
+// refuses insists on an error of Open that says what to do.
+func refuses(t *testing.T, address string, o Options, want error, says string) {
 	t.Helper()
 	l, err := Open(t.Context(), address, o)
 	if err == nil {
@@ -32,7 +33,7 @@ func refused(t *testing.T, address string, o Options, want error, says string) {
 
 func TestSchema(t *testing.T) {
 	empty := server.Database(t)
-	refused(t, empty, Options{}, ErrNoSchema, "archiverd migrate")
+	refuses(t, empty, Options{}, ErrNoSchema, "archiverd migrate")
 	var g sync.WaitGroup // of several that migrate at the same time, each succeeds
 	for range 3 {
 		g.Go(func() {
@@ -42,10 +43,10 @@ func TestSchema(t *testing.T) {
 		})
 	}
 	g.Wait()
-	refused(t, empty, Options{ReadOnly: true}, state.ErrNoLedger, "first run")
+	refuses(t, empty, Options{ReadOnly: true}, state.ErrNoLedger, "first run")
 	l := open(t, empty, Options{})
 	statetest.Must(t, l.exec(t.Context(), "insert into "+versions+" (version_id, is_applied) values ($1, true)", schema+1))
-	refused(t, empty, Options{}, state.ErrNewer, "run the newer archiverd")
+	refuses(t, empty, Options{}, state.ErrNewer, "run the newer archiverd")
 	if _, err := Migrate(t.Context(), empty, Options{}); !errors.Is(err, state.ErrNewer) {
 		t.Errorf("Migrate: %v", err)
 	}
@@ -81,14 +82,14 @@ func TestBinding(t *testing.T) {
 func TestFilling(t *testing.T) {
 	address := migrated(t)
 	l := open(t, address, Options{ID: "taken over", Filling: "archiverd rebuild"})
-	refused(t, address, Options{}, ErrFilling, "archiverd rebuild is at it")
-	refused(t, address, Options{ReadOnly: true}, ErrFilling, "drop the database")
-	refused(t, address, Options{Filling: "archiverd rebuild"}, ErrNotEmpty, "empty database")
+	refuses(t, address, Options{}, ErrFilling, "archiverd rebuild is at it")
+	refuses(t, address, Options{ReadOnly: true}, ErrFilling, "drop the database")
+	refuses(t, address, Options{Filling: "archiverd rebuild"}, ErrNotEmpty, "empty database")
 	statetest.Must(t, l.Filled(t.Context()))
 	if l := open(t, address, Options{}); l.ID() != "taken over" {
 		t.Errorf("the ledger is %s", l.ID())
 	}
-	refused(t, address, Options{Filling: "archiverd rebuild"}, ErrNotEmpty, "empty database")
+	refuses(t, address, Options{Filling: "archiverd rebuild"}, ErrNotEmpty, "empty database")
 }
 
 // stored returns the bytes of all tokens in the database.
@@ -130,8 +131,8 @@ func TestSeal(t *testing.T) {
 	if _, err := plain.Inbox(t.Context(), "acme", "u2"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("a part of the refused login is there: %v", err)
 	}
-	refused(t, address, Options{}, state.ErrSealKey, "there is no state.key_file")
-	refused(t, address, Options{SealKey: sealKey(2), ReadOnly: true}, state.ErrSealKey, "state.key_file holds another")
+	refuses(t, address, Options{}, state.ErrSealKey, "there is no state.key_file")
+	refuses(t, address, Options{SealKey: sealKey(2), ReadOnly: true}, state.ErrSealKey, "state.key_file holds another")
 	statetest.Must(t, l.Login(t.Context(), "acme", "u2", state.Token{Refresh: "other"}, nil))
 	const swap = "update tokens set token = (select token from tokens where inbox = (select inbox from inboxes where id = 'u1')) where inbox = (select inbox from inboxes where id = 'u2')"
 	statetest.Must(t, l.exec(t.Context(), swap))
@@ -154,6 +155,32 @@ func TestUnstorable(t *testing.T) {
 	if _, err := l.Inbox(t.Context(), "acme", "u1"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("the inbox: %v", err)
 	}
+}
+
+// What the server refuses of one call does not fail the others in its transaction: here an
+// id that does not compress, and is too long for an index.
+func TestRefusedByServer(t *testing.T) {
+	l := open(t, migrated(t), Options{})
+	long := make([]byte, 8000)
+	random := rand.NewChaCha8([32]byte{})
+	random.Read(long)
+	var calls []*change
+	for _, id := range []string{"r1", string(long), "r2"} {
+		calls = append(calls, &change{
+			place: place{"acme", "u1"}, reads: []string{id}, done: make(chan error, 1), ended: t.Context().Err,
+			f: func(p *page) error {
+				_, err := p.apply(state.Change{Recording: id, To: state.StateListed})
+				return err
+			},
+		})
+	}
+	l.together(t.Context(), calls)
+	for i, c := range calls {
+		if err := <-c.done; (err == nil) != (i != 1) || errors.Is(err, state.ErrUnavailable) {
+			t.Errorf("call %d: %v", i, err)
+		}
+	}
+	statetest.Same(t, inboxOf(t, l).Counts, map[state.State]int64{state.StateListed: 2})
 }
 
 // TestCheckFinds breaks a good ledger in every way that Check detects.
