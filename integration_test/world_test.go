@@ -131,6 +131,12 @@ func (w *world) writeConfig() {
 	if err := os.WriteFile(w.configPath()+".new", text, 0o600); err != nil {
 		w.Fatal(err)
 	}
+	if before, err := os.Stat(w.configPath()); err == nil { // a test may have given it away
+		owner := before.Sys().(*syscall.Stat_t)
+		if err := os.Chown(w.configPath()+".new", int(owner.Uid), int(owner.Gid)); err != nil {
+			w.Fatal(err)
+		}
+	}
 	if err := os.Rename(w.configPath()+".new", w.configPath()); err != nil {
 		w.Fatal(err)
 	}
