@@ -47,7 +47,7 @@ stores: tools .tools/weed ## run against Ceph RGW and SeaweedFS too and write do
 
 SEED ?= $(shell date +%s)
 soak: tools ## kill archiverd hundreds of times at random moments, for some minutes
-	go test -count=1 -timeout 3h ./integration_test -run TestCrashes -v -kills 300 -seed $(SEED)
+	go test -count=1 -timeout 3h ./integration_test -run 'TestCrashes|TestWorkersCrash' -v -kills 300 -seed $(SEED)
 
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/install ffmpeg pg_createcluster

@@ -18,6 +18,7 @@ import (
 type team struct {
 	*world
 	server  *postgrestest.Server
+	tap     *tap
 	inboxes []*genesystest.Inbox
 }
 
@@ -25,7 +26,7 @@ type team struct {
 func newTeam(t *testing.T, o genesystest.Options, users, n int) *team {
 	t.Helper()
 	w := newWorldOn(t, storagetest.Versitygw(t), o)
-	m := &team{world: w, server: postgrestest.Run(t)}
+	m := &team{world: w, server: postgrestest.Run(t), tap: w.tapped()}
 	w.org["grant"] = "authorization_code"
 	w.inDatabase(m.server)
 	w.config["state"].(map[string]any)["claim"] = "10s"

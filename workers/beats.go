@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// beats are the passes that are under way here. River rescues a job that was begun long ago,
-// because it takes its process for dead. A beat dates the begin of the jobs under way
-// anew, so that a long pass is not rescued from a process that lives.
+// beats are the jobs that are under way here. A beat dates their begin anew. A job whose begin
+// is older than a claim lives belongs to a process that is dead or stands still, and every
+// process hands such jobs out again. River's own rescuer goes by a process's clock, and looks
+// every half minute.
 type beats struct {
 	mu     sync.Mutex
 	passes map[int64]string // by job
@@ -63,8 +64,20 @@ func (w *Worker) beat(ctx context.Context) {
 		if jobs := w.beats.jobs(); err == nil && len(jobs) > 0 {
 			_, err = w.Ledger.Pool().Exec(ctx, "update river_job set attempted_at = now() where id = any($1) and state = 'running'", jobs)
 		}
+		if err == nil {
+			err = w.rescue(ctx)
+		}
 		if err != nil && ctx.Err() == nil {
 			w.Log.Warn("the database did not take a sign of life; tried again", "error", err)
 		}
 	}
+}
+
+func (w *Worker) rescue(ctx context.Context) error {
+	freed, err := w.Ledger.Pool().Exec(ctx, `update river_job set state = 'available', scheduled_at = now()
+		where state = 'running' and kind in ('run', 'pass') and attempted_at < now() - $1::interval`, w.Claim)
+	if err == nil && freed.RowsAffected() > 0 {
+		w.Log.Warn("jobs of a process that gave no sign of life go on elsewhere", "jobs", freed.RowsAffected())
+	}
+	return err
 }

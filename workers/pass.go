@@ -86,7 +86,12 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	case err != nil:
 		return err
 	}
-	defer w.release(ctx, claim, job)
+	log := w.Log.With("org", job.Args.Org, "inbox", string(job.Args.Inbox), "claim", claim.Number())
+	log.Debug("works on the inbox")
+	defer func() {
+		log.Debug("leaves the inbox")
+		w.release(ctx, claim, job)
+	}()
 	row, err := w.client.JobGet(ctx, job.ID)
 	if err != nil || row.FinalizedAt != nil {
 		return err

@@ -50,6 +50,7 @@ type runWorker struct {
 }
 
 func (r *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
+	defer r.w.beats.add(job.ID, "all inboxes, to begin or end a run")()
 	if !hasBegun(job.JobRow) {
 		return r.begin(ctx, job)
 	}

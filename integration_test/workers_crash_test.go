@@ -1,0 +1,254 @@
+package integration_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
+	"github.com/archiverd/archiverd/state/postgres/postgrestest"
+)
+
+// members are a team's processes, each replaced when it is killed.
+type members struct {
+	*team
+	ids    map[*genesystest.Inbox][]string // every recording that there ever was
+	all    []*process
+	killed []*process
+}
+
+// newMembers starts n workers that begin a run whenever none is under way, with deletions on.
+func newMembers(t *testing.T, n int) *members {
+	t.Helper()
+	m := &members{team: newTeam(t, genesystest.Options{DeletedListings: 1}, 4, 4), ids: map[*genesystest.Inbox][]string{}}
+	m.deleting()
+	m.config["passes"] = 2
+	m.config["schedule"] = map[string]any{"cron": "@every 1s"}
+	for _, in := range m.inboxes {
+		m.ids[in] = in.IDs()
+	}
+	for range n {
+		m.all = append(m.all, m.start("run"))
+	}
+	return m
+}
+
+// add adds a recording to each inbox.
+func (m *members) add(n int, size int64) {
+	for _, in := range m.inboxes {
+		id := fmt.Sprintf("%s-more-%04d", in.ID, n)
+		in.Add(genesystest.Recording{ID: id, Size: size})
+		m.ids[in] = append(m.ids[in], id)
+	}
+}
+
+// replace kills a worker and starts another one in its place.
+func (m *members) replace(i int) {
+	m.all[i].kill()
+	m.killed = append(m.killed, m.all[i])
+	m.all[i] = m.start("run")
+}
+
+// finish lets the workers go on in peace until nothing is left to do, stops them, and looks
+// at everything.
+func (m *members) finish() {
+	m.Helper()
+	for done := false; !done; {
+		m.runs(2)
+		m.cloud.Settle()
+		done = true
+		for _, e := range m.databaseEntries() {
+			done = done && slices.Contains([]state.State{state.StateDeleteRequested, state.StateDeleted}, e.State)
+		}
+	}
+	for _, p := range m.all {
+		m.leaves(p)
+	}
+	var want []recordings
+	for in, ids := range m.ids {
+		want = append(want, some(in, ids...))
+	}
+	m.wantArchived(want...)
+	m.withDatabase(func(l *postgres.Ledger) {
+		uploads, err := l.Uploads(m.Context(), "", "")
+		if err != nil || len(uploads) > 0 {
+			m.Errorf("uploads are left: %v, %v", uploads, err)
+		}
+	})
+	m.wantAlone()
+}
+
+// runs waits for the end of n more runs.
+func (m *members) runs(n int) {
+	m.Helper()
+	var before int
+	m.eventually(func(l *postgres.Ledger) error {
+		return l.Pool().QueryRow(m.Context(), "select coalesce(max(substr(id, 5)::bigint), 0) from runs").Scan(&before)
+	})
+	deadline := time.Now().Add(commandTimeout)
+	for {
+		var ended int
+		m.eventually(func(l *postgres.Ledger) error {
+			return l.Pool().QueryRow(m.Context(), "select count(*) from runs where substr(id, 5)::bigint > $1 and run->>'end' is not null", before).Scan(&ended)
+		})
+		switch {
+		case ended >= n:
+			return
+		case time.Now().After(deadline):
+			m.Fatalf("%d runs have ended, want %d", ended, n)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// wantAlone wants no inbox to be passed over by two at a time: between the lines with which a
+// process takes and leaves an inbox, no other process takes it. A process that was killed
+// leaves nothing behind that says when.
+func (m *members) wantAlone() {
+	m.Helper()
+	type span struct {
+		from, to time.Time
+		claim    int64
+	}
+	spans := map[string][]span{}
+	for _, p := range append(slices.Clone(m.all), m.killed...) {
+		open := map[string]line{} // by inbox and claim
+		for _, l := range lines(p.stderr.String()) {
+			switch l.Msg {
+			case "works on the inbox":
+				open[fmt.Sprint(l.Inbox, l.Claim)] = l
+			case "leaves the inbox":
+				if begun, ok := open[fmt.Sprint(l.Inbox, l.Claim)]; ok {
+					spans[l.Inbox] = append(spans[l.Inbox], span{begun.Time, l.Time, l.Claim})
+				}
+			}
+		}
+	}
+	n := 0
+	for inbox, all := range spans {
+		slices.SortFunc(all, func(a, b span) int { return a.from.Compare(b.from) })
+		for i, s := range all[1:] {
+			if n++; s.from.Before(all[i].to) || s.claim <= all[i].claim {
+				m.Errorf("%s: claim %d from %v to %v, claim %d from %v", inbox, all[i].claim, all[i].from, all[i].to, s.claim, s.from)
+			}
+		}
+	}
+	if n == 0 {
+		m.Error("no process told of its passes")
+	}
+}
+
+// TestWorkersCrash kills workers at random moments, with deletions on, while recordings
+// arrive. make soak does so for long, with another seed each time.
+func TestWorkersCrash(t *testing.T) {
+	m := newMembers(t, 3)
+	r := rand.New(rand.NewPCG(*seed, 2))
+	kills := max(3, *kills/4)
+	for n := range kills {
+		size := 16 + r.Int64N(100<<10)
+		if r.IntN(4) == 0 {
+			size = 9<<20 + r.Int64N(9<<20)
+		}
+		m.add(n, size)
+		moment := make(chan struct{}, 1)
+		reached := func() {
+			select {
+			case moment <- struct{}{}:
+			default:
+			}
+		}
+		at, after := 1+r.IntN(20), r.IntN(2) == 0
+		if r.IntN(3) == 0 {
+			m.cloud.Inject(genesystest.Fault{Skip: at - 1, Effect: killing(reached, after)})
+		} else {
+			m.tap.watch(func(n int, _ *http.Request, done bool) {
+				if n == at && done == after {
+					reached()
+				}
+			})
+		}
+		select {
+		case <-moment:
+		case <-time.After(commandTimeout):
+			t.Fatalf("after %d kills nothing is written any more: %s", n, tail(m.all[0].stderr.String()))
+		}
+		m.replace(r.IntN(len(m.all)))
+	}
+	m.tap.watch(nil)
+	m.cloud.ClearFaults()
+	m.finish()
+	t.Logf("%d workers killed", kills)
+}
+
+// TestWorkersWithoutDatabase stops the database like a crash in the middle of the work, and
+// starts it again.
+func TestWorkersWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	m := newMembers(t, 2)
+	for n := range 3 {
+		m.add(n, 20<<10)
+		m.await(opLink, m.cloud.Requests(opLink)+2)
+		if err := m.server.Stop(postgrestest.Immediate); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.server.Again(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.finish()
+}
+
+// TestWorkerFrozen stops a process in the middle of a request, for so long that another one
+// has its inbox, and wakes it then.
+func TestWorkerFrozen(t *testing.T) {
+	for name, op := range map[string]string{"download": opLink, "deletion": opDelete, "listing": opList} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMembers(t, 1)
+			m.cloud.Inject(genesystest.Fault{Op: op, Times: 1, Effect: m.cloud.Stall()})
+			m.await(op, 1)
+			frozen := m.all[0]
+			if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			other := m.start("run")
+			m.all = append(m.all, other)
+			inbox := m.cloud.Events()[slices.IndexFunc(m.cloud.Events(), func(e genesystest.Event) bool { return e.Op == op })].Inbox
+			m.awaitLog(other, fmt.Sprintf(`"msg":"works on the inbox","org":"acme","inbox":%q`, inbox), 1)
+			if err := frozen.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+				t.Fatal(err)
+			}
+			m.cloud.Release()
+			m.awaitLog(frozen, "the claim on the inbox was lost", 1)
+			m.all = []*process{other} // what the frozen one tells of its times is late
+			m.leaves(frozen)
+			m.finish()
+		})
+	}
+}
+
+// line is one of a process' log.
+type line struct {
+	Time  time.Time
+	Msg   string
+	Inbox string
+	Claim int64
+}
+
+func lines(log string) (all []line) {
+	for text := range strings.Lines(log) {
+		var l line
+		if json.Unmarshal([]byte(text), &l) == nil { // a process that was killed may have left half a line
+			all = append(all, l)
+		}
+	}
+	return all
+}
