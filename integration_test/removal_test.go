@@ -117,6 +117,44 @@ func TestEraseInterrupted(t *testing.T) {
 	})
 }
 
+// TestEraseOutlivesItsLedger kills the command when its first object is gone, and loses the
+// ledger: the archive alone tells what was ordered, and the same command finishes it.
+func TestEraseOutlivesItsLedger(t *testing.T) {
+	onLockingStores(t, func(t *testing.T, w *world) {
+		tap := w.tapped()
+		inbox := w.cloud.ClientInbox()
+		fill(inbox, 3)
+		w.once(0)
+		args := append(ordered("erase", "r000", "r001"), "--authority", "x", "--credentials", w.removalFile())
+		started := make(chan *process, 1)
+		tap.watch(func(_ int, r *http.Request, done bool) {
+			if done && r.Method == http.MethodDelete && strings.Contains(r.URL.Path, "/media/") {
+				select {
+				case p := <-started:
+					p.kill()
+				default: // it has been killed
+				}
+			}
+		})
+		p := w.start(args...)
+		started <- p
+		p.wait()
+		tap.watch(nil)
+		w.removeLedger()
+		w.run("rebuild") // what is half removed is a finding, or all of it was removed
+		if r := w.expect(6, "verify"); !strings.Contains(r.stdout, "unfinished") || strings.Contains(r.stdout, "missing") {
+			t.Errorf("the archive does not tell that the removal was ordered: %s", r)
+		}
+		w.once(0)
+		w.expect(0, args...)
+		if left := w.below("r000") + w.below("r001"); left > 0 {
+			t.Errorf("%d versions are left or were archived again", left)
+		}
+		w.wantState(state.StateErased, inbox, "r000", "r001")
+		w.wantState(state.StateArchived, inbox, "r002")
+	})
+}
+
 // TestDisposeInterrupted interrupts the command in the middle of its removals, of its
 // certificate and of its journal.
 func TestDisposeInterrupted(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
 
@@ -29,11 +28,13 @@ func (k *Keeper) Dispose(ctx context.Context, o Order, l *List, r Removal) (Tota
 		return emit(out)
 	}
 	listed := map[state.Key]Item{}
+	var keys []state.Key
 	for _, i := range l.Items {
 		listed[i.key()] = i
+		keys = append(keys, i.key())
 	}
-	o.Recordings = func(ctx context.Context, f func(state.Key, *state.Entry) error) error { return k.eachListed(ctx, l, f) }
-	totals, err := k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
+	o.Recordings = k.each(keys)
+	totals, err := k.removeAll(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
 		mine := e.Disposal() != nil && e.Disposal().ID == o.ID
 		switch {
 		case e.State == "":
@@ -41,27 +42,13 @@ func (k *Keeper) Dispose(ctx context.Context, o Order, l *List, r Removal) (Tota
 		case !mine && !listed[key].equal(k.item(key, e)):
 			return refusef("it is not any more as the list has it")
 		}
-		return k.remove(ctx, key, e, o, r)
-	})
+		return k.begin(ctx, key, e, o, r)
+	}, r)
 	if err != nil || o.DryRun || totals[Done]+totals[Already] == 0 {
 		return totals, nil, err
 	}
 	certified, err := k.certify(ctx, o, newCertificate(o, l, outcomes))
 	return totals, certified, err
-}
-
-// eachListed calls f with the entries of a list; the zero Entry where the ledger has none.
-func (k *Keeper) eachListed(ctx context.Context, l *List, f func(state.Key, *state.Entry) error) error {
-	for _, i := range l.Items {
-		e, err := k.Ledger.Entry(ctx, i.key())
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return failure.OfLedger(err)
-		}
-		if err := f(i.key(), &e); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // ID returns the id of the act that disposes of what the list names. The same list has the

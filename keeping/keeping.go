@@ -9,8 +9,8 @@
 //	hold      ledger: the act; store: hold, read back; ledger: held
 //	release   store: no hold, read back; ledger: the act
 //	retain    store: lock, read back; ledger: the act
-//	erase     checks; ledger: the act; store: media removed, then manifests, nothing is listed
-//	          any more; ledger: erased
+//	erase     checks; ledger: the act; journal; store: media removed, then manifests, nothing
+//	          is listed any more; ledger: erased
 //	dispose   as erase, and expired; then a certificate in the archive, its hash in the ledger
 //
 // After a crash behind the act to hold, the original is not deleted any more, and verify finds
@@ -106,6 +106,12 @@ type Order struct {
 
 // Totals counts the recordings of an order by their results.
 type Totals map[Result]int64
+
+func (t Totals) add(more Totals) {
+	for result, n := range more {
+		t[result] += n
+	}
+}
 
 // refusal is why an order does not apply to a recording.
 type refusal struct{ why string }
@@ -205,7 +211,7 @@ func (r *run) journals(ctx context.Context) error {
 	var all error
 	for in := range r.inboxes {
 		if err := r.Journal(ctx, in[0], in[1]); err != nil {
-			all = errors.Join(all, fmt.Errorf("the order is carried out, but the journal of inbox %s/%s does not tell of it yet; the next run writes it: %w", in[0], in[1], err))
+			all = errors.Join(all, fmt.Errorf("the ledger has the order, but the journal of inbox %s/%s does not tell of it yet; the next run writes it: %w", in[0], in[1], err))
 		}
 	}
 	return all

@@ -38,9 +38,83 @@ func (k *Keeper) Erase(ctx context.Context, o Order, r Removal) (Totals, error) 
 	if err := k.tryRemoval(ctx, o, r); err != nil {
 		return nil, err
 	}
-	return k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
-		return k.remove(ctx, key, e, o, r)
+	return k.removeAll(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
+		return k.begin(ctx, key, e, o, r)
+	}, r)
+}
+
+// removalGroup is how many recordings are begun before their objects go. Each group costs an
+// object of the journal in each of its inboxes, and what an interrupted order leaves
+// unfinished is one group at most.
+const removalGroup = 100
+
+// removeAll carries out an order to remove, in groups. Of a group the ledger has the acts,
+// and the journals tell of them, before its first object goes: with a ledger that is lost
+// meanwhile, and rebuilt, the archive would otherwise seem damaged, and nobody would know that
+// the removal was ordered. If a pass has an inbox, this pass writes its journal.
+func (k *Keeper) removeAll(ctx context.Context, o Order, begin func(context.Context, state.Key, *state.Entry) error, r Removal) (Totals, error) {
+	if o.DryRun {
+		return k.carryOut(ctx, o, begin)
+	}
+	totals := Totals{}
+	var group []state.Key
+	next := func() error {
+		of, err := k.removeGroup(ctx, o, group, begin, r)
+		totals.add(of)
+		group = group[:0]
+		return err
+	}
+	err := o.Recordings(ctx, func(key state.Key, _ *state.Entry) error {
+		if group = append(group, key); len(group) < removalGroup {
+			return nil
+		}
+		return next()
 	})
+	if err == nil && len(group) > 0 {
+		err = next()
+	}
+	return totals, err
+}
+
+func (k *Keeper) removeGroup(ctx context.Context, o Order, group []state.Key, begin func(context.Context, state.Key, *state.Entry) error, r Removal) (Totals, error) {
+	var begun []state.Key
+	first := o
+	first.Recordings = k.each(group)
+	first.Emit = func(out Outcome) error {
+		if out.Result != Done {
+			return o.Emit(out)
+		}
+		begun = append(begun, state.Key{Org: out.Org, Inbox: out.Inbox, Recording: out.Recording})
+		return nil
+	}
+	totals, err := k.carryOut(ctx, first, begin)
+	delete(totals, Done)
+	if err != nil {
+		return totals, err
+	}
+	o.Recordings = k.each(begun)
+	finished, err := k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
+		return k.finish(ctx, key, e, o.Kind, r)
+	})
+	totals.add(finished)
+	return totals, err
+}
+
+// each calls f with the entries of the keys as they are now; the zero Entry where the ledger
+// has none.
+func (k *Keeper) each(keys []state.Key) Recordings {
+	return func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
+		for _, key := range keys {
+			e, err := k.Ledger.Entry(ctx, key)
+			if err != nil && !errors.Is(err, state.ErrNotFound) {
+				return failure.OfLedger(err)
+			}
+			if err := f(key, &e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }
 
 // tryRemoval has the credentials remove an object that is made for it, before anything else
@@ -68,10 +142,9 @@ func (k *Keeper) tryRemoval(ctx context.Context, o Order, r Removal) error {
 	return nil
 }
 
-// remove carries out an order to erase or expire on one recording.
-func (k *Keeper) remove(ctx context.Context, key state.Key, e *state.Entry, o Order, r Removal) error {
-	to := disposed[o.Kind]
-	if e.State == to {
+// begin enters an order to erase or expire into the ledger, if one recording may be removed.
+func (k *Keeper) begin(ctx context.Context, key state.Key, e *state.Entry, o Order, r Removal) error {
+	if e.State == disposed[o.Kind] {
 		return errAlready
 	}
 	if err := mayRemove(e, o.Kind); err != nil {
@@ -95,14 +168,17 @@ func (k *Keeper) remove(ctx context.Context, key state.Key, e *state.Entry, o Or
 		return original(e)
 	}
 	if e.Disposal() == nil {
-		if _, err := k.edit(ctx, key, o.Do); err != nil {
-			return err
-		}
+		_, err = k.edit(ctx, key, o.Do)
 	}
+	return err
+}
+
+// finish removes the objects of a recording of which the ledger has the order.
+func (k *Keeper) finish(ctx context.Context, key state.Key, e *state.Entry, kind state.ActKind, r Removal) error {
 	if err := k.empty(ctx, key, e, r); err != nil {
 		return err
 	}
-	if _, err = k.move(ctx, key, to, nil); err != nil {
+	if _, err := k.move(ctx, key, disposed[kind], nil); err != nil {
 		return err
 	}
 	return original(e)
