@@ -11,12 +11,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/state/postgres/postgrestest"
 	"github.com/archiverd/archiverd/storage/storagetest"
+	jobs "github.com/archiverd/archiverd/workers"
 )
 
 // workersResults are what make bench-workers sees.
@@ -97,12 +99,20 @@ func versionOf(ctx context.Context, s *postgrestest.Server) (string, error) {
 	return "PostgreSQL " + f.Server, err
 }
 
-// newDatabase makes a database with the ledger's tables and returns its URL.
+// newDatabase makes a database with the tables of ledger and jobs and returns its URL.
 func newDatabase(ctx context.Context, s *postgrestest.Server, name string) (string, error) {
 	if err := s.Exec(ctx, "postgres", "create database "+name); err != nil {
 		return "", err
 	}
-	_, err := postgres.Migrate(ctx, s.URL(name), postgres.Options{})
+	if _, err := postgres.Migrate(ctx, s.URL(name), postgres.Options{}); err != nil {
+		return "", err
+	}
+	pool, err := pgxpool.New(ctx, s.URL(name))
+	if err != nil {
+		return "", err
+	}
+	defer pool.Close()
+	_, err = jobs.Migrate(ctx, pool)
 	return s.URL(name), err
 }
 
