@@ -55,12 +55,10 @@ func (w *Worker) beat(ctx context.Context) {
 	tick := time.NewTicker(w.Claim / 4)
 	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
 		err := w.clock.set(ctx, w.Ledger.Pool())
+		if err == nil {
+			err = w.live(ctx)
+		}
 		if jobs := w.beats.jobs(); err == nil && len(jobs) > 0 {
 			_, err = w.Ledger.Pool().Exec(ctx, "update river_job set attempted_at = now() where id = any($1) and state = 'running'", jobs)
 		}
@@ -69,6 +67,11 @@ func (w *Worker) beat(ctx context.Context) {
 		}
 		if err != nil && ctx.Err() == nil {
 			w.Log.Warn("the database did not take a sign of life; tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
 	}
 }

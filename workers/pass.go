@@ -112,13 +112,17 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 
 // settle writes down what came of a pass or a part of one.
 func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
-	log := w.Log.With("org", got.Org, "inbox", got.Inbox)
-	if errors.Is(got.Err, state.ErrClaimLost) {
-		log.Warn("the claim on the inbox was lost: another process goes on", "error", got.Err)
-		return river.JobSnooze(claimedPause)
+	lost := got.Err
+	if !errors.Is(lost, state.ErrClaimLost) {
+		lost = claim.Keep(ctx) // then the claim lives long enough for what follows
 	}
-	if err := claim.Keep(ctx); err != nil { // then the claim lives long enough for what follows
-		return err
+	switch {
+	case errors.Is(lost, state.ErrClaimLost):
+		w.lost.Add(1)
+		w.Log.Warn("the claim on the inbox was lost: another process goes on", "org", got.Org, "inbox", got.Inbox, "error", lost)
+		return river.JobSnooze(claimedPause)
+	case lost != nil:
+		return lost
 	}
 	if !errors.Is(got.Err, archiver.ErrYielded) {
 		return w.write(ctx, completeJob, job.ID, reportOf(got))

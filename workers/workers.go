@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,7 @@ type ledger interface {
 // Options configure a Worker. All are required, but for Schedule.
 type Options struct {
 	Ledger ledger
+	Name   string        // of this process in the ledger's claims
 	Claim  time.Duration // how long the ledger's claims live
 	Passes int           // made at a time
 	Grace  time.Duration // how long transfers under way may take once the process is told to stop
@@ -68,6 +70,7 @@ type Worker struct {
 	client *river.Client[pgx.Tx]
 	clock  *clock
 	beats  beats
+	lost   atomic.Int64    // claims
 	stop   context.Context // once it ends, passes end soon; set by Work
 	abort  context.Context // once it ends, transfers are abandoned; set by Work
 }
@@ -140,6 +143,7 @@ func (w *Worker) Work(ctx, stop context.Context) error {
 	err := w.client.Stop(bounded)
 	cancel()
 	parts.Wait()
+	w.leave(ctx)
 	if err != nil {
 		return fmt.Errorf("leave the shared jobs: %w: the other processes take them over when the claims have run out", err)
 	}

@@ -65,7 +65,6 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 		return err
 	}
 	defer func() { err = errors.Join(err, d.ledger.Close()) }()
-	m.AddLedger(d.ledger)
 	d.fleet = d.newFleet(c, b)
 	last, err := lastRun(ctx, d.ledger)
 	if err != nil {
@@ -76,6 +75,11 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	}
 	if d.worker, err = d.share(ctx); err != nil {
 		return err
+	}
+	if d.worker == nil {
+		m.AddLedger(d.ledger)
+	} else {
+		m.AddSharedLedger(d.ledger, d.worker)
 	}
 	d.service = service.New(service.Options{
 		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,

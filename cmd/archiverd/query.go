@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/workers"
 )
 
 func newStatus(a *app) *cobra.Command {
@@ -25,10 +26,11 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Sums up the inboxes of each organization, and lists those that need someone or hold
 something up, the most urgent first and 50 at most: a pass failed, recordings failed,
 were missed, or have waited for two days. --all lists every inbox, and --json has
-all that the ledger knows of each.`,
+all that the ledger knows of each. With state.url it lists the workers, too, and the
+inboxes that each holds at the moment.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.withLedger(toRead, func(_ *config.Config, l ledger) error { return a.status(cmd.Context(), l, all) })
+			return a.withLedger(toRead, func(c *config.Config, l ledger) error { return a.status(cmd.Context(), c, l, all) })
 		},
 	}
 	c.Flags().BoolVar(&all, "all", false, "list every inbox, those that are well too")
@@ -41,6 +43,7 @@ type statusJSON struct {
 	Service *service.Status `json:"service"` // null: no service is running
 	Runs    []state.Run     `json:"runs"`    // newest first
 	Inboxes []state.Inbox   `json:"inboxes"`
+	Shared  *workers.Team   `json:"shared,omitempty"` // absent: the ledger is a file
 }
 
 // runsShown and inboxesShown are how many runs, and without --all how many inboxes,
@@ -50,7 +53,7 @@ const (
 	inboxesShown = 50
 )
 
-func (a *app) status(ctx context.Context, l ledger, all bool) error {
+func (a *app) status(ctx context.Context, c *config.Config, l ledger, all bool) error {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return err
@@ -59,7 +62,11 @@ func (a *app) status(ctx context.Context, l ledger, all bool) error {
 	if err != nil {
 		return err
 	}
-	s := statusJSON{nil, append([]state.Run{}, runs...), append([]state.Inbox{}, inboxes...)}
+	team, err := lookAtTeam(ctx, c, l)
+	if err != nil {
+		return err
+	}
+	s := statusJSON{nil, append([]state.Run{}, runs...), append([]state.Inbox{}, inboxes...), team}
 	if a.daemon != nil {
 		status := a.daemon.service.Status()
 		s.Service = &status
@@ -75,7 +82,7 @@ func (a *app) status(ctx context.Context, l ledger, all bool) error {
 	if !all {
 		shown = shown[:min(o.Total.Listed, inboxesShown)]
 	}
-	return errors.Join(a.printOrganizations(o), a.printRuns(runs), a.printInboxes(o, shown))
+	return errors.Join(a.printOrganizations(o), a.printRuns(runs), a.printTeam(team), a.printInboxes(o, shown))
 }
 
 func (a *app) printRuns(runs []state.Run) error {

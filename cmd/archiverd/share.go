@@ -30,8 +30,18 @@ func (d *daemon) share(ctx context.Context) (*workers.Worker, error) {
 	return w, fail(exitUsage, err)
 }
 
+// lookAtTeam returns what the processes are doing that share a ledger; nil if it is a file.
+func lookAtTeam(ctx context.Context, c *config.Config, l ledger) (*workers.Team, error) {
+	shared, ok := l.(*postgres.Ledger)
+	if !ok {
+		return nil, nil
+	}
+	t, err := workers.Look(ctx, shared.Pool(), c.State.Claim)
+	return &t, err
+}
+
 func workerOptions(c *config.Config, l *postgres.Ledger, log *slog.Logger) workers.Options {
-	return workers.Options{Ledger: l, Claim: c.State.Claim, Passes: c.Passes, Grace: c.ShutdownGrace, Log: log}
+	return workers.Options{Ledger: l, Name: l.Holder(), Claim: c.State.Claim, Passes: c.Passes, Grace: c.ShutdownGrace, Log: log}
 }
 
 // joiner makes a run together with the other processes that share its ledger.

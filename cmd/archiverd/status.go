@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/archiverd/archiverd/service/watch"
+	"github.com/archiverd/archiverd/workers"
 )
 
 func (a *app) printOrganizations(o watch.Overview) error {
@@ -33,6 +34,31 @@ func (a *app) printOrganizations(o watch.Overview) error {
 		}
 	}
 	return nil
+}
+
+// printTeam lists the processes that share the ledger, and the inboxes that each holds.
+func (a *app) printTeam(t *workers.Team) error {
+	if t == nil {
+		return nil
+	}
+	fmt.Fprintf(a.stdout, "\nWorkers alive: %s; passes under way: %s; passes that wait for a worker: %s\n",
+		watch.Number(t.Alive()), watch.Number(t.Running), watch.Number(t.Waiting))
+	if len(t.Workers) == 0 {
+		return nil
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nWORKER\tSIGN OF LIFE\tSTARTED\tHOLDS\tINBOXES")
+	for _, m := range t.Workers {
+		sign := "alive"
+		switch {
+		case m.Seen.IsZero():
+			sign = "a command"
+		case !m.Alive:
+			sign = "none since " + stamp(m.Seen)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\n", cell(m.Name), sign, stamp(m.Since), len(m.Holds), cell(watch.Holds(m)))
+	}
+	return w.Flush()
 }
 
 // counts are the columns from WAITING to VANISHED.

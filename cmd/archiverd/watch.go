@@ -24,11 +24,15 @@ func (d *daemon) listen(ctx context.Context) (*watch.Server, error) {
 	d.metrics.AddSchedule(d.service.Status)
 	var page http.Handler
 	if d.config.HTTP.Page {
-		page = watch.NewPage(watch.PageOptions{
+		o := watch.PageOptions{
 			Ledger: d.ledger, Version: version(), Status: d.service.Status, Progress: d.progress,
 			Deletion: func() archiver.Deletion { return deletion(d.current()) },
 			Zone:     func() *time.Location { return d.current().Schedule.Timezone },
-		})
+		}
+		if d.worker != nil {
+			o.Team = d.worker.Team
+		}
+		page = watch.NewPage(o)
 	}
 	s, err := watch.Listen(d.config.HTTP.Listen, watch.Options{
 		Metrics: d.metrics,

@@ -2,17 +2,25 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/workers"
 )
 
 // ledger is implemented by *bolt.Ledger and *postgres.Ledger.
 type ledger interface {
 	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 	Disk() (size, free int64, err error) // free -1: not known
+}
+
+// team is implemented by *workers.Worker.
+type team interface {
+	Team(ctx context.Context) (workers.Team, error)
+	ClaimsLost() int64
 }
 
 // conditionNew is the condition of an inbox that had no pass yet.
@@ -94,6 +102,7 @@ func disposed(counts map[state.State]int64) int64 {
 // ledgerCollector reads the ledger at each scrape.
 type ledgerCollector struct {
 	ledger ledger
+	team   team // nil: the ledger is a file
 	descs  []*prometheus.Desc
 
 	recordings, bytes, findings                     *prometheus.Desc
@@ -102,10 +111,12 @@ type ledgerCollector struct {
 	waived, disposed                                *prometheus.Desc
 	inboxes, limited, lastSuccess, oldestUnarchived *prometheus.Desc
 	size, free                                      *prometheus.Desc
+
+	reached, alive, running, waiting, oldestWaiting, claimsLost *prometheus.Desc // with a team
 }
 
-func newLedgerCollector(l ledger) *ledgerCollector {
-	c := &ledgerCollector{ledger: l}
+func newLedgerCollector(l ledger, t team) *ledgerCollector {
+	c := &ledgerCollector{ledger: l, team: t}
 	desc := func(name, help string, labels ...string) *prometheus.Desc {
 		d := prometheus.NewDesc("archiverd_"+name, help, labels, nil)
 		c.descs = append(c.descs, d)
@@ -130,6 +141,15 @@ func newLedgerCollector(l ledger) *ledgerCollector {
 	c.oldestUnarchived = desc("oldest_unarchived_timestamp_seconds", "Creation time of the oldest recording that the last passes left unarchived. Absent if all were archived.", "org")
 	c.size = desc("ledger_bytes", "Size of the ledger's file or database.")
 	c.free = desc("ledger_free_bytes", "Free space of the file system of the ledger's file.")
+	if t == nil {
+		return c
+	}
+	c.reached = desc("database_up", "1 if this process can reach the ledger's database. If it is 0, the figures of the ledger are absent.")
+	c.alive = desc("workers", "Workers that share the ledger and gave a sign of life within state.claim.")
+	c.running = desc("running_passes", "Passes under way, of all workers.")
+	c.waiting = desc("waiting_passes", "Passes of the run under way that wait for a worker.")
+	c.oldestWaiting = desc("oldest_waiting_pass_timestamp_seconds", "Since when the first of the waiting passes waits. Absent if none does.")
+	c.claimsLost = desc("claims_lost_total", "Claims on inboxes that this process lost to others or let run out, since it started.")
 	return c
 }
 
@@ -140,25 +160,67 @@ func (c *ledgerCollector) Describe(to chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. A ledger that can't be read fails the scrape:
-// a missing number is better than a wrong one.
+// readTimeout is how long a database may take. Prometheus waits for 10 s by default, and is to
+// learn in this time that the database does not answer.
+const readTimeout = 5 * time.Second
+
+// reading is what a scrape reads.
+type reading struct {
+	inboxes    []state.Inbox
+	size, free int64
+	team       workers.Team
+}
+
+func (c *ledgerCollector) read(ctx context.Context) (r reading, err error) {
+	if r.inboxes, err = c.ledger.Inboxes(ctx, ""); err != nil {
+		return r, err
+	}
+	if r.size, r.free, err = c.ledger.Disk(); err != nil || c.team == nil {
+		return r, err
+	}
+	r.team, err = c.team.Team(ctx)
+	return r, err
+}
+
+// Collect implements prometheus.Collector. A ledger that can't be read fails the scrape: a
+// missing number is better than a wrong one. If its database can't be reached, its numbers
+// are missing, and a number says so.
 func (c *ledgerCollector) Collect(to chan<- prometheus.Metric) {
-	inboxes, err := c.ledger.Inboxes(context.Background(), "") // the interface has no context
-	if err != nil {
+	ctx := context.Background() // the interface has none
+	send := func(d *prometheus.Desc, value float64) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value)
+	}
+	if c.team != nil {
+		limited, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		ctx = limited
+		to <- prometheus.MustNewConstMetric(c.claimsLost, prometheus.CounterValue, float64(c.team.ClaimsLost()))
+	}
+	r, err := c.read(ctx)
+	switch {
+	case c.team != nil && errors.Is(err, state.ErrUnavailable):
+		send(c.reached, 0)
+		return
+	case err != nil:
 		to <- prometheus.NewInvalidMetric(c.backlog, err)
 		return
 	}
-	for org, f := range figures(inboxes, time.Now()) {
+	for org, f := range figures(r.inboxes, time.Now()) {
 		c.collect(org, f, to)
 	}
-	size, free, err := c.ledger.Disk()
-	if err != nil {
-		to <- prometheus.NewInvalidMetric(c.size, err)
+	send(c.size, float64(r.size))
+	if r.free >= 0 {
+		send(c.free, float64(r.free))
+	}
+	if c.team == nil {
 		return
 	}
-	to <- prometheus.MustNewConstMetric(c.size, prometheus.GaugeValue, float64(size))
-	if free >= 0 {
-		to <- prometheus.MustNewConstMetric(c.free, prometheus.GaugeValue, float64(free))
+	send(c.reached, 1)
+	send(c.alive, float64(r.team.Alive()))
+	send(c.running, float64(r.team.Running))
+	send(c.waiting, float64(r.team.Waiting))
+	if !r.team.Oldest.IsZero() {
+		send(c.oldestWaiting, unix(r.team.Oldest))
 	}
 }
 

@@ -65,7 +65,13 @@ func NewMetrics(version string) *Metrics {
 }
 
 // AddLedger adds the ledger's figures, which are read at each scrape.
-func (m *Metrics) AddLedger(l ledger) { m.Registry.MustRegister(newLedgerCollector(l)) }
+func (m *Metrics) AddLedger(l ledger) { m.Registry.MustRegister(newLedgerCollector(l, nil)) }
+
+// AddSharedLedger adds the figures of a ledger in a database and of the workers that share it,
+// which are read at each scrape.
+func (m *Metrics) AddSharedLedger(l ledger, t team) {
+	m.Registry.MustRegister(newLedgerCollector(l, t))
+}
 
 // PassEnded and Retried make Metrics an archiver's observer.
 func (m *Metrics) PassEnded(r archiver.InboxReport) {

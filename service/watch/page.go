@@ -14,6 +14,7 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/tally"
+	"github.com/archiverd/archiverd/workers"
 )
 
 //go:embed page
@@ -27,8 +28,8 @@ type pageLedger interface {
 	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 }
 
-// PageOptions say what the page shows. All are required; the functions are called for
-// each picture.
+// PageOptions say what the page shows. All but Team are required; the functions are called
+// for each picture.
 type PageOptions struct {
 	Ledger   pageLedger
 	Version  string
@@ -36,6 +37,8 @@ type PageOptions struct {
 	Progress func() *tally.Tally // of the run under way, or the last one
 	Deletion func() archiver.Deletion
 	Zone     func() *time.Location // in which people read times
+	// Team returns what the processes are doing that share the ledger; nil: it is a file.
+	Team func(context.Context) (workers.Team, error)
 }
 
 // Page is the status page. It needs no JavaScript; with it, it renews itself.
@@ -49,7 +52,7 @@ type Page struct {
 func NewPage(o PageOptions) *Page {
 	p := &Page{o: o}
 	p.template = template.Must(template.New("page.html").Funcs(template.FuncMap{
-		"time": p.stamp, "bytes": bytesText, "number": Number[int64], "count": Number[int], "took": tookText, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
+		"time": p.stamp, "bytes": bytesText, "number": Number[int64], "count": Number[int], "took": tookText, "holds": Holds, "words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).ParseFS(assets, "page/*.html"))
 	return p
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/tally"
+	"github.com/archiverd/archiverd/workers"
 )
 
 const (
@@ -29,7 +31,8 @@ type view struct {
 	Skipped  int64
 	Error    string // why the last run could not be made
 	Stopping bool
-	Run      *runView // nil: none is under way
+	Run      *runView      // of this process alone; nil: none is under way, or there is a Team
+	Team     *workers.Team // nil: the ledger is a file
 	Overview
 	Shown    []Inbox // that need someone or hold something up
 	Attend   []Inbox // of these, those that need someone
@@ -80,7 +83,14 @@ func (p *Page) view(ctx context.Context, now time.Time) (*view, error) {
 	if v.Size, v.Free, err = p.o.Ledger.Disk(); err != nil {
 		return nil, err
 	}
-	if !status.Running.IsZero() {
+	switch {
+	case p.o.Team != nil:
+		t, err := p.o.Team(ctx)
+		if err != nil {
+			return nil, err
+		}
+		v.Team = &t
+	case !status.Running.IsZero():
 		v.Run = underWay(p.o.Progress(), status.Running, now)
 	}
 	v.list(NewOverview(inboxes, now))
@@ -229,4 +239,16 @@ func bytesText(n int64) string {
 		value /= 1024
 	}
 	return fmt.Sprintf("%.1f %ciB", value, "KMGTP"[prefix])
+}
+
+// holdsShown is how many of a worker's inboxes are named.
+const holdsShown = 8
+
+// Holds names the inboxes that a worker holds, or the first of them.
+func Holds(m workers.Member) string {
+	text := strings.Join(m.Holds[:min(len(m.Holds), holdsShown)], ", ")
+	if more := len(m.Holds) - holdsShown; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }

@@ -24,6 +24,13 @@ create table inboxes (
   unique (org, id)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
+-- The processes that make runs together. A worker that holds no inbox lives, too.
+create table workers (
+  holder  text primary key, -- as in inboxes
+  started timestamptz not null default now(),
+  seen    timestamptz not null default now() -- its last sign of life
+);
+
 create table tokens (
   inbox bigint primary key,
   token bytea not null -- codec.Sealer.EncodeToken
