@@ -151,12 +151,31 @@ func exportedMetrics(t *testing.T) map[string]bool {
 	site := w.site(p)
 	w.awaitMetric(site, "archiverd_runs_total", 1)
 	names := map[string]bool{}
+	w.exports(site, names)
+	w.ends(p)
+
+	// And a worker that shares its ledger, while a pass waits.
+	m := newTeam(t, genesystest.Options{}, 2, 1)
+	m.config["passes"] = 1
+	m.listening()
+	m.cloud.Inject(genesystest.Fault{Op: opLink, Times: genesystest.Always, Effect: m.cloud.Stall()})
+	p = m.start("run")
+	site = m.site(p)
+	m.awaitMetric(site, "archiverd_waiting_passes", 1)
+	m.exports(site, names)
+	m.cloud.ClearFaults()
+	m.cloud.Release()
+	m.leaves(p)
+	return names
+}
+
+// exports adds the names of archiverd's metrics that a service exports.
+func (w *world) exports(site string, names map[string]bool) {
+	w.Helper()
 	for name := range w.scrape(site) {
 		name, _, _ = strings.Cut(name, "{")
 		if strings.HasPrefix(name, "archiverd_") {
 			names[name] = true
 		}
 	}
-	w.ends(p)
-	return names
 }
