@@ -49,7 +49,7 @@ func (b *bench) run(ctx context.Context, what, entries string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(b.dir)
-	if entries == "" { // PostgreSQL needs a disk
+	if what != "workers" { // PostgreSQL needs a disk
 		if err := os.Setenv("TMPDIR", b.dir); err != nil { // of the S3 servers
 			return err
 		}
