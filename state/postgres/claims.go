@@ -23,7 +23,9 @@ type claim struct {
 	until time.Time
 }
 
-const takeClaim = `update inboxes set claim = claim + 1, holder = $3, claimed_until = clock_timestamp() + $4
+// The numbers are not the next ones but larger by chance: after a failover that lost the
+// last claim, the next claim must not have the same number.
+const takeClaim = `update inboxes set claim = claim + 1 + floor(random() * 1e9)::bigint, holder = $3, claimed_until = clock_timestamp() + $4
 	where org = $1 and id = $2 and claimed_until <= clock_timestamp() returning claim`
 
 const keepClaim = `update inboxes set claimed_until = clock_timestamp() + $4

@@ -33,6 +33,28 @@ func finishLater(t testing.TB, l *Ledger) {
 	})
 }
 
+// A failover to a replica that lacks the last commits loses a claim whose holder still works.
+// The holder finds that out, also after the inbox was claimed anew.
+func TestClaimAfterFailover(t *testing.T) {
+	address := migrated(t)
+	one, other := open(t, address, Options{}), open(t, address, Options{})
+	statetest.Bring(t, one, testKey, state.StateArchived)
+	lost, err := one.Claim(t.Context(), "acme", "u1")
+	statetest.Must(t, err)
+	_, err = one.pool.Exec(t.Context(), "update inboxes set claim = 0, holder = '', claimed_until = '-infinity'")
+	statetest.Must(t, err)
+	next, err := other.Claim(t.Context(), "acme", "u1")
+	statetest.Must(t, err)
+	if err := lost.Keep(t.Context()); !errors.Is(err, state.ErrClaimLost) {
+		t.Errorf("the lost claim was kept: %v", err)
+	}
+	if _, err := lost.Move(t.Context(), "r", state.StateArchived, state.StateDeleteRequested, nil); !errors.Is(err, state.ErrClaimLost) {
+		t.Errorf("a change under the lost claim: %v", err)
+	}
+	statetest.Must(t, lost.Release(t.Context()))
+	statetest.Must(t, next.Keep(t.Context()))
+}
+
 var testKey = state.Key{Org: "acme", Inbox: "u1", Recording: "r"}
 
 // cutter is a connection that can be cut at the next write.
