@@ -12,13 +12,17 @@ CNPG        := github.com/cloudnative-pg/cloudnative-pg@v1.27.0
 
 export GOBIN := $(CURDIR)/.tools
 
-.PHONY: build demo test bench bench-long bench-latency bench-workers reliability stores soak check packaging release tools clean
+.PHONY: build demo demo-workers test bench bench-long bench-latency bench-workers reliability stores soak check packaging release tools clean
 
 build: ## the binary, in bin/
 	CGO_ENABLED=0 go build -trimpath -o bin/archiverd ./cmd/archiverd
 
 demo: build ## archive a simulated inbox, twice, and look at the result
 	go run ./integration_test/demo -archiverd bin/archiverd
+
+demo-workers: build ## three workers share six inboxes; one is killed in the middle
+	.ci/install pg_createcluster
+	go run ./integration_test/demo -archiverd bin/archiverd -workers
 
 test: tools ## every test, integration with real S3 servers and a browser included
 	.ci/install chromium ffmpeg pg_createcluster promtool unzip
@@ -27,7 +31,7 @@ test: tools ## every test, integration with real S3 servers and a browser includ
 bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone
 
-bench-workers: build tools .tools/rclone ## ledgers of 1,000,000 and 10,000,000 in PostgreSQL; needs a disk, and a quiet machine
+bench-workers: build tools .tools/rclone ## several workers, failover, and ledgers of 1,000,000 and 10,000,000 in PostgreSQL; needs a disk, and a quiet machine
 	.ci/install pg_createcluster
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone -what workers
 

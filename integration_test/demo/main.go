@@ -1,8 +1,9 @@
 // Command demo shows archiverd at its main job on one machine: it starts a
 // simulated Genesys Cloud and an S3 server in this process, writes a configuration
 // file, runs the real archiverd against them twice, and shows what is in the
-// bucket, the ledger and a manifest. With -serve, it leaves running archiverd to
-// you: it writes the configuration file and serves until it is interrupted.
+// bucket, the ledger and a manifest. With -workers, it shows three archiverd that
+// share a ledger in PostgreSQL, one of which is killed. With -serve, it leaves running
+// archiverd to you: it writes the configuration file and serves until it is interrupted.
 package main
 
 import (
@@ -30,15 +31,18 @@ const recordings = 12
 
 func main() {
 	binary := flag.String("archiverd", "bin/archiverd", "the `binary` to run")
+	workers := flag.Bool("workers", false, "show three processes that share a ledger in PostgreSQL")
 	config := flag.String("serve", "", "only write this configuration `file`, and serve what it names until SIGINT or SIGTERM")
 	flag.Parse()
-	if err := demo(*binary, *config); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := demo(ctx, *binary, *config, *workers); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func demo(binary, config string) error {
+func demo(ctx context.Context, binary, config string, workers bool) error {
 	dir, err := os.MkdirTemp("", "archiverd-demo-")
 	if err != nil {
 		return err
@@ -49,54 +53,62 @@ func demo(binary, config string) error {
 		return err
 	}
 	defer cloud.Close()
+	s3, err := storagetest.StartFake()
+	if err != nil {
+		return err
+	}
+	defer s3.Close()
+	if err := s3.CreateBucket(ctx, "recordings", false); err != nil {
+		return err
+	}
+	d := &demonstration{binary: binary, config: filepath.Join(dir, "archiverd.yaml"), cloud: cloud, s3: s3}
+	if workers {
+		return d.showWorkers(ctx)
+	}
+	fill(cloud.ClientInbox())
+	const client = "grant: client_credentials"
+	if config != "" {
+		d.config = config
+		err := d.writeConfig(client, "state: {path: /var/lib/archiverd/archiverd.db}")
+		if err == nil {
+			<-ctx.Done()
+		}
+		return err
+	}
+	if err := d.writeConfig(client, "state: {path: "+filepath.Join(dir, "archiverd.db")+"}"); err != nil {
+		return err
+	}
+	return d.show(ctx)
+}
+
+// fill puts recordings into an inbox.
+func fill(inbox *genesystest.Inbox) {
 	for n := range recordings {
-		cloud.ClientInbox().Add(genesystest.Recording{
+		inbox.Add(genesystest.Recording{
 			ID:          fmt.Sprintf("5f9c1e2a-0000-4000-8000-%012d", n+1),
 			Name:        fmt.Sprintf("Call with customer %d", n+1),
 			DateCreated: time.Date(2026, 11, 1+n, 9, 30, 0, 0, time.UTC),
 			Duration:    time.Duration(n+1) * time.Second,
 		})
 	}
-	s3, err := storagetest.StartFake()
-	if err != nil {
-		return err
-	}
-	defer s3.Close()
-	ctx := context.Background()
-	if err := s3.CreateBucket(ctx, "recordings", false); err != nil {
-		return err
-	}
-	if config != "" {
-		return serve(config, cloud, s3)
-	}
-	d := &demonstration{binary: binary, config: filepath.Join(dir, "archiverd.yaml")}
-	if err := writeConfig(d.config, filepath.Join(dir, "archiverd.db"), cloud, s3); err != nil {
-		return err
-	}
-	return d.show(ctx, s3)
 }
 
-func serve(config string, cloud *genesystest.Cloud, s3 *storagetest.Server) error {
-	if err := writeConfig(config, "/var/lib/archiverd/archiverd.db", cloud, s3); err != nil {
-		return err
-	}
-	stop, release := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer release()
-	<-stop.Done()
-	return nil
+type demonstration struct {
+	binary, config string
+	cloud          *genesystest.Cloud
+	s3             *storagetest.Server
 }
 
-type demonstration struct{ binary, config string }
-
-// writeConfig writes a configuration as docs/configure.md explains it, for the services here.
-func writeConfig(file, ledger string, cloud *genesystest.Cloud, s3 *storagetest.Server) error {
+// writeConfig writes a configuration as docs/configure.md explains it, for the services
+// here, with the given lines for the grant and for what follows the storage.
+func (d *demonstration) writeConfig(grant, rest string) error {
 	text := fmt.Sprintf(`organizations:
   - name: acme
     api_url: %s
     login_url: %s
     client_id: client
     client_secret: secret
-    grant: client_credentials
+    %s
     format: WAV
 storage:
   endpoint: %s
@@ -106,20 +118,20 @@ storage:
   path_style: %t
   access_key_id: %s
   secret_access_key: %s
-state: {path: %s}
+%s
 schedule: {cron: "*/15 * * * *", timezone: Europe/Dublin}
-`, cloud.APIURL(), cloud.LoginURL(), s3.Endpoint, s3.Region, s3.PathStyle, s3.AccessKey, s3.SecretKey, ledger)
-	fmt.Printf("# The configuration, %s\n\n%s", file, indent(text))
-	return os.WriteFile(file, []byte(text), 0o600)
+`, d.cloud.APIURL(), d.cloud.LoginURL(), grant, d.s3.Endpoint, d.s3.Region, d.s3.PathStyle, d.s3.AccessKey, d.s3.SecretKey, rest)
+	fmt.Printf("# The configuration, %s\n\n%s", d.config, indent(text))
+	return os.WriteFile(d.config, []byte(text), 0o600)
 }
 
 // show runs the commands that a newcomer would run.
-func (d *demonstration) show(ctx context.Context, s3 *storagetest.Server) error {
+func (d *demonstration) show(ctx context.Context) error {
 	return errors.Join(
 		d.step("A dry run says what there is to do", "run", "--once", "--dry-run"),
 		d.step("The first run archives all of it", "run", "--once"),
 		d.step("The second run finds nothing new", "run", "--once"),
-		bucket(ctx, s3),
+		bucket(ctx, d.s3),
 		d.step("What the ledger knows", "ls"),
 		d.step("What it knows of one recording", "show", "5f9c1e2a-0000-4000-8000-000000000001"),
 		d.step("Where the inbox stands", "status"),
