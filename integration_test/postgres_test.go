@@ -272,8 +272,8 @@ func TestDatabaseRefused(t *testing.T) {
 	}
 }
 
-// TestDatabasePassword reaches the database with a password, from its own file and from
-// the one that PGPASSFILE names.
+// TestDatabasePassword reaches the database with a password, from its own file, from
+// systemd's credentials, and from the file that PGPASSFILE names.
 func TestDatabasePassword(t *testing.T) {
 	t.Parallel()
 	s := postgrestest.Run(t)
@@ -302,6 +302,12 @@ func TestDatabasePassword(t *testing.T) {
 	results := []result{w.expect(0, "migrate"), w.once(0)}
 	write("db.secret", "hunter2-wrong\n")
 	results = append(results, w.expect(2, "status"))
+	w.env = append(w.env, "CREDENTIALS_DIRECTORY="+filepath.Join(w.dir, "credentials"))
+	if err := os.Mkdir(filepath.Join(w.dir, "credentials"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("credentials/db.secret", "hunter2-kept\n")
+	results = append(results, w.expect(0, "status"))
 	w.config["state"] = map[string]any{"url": url}
 	w.env = append(w.env, "PGPASSFILE="+write("pgpass", "*:*:kept:keeper:hunter2-kept\n"))
 	results = append(results, w.expect(0, "status"))
