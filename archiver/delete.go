@@ -311,7 +311,7 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 		e.DeleteRequestedAt = now
 		e.DeleteAttempts++
 		e.LastError, e.NextAttempt = "", time.Time{}
-		e.Why = deletionChecks(trusted)
+		e.Why = deletionChecks(trusted, p.record.Complete)
 	})
 	if err != nil {
 		return err
@@ -345,13 +345,16 @@ func unsent(err error) bool {
 }
 
 // deletionChecks returns the conditions that held when a deletion was requested, for the
-// journal.
-func deletionChecks(trusted bool) string {
-	stored := "the store refuses wrong checksums and overwriting, HEAD"
+// journal. The walk of a short inbox is not complete.
+func deletionChecks(trusted, complete bool) string {
+	walk, stored := "complete walk", "the store refuses wrong checksums and overwriting, HEAD"
+	if !complete {
+		walk = "listed (Genesys counts more recordings than it lists)"
+	}
 	if !trusted {
 		stored = "bytes read back, HEAD"
 	}
-	return "enabled, owned, complete walk, waited, clocks, whole, " + stored + " of media and manifest, manifest read, no early expiry, unchanged in Genesys"
+	return "enabled, owned, " + walk + ", waited, clocks, whole, " + stored + " of media and manifest, manifest read, no early expiry, unchanged in Genesys"
 }
 
 // said4xx reports whether Genesys itself refused the request. A 408 leaves open what was

@@ -39,6 +39,28 @@ func TestDeletes(t *testing.T) {
 	}
 }
 
+// In a short inbox, what is listed is deleted, and the journal does not claim that the walk
+// was complete.
+func TestDeletesInAShortInbox(t *testing.T) {
+	r := newRig(t, archivertest.Checking, false)
+	ids := r.Add(3)
+	r.Cloud.Configure(func(o *genesystest.Options) { o.TotalOffset = 2 })
+	r.passed(deleting)
+	var told []string
+	objects, _ := r.Journal()
+	for _, e := range objects[len(objects)-1].Events {
+		if e.To != state.StateDeleteRequested {
+			continue
+		}
+		told = append(told, e.Recording)
+		if strings.Contains(e.Why, "complete walk") || !strings.Contains(e.Why, "Genesys counts more recordings than it lists") {
+			t.Errorf("the deletion of %s was checked by %q", e.Recording, e.Why)
+		}
+	}
+	slices.Sort(told)
+	archivertest.WantSame(t, "deletions in the journal", told, ids)
+}
+
 // keeps breaks one condition of a deletion between two passes, and wants no DELETE.
 type keeps struct {
 	name  string

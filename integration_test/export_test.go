@@ -157,8 +157,14 @@ func TestExport(t *testing.T) {
 				t.Errorf("the statement says %s", said)
 			}
 			w.expect(2, "export", "--conversation", "case-1", dir) // complete
-			w.expect(2, "export", filepath.Join(w.dir, "none"))    // nothing is selected
-			w.expect(3, "export", "unknown", filepath.Join(w.dir, "none"))
+			w.expect(2, "export", dir)                             // nothing is selected
+			none := filepath.Join(w.dir, "none")
+			w.expect(2, "export", "unknown", none)
+			w.expect(2, "export", "unknown", none+".zip")
+			w.expect(2, "export", "--conversation", "unknown", "--from-archive", none)
+			if found, err := filepath.Glob(none + "*"); err != nil || found != nil {
+				t.Errorf("an export of nothing left %q, %v", found, err)
+			}
 
 			// The same from a zip file, of the archive alone.
 			file := filepath.Join(w.dir, "export.zip")

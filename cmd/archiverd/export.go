@@ -18,6 +18,7 @@ import (
 
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/export"
+	"github.com/archiverd/archiverd/keeping"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/rebuild"
 	"github.com/archiverd/archiverd/service/control"
@@ -109,6 +110,9 @@ func (a *app) export(s state.Selection, words []string, target string, e exportF
 		return err
 	}
 	defer from.close()
+	if _, err := selected(a.stop, from.search, s); err != nil {
+		return err
+	}
 	if e.dryRun {
 		return a.wouldExport(from)
 	}
@@ -154,15 +158,13 @@ func (a *app) sayExported(target string, r *export.Result) error {
 		return &exitError{code: exitIntegrity}
 	case r.Lacking > 0:
 		return &exitError{code: exitFailed}
-	case r.Selected == 0:
-		return fail(exitFailed, errors.New("no recording is selected: archiverd ls with the same flags lists those that are"))
 	}
 	return nil
 }
 
 // entries are the selected entries, wherever they come from.
 type entries struct {
-	search func(ctx context.Context, f func(state.Key, *state.Entry) error) error
+	search keeping.Recordings
 	source string // for people
 	close  func()
 }
@@ -180,15 +182,12 @@ func (a *app) selected(c *config.Config, b *storage.Bucket, s state.Selection, w
 	if err != nil {
 		return entries{}, err
 	}
-	search := func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
-		return l.Search(ctx, state.Query{Selection: s}, f)
-	}
-	return entries{search, "the ledger " + l.ID(), func() { _ = l.Close() }}, nil // it was only read
+	return entries{searched(l, s), "the ledger " + l.ID(), func() { _ = l.Close() }}, nil // it was only read
 }
 
 // askService searches by the command ls, which the service runs. The export itself is not
 // the service's: its files are those of the caller.
-func (a *app) askService(c *config.Config, words []string) func(context.Context, func(state.Key, *state.Entry) error) error {
+func (a *app) askService(c *config.Config, words []string) keeping.Recordings {
 	return func(_ context.Context, f func(state.Key, *state.Entry) error) error {
 		lines, w := io.Pipe()
 		go func() {
@@ -240,10 +239,7 @@ func (a *app) selectedFromArchive(c *config.Config, b *storage.Bucket, s state.S
 		remove()
 		return entries{}, err
 	}
-	search := func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
-		return l.Search(ctx, state.Query{Selection: s}, f)
-	}
-	return entries{search, "the archive alone, without its ledger", remove}, nil
+	return entries{searched(l, s), "the archive alone, without its ledger", remove}, nil
 }
 
 // wouldExportJSON is what export --dry-run --json prints.

@@ -75,7 +75,8 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 // of them. what completes "… N recordings?". It reports ids that the ledger doesn't know
 // before anything is changed.
 func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orderFlags, o keeping.Order, what string, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
-	n, err := selected(ctx, l, s)
+	o.Recordings = searched(l, s)
+	n, err := selected(ctx, o.Recordings, s)
 	if err != nil {
 		return err
 	}
@@ -84,7 +85,6 @@ func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orde
 			return err
 		}
 	}
-	o.Recordings = searched(l, s)
 	totals, err := do(a.stop, o)
 	return a.ended(o, totals, err)
 }
@@ -114,11 +114,11 @@ func recordings(n int64) string {
 	return watch.Number(n) + " recordings"
 }
 
-// selected counts the selected recordings. To select none, or an id that the ledger doesn't
-// know, is a mistake.
-func selected(ctx context.Context, l ledger, s state.Selection) (n int64, err error) {
+// selected counts the selected recordings, which search finds. To select none, or an id
+// that is not found, is a mistake.
+func selected(ctx context.Context, search keeping.Recordings, s state.Selection) (n int64, err error) {
 	missing := slices.Clone(s.IDs)
-	err = l.Search(ctx, state.Query{Selection: s}, func(k state.Key, _ *state.Entry) error {
+	err = search(ctx, func(k state.Key, _ *state.Entry) error {
 		n++
 		missing = slices.DeleteFunc(missing, func(id string) bool { return id == k.Recording })
 		return nil
@@ -126,7 +126,7 @@ func selected(ctx context.Context, l ledger, s state.Selection) (n int64, err er
 	switch {
 	case err != nil:
 	case len(missing) > 0:
-		err = fail(exitUsage, fmt.Errorf("the ledger has no such recording among the selected: %s; nothing was done. archiverd ls lists those that it has", cell(strings.Join(missing, ", "))))
+		err = fail(exitUsage, fmt.Errorf("no such recording is among the selected: %s; nothing was done. archiverd ls lists those that there are", cell(strings.Join(missing, ", "))))
 	case n == 0 && s.Case != "":
 		err = fail(exitUsage, fmt.Errorf("the case %q holds no recording among the selected; nothing was done. archiverd hold ls lists the cases", s.Case))
 	case n == 0:
