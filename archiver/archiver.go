@@ -24,7 +24,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -66,10 +65,10 @@ type Deletion struct {
 	MaxPerPass int           // requests for a deletion
 	Unproved   bool          // delete originals too of which it is not known whether the media are whole
 	ReadBack   bool          // read every byte of media and manifest right before each deletion
-	Halted     *atomic.Bool  // once true, no further deletion is requested, not even by a pass under way; may be nil
+	Halted     func() bool   // while true, no deletion is requested, not even by a pass under way; may be nil
 }
 
-func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted.Load()) }
+func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted()) }
 
 // Inbox is one user's recordings and the means to reach them.
 type Inbox struct {

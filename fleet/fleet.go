@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/archiverd/archiverd/archiver"
@@ -54,8 +53,7 @@ type Options struct {
 
 // Fleet holds every inbox of a configuration, the clients that reach them, and the
 // archiver. It outlives a run, so that the next run has the same tokens, connections,
-// budgets and canary. Its methods are for one caller at a time, but for HaltDeletions, Begin,
-// Pass and End.
+// budgets and canary. Its methods are for one caller at a time, but for Begin, Pass and End.
 type Fleet struct {
 	Options
 	started time.Time
@@ -63,22 +61,15 @@ type Fleet struct {
 	hosts   map[string]*Hosts // of each organization; guarded by mu
 	known   map[inboxKey]archiver.Inbox
 
-	sending     sync.WaitGroup // the heartbeat after a run
-	noDeletions atomic.Bool    // deletions were turned off while a run is under way
+	sending sync.WaitGroup // the heartbeat after a run
 }
 
 type inboxKey struct{ org, id string }
 
 // New returns a Fleet.
 func New(o Options) *Fleet {
-	f := &Fleet{Options: o, started: time.Now(), hosts: map[string]*Hosts{}, known: map[inboxKey]archiver.Inbox{}}
-	f.Archiver.Delete.Halted = &f.noDeletions
-	return f
+	return &Fleet{Options: o, started: time.Now(), hosts: map[string]*Hosts{}, known: map[inboxKey]archiver.Inbox{}}
 }
-
-// HaltDeletions keeps the fleet from deleting originals from now on, in the run under way
-// too. It may be called at any time.
-func (f *Fleet) HaltDeletions() { f.noDeletions.Store(true) }
 
 // Selection narrows to an organization or to an inbox. The zero value selects all.
 type Selection struct{ Org, Inbox string }

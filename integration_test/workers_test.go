@@ -3,7 +3,9 @@ package integration_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,4 +153,39 @@ func TestWorkersShareARun(t *testing.T) {
 			t.Errorf("%d jobs are kept after the run, %v", jobs, err)
 		}
 	})
+}
+
+// TestWorkersDeletionsOff wants deletions that are switched off to end in every pass under
+// way, also in one that began before an earlier change of the configuration.
+func TestWorkersDeletionsOff(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 3, 3)
+	m.once(0)
+	m.deleting()
+	m.config["passes"] = 2
+	m.config["transfer"] = map[string]any{"min_age": "0s", "workers": 1}
+	m.config["schedule"] = map[string]any{"cron": "@every 1s"}
+	gates := []chan struct{}{make(chan struct{}), make(chan struct{}), make(chan struct{})}
+	var arrived atomic.Int64
+	for _, in := range m.inboxes {
+		m.cloud.Inject(genesystest.Fault{Op: opDelete, Inbox: in.ID, Effect: genesystest.Effect{Before: func(http.ResponseWriter, *http.Request) bool {
+			<-gates[arrived.Add(1)-1]
+			return false
+		}}})
+	}
+	p := m.start("run")
+	m.await(opDelete, 2)
+	m.config["transfer"] = map[string]any{"min_age": "1s", "workers": 1}
+	m.reload(p, "takes effect with the next run", 1)
+	close(gates[1])
+	m.await(opDelete, 5) // the third inbox's pass has the new configuration
+	delete(m.config, "delete_originals")
+	m.reload(p, "takes effect with the next run", 2)
+	close(gates[0])
+	close(gates[2])
+	m.awaitRuns(2)
+	m.leaves(p)
+	if n := m.cloud.Requests(opDelete); n != 5 {
+		t.Errorf("%d deletions were asked for, want the two under way and the three before", n)
+	}
 }

@@ -145,6 +145,9 @@ func lastRun(ctx context.Context, l ledger) (time.Time, error) {
 
 func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
 	arch := newArchiver(c, b, d.ledger, d.app.logger(c.Log, d.app.stderr))
+	// A reload that turns deletions off stops those of every fleet: workers may still make
+	// passes with an earlier one.
+	arch.Delete.Halted = func() bool { return !d.current().DeleteOriginals.Enabled }
 	return newFleet(c, arch, d.ledger, d.metrics, d.pulse.Beat)
 }
 
@@ -192,9 +195,6 @@ func (d *daemon) readyFleet(ctx context.Context) (*fleet.Fleet, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fleet, d.reached = f, true
-	if !d.config.DeleteOriginals.Enabled { // switched off while the bucket was opened
-		f.HaltDeletions()
-	}
 	return f, nil
 }
 
@@ -231,9 +231,6 @@ func (d *daemon) reload() cron.Schedule {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.config = c
-	if !c.DeleteOriginals.Enabled {
-		d.fleet.HaltDeletions()
-	}
 	d.log.Info("the configuration was read again; it takes effect with the next run")
 	return service.Local(c.Schedule.Parsed)
 }
