@@ -174,7 +174,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 	return p.deleteAll(ctx, owned) // in a short inbox, deletions let Genesys list the other recordings
 }
 
-// listAndClaim lists the inbox and claims it. At most maxWalks passes do so at a time. It
+// listAndClaim lists the inbox and makes this ledger its owner. At most maxWalks passes do so at a time. It
 // returns in broken why the walk broke off, if the recordings seen until then can still be
 // archived; and in err what ends the pass.
 func (p *pass) listAndClaim(ctx context.Context) (owned bool, broken, err error) {

@@ -12,10 +12,10 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// session is how the clients of one inbox use its token. While a pass has a claim on the
-// inbox, they renew the token under that claim: a refresh token is good for one renewal,
-// so no two processes may renew it. For the same reason they send nothing to Genesys once
-// the claim has run out.
+// session keeps the token, and sends the requests, of one inbox's clients. While a pass has a
+// claim on the inbox, they renew the token under that claim: a refresh token is good for one
+// renewal, so no two processes may renew it. For the same reason they send nothing to Genesys
+// once the claim has run out.
 type session struct {
 	ledger     ledger
 	org, inbox string

@@ -20,8 +20,8 @@ type Due struct {
 	NeedsPerson int64
 }
 
-// Begin returns the inboxes that a run passes over. It ends uploads that no pass of them
-// would end.
+// Begin returns the inboxes that a run passes over. It also aborts multipart uploads that no
+// pass over these inboxes would abort.
 func (f *Fleet) Begin(ctx context.Context, only Selection, askAnyway bool) ([]Due, error) {
 	if askAnyway {
 		if err := f.endWaits(ctx, only); err != nil {

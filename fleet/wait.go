@@ -24,8 +24,8 @@ func keepWait(l ledger, in state.Inbox, log *slog.Logger) func(until time.Time, 
 	}
 }
 
-// endWaits clears every Retry-After of the selected inboxes. The inboxes get new clients,
-// whose budgets start empty: what the old clients spent is lost.
+// endWaits clears the saved Retry-After of the selected inboxes and drops their clients. A new
+// client's budget starts empty, because what the old one spent is not known.
 func (f *Fleet) endWaits(ctx context.Context, only Selection) error {
 	inboxes, err := f.Ledger.Inboxes(ctx, only.Org)
 	if err != nil {

@@ -110,8 +110,8 @@ func (k *Keeper) publish(ctx context.Context, id string, c *Certified) (string, 
 	return "", fmt.Errorf("no free key: %d are taken", record.MaxPlaces)
 }
 
-// create puts a small object and reads it back. An object that an earlier try of the same
-// put left is the same object.
+// create puts a small object and reads it back. If the key holds the same bytes already, an
+// earlier try stored them: that is a success.
 func (k *Keeper) create(ctx context.Context, key, contentType string, text []byte) error {
 	lock := k.Retention.Lock("", time.Now())
 	put := func() error {

@@ -45,8 +45,9 @@ func (k *Keeper) Hold(ctx context.Context, o Order) (Totals, error) {
 	})
 }
 
-// tried passes on the recordings of an order to hold. It tries the store on the first one
-// that is stored: one object of it is held before the ledger says so.
+// tried returns the order's recordings. Before the first stored one it sets the store's hold
+// on the newest media of that one (a dry run reads the hold), so that a store without holds is
+// refused before the ledger changes.
 func (k *Keeper) tried(done *bool, o Order) Recordings {
 	return func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
 		return o.Recordings(ctx, func(key state.Key, e *state.Entry) error {
@@ -118,7 +119,9 @@ func (k *Keeper) Release(ctx context.Context, o Order) (Totals, error) {
 				e.Versions[i].Held = e.Versions[i].Held && len(e.Cases()) > 0
 			}
 		})
-		if err == nil && len(now.Cases()) > 0 { // a release that was interrupted, as this case began, may have taken the hold off
+		// Another case may have begun after the hold was taken off, here or by an interrupted
+		// release.
+		if err == nil && len(now.Cases()) > 0 {
 			_, err = k.holdVersions(ctx, key, now)
 		}
 		return err

@@ -13,10 +13,13 @@
 //	          is listed any more; ledger: erased
 //	dispose   as erase, and expired; then a certificate in the archive, its hash in the ledger
 //
-// After a crash behind the act to hold, the original is not deleted any more, and verify finds
-// that the store does not hold. After one behind the act to erase, the recording is never
-// archived again, and verify finds it unfinished. A crash before the act leaves a lock that is
-// longer, or no hold, than the ledger says.
+// While a pass has the claim on an inbox, the journal is left to that pass, which may write it
+// after the objects are gone.
+//
+// After a crash behind the act to hold, the original stays, and verify reports the missing
+// hold. After a crash behind the act to erase, the recording is never archived again, and
+// verify reports it as unfinished. After a crash before the act, retain leaves a longer lock
+// than the ledger says, and release leaves no hold where the ledger has one.
 //
 // Erasing and disposing delete with a [storage.Remover], which has credentials of its own.
 // Nothing else here can delete.

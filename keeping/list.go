@@ -27,8 +27,8 @@ type Header struct {
 	Made    time.Time `json:"made"`
 }
 
-// Item is one recording of a list, as it was when the list was made. One that is another
-// since is not removed.
+// Item is one recording of a list, as it was when the list was made. A recording that
+// differs from its item when the list is carried out is left.
 type Item struct {
 	Org       string       `json:"org"`
 	Inbox     string       `json:"inbox"`

@@ -48,10 +48,10 @@ func (k *Keeper) Erase(ctx context.Context, o Order, r Removal) (Totals, error) 
 // unfinished is one group at most.
 const removalGroup = 100
 
-// removeAll carries out an order to remove, in groups. Of a group the ledger has the acts,
-// and the journals tell of them, before its first object goes: with a ledger that is lost
-// meanwhile, and rebuilt, the archive would otherwise seem damaged, and nobody would know that
-// the removal was ordered. If a pass has an inbox, this pass writes its journal.
+// removeAll removes in groups. For each group it enters the acts into the ledger, writes them
+// into the journals, and only then removes objects: a ledger that is lost in between, and
+// rebuilt, would otherwise see damage and no order. Exception: while a pass has the claim on an
+// inbox, Journal leaves that journal to the pass, which may write it after the objects are gone.
 func (k *Keeper) removeAll(ctx context.Context, o Order, begin func(context.Context, state.Key, *state.Entry) error, r Removal) (Totals, error) {
 	if o.DryRun {
 		return k.carryOut(ctx, o, begin)

@@ -90,8 +90,8 @@ func (t *told) add(key state.Key, until time.Time) {
 	t.until[key] = until
 }
 
-// retainJournals extends the locks of the journal objects that tell of recordings, until the
-// latest time of those that an object tells of.
+// retainJournals extends the lock of each journal object that tells of one of the recordings,
+// to the latest of these recordings' times.
 func (k *Keeper) retainJournals(ctx context.Context, until map[state.Key]time.Time) error {
 	inboxes := map[[2]string]bool{}
 	for key := range until {

@@ -53,9 +53,9 @@ func breaksPage(err error) bool {
 	return e.Status/100 == 2 // a good status with an unreadable body
 }
 
-// passOver skips a broken page for now. After several in a row it returns the error of the
-// first: the service is down, or it refuses every page beyond a depth, where smaller pages
-// may show some more recordings.
+// passOver leaves a broken page to split. After MaxBroken in a row it returns the first one's
+// error: the service is down, or it refuses all pages beyond a depth. If that error is not
+// temporary it calls split first: smaller pages may reach further.
 func (w *Walk) passOver(ctx context.Context, page int, err error) error {
 	w.broken = append(w.broken, brokenPage{page, err})
 	if w.inRow++; w.inRow < MaxBroken {

@@ -351,10 +351,10 @@ func (w *Walk) missing(ctx context.Context) (int64, error) {
 	return max(0, counted-shown), failure.OfLedger(err)
 }
 
-// believe reports whether the walk that has just ended is complete. The first walk is, if
-// nothing contradicts it: the total did not change, the walk saw as many recordings, and no
-// recording that Genesys counts or the ledger knows is missing. A repeated walk is, if it found
-// no recording that the earlier ones should have shown.
+// believe reports whether the walk that has just ended saw everything that the listing shows.
+// A repeated walk did if every recording that only it saw is younger than the Walk. Any walk
+// did if its first and its last page name one total, it saw that many recordings, and none is
+// missing that Genesys counts or the ledger expects.
 func (w *Walk) believe(ctx context.Context) bool {
 	if w.Walks > 1 && w.newOld == 0 {
 		return true

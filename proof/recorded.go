@@ -31,8 +31,8 @@ type Recorded struct {
 	until    time.Time // the end of its retention
 }
 
-// Objects returns the media and the manifest of a version of an entry. A retention that a
-// lifecycle rule would cut short is one that ends at until.
+// Objects returns the media and the manifest of a version of an entry. until is the end of the
+// retention: Compare reports a lifecycle rule that removes the object earlier.
 func Objects(k state.Key, v state.Version, until time.Time) [2]Recorded {
 	manifestSum := ""
 	if sum, err := hex.DecodeString(v.ManifestSHA256); err == nil && len(sum) > 0 {
@@ -57,9 +57,9 @@ type Comparison struct {
 }
 
 // Compare proves that the store holds what the ledger says: it compares the object, as HEAD
-// showed it, in version, size, checksum, lock and announced expiry. With read it reads the
-// object and compares every byte, and of a manifest what it says. The error is the
-// store's.
+// showed it, in version, size, checksum, lock and announced expiry. With read it also compares
+// the SHA-256, and checks that a manifest describes this version. The error is the store's;
+// differences are Flaws.
 func (o Recorded) Compare(ctx context.Context, b reader, obj storage.Object, read bool) (Comparison, error) {
 	if o.VersionID != "" && obj.VersionID != o.VersionID {
 		return Comparison{Flaws: Flaws{Flawf(record.FaultAltered, "the store shows version %q, the ledger has %q", obj.VersionID, o.VersionID)}}, nil

@@ -49,9 +49,9 @@ const (
 // Disposes reports whether the act removes a recording from the archive.
 func (k ActKind) Disposes() bool { return k == ActErase || k == ActExpire }
 
-// Do adds the act to the entry, and does what the act changes in the entry beside its
-// state. An act that the entry has already changes nothing. Edits call Do; the change's
-// Event then carries the act.
+// Do adds the act to the entry. An act to retain also extends the retention of the versions
+// that were archived before it. An act that the entry has already changes nothing. Edits call
+// Do; the change's Event then carries the act.
 func (a Act) Do(e *Entry) {
 	if slices.ContainsFunc(e.Acts, func(b Act) bool { return b.ID == a.ID }) {
 		return

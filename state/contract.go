@@ -167,9 +167,9 @@ type Journals interface {
 	AcceptFaults(ctx context.Context, org, inbox string, faults []AcceptedFault) error
 }
 
-// Uploads is the part of a ledger that keeps the multipart uploads under way. An upload
-// belongs to its inbox, and so to whoever has the claim on that inbox: uploads that were
-// recorded before the claim was made belong to nobody else.
+// Uploads is the part of a ledger that keeps the multipart uploads under way. Whoever has an
+// inbox's claim may abort every upload that was recorded before that claim: no other process
+// uses it any more.
 type Uploads interface {
 	// AddUpload records an upload, replacing an earlier record of it. The record is
 	// durable at return, so call AddUpload before the first part is sent.
@@ -215,8 +215,9 @@ type Claim interface {
 	Number() int64
 
 	// Until is when the claim runs out unless it is kept, by the clock of this process.
-	// It counts from before the request that made or kept the claim, so that it is never
-	// later than by the ledger's clock. The zero time: the claim does not run out.
+	// It counts from before the request that made or kept the claim was sent: this process
+	// stops no later than the ledger gives the inbox to another. The zero time: the claim
+	// does not run out.
 	Until() time.Time
 
 	// Keep gives the claim its whole time again; ErrClaimLost if it does not live any more.
@@ -237,8 +238,8 @@ type Claim interface {
 }
 
 // Ledger is a whole ledger. A pass changes an inbox through a Claim. The methods of the
-// ledger itself ask for no claim: they are for the commands of a person, and whatever they
-// change is compared first.
+// ledger itself ask for no claim: they are for the commands of a person. Each is a
+// compare-and-set, or an edit in one transaction.
 type Ledger interface {
 	// ID returns the ledger's random id, made with the ledger. Claims on inboxes name it.
 	ID() string

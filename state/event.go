@@ -14,9 +14,9 @@ type Event struct {
 	From      State     `json:"from,omitempty"`
 	To        State     `json:"to,omitempty"`
 	Version   int       `json:"version,omitempty"`  // which of the entry's versions, from 1, the change added; 0: none
-	BadKeys   []string  `json:"bad_keys,omitempty"` // the keys that the change added; perhaps the whole change
+	BadKeys   []string  `json:"bad_keys,omitempty"` // the keys that the change added, which may be all that changed
 	Why       string    `json:"why,omitempty"`      // the edit's Entry.Why, or the entry's error
-	Act       *Act      `json:"act,omitempty"`      // the act that the change added; of erased and expired, the Disposal
+	Act       *Act      `json:"act,omitempty"`      // the act that the change added; when the entry becomes erased or expired: the act that ordered it
 	// Accepted is a fault that a person accepted; then no entry changed.
 	Accepted *AcceptedFault `json:"accepted,omitempty"`
 }

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// beats are the jobs that are under way here. A beat dates their begin anew. A job whose begin
-// is older than a claim lives belongs to a process that is dead or stands still, and every
-// process hands such jobs out again. River's own rescuer goes by a process's clock, and looks
-// every half minute.
+// beats holds the jobs that this process works on. Each quarter of a claim's life, beat sets
+// their attempted_at to now. A running job whose attempted_at is older than a claim's life
+// belongs to a process that died or was suspended: every process makes such jobs available
+// again (rescue). River's own rescuer uses the process's clock, and looks only every 30 s.
 type beats struct {
 	mu     sync.Mutex
 	passes map[int64]string // by job

@@ -33,7 +33,8 @@ func (c *clock) set(ctx context.Context, pool *pgxpool.Pool) error {
 	return nil
 }
 
-// retry tries a job again soon: what fails is the database, the store, or a process.
+// retry tries a failed job again after a second, then after one more each time, up to a
+// minute: the database or the store is away only for a while.
 type retry struct{ clock *clock }
 
 // NextRetry implements river.ClientRetryPolicy.

@@ -57,11 +57,11 @@ const (
 	claimedPause = 3 * time.Second
 )
 
-// A pass's job is worked under the inbox's claim. Jobs may be worked twice at a time, for
-// instance after a process was stopped for a while, and a process that lost its claim may
-// still change the job's state; all that such a process can do is to make the job be worked
-// once more. So whoever has the claim first looks whether the job still waits, and completes
-// it, whatever its state, before the claim is released.
+// passWorker works a pass's job under the inbox's claim. River may give one job to two
+// processes, for instance after one was suspended, and the one without the claim may still
+// change the job's state; at worst the job is worked once more. So the holder of the claim
+// first reads whether the job is open, and completes it, whatever its state, before it
+// releases the claim.
 type passWorker struct {
 	river.WorkerDefaults[passArgs]
 	w *Worker

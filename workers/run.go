@@ -19,8 +19,8 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// unfinished are the states of jobs beside which no equal one may be added. Without this
-// list, River would also count those that are completed.
+// unfinished returns the states in which a job bars an equal one from being added. River's
+// default has completed jobs among them, too.
 func unfinished() []rivertype.JobState {
 	return []rivertype.JobState{
 		rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
@@ -41,9 +41,9 @@ func (runArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: runQueue, UniqueOpts: river.UniqueOpts{ByState: unfinished()}}
 }
 
-// A run's job is worked again and again for a moment. The first time adds the passes' jobs,
-// in one transaction with a mark on the run's job; the last time, when they all are done,
-// ends the run. In between it only looks. A crash at any point repeats the step.
+// runWorker works a run's job many times, briefly. The first call adds the passes' jobs and
+// marks the run as begun, in one transaction. Later calls snooze while passes are open. The
+// last call ends the run. After a crash the same call is repeated.
 type runWorker struct {
 	river.WorkerDefaults[runArgs]
 	w *Worker
@@ -129,8 +129,8 @@ func (w *Worker) keep(ctx context.Context, job *river.Job[runArgs], cause error)
 	return w.Ledger.AddRun(ctx, r)
 }
 
-// record is how the ledger knows a run. A job's number counts for one database, so the time
-// at which the database made the job belongs to it.
+// record returns a run as the ledger records it. The numbers of jobs begin again in another
+// database, so the time at which the database made the job tells the runs apart.
 func record(job *river.Job[runArgs]) state.Run {
 	return state.Run{ID: "job " + strconv.FormatInt(job.ID, 10), Start: job.CreatedAt.UTC()}
 }

@@ -54,8 +54,9 @@ const lookAtPasses = `select count(*) filter (where state = 'running'), count(*)
 		min(scheduled_at) filter (where state <> 'running')
 	from river_job where kind = 'pass' and finalized_at is null`
 
-// Look returns what the processes are doing that share the ledger in the database, whose
-// claims live for so long.
+// Look returns the processes that share the ledger in the database, and counts the passes of
+// the run under way. claim is how long a claim lives: a process that has given no sign of life
+// for so long is not alive.
 func Look(ctx context.Context, pool *pgxpool.Pool, claim time.Duration) (t Team, err error) {
 	rows, err := pool.Query(ctx, lookAtMembers, claim)
 	if err != nil {

@@ -135,7 +135,8 @@ func (w *Worker) Work(ctx, stop context.Context) error {
 	case <-stop.Done():
 	case <-w.client.Stopped():
 	}
-	// Passes have ended when their jobs have; River then writes down what became of these.
+	// Stop waits until the jobs under way have ended, and River has written what became of
+	// them. After the grace, cancel makes passes abandon their transfers.
 	grace := time.AfterFunc(w.Grace, cancel)
 	defer grace.Stop()
 	bounded, end := context.WithTimeout(ctx, w.Grace+stopTimeout)

@@ -12,8 +12,8 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// claim implements state.Claim. Its number is in the inbox's row, beside the time until
-// which it lives by the database's clock.
+// claim implements state.Claim. Its number, the fencing number, is in the inbox's row, beside
+// the time until which it lives by the database's clock.
 type claim struct {
 	l      *Ledger
 	at     place
