@@ -35,7 +35,7 @@ type Config struct {
 	Network         Network
 	HTTP            HTTP
 	Metrics         Metrics
-	Passes          int           // made at a time by each process that shares its ledger; 1 to 64; default 16
+	Passes          int           // made at a time by each process that shares its ledger; 1 to 64; default 16: as many as 16 transfers can serve 50 ms away (make bench-workers)
 	HeartbeatURL    Secret        // http or https; called after good runs; empty: none
 	ReportTimeout   time.Duration // for pushing metrics and the heartbeat, which run at the same time; at least 1 s; default 10 s
 	ShutdownGrace   time.Duration // time for transfers under way to finish after SIGTERM; default 30 s, 0: none

@@ -32,7 +32,10 @@ type settings struct {
 	cron    string
 	pprof   string // where profiles are served; empty: nowhere
 
-	database string // the URL of the ledger; empty: it is a file
+	perMinute int           // requests for each token; 0: 3,000
+	database  string        // the URL of the ledger; empty: it is a file
+	claim     time.Duration // with database; 0: the default
+	passes    int           // with database; 0: the default
 }
 
 // memory is transfer.memory where a scenario does not ask for another.
@@ -41,6 +44,15 @@ const memory = "128MiB"
 // configure writes a configuration, with a ledger in which every user has logged
 // in, and returns its path.
 func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (string, error) {
+	path, err := b.writeConfig(s, s3, bucket)
+	if err != nil {
+		return "", err
+	}
+	return path, b.logIn(filepath.Join(filepath.Dir(path), "archiverd.db"), s, s3, bucket)
+}
+
+// writeConfig writes a configuration into a directory of its own, and returns its path.
+func (b *bench) writeConfig(s settings, s3 *storagetest.Server, bucket string) (string, error) {
 	dir, err := os.MkdirTemp(b.dir, "archiverd-")
 	if err != nil {
 		return "", err
@@ -49,10 +61,10 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 	if s.database != "" {
 		place = map[string]any{"url": s.database}
 	}
-	text, err := json.Marshal(map[string]any{ // YAML's subset
+	c := map[string]any{
 		"organizations": []any{map[string]any{
 			"name": orgName, "api_url": b.origin.url, "login_url": b.origin.url, "client_id": "client", "client_secret": "secret",
-			"format": "WAV", "requests_per_minute": 3000,
+			"format": "WAV", "requests_per_minute": cmp.Or(s.perMinute, 3000),
 		}},
 		"storage": map[string]any{
 			"endpoint": s3.Endpoint, "region": s3.Region, "bucket": bucket, "path_style": s3.PathStyle,
@@ -63,12 +75,19 @@ func (b *bench) configure(s settings, s3 *storagetest.Server, bucket string) (st
 		"delete_originals": map[string]any{"enabled": s.deletes, "after": "0s"},
 		"schedule":         map[string]any{"cron": cmp.Or(s.cron, "0 * * * *")},
 		"http":             map[string]any{"listen": s.pprof, "pprof": s.pprof != ""},
-	})
+	}
+	if s.passes > 0 {
+		c["passes"] = s.passes
+	}
+	if s.claim > 0 {
+		place["claim"] = s.claim.String()
+	}
+	text, err := json.Marshal(c) // YAML's subset
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "archiverd.yaml")
-	return path, errors.Join(os.WriteFile(path, text, 0o600), b.logIn(filepath.Join(dir, "archiverd.db"), s, s3, bucket))
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 // logIn makes the ledger that the logins of all users would leave.

@@ -91,6 +91,22 @@ func anonymous(pid int) int64 {
 	return 0
 }
 
+// spent is the CPU time that a process has spent; 0 once it has gone.
+func spent(pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	_, after, _ := strings.Cut(string(text), ") ") // the program's name
+	fields := strings.Fields(after)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64) // in hundredths of a second
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * 10 * time.Millisecond
+}
+
 // medians are those of each figure for itself.
 func medians(all []usage) usage {
 	return usage{

@@ -26,6 +26,7 @@ type workersResults struct {
 	Machine    machine
 	PostgreSQL string
 	Load       string // of the machine, before and after
+	Teams      *teamResults
 	Databases  []databaseCost
 	Known      usage // a pass that finds knownRecordings known ones, the ledger in PostgreSQL
 	KnownFile  usage // and in a file
@@ -61,7 +62,7 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 	if r.Machine, err = b.machine(); err != nil {
 		return err
 	}
-	s, err := postgrestest.Start("fsync=on", "shared_buffers=1GB", "max_wal_size=4GB")
+	s, err := postgrestest.Start("fsync=on", "shared_buffers=1GB", "max_wal_size=4GB", "max_connections=300")
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,10 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 		return err
 	}
 	before := loadNow()
+	r.Teams = &teamResults{}
+	if err := b.measureTeams(ctx, s, r.Teams); err != nil {
+		return err
+	}
 	for n, text := range strings.Split(entries, ",") {
 		count, err := strconv.Atoi(text)
 		if err != nil {

@@ -63,14 +63,11 @@ func (b *bench) measureLatency(ctx context.Context, r *latencyResults) (err erro
 		return err
 	}
 	before := loadNow()
-	for _, url := range []*string{&b.origin.url, &b.sink.url} {
-		far, err := farAway(strings.TrimPrefix(*url, "http://"))
-		if err != nil {
-			return err
-		}
-		defer far.Close()
-		*url = "http://" + far.Addr().String()
+	back, err := b.away()
+	if err != nil {
+		return err
 	}
+	defer back()
 	for _, n := range []int{8, 16, 32, 64} {
 		run := latencyRun{Workers: n}
 		if run.Small, err = b.far(ctx, farSmall(), n); err != nil {
@@ -83,6 +80,27 @@ func (b *bench) measureLatency(ctx context.Context, r *latencyResults) (err erro
 	}
 	r.Load = before + ", then " + loadNow()
 	return nil
+}
+
+// away moves Genesys and the store far away, until the function that it returns is called.
+func (b *bench) away() (back func(), err error) {
+	var undo []func()
+	back = func() {
+		for _, f := range undo {
+			f()
+		}
+	}
+	for _, url := range []*string{&b.origin.url, &b.sink.url} {
+		near := *url
+		far, err := farAway(strings.TrimPrefix(near, "http://"))
+		if err != nil {
+			back()
+			return nil, err
+		}
+		undo = append(undo, func() { far.Close(); *url = near })
+		*url = "http://" + far.Addr().String()
+	}
+	return back, nil
 }
 
 // far archives a workload with so many workers into a bucket of its own.

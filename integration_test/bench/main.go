@@ -24,7 +24,7 @@ func main() {
 	flag.StringVar(&b.rclonePath, "rclone", ".tools/rclone", "the `binary` to compare with")
 	flag.IntVar(&b.rounds, "rounds", 5, "of the comparisons")
 	flag.StringVar(&b.docs, "docs", "docs", "the `directory` to write to")
-	what := flag.String("what", "short", "`what` to measure: short (beside rclone), long (growth), latency, or workers (ledgers in PostgreSQL)")
+	what := flag.String("what", "short", "`what` to measure: short (beside rclone), long (growth), latency, or workers (several of them, and ledgers in PostgreSQL)")
 	entries := flag.String("entries", "1000000,10000000", "the `numbers` of entries of ledgers in PostgreSQL")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)

@@ -27,6 +27,7 @@ type origin struct {
 
 	mu       sync.Mutex
 	inboxes  map[string][]recording // by user id
+	last     map[string]time.Time   // of the requests for a user's inbox
 	requests map[string]*atomic.Int64
 }
 
@@ -47,7 +48,7 @@ func newOrigin() (*origin, error) {
 	}
 	o := &origin{
 		url: "http://" + l.Addr().String(), noise: make([]byte, noiseSize),
-		inboxes: map[string][]recording{}, requests: map[string]*atomic.Int64{},
+		inboxes: map[string][]recording{}, last: map[string]time.Time{}, requests: map[string]*atomic.Int64{},
 	}
 	for _, op := range []string{"token", "me", "list", "summary", "get", "download", "delete", "media", "manifest"} {
 		o.requests[op] = &atomic.Int64{}
@@ -60,6 +61,7 @@ func newOrigin() (*origin, error) {
 	handle := func(pattern, op string, h http.HandlerFunc) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			o.requests[op].Add(1)
+			o.note(user(r))
 			h(w, r)
 		})
 	}
@@ -120,6 +122,20 @@ func (o *origin) count() map[string]int64 {
 		counts[op] = n.Swap(0)
 	}
 	return counts
+}
+
+// note notes a request for a user's inbox.
+func (o *origin) note(user string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.last[user] = time.Now()
+}
+
+// lastAsked is when the last request for a user's inbox came.
+func (o *origin) lastAsked(user string) time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last[user]
 }
 
 // user is whose token a request came with, or whose media it asks for.

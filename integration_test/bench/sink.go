@@ -81,6 +81,13 @@ func (s *sink) count() map[string]int64 {
 	return counted
 }
 
+// empty forgets all objects.
+func (s *sink) empty() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.objects)
+}
+
 // put swallows an object or a part.
 func (s *sink) put(w http.ResponseWriter, r *http.Request, key string, part bool) {
 	s.mu.Lock()
