@@ -20,6 +20,10 @@ type Part struct {
 	Slice time.Duration
 	// Earlier is what the Pass before gave whose error Is ErrYielded; nil: this one begins.
 	Earlier *InboxReport
+	// AddPass writes the pass into the ledger as Claim.AddPass does, with r.Pass. r is what
+	// Pass will return if nothing fails after that. It is called once at most, and not for a
+	// pass that goes on later. nil: Claim.AddPass.
+	AddPass func(ctx context.Context, r InboxReport, edit func(*state.Inbox)) error
 }
 
 // Pass makes one pass over one inbox, as Run does. Passes over different inboxes may run
@@ -29,7 +33,7 @@ type Part struct {
 // that of the whole pass.
 func (a *Archiver) Pass(ctx, stop context.Context, in Inbox, part Part) InboxReport {
 	p := a.newPass(stop, in)
-	p.claim, p.slice = part.Claim, part.Slice
+	p.claim, p.slice, p.addPass = part.Claim, part.Slice, part.AddPass
 	p.limits = limits{min(max(2, maxBegun/part.Side), a.Workers*begunPerWorker), newOrganization()}
 	p.org.transferring.Add(1)
 	if e := part.Earlier; e != nil {

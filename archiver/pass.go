@@ -51,6 +51,8 @@ type pass struct {
 
 	slice  time.Duration // after so long the transfers stop for now; 0: they don't
 	goesOn bool          // an earlier part of the pass yielded
+	// addPass is Part.AddPass.
+	addPass func(ctx context.Context, r InboxReport, edit func(*state.Inbox)) error
 
 	turns      chan struct{} // held by the recording that waits for a turn
 	ownerKnown bool          // the inbox could be listed, and its owner is known
@@ -96,11 +98,15 @@ func (p *pass) make(ctx context.Context, failed func(error)) InboxReport {
 		err = p.underClaim(ctx, func(ctx context.Context) error { return p.whole(ctx, transferred, failed) })
 		failed(err)
 	}
-	r := InboxReport{Org: p.in.Org, Inbox: p.in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
+	r := p.report(err)
 	if p.Observer != nil && !errors.Is(err, ErrYielded) {
 		p.Observer.PassEnded(r)
 	}
 	return r
+}
+
+func (p *pass) report(err error) InboxReport {
+	return InboxReport{Org: p.in.Org, Inbox: p.in.ID, Pass: p.record, Err: err, Short: p.short(), Foreign: p.foreign, Corrupt: p.corrupt}
 }
 
 // whole does the work of a pass and writes journal and ledger. A pass that goes on later
@@ -227,7 +233,13 @@ func (p *pass) finish(ctx context.Context, cause error) error {
 	if short := p.short(); short != "" && cause == nil {
 		condition, reason = state.ConditionShort, short
 	}
-	err = p.claim.AddPass(ctx, p.record, func(i *state.Inbox) {
+	add := p.addPass
+	if add == nil {
+		add = func(ctx context.Context, r InboxReport, edit func(*state.Inbox)) error {
+			return p.claim.AddPass(ctx, r.Pass, edit)
+		}
+	}
+	err = add(ctx, p.report(cause), func(i *state.Inbox) {
 		i.Condition, i.Reason, i.OldestWaiting = condition, reason, oldest
 		if cause == nil {
 			i.LastSuccess = p.record.End

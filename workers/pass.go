@@ -100,7 +100,7 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	if err != nil || row.FinalizedAt != nil {
 		return err
 	}
-	part := archiver.Part{Claim: claim, Side: w.Passes, Slice: slice}
+	part := archiver.Part{Claim: claim, Side: w.Passes, Slice: slice, AddPass: completing(job.ID, claim.(passAdder))}
 	if output := row.Output(); len(output) > 0 {
 		told, err := decode[report](output)
 		if err != nil {
@@ -114,7 +114,8 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	return w.settle(ctx, job, claim, got)
 }
 
-// settle writes down what came of a pass or a part of one.
+// settle writes down what came of a pass or a part of one. A pass that could write itself into
+// the ledger has completed its job there: see completing.
 func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
 	lost := got.Err
 	if !errors.Is(lost, state.ErrClaimLost) {
@@ -138,8 +139,28 @@ func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim sta
 	return river.JobSnooze(0)
 }
 
+// passAdder is implemented by the claims of a ledger in PostgreSQL.
+type passAdder interface {
+	AddPassAnd(ctx context.Context, p state.Pass, edit func(*state.Inbox), sql string, args ...any) error
+}
+
+// completing writes a pass into the ledger and completes its job, in one transaction: a worker
+// that dies leaves both or none.
+func completing(job int64, claim passAdder) func(context.Context, archiver.InboxReport, func(*state.Inbox)) error {
+	return func(ctx context.Context, r archiver.InboxReport, edit func(*state.Inbox)) error {
+		output, err := json.Marshal(reportOf(r))
+		if err != nil {
+			return fmt.Errorf("encode what a pass did: %w", err)
+		}
+		return claim.AddPassAnd(ctx, r.Pass, edit, completeJob, job, output)
+	}
+}
+
 const keepPart = "update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb) where id = $1"
 
+// completeJob takes the place of River's JobCompleteTx. That changes a job only while its state
+// is running, which a process that lost its claim may have changed; and it wants a pgx.Tx of its
+// own, while the ledger's changes of an inbox share theirs.
 const completeJob = `update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb),
 	state = 'completed', finalized_at = now() where id = $1 and finalized_at is null`
 

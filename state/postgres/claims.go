@@ -114,6 +114,11 @@ func (c *claim) AddPass(ctx context.Context, p state.Pass, edit func(*state.Inbo
 	return c.l.addPass(ctx, c.number, c.at, p, edit)
 }
 
+// AddPassAnd does what AddPass does, and executes a statement in the same transaction.
+func (c *claim) AddPassAnd(ctx context.Context, p state.Pass, edit func(*state.Inbox), sql string, args ...any) error {
+	return c.l.addPass(ctx, c.number, c.at, p, edit, statement{sql, args})
+}
+
 func (c *claim) SaveToken(ctx context.Context, from, to state.Token) error {
 	return c.l.saveToken(ctx, c.number, c.at, from, to)
 }

@@ -80,7 +80,7 @@ func (l *Ledger) AddPass(ctx context.Context, org, inbox string, pass state.Pass
 	return l.addPass(ctx, 0, place{org, inbox}, pass, edit)
 }
 
-func (l *Ledger) addPass(ctx context.Context, claim int64, at place, pass state.Pass, edit func(*state.Inbox)) error {
+func (l *Ledger) addPass(ctx context.Context, claim int64, at place, pass state.Pass, edit func(*state.Inbox), more ...statement) error {
 	key, err := startKey(pass.Start)
 	if err == nil {
 		err = l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
@@ -90,6 +90,7 @@ func (l *Ledger) addPass(ctx context.Context, claim int64, at place, pass state.
 			}
 			p.add("insert into passes (inbox, start, pass) values ($1, $2, $3) on conflict (inbox, start) do update set pass = excluded.pass", p.row, key, data)
 			p.add("delete from passes where inbox = $1 and start <= (select start from passes where inbox = $1 order by start desc offset $2 limit 1)", p.row, kept)
+			p.more = append(p.more, more...)
 			p.inbox.Totals.Findings += pass.Findings
 			if last := p.inbox.LastPass; last == nil || !last.Start.After(pass.Start) {
 				p.inbox.LastPass = &pass
