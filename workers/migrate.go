@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
@@ -15,9 +16,12 @@ import (
 )
 
 // Migrate makes River's tables, or brings them to the version that this archiverd needs. It
-// returns the versions that it applied. Processes that migrate at the same time may fail
+// returns the versions that it applied; state.ErrNewer for tables of a newer version. Processes that migrate at the same time may fail
 // with an error; then nothing is half done, and migrating again succeeds.
 func Migrate(ctx context.Context, pool *pgxpool.Pool) (applied []int, err error) {
+	if err := checkSchema(ctx, pool); errors.Is(err, state.ErrNewer) {
+		return nil, err
+	}
 	m, err := migrator(pool)
 	if err != nil {
 		return nil, err
@@ -39,18 +43,18 @@ func migrator(pool *pgxpool.Pool) (*rivermigrate.Migrator[pgx.Tx], error) {
 // ErrSchema says that the tables of the shared jobs have another version.
 var ErrSchema = errors.New("the database's tables for shared jobs are not those of this archiverd")
 
+// checkSchema returns an error that Is ErrSchema if River's tables have another version, and
+// state.ErrNewer too if it is a newer one.
 func checkSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	m, err := migrator(pool)
 	if err != nil {
 		return err
 	}
-	have, err := m.ExistingVersions(ctx)
-	if err != nil {
-		return fmt.Errorf("read the version of the tables of shared jobs: %w", err)
-	}
+	// River's own reader fails at a version that it does not know.
 	last := 0
-	for _, v := range have {
-		last = max(last, v.Version)
+	err = pool.QueryRow(ctx, "select coalesce(max(version), 0) from river_migration where line = 'main'").Scan(&last)
+	if err != nil && !isMissing(err) {
+		return fmt.Errorf("read the version of the tables of shared jobs: %w", err)
 	}
 	known := m.AllVersions()
 	switch newest := known[len(known)-1].Version; {
@@ -60,4 +64,10 @@ func checkSchema(ctx context.Context, pool *pgxpool.Pool) error {
 		return fmt.Errorf("%w: run archiverd migrate", ErrSchema)
 	}
 	return nil
+}
+
+// isMissing reports whether a table or a column does not exist.
+func isMissing(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == "42P01" || e.Code == "42703")
 }
