@@ -25,8 +25,9 @@ import (
 // manifest holds the fields of a manifest that these tests read, as in its schema.
 type manifest struct {
 	key          string
-	RecordingID  string          `json:"recording_id"`
-	DateModified string          `json:"date_modified"`
+	RecordingID  string `json:"recording_id"`
+	DateModified string `json:"date_modified"`
+	Archiverd    string
 	Recording    json.RawMessage `json:"recording"`
 	User         struct{ ID, Name, Email string }
 	Media        struct {

@@ -57,21 +57,34 @@ func (m *members) replace(i int) {
 	m.all[i] = m.start("run")
 }
 
-// finish lets the workers go on in peace until nothing is left to do, stops them, and looks
-// at everything.
-func (m *members) finish() {
+// settle lets the workers go on in peace until nothing is left to do.
+func (m *members) settle() {
 	m.Helper()
+	over := []state.State{state.StateDeleteRequested, state.StateDeleted, state.StateGone}
 	for done := false; !done; {
 		m.runs(2)
 		m.cloud.Settle()
 		done = true
 		for _, e := range m.databaseEntries() {
-			done = done && slices.Contains([]state.State{state.StateDeleteRequested, state.StateDeleted}, e.State)
+			done = done && slices.Contains(over, e.State)
 		}
 	}
+}
+
+// finish lets the workers settle, stops them, and looks at everything.
+func (m *members) finish() {
+	m.Helper()
+	m.settle()
 	for _, p := range m.all {
 		m.leaves(p)
 	}
+	m.wantKept()
+	m.wantAlone(append(slices.Clone(m.all), m.killed...))
+}
+
+// wantKept wants every recording in the bucket, exact and once, and no upload left.
+func (m *members) wantKept() {
+	m.Helper()
 	var want []recordings
 	for in, ids := range m.ids {
 		want = append(want, some(in, ids...))
@@ -83,43 +96,19 @@ func (m *members) finish() {
 			m.Errorf("uploads are left: %v, %v", uploads, err)
 		}
 	})
-	m.wantAlone()
-}
-
-// runs waits for the end of n more runs.
-func (m *members) runs(n int) {
-	m.Helper()
-	var before int
-	m.eventually(func(l *postgres.Ledger) error {
-		return l.Pool().QueryRow(m.Context(), "select coalesce(max(substr(id, 5)::bigint), 0) from runs").Scan(&before)
-	})
-	deadline := time.Now().Add(commandTimeout)
-	for {
-		var ended int
-		m.eventually(func(l *postgres.Ledger) error {
-			return l.Pool().QueryRow(m.Context(), "select count(*) from runs where substr(id, 5)::bigint > $1 and run->>'end' is not null", before).Scan(&ended)
-		})
-		switch {
-		case ended >= n:
-			return
-		case time.Now().After(deadline):
-			m.Fatalf("%d runs have ended, want %d", ended, n)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
 }
 
 // wantAlone wants no inbox to be passed over by two at a time: between the lines with which a
 // process takes and leaves an inbox, no other process takes it. A process that was killed
 // leaves nothing behind that says when.
-func (m *members) wantAlone() {
+func (m *team) wantAlone(processes []*process) {
 	m.Helper()
 	type span struct {
 		from, to time.Time
 		claim    int64
 	}
 	spans := map[string][]span{}
-	for _, p := range append(slices.Clone(m.all), m.killed...) {
+	for _, p := range processes {
 		open := map[string]line{} // by inbox and claim
 		for _, l := range lines(p.stderr.String()) {
 			switch l.Msg {
@@ -204,6 +193,41 @@ func TestWorkersWithoutDatabase(t *testing.T) {
 		}
 	}
 	m.finish()
+}
+
+// TestWorkersAllStop ends all workers and the database at once, as a loss of power does, and
+// starts them again.
+func TestWorkersAllStop(t *testing.T) {
+	t.Parallel()
+	m := newMembers(t, 3)
+	for n := range 3 {
+		m.add(n, 20<<10)
+		m.await(opLink, m.cloud.Requests(opLink)+2)
+		for _, p := range m.all {
+			p.signal(t, syscall.SIGKILL)
+		}
+		if err := m.server.Stop(postgrestest.Immediate); err != nil {
+			t.Fatal(err)
+		}
+		for i := range m.all {
+			<-m.all[i].ended
+		}
+		if err := m.server.Again(); err != nil {
+			t.Fatal(err)
+		}
+		m.outlive()
+		for i := range m.all {
+			m.replace(i)
+		}
+	}
+	m.finish()
+}
+
+// outlive lets the time pass for which the claims and the signs of life of dead processes
+// count.
+func (m *team) outlive() {
+	m.Helper()
+	m.execute("update inboxes set claimed_until = clock_timestamp(); update river_job set attempted_at = now() - interval '1 minute' where state = 'running'")
 }
 
 // TestWorkerFrozen stops a process in the middle of a request, for so long that another one

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -35,6 +38,7 @@ func newTeam(t *testing.T, o genesystest.Options, users, n int) *team {
 	w.config["log"] = map[string]any{"format": "json", "level": "debug"}
 	w.daily()
 	w.expect(0, "migrate")
+	m.execute(tellOfRuns)
 	for u := range users {
 		id := fmt.Sprintf("user-%02d", u)
 		inbox := w.cloud.AddUser(id, "User "+id, id+"@example.com")
@@ -60,31 +64,72 @@ func (m *team) logIn(life time.Duration) {
 	})
 }
 
-// run is the newest run that has ended, once so many have.
-func (m *team) awaitRuns(n int) state.Run {
+// tellOfRuns lets the database tell its listeners whenever a run begins or ends.
+const tellOfRuns = `create function tell_of_runs() returns trigger language plpgsql as $$ begin notify runs; return null; end $$;
+	create trigger tell after insert or update on runs for each row execute function tell_of_runs()`
+
+// execute executes statements in the database.
+func (m *team) execute(sql string) {
+	m.Helper()
+	c, err := pgx.Connect(m.Context(), m.databaseURL())
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer c.Close(context.WithoutCancel(m.Context()))
+	if _, err := c.Exec(m.Context(), sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+		m.Fatal(err)
+	}
+}
+
+// awaitEnded waits until so many runs have ended that began after the run of this number.
+func (m *team) awaitEnded(n int, after int64) {
+	m.Helper()
+	m.awaitTrue("select count(*) >= $1 from runs where substr(id, 5)::bigint > $2 and run->>'end' is not null", n, after)
+}
+
+// awaitTrue waits until a question to the database is answered with true. It asks whenever
+// the database has told something.
+func (m *team) awaitTrue(question string, args ...any) {
 	m.Helper()
 	ctx, cancel := context.WithTimeout(m.Context(), commandTimeout)
 	defer cancel()
-	for {
-		var ended []state.Run
-		m.eventually(func(l *postgres.Ledger) error {
-			runs, err := l.Runs(ctx, 100)
-			for _, r := range runs {
-				if !r.End.IsZero() {
-					ended = append(ended, r)
-				}
-			}
-			return err
-		})
-		if len(ended) >= n {
-			return ended[0]
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			m.Fatalf("%d runs have ended, want %d", len(ended), n)
+	c, err := pgx.Connect(ctx, m.databaseURL())
+	if err != nil {
+		m.Fatal(err)
+	}
+	defer c.Close(context.WithoutCancel(ctx))
+	_, err = c.Exec(ctx, "listen runs")
+	for yes := false; err == nil; _, err = c.WaitForNotification(ctx) {
+		err = c.QueryRow(ctx, question, args...).Scan(&yes)
+		if err != nil || yes {
+			break
 		}
 	}
+	if err != nil {
+		m.Fatalf("never true: %s: %v", question, err)
+	}
+}
+
+// runs waits for the end of n more runs.
+func (m *team) runs(n int) {
+	m.Helper()
+	var begun int64
+	m.eventually(func(l *postgres.Ledger) error {
+		return l.Pool().QueryRow(m.Context(), "select coalesce(max(substr(id, 5)::bigint), 0) from runs").Scan(&begun)
+	})
+	m.awaitEnded(n, begun)
+}
+
+// awaitRuns returns the newest run that has ended, once so many have.
+func (m *team) awaitRuns(n int) (newest state.Run) {
+	m.Helper()
+	m.awaitEnded(n, 0)
+	m.eventually(func(l *postgres.Ledger) error {
+		runs, err := l.Runs(m.Context(), 100)
+		newest = runs[slices.IndexFunc(runs, func(r state.Run) bool { return !r.End.IsZero() })]
+		return err
+	})
+	return newest
 }
 
 // eventually opens the ledger, also after a database that was away.

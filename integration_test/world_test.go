@@ -33,6 +33,7 @@ type world struct {
 	config   map[string]any // all other sections
 	text     []byte         // the configuration file; nil: it is made of org and config
 	env      []string
+	binary   string              // the archiverd that is started; "": the one under test
 	as       *syscall.Credential // the user that archiverd runs as; nil: the test's
 	sealKey  []byte              // the ledger's; nil: tokens are not sealed
 }
@@ -147,6 +148,9 @@ func (w *world) start(args ...string) *process {
 	w.Helper()
 	w.writeConfig()
 	return startBinary(w.T, w.env, func(c *exec.Cmd) {
+		if w.binary != "" {
+			c.Path = w.binary
+		}
 		c.Dir = w.dir
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: w.as}
 	}, append([]string{"--config", w.configPath()}, args...)...)

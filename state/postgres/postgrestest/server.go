@@ -226,6 +226,22 @@ func (s *Server) Stop(m Mode) error {
 	return nil
 }
 
+// Keep copies the data of a stopped server aside. Restore puts that copy in their place.
+func (s *Server) Keep() error {
+	if out, err := exec.Command("cp", "--archive", s.data(), s.data()+".kept").CombinedOutput(); err != nil {
+		return fmt.Errorf("copy the data of PostgreSQL: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Restore puts what Keep copied in the place of the data of a stopped server, which are lost.
+func (s *Server) Restore() error {
+	if err := os.RemoveAll(s.data()); err != nil {
+		return err
+	}
+	return os.Rename(s.data()+".kept", s.data())
+}
+
 // Close stops the server and removes its data.
 func (s *Server) Close() error {
 	return errors.Join(s.Stop(Immediate), os.RemoveAll(s.Dir))
