@@ -23,9 +23,11 @@ type claim struct {
 	until time.Time
 }
 
-// The numbers are not the next ones but larger by chance: after a failover that lost the
-// last claim, the next claim must not have the same number.
-const takeClaim = `update inboxes set claim = claim + 1 + floor(random() * 1e9)::bigint, holder = $3, claimed_until = clock_timestamp() + $4
+// A number is at least the time in microseconds. So it is larger than all before, also than
+// those that a database lost which was restored to an earlier moment, or which took over
+// without the last commits: another process may still work under one of these.
+const takeClaim = `update inboxes set holder = $3, claimed_until = clock_timestamp() + $4,
+		claim = greatest(claim + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
 	where org = $1 and id = $2 and claimed_until <= clock_timestamp() returning claim`
 
 const keepClaim = `update inboxes set claimed_until = clock_timestamp() + $4
