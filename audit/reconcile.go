@@ -277,7 +277,7 @@ func byState(e *state.Entry) (Class, string) {
 	return ClassArchived, ""
 }
 
-// readOwner finds out which ledger has claimed the inbox.
+// readOwner finds out which ledger owns the inbox.
 func (r *reconciler) readOwner(ctx context.Context) error {
 	o, err := record.ReadOwner(ctx, r.Bucket, record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}.Owner())
 	switch {
@@ -285,7 +285,7 @@ func (r *reconciler) readOwner(ctx context.Context) error {
 		r.out.Owner = "nobody yet"
 		return nil
 	case err != nil:
-		return fmt.Errorf("read the claim on the inbox: %w", err)
+		return fmt.Errorf("read the owner of the inbox: %w", err)
 	case o.Ledger == r.Ledger.ID():
 		r.out.Owner = "this ledger"
 	case o.Ledger == "":

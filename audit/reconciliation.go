@@ -43,7 +43,7 @@ type Reconciliation struct {
 	Classes []ClassTotal  `json:"classes"` // all, in the order of Classes
 	Objects []ObjectTotal `json:"objects"` // all, in the order of ObjectKinds
 	Stored  Verification  `json:"stored"`  // the objects that the ledger names, by HEAD
-	Owner   string        `json:"owner"`   // which ledger has claimed the inbox, in words
+	Owner   string        `json:"owner"`   // which ledger owns the inbox, in words
 	Journal JournalSide   `json:"journal"`
 	Checks  []CrossCheck  `json:"checks"`
 }

@@ -57,6 +57,8 @@ var refused = []badInput{
 	{"--dry-run alone", func(*world) {}, []string{"run", "--dry-run"}, 2, []string{"--once"}},
 	{"unknown flag", func(*world) {}, []string{"run", "--onse"}, 2, []string{"--onse"}},
 	{"unknown command", func(*world) {}, []string{"rum"}, 2, []string{"rum"}},
+	{"unknown command of a command", func(*world) {}, []string{"hold", "sett", "case"}, 2, []string{"sett", "archiverd hold --help"}},
+	{"unknown state", func(*world) {}, []string{"ls", "--state", "done"}, 2, []string{"done", "archived"}},
 	{"an argument too many", func(*world) {}, []string{"run", "--once", "now"}, 2, []string{"now"}},
 	{"no ledger to read", func(*world) {}, []string{"ls"}, 2, []string{"archiverd.db"}},
 	{"bad date", func(*world) {}, []string{"ls", "--from", "last week"}, 2, []string{"--from"}},

@@ -17,7 +17,7 @@ import (
 )
 
 func newState(a *app) *cobra.Command {
-	c := &cobra.Command{Use: "state", Short: "Move the ledger"}
+	c := &cobra.Command{Use: "state", Short: "Move the ledger between a file and PostgreSQL"}
 	c.AddCommand(newStateCopy(a))
 	return c
 }
@@ -32,10 +32,10 @@ archiverd migrate has prepared; with --to, from that database into a new FILE. T
 compares every entry, inbox, pass, event, token, upload and run. The copy counts only
 once all of them are equal, and the source is never changed.
 
-Stop every archiverd before, and never run one on the source again: both have the same
-id, and the right to delete. Keep the source as a backup until a run and a reconcile on
-the copy have gone well. Logins stay: the tokens are copied too, sealed with
-state.key_file if that is set.`,
+Stop every archiverd before. Once there was a run on the copy, never run archiverd on the
+source again: both have the same id, and the right to delete. Keep the source as a backup
+until a run and a reconcile on the copy have gone well. Logins stay: the tokens are copied
+too, sealed with state.key_file if that is set.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if (from == "") == (to == "") {

@@ -33,7 +33,7 @@ ended before the date, that no case holds, and that the flags select. Somebody l
 list, takes lines out if need be, and approves it.
 
 Then --approved removes exactly what the list names, all versions of media and manifests, and
-leaves what is not as it was when the list was made. A certificate is stored in the archive, as
+leaves a recording that has changed since the list was made. A certificate is stored in the archive, as
 JSON and as a page; the journal holds its hash. --page also writes the page to a file, and
 --json prints the certificate. The same list given again finishes what was interrupted.
 
@@ -53,7 +53,7 @@ Exit code 3: something that was listed was left, or failed.`,
 	}
 	f = a.addOrder(c)
 	r = addRemoval(c)
-	c.Flags().StringVar(&d.before, "before", "", "with --dry-run: list what was to be kept until before this `date`")
+	c.Flags().StringVar(&d.before, "before", "", "with --dry-run: list recordings whose retention ended before this `date`")
 	c.Flags().StringVar(&d.approved, "approved", "", "remove what this `file` lists, and nothing else")
 	c.Flags().StringVar(&d.page, "page", "", "with --approved: also write the certificate's page to this new `file`")
 	return c
@@ -63,7 +63,7 @@ Exit code 3: something that was listed was left, or failed.`,
 func (a *app) listDisposable(ctx context.Context, f *orderFlags, before string) error {
 	end, err := date("--before", before)
 	if err == nil && end.After(time.Now()) {
-		err = fmt.Errorf("--before %s: it has not come yet", before)
+		err = fmt.Errorf("--before %s: this date has not come yet", before)
 	}
 	if err != nil {
 		return fail(exitUsage, err)

@@ -39,7 +39,7 @@ id, which cannot exist. It renews no user's token. It asks a Pushgateway and the
 heartbeat's host whether they answer, and sends neither metrics nor a heartbeat.
 
 For an organization with several inboxes, each check says how many inboxes passed and
-lists at most 20 of the others. What it found alike in more than 20 is one line. --json
+lists at most 20 of the others. A finding that more than 20 share is one line. --json
 has every check of every inbox.
 
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a

@@ -45,8 +45,8 @@ func newExport(a *app) *cobra.Command {
 .zip: media, manifests, the journal's events of each recording, a page (index.html) on
 which to read, sort, filter and play them, a table (index.csv), a statement of what was
 selected and what is not there and why (statement.txt), and the SHA-256 of every file
-(SHA256SUMS, for sha256sum -c). Every byte is compared with the ledger on the way. No
-program of ours is needed to read it.
+(SHA256SUMS, for sha256sum -c). Every byte is compared with the ledger on the way. Nobody
+needs archiverd to read an export.
 
 An interrupted export into a folder goes on if the same command is given again; a zip
 file begins anew. With --from-archive the ledger is not read: what it would say is read
@@ -70,7 +70,7 @@ statement names. Exit code 6: an object is missing in the archive, or differs.`,
 	}
 	f = addSelection(c)
 	f.addAll(c)
-	c.Flags().StringVar(&e.by, "by", "", "`who` exports, for the statement (default: the operating system's user)")
+	c.Flags().StringVar(&e.by, "by", "", "who exports, a `name` for the statement (default: the operating system's user)")
 	c.Flags().BoolVar(&e.fromArchive, "from-archive", false, "read the bucket alone, not the ledger")
 	c.Flags().BoolVar(&e.dryRun, "dry-run", false, "print what would be exported")
 	a.addJSON(c)

@@ -39,7 +39,7 @@ arrive; exit code 6 then says that they are not the archived ones.`,
 		},
 	}
 	c.Flags().StringVarP(&output, "output", "o", "", "`file` to write, - for stdout (default: the object's own name)")
-	c.Flags().IntVar(&number, "number", 0, "which archived version, from 1 (default: the newest)")
+	c.Flags().IntVar(&number, "number", 0, "which archived `version` to fetch, from 1 (default: the newest)")
 	return c
 }
 

@@ -22,10 +22,10 @@ func newHold(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "hold",
 		Short: "Hold recordings for a case, release them, list the cases",
-		Long: `A legal hold under the name of a case. The store itself then keeps every version of media
-and manifest, whatever the retention is; the original is not deleted; and nothing held is
-erased or disposed of. A recording is held as long as one case holds it. What is archived of
-a held recording later is held, too.`,
+		Long: `Sets and releases legal holds, each under the name of a case. The store itself keeps every
+version of media and manifest of a held recording, whatever the retention is; the original is
+not deleted; and nothing held is erased or disposed of. A recording is held as long as one
+case holds it. What is archived of a held recording later is held, too.`,
 	}
 	c.AddCommand(newHoldSet(a), newHoldRelease(a), newHoldLs(a))
 	return c
@@ -37,8 +37,9 @@ func newHoldSet(a *app) *cobra.Command {
 		Use:   "set CASE [RECORDING...] --reason TEXT",
 		Short: "Hold recordings under the name of a case",
 		Long: `Holds the selected recordings. The same command given again finishes what was interrupted,
-and sets again what somebody took off. A recording that is not archived yet is held when it
-is. A store, or a bucket without Object Lock, that keeps no holds is refused: exit code 2.`,
+and sets again what somebody took off. A recording that is not archived yet is held
+once it is archived. A store that keeps no holds, or a bucket without Object Lock, is refused:
+exit code 2.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, s, err := a.order(f, state.ActHold, args[1:])

@@ -21,9 +21,11 @@ func newInboxes(a *app) *cobra.Command {
 	var only *fleet.Selection
 	c := &cobra.Command{
 		Use:   "inboxes",
-		Short: "List all inboxes with coverage and backlog",
-		Long: `Lists every inbox in the ledger or the roster: whether archiverd can archive it, whether
-its user has to log in or has left the roster, and how many recordings wait.`,
+		Short: "List all inboxes: who has to log in, and how many recordings wait",
+		Long: `Lists every inbox in the ledger or the roster, and how many of its recordings wait
+(BACKLOG). ACCESS says whether archiverd can archive it: enrolled, it can; needs_login and
+revoked, its user has to log in; logged_out, by archiverd logout; left, the roster no longer
+names its user.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.withLedger(toRead, func(c *config.Config, l ledger) error { return a.inboxes(cmd.Context(), c, l, *only) })

@@ -27,12 +27,13 @@ func newLs(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ls [RECORDING...]",
 		Short: "List recordings in the ledger",
-		Long: `Lists the recordings that the ids and flags select, all without any: as a table, with
---csv as a table for spreadsheets, with --json as a line of JSON for each. They come inbox
-by inbox in the order of their dates, or as --sort says; --limit and --skip show a page.
+		Long: `Lists the recordings that ids and flags select; without any, all recordings. Prints a
+table, with --csv a table for spreadsheets, with --json a line of JSON for each. They come
+inbox by inbox in the order of their dates, or as --sort says; --limit and --skip show a
+page.
 
-Participants and durations are known of recordings that were listed since archiverd keeps
-them; archiverd rebuild reads those of all others from the archive.`,
+Recordings that were listed by an archiverd that did not keep participants and durations
+are not found by them; archiverd rebuild reads both from the archive.`,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if q.Selection, err = f.selection(args); err != nil {
 				return err
@@ -53,10 +54,10 @@ them; archiverd rebuild reads those of all others from the archive.`,
 		},
 	}
 	f = addSelection(c)
-	c.Flags().StringVar(&sort, "sort", "", "sort by `what`: created, name, duration, size")
-	c.Flags().BoolVar(&q.Reverse, "reverse", false, "sort from the greatest to the least")
-	c.Flags().IntVar(&q.Limit, "limit", 0, "show that `many` at most; 0: all")
-	c.Flags().IntVar(&q.Skip, "skip", 0, "leave out the first so `many`")
+	c.Flags().StringVar(&sort, "sort", "", "sort by this `column`: created, name, duration, size")
+	c.Flags().BoolVar(&q.Reverse, "reverse", false, "with --sort: the greatest first")
+	c.Flags().IntVar(&q.Limit, "limit", 0, "show at most this `number`; 0: all")
+	c.Flags().IntVar(&q.Skip, "skip", 0, "leave out this `number` at the beginning")
 	c.Flags().BoolVar(&asCSV, "csv", false, "print CSV")
 	a.addJSON(c)
 	return c

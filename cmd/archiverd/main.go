@@ -57,9 +57,11 @@ func (a *app) execute() int {
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
+	command := root
 	err := func() (err error) {
 		defer fleet.Recovered(a.stderr, &err)
-		return root.ExecuteContext(context.Background())
+		command, err = root.ExecuteContextC(context.Background())
+		return err
 	}()
 	if errors.Is(err, fleet.ErrPanic) {
 		err = fail(exitUnexpected, err)
@@ -68,7 +70,7 @@ func (a *app) execute() int {
 	switch {
 	case err == nil:
 	case !ok: // cobra's own errors are about the command line
-		fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"archiverd --help\" for usage.\n", err)
+		fmt.Fprintf(a.stderr, "archiverd: %v\nRun \"%s --help\" for usage.\n", err, command.CommandPath())
 		return exitUsage
 	case e.err != nil:
 		fmt.Fprintln(a.stderr, "archiverd: "+strings.ReplaceAll(e.err.Error(), "\n", "\narchiverd: "))

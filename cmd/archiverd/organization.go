@@ -30,7 +30,7 @@ func loginOrganization(c *config.Config, name string) (config.Organization, erro
 	}
 	switch o.Grant {
 	case genesys.GrantClientCredentials:
-		err = fmt.Errorf("organization %s has grant: client_credentials: its one inbox is the client's, nobody logs in or out", o.Name)
+		err = fmt.Errorf("organization %s has grant: client_credentials: its one inbox is the client's, so nobody logs in or out", o.Name)
 	case genesys.GrantCommand:
 		err = fmt.Errorf("organization %s has grant: command: the inboxes that are archived are those of its roster, %s", o.Name, o.RosterFile)
 	}

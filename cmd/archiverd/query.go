@@ -22,11 +22,11 @@ func newStatus(a *app) *cobra.Command {
 	var all bool
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "Show runs, inboxes, counts and failures with remedies",
-		Long: `Sums up the inboxes of each organization, and lists those that need someone or hold
-something up, the most urgent first and 50 at most: a pass failed, recordings failed,
-were missed, or have waited for two days. --all lists every inbox, and --json has
-all that the ledger knows of each. With state.url it lists the workers, too, and the
+		Short: "Show runs, inboxes, counts, and failures with what to do about them",
+		Long: `Sums up the inboxes of each organization, and lists those that are not well, the most
+urgent first and 50 at most: a pass failed, a login is needed, recordings failed, vanished
+before they were archived, or have waited for two days. --all lists every inbox, and --json
+has all that the ledger knows of each. With state.url it lists the workers, too, and the
 inboxes that each holds at the moment.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -108,7 +108,7 @@ func lastPass(i watch.Inbox) string {
 	if i.LastPass == nil {
 		return "never"
 	}
-	s := i.LastPass.End.Local().Format(time.DateTime)
+	s := stamp(i.LastPass.End)
 	if i.LastPass.Error != "" {
 		s += ", ended early"
 	}

@@ -98,7 +98,7 @@ func (r *reconcileReport) end(result audit.Reconciliation) error {
 	w := tabwriter.NewWriter(r.stdout, 0, 0, 2, ' ', 0)
 	g := result.Genesys
 	fmt.Fprintf(w, "\n%s/%s\n", result.Org, cell(result.Inbox))
-	fmt.Fprintf(w, "claimed by\t%s\n", result.Owner)
+	fmt.Fprintf(w, "owner\t%s\n", result.Owner)
 	fmt.Fprintf(w, "Genesys\t%s\n", cell(genesysText(g)))
 	fmt.Fprintf(w, "journal\t%s\n", journalText(result.Journal))
 	for _, f := range result.Journal.Faults {

@@ -20,10 +20,10 @@ func newRetain(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retain [RECORDING...] (--until DATE | --for PERIOD) --reason TEXT",
 		Short: "Keep recordings for longer than their retention",
-		Long: `Makes the locks of media, manifests and of the journal objects that tell of them last
-until a date, or for a period that is counted as storage.object_lock.retain_for is: from the
-recording's date. A lock is only ever made longer; what is kept for longer already stays as it
-is. Objects that have a lock keep its mode, others get the configured one.
+		Long: `Extends the locks of media, of manifests, and of the journal objects that tell of them: until
+a date, or for a period. The period counts from the recording's date, as
+storage.object_lock.retain_for does. A lock is only made longer; what is kept for longer
+already stays as it is. Objects that have a lock keep its mode, others get the configured one.
 
 A change of retain_for in the configuration changes what is written from then on, and nothing
 that is stored: archiverd retain --all --for PERIOD does.`,

@@ -46,14 +46,17 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "archiverd",
 		Short: "Archive Genesys Cloud user recordings into S3-compatible storage",
-		Long: `archiverd moves recordings from Genesys Cloud users' inboxes into S3-compatible
-storage for compliance retention. It lists each inbox, downloads every recording,
-uploads it, proves that the stored bytes equal the downloaded ones, records that in
-its ledger and, if configured, deletes the original.
+		Long: `archiverd archives the recordings that Genesys Cloud users made themselves in
+S3-compatible storage, for compliance. It lists each user's inbox, downloads every
+recording, uploads it, proves that the stored bytes are the downloaded ones, writes that
+into its ledger and, if configured, deletes the original.
 
-Exit codes: 0 done, 1 unexpected error, 2 usage or configuration, 3 some recordings
-or inboxes failed, 4 refused by Genesys, 5 temporary, 6 integrity of the archive or of
-the ledger, 7 ledger held by another process.`,
+To begin: write the configuration, then archiverd config check, archiverd doctor,
+archiverd login for each user, and archiverd run --once --dry-run.
+
+Exit codes: 0 done; 1 unexpected error; 2 wrong usage or configuration; 3 some recordings
+or inboxes failed; 4 Genesys refused; 5 temporary, try again; 6 the archive or the ledger
+is not what it should be; 7 another process holds the ledger.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -67,10 +70,15 @@ the ledger, 7 ledger held by another process.`,
 }
 
 // wrapErrors turns every error of a command into an exitError. Errors that stay
-// unwrapped are cobra's own, and are about the command line.
+// unwrapped are cobra's own, and are about the command line: a command that only has
+// others below it refuses words that name none of them.
 func wrapErrors(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		wrapErrors(sub)
+	}
+	if c.RunE == nil && c.HasParent() {
+		c.Args = cobra.NoArgs
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	}
 	if c.RunE == nil {
 		return

@@ -40,7 +40,7 @@ continues whatever was interrupted.`,
 	}
 	c.Flags().BoolVar(&f.once, "once", false, "make one run, then exit")
 	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "with --once: print what would be archived and deleted, and change nothing")
-	c.Flags().BoolVar(&f.strict, "strict", false, "exit 3 also for an inbox that only needs a login, and for recordings that have been reported as failed for a week")
+	c.Flags().BoolVar(&f.strict, "strict", false, "end with exit code 3 also if an inbox needs a login, or recordings have failed for a week")
 	f.only = addInbox(c)
 	a.addJSON(c)
 	return c

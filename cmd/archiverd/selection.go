@@ -23,10 +23,6 @@ type selectionFlags struct {
 // addSelection declares the flags that select recordings. Ids are arguments.
 func addSelection(c *cobra.Command) *selectionFlags {
 	f := &selectionFlags{}
-	var states []string
-	for _, s := range state.States() {
-		states = append(states, string(s))
-	}
 	for name, v := range map[string]struct {
 		to   *string
 		help string
@@ -38,16 +34,23 @@ func addSelection(c *cobra.Command) *selectionFlags {
 		"name":         {&f.Name, "only names that contain this `text`, in any case"},
 		"from":         {&f.from, "only recordings created at or after this `date` (2026-11-23, or RFC 3339)"},
 		"to":           {&f.to, "only recordings created before this `date`"},
-		"state":        {&f.state, "only this `state`: " + strings.Join(states, ", ")},
+		"state":        {&f.state, "only this `state`: " + strings.Join(stateNames(), ", ")},
 		"case":         {&f.Case, "only recordings that the case of this `name` holds"},
-		"min-duration": {&f.minDuration, "only recordings that lasted this `long` or longer (30s, 5m)"},
-		"max-duration": {&f.maxDuration, "only recordings that lasted this `long` at most"},
+		"min-duration": {&f.minDuration, "only recordings of this `duration` or longer (30s, 5m)"},
+		"max-duration": {&f.maxDuration, "only recordings of this `duration` or shorter"},
 		"min-size":     {&f.minSize, "only recordings with media of this `size` or larger (500KB, 10MiB)"},
-		"max-size":     {&f.maxSize, "only recordings with media of this `size` at most"},
+		"max-size":     {&f.maxSize, "only recordings with media of this `size` or smaller"},
 	} {
 		c.Flags().StringVar(v.to, name, "", v.help)
 	}
 	return f
+}
+
+func stateNames() (names []string) {
+	for _, s := range state.States() {
+		names = append(names, string(s))
+	}
+	return names
 }
 
 // addAll declares --all, for commands that refuse an empty selection.
@@ -73,7 +76,7 @@ func (f *selectionFlags) selection(ids []string) (state.Selection, error) {
 		return s, fail(exitUsage, err)
 	}
 	if s.State != "" && !slices.Contains(state.States(), s.State) {
-		return s, fail(exitUsage, fmt.Errorf("--state %s: there is no such state", f.state))
+		return s, fail(exitUsage, fmt.Errorf("--state %s: there is no such state; there are %s", f.state, strings.Join(stateNames(), ", ")))
 	}
 	if slices.Contains(ids, "") {
 		return s, fail(exitUsage, errors.New("a recording's id is empty"))

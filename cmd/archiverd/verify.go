@@ -30,8 +30,8 @@ func newVerify(a *app) *cobra.Command {
 show presence, size, checksum, retention and announced expiry. --read also reads every
 object, and compares its SHA-256 and what the manifest says. HEAD trusts the store: only
 --read finds bytes that changed inside it. --sample 5% reads that part of the versions,
-chosen at random, and sends HEAD for the others; --seed with the printed number chooses
-the same ones again. Exit code 6: something is not as recorded.`,
+chosen at random, and sends HEAD for the others; --seed with the printed number reads
+the same part again. Exit code 6: something is not as recorded.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var err error
@@ -46,7 +46,7 @@ the same ones again. Exit code 6: something is not as recorded.`,
 	}
 	c.Flags().BoolVar(&depth.Read, "read", false, "read every byte")
 	c.Flags().StringVar(&sample, "sample", "100%", "with --read: how much to read, in `percent`")
-	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "choose the sample that printed this `number` again (default: a new sample)")
+	c.Flags().Uint64Var(&depth.Seed, "seed", 0, "read the sample again for which verify printed this `number` (default: a new sample)")
 	only = addInbox(c)
 	a.addJSON(c)
 	return c

@@ -12,9 +12,9 @@ func newWaive(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "waive [RECORDING...] --reason TEXT",
 		Short: "Accept that recordings are not archived",
-		Long: `Accepts of recordings that wait, have failed or have vanished that they are not archived,
-for instance because Genesys has lost their media. They are counted apart, and are no
-failures any more. A waived recording is archived after all if it changes, or is listed
+		Long: `Accepts that the selected recordings, which wait, have failed or have vanished, are not
+archived, for instance because Genesys has lost their media. They are counted apart, and
+are no failures any more. A waived recording is archived after all if it changes, or is listed
 again after it was missing.
 
 The ledger, and the inbox's journal in the archive, tell who waived what, when and why.
