@@ -32,6 +32,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
@@ -50,7 +51,7 @@ type Options struct {
 	MinAge    time.Duration // younger recordings wait for a later pass
 	Delete    Deletion
 	Retention proof.Retention
-	Version   string // of archiverd, for manifests
+	Version   string // of archiverd, for manifests and the journal
 	// Configuration is the SHA-256 of the configuration without its secrets, for
 	// the journal.
 	Configuration string
@@ -100,7 +101,9 @@ type Archiver struct {
 	buffers *buffers
 	pace    *rate.Limiter // nil: unlimited
 	prover  *proof.Prover
-	batch   int // events in one object of a journal, at most
+	journal *journal.Writer
+
+	journalEvery int // recordings that a pass begins between two writings of the journal
 }
 
 // New returns an Archiver.
@@ -111,7 +114,12 @@ func New(o Options) *Archiver {
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory, o.Workers),
 		prover:  &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log},
-		batch:   record.MaxEvents,
+
+		journalEvery: record.MaxEvents,
+	}
+	a.journal = &journal.Writer{
+		Bucket: o.Bucket, Ledger: o.Ledger, Prover: a.prover, Prefix: o.Prefix, Retention: o.Retention,
+		Configuration: o.Configuration, Version: o.Version, Log: o.Log,
 	}
 	if o.Bandwidth > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))

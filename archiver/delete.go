@@ -44,7 +44,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		}
 		if !checked {
 			var err error
-			if err = errors.Join(p.clocksAgree(), p.notBehind(ctx)); err == nil {
+			if err = errors.Join(p.clocksAgree(), p.journal.NotBehind(ctx, p.in.Org, p.in.ID)); err == nil {
 				trusted, err = p.prover.Trusted(ctx)
 			}
 			if err != nil {

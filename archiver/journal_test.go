@@ -2,7 +2,6 @@ package archiver
 
 import (
 	"bytes"
-	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -15,7 +14,6 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/statetest"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -105,70 +103,6 @@ func TestJournalOnceADay(t *testing.T) {
 	r.WantJournal()
 }
 
-// A command brings the journal up to date with what it did; an inbox of which there is
-// nothing to tell gets no object.
-func TestJournalOfACommand(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, archivertest.Echoing, true)
-	a := r.archiver()
-	for range 2 {
-		if err := a.Journal(t.Context(), org, r.in.ID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r.WantJournal()
-	k := state.Key{Org: org, Inbox: r.in.ID, Recording: "rec-01"}
-	statetest.Bring(t, r.Ledger, k, state.StateWaived)
-	if err := a.Journal(t.Context(), org, r.in.ID); err != nil {
-		t.Fatal(err)
-	}
-	objects := r.WantJournal("rec-01 listed→failed", "rec-01 failed→waived")
-	claim, err := r.Ledger.Claim(t.Context(), org, r.in.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	statetest.Bring(t, r.Ledger, state.Key{Org: org, Inbox: r.in.ID, Recording: "rec-02"}, state.StateVanished)
-	if err := a.Journal(t.Context(), org, r.in.ID); err != nil || len(r.Objects("journal")) != 1 {
-		t.Errorf("beside a pass: %v, %q", err, r.Objects("journal"))
-	}
-	if err := claim.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if act := objects[0].Events[1].Act; act == nil || act.Kind != state.ActWaive || objects[0].SchemaVersion != 2 {
-		t.Errorf("the journal tells of %+v with version %d", act, objects[0].SchemaVersion)
-	}
-}
-
-// More events than one object may hold go into several.
-func TestJournalIsBounded(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, archivertest.Echoing, false)
-	const n = 7
-	var want []string
-	err := r.Ledger.List(t.Context(), org, r.in.ID, func(func(string) (state.Entry, bool)) (all []state.Change) {
-		for i := range n {
-			id := fmt.Sprintf("rec-%05d", i)
-			all = append(all, state.Change{Recording: id, To: state.StateListed},
-				state.Change{Recording: id, From: state.StateListed, To: state.StateFailed, Edit: func(e *state.Entry) { e.LastError = "x" }})
-			want = append(want, id+" listed→failed")
-		}
-		return all
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := r.archiver()
-	a.batch = 3
-	p := r.begin(a)
-	p.end(nil)
-	if err := p.keepJournal(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if objects := r.WantJournal(want...); len(objects) != 3 {
-		t.Errorf("%d events are in %d objects", n, len(objects))
-	}
-}
-
 // A long pass writes its journal as it goes, and what can't be written then, at its end.
 func TestLongPassKeepsUp(t *testing.T) {
 	t.Parallel()
@@ -177,7 +111,7 @@ func TestLongPassKeepsUp(t *testing.T) {
 		r.options.Workers = 1
 		r.Add(40)
 		a := r.archiver()
-		a.batch = 4
+		a.journalEvery = 4
 		refused := 0
 		if down {
 			r.Wire.Use(func(name string, req *http.Request, send func() (*http.Response, error)) (*http.Response, error) {

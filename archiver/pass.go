@@ -42,7 +42,7 @@ type pass struct {
 	halt    context.CancelCauseFunc // ends stop, with the error that ends the pass
 	log     *slog.Logger
 	claim   state.Claim             // the pass changes its inbox only through it
-	abandon context.CancelCauseFunc // ends the pass's context too: see underClaim
+	lose    context.CancelCauseFunc // ends the pass, and abandons its transfers: the claim is lost
 	atStart state.Inbox             // the inbox when the pass began
 	walk    *listing.Walk
 	places  survey

@@ -11,6 +11,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
@@ -116,7 +117,7 @@ func (t *transfer) sendWhole(ctx context.Context, n storage.New, d mediaDigest, 
 	}
 	n.Metadata[record.MetaSHA256] = d.Hex()
 	written, err := t.Bucket.Put(ctx, n, text, d.Sum())
-	return written.VersionID, v, placeTaken(lockRefused(err, n.Retention))
+	return written.VersionID, v, placeTaken(proof.LockRefused(err, n.Retention))
 }
 
 // lookAtLast looks at a fresh place before a multipart upload to it begins: a store that
@@ -136,7 +137,7 @@ func (t *transfer) lookAtLast(ctx context.Context, key string) error {
 func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, buf []byte) (versionID string, v verdict, err error) {
 	u, err := t.Bucket.Create(ctx, n)
 	if err != nil {
-		return "", v, placeTaken(lockRefused(err, n.Retention))
+		return "", v, placeTaken(proof.LockRefused(err, n.Retention))
 	}
 	if err := t.claim.AddUpload(ctx, state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
 		t.abort(ctx, u)
@@ -150,13 +151,13 @@ func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, 
 		}
 	}()
 	if err = t.sendEach(ctx, u, d, body, buf); err != nil {
-		return "", v, placeTaken(lockRefused(err, n.Retention))
+		return "", v, placeTaken(proof.LockRefused(err, n.Retention))
 	}
 	if v, err = t.judge(ctx, d); err != nil {
 		return "", v, err
 	}
 	written, err := u.Complete(ctx, d.CRC32())
-	return written.VersionID, v, placeTaken(lockRefused(err, n.Retention))
+	return written.VersionID, v, placeTaken(proof.LockRefused(err, n.Retention))
 }
 
 // sendEach sends what is in buf, which is full, and the rest of the body. If a second buffer
@@ -211,16 +212,6 @@ func placeTaken(err error) error {
 		return fmt.Errorf("the place was taken meanwhile, %w: %w", errAgain, err)
 	case errors.Is(err, storage.ErrConflict):
 		return fmt.Errorf("the place was being taken, %w: %w", errAgain, err)
-	}
-	return err
-}
-
-// lockRefused recognises a bucket without Object Lock: S3 then answers that the request is
-// invalid.
-func lockRefused(err error, asked storage.Retention) error {
-	var e *storage.Error
-	if asked.Mode != "" && errors.As(err, &e) && e.Code == "InvalidRequest" {
-		return fmt.Errorf("%w: %w", failure.ErrNotLocked, err)
 	}
 	return err
 }

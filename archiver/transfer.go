@@ -10,6 +10,7 @@ import (
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
+	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/media"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
@@ -83,8 +84,8 @@ func (p *pass) mayTransfer(ctx context.Context) error {
 	if err != nil || len(first) == 0 {
 		return failure.OfLedger(err)
 	}
-	err = p.notBehind(ctx)
-	if err == nil || errors.Is(err, errBehind) || failure.KindOf(err) == failure.KindLedger {
+	err = p.journal.NotBehind(ctx, p.in.Org, p.in.ID)
+	if err == nil || errors.Is(err, journal.ErrBehind) || failure.KindOf(err) == failure.KindLedger {
 		return err
 	}
 	p.log.Warn("the journal could not be read; the end of the pass tries again", "error", err)

@@ -154,3 +154,12 @@ func (p *Prover) Lock(ctx context.Context, obj storage.Object, want storage.Rete
 	}
 	return obj, locked(obj, want)
 }
+
+// LockRefused recognises a bucket without Object Lock by its refusal of a write that asked
+// for a retention: S3 then answers that the request is invalid.
+func LockRefused(err error, asked storage.Retention) error {
+	if e, ok := errors.AsType[*storage.Error](err); ok && asked.Mode != "" && e.Code == "InvalidRequest" {
+		return fmt.Errorf("%w: %w", failure.ErrNotLocked, err)
+	}
+	return err
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/archiverd/archiverd/archiver"
+	"github.com/archiverd/archiverd/claims"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
 )
@@ -94,7 +95,7 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	log.Debug("works on the inbox")
 	defer func() {
 		log.Debug("leaves the inbox")
-		w.release(ctx, claim, job)
+		claims.Release(ctx, claim, log)
 	}()
 	row, err := w.client.JobGet(ctx, job.ID)
 	if err != nil || row.FinalizedAt != nil {
@@ -175,14 +176,3 @@ func (w *Worker) write(ctx context.Context, sql string, job int64, r report) err
 	}
 	return nil
 }
-
-func (w *Worker) release(ctx context.Context, c state.Claim, job *river.Job[passArgs]) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
-	defer cancel()
-	if err := c.Release(ctx); err != nil {
-		w.Log.Warn("the claim on the inbox could not be released: others can take the inbox when the claim has run out",
-			"org", job.Args.Org, "inbox", string(job.Args.Inbox), "error", err)
-	}
-}
-
-const releaseTimeout = 10 * time.Second

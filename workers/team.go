@@ -103,9 +103,12 @@ func (w *Worker) live(ctx context.Context) error {
 	return w.Ledger.Pool().SendBatch(ctx, b).Close()
 }
 
+// leaveTimeout bounds the wait for a database that does not answer.
+const leaveTimeout = 10 * time.Second
+
 // leave takes the sign of life back, so that nobody misses a worker that was told to stop.
 func (w *Worker) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
 	defer cancel()
 	if _, err := w.Ledger.Pool().Exec(ctx, forgetOwn, w.Name); err != nil {
 		w.Log.Warn("the sign of life of this worker could not be removed: for an hour the worker is shown as one that died", "error", err)

@@ -25,8 +25,8 @@ func toJournald(w io.Writer, lookupEnv func(string) (string, bool)) bool {
 	return stream == fmt.Sprintf("%d:%d", s.Dev, s.Ino)
 }
 
-// journal is a handler that starts each line with the priority that journald reads.
-type journal struct {
+// journald is a handler that starts each line with the priority that journald reads.
+type journald struct {
 	slog.Handler // writes to prefix
 	prefix       *prefix
 }
@@ -45,15 +45,15 @@ func (p *prefix) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// newJournal puts priorities before the lines of the handler that the function handler
+// newJournald puts priorities before the lines of the handler that the function handler
 // makes, which must write one line for each record.
-func newJournal(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
+func newJournald(w io.Writer, handler func(io.Writer) slog.Handler) slog.Handler {
 	p := &prefix{w: w}
-	return journal{handler(p), p}
+	return journald{handler(p), p}
 }
 
 // Handle implements slog.Handler.
-func (j journal) Handle(ctx context.Context, r slog.Record) error {
+func (j journald) Handle(ctx context.Context, r slog.Record) error {
 	j.prefix.mu.Lock()
 	defer j.prefix.mu.Unlock()
 	j.prefix.text = priority(r.Level)
@@ -74,11 +74,11 @@ func priority(l slog.Level) string {
 }
 
 // WithAttrs implements slog.Handler.
-func (j journal) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return journal{j.Handler.WithAttrs(attrs), j.prefix}
+func (j journald) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return journald{j.Handler.WithAttrs(attrs), j.prefix}
 }
 
 // WithGroup implements slog.Handler.
-func (j journal) WithGroup(name string) slog.Handler {
-	return journal{j.Handler.WithGroup(name), j.prefix}
+func (j journald) WithGroup(name string) slog.Handler {
+	return journald{j.Handler.WithGroup(name), j.prefix}
 }

@@ -65,9 +65,9 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	journal := newArchiver(c, b, l, a.logger(c.Log, a.stderr)).Journal
+	write := newJournal(c, b, l, a.logger(c.Log, a.stderr)).WriteOrdered
 	return keeping.New(keeping.Options{
-		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Journal: journal, Workers: c.Transfer.Workers,
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Journal: write, Workers: c.Transfer.Workers,
 	}), nil
 }
 

@@ -139,7 +139,7 @@ func (a *app) logger(c config.Log, w io.Writer) *slog.Logger {
 		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, options) }
 	}
 	if toJournald(w, a.lookupEnv) {
-		return slog.New(newJournal(w, handler))
+		return slog.New(newJournald(w, handler))
 	}
 	return slog.New(handler(w))
 }

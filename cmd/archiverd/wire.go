@@ -13,6 +13,7 @@ import (
 	"github.com/archiverd/archiverd/audit"
 	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
+	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/service/watch"
@@ -170,6 +171,13 @@ func newArchiver(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger
 
 		Configuration: c.Hash(),
 	})
+}
+
+func newJournal(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *journal.Writer {
+	return &journal.Writer{
+		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Configuration: c.Hash(), Version: version(), Log: log,
+		Prover: &proof.Prover{Bucket: b, Prefix: c.Storage.Prefix, Ledger: l.ID(), Log: log},
+	}
 }
 
 func newAuditor(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *audit.Auditor {
