@@ -85,6 +85,31 @@ func (s State) Expected() bool {
 // user's id, the recording by its id.
 type Key struct{ Org, Inbox, Recording string }
 
+// MaxID is the longest key of an entry in a ledger, in bytes: bbolt's limit. Every ledger has
+// it, so that a ledger can move from one to the other.
+const MaxID = 32768
+
+// CheckInbox returns why no ledger can keep an inbox under these ids, or nil.
+func CheckInbox(org, id string) error {
+	if org == "" || strings.Trim(org, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return fmt.Errorf("organization %q: want letters a-z, digits and '-'", org)
+	}
+	return checkLen("inbox", id, MaxID-len(org)-1)
+}
+
+// CheckRecording returns why no ledger can keep a recording under this id, or nil.
+func CheckRecording(id string) error { return checkLen("recording", id, MaxID) }
+
+func checkLen(what, id string, most int) error {
+	switch {
+	case id == "":
+		return fmt.Errorf("the id of the %s is empty", what)
+	case len(id) > most:
+		return fmt.Errorf("the id of the %s has %d bytes; the ledger takes %d", what, len(id), most)
+	}
+	return nil
+}
+
 // String returns the key for messages; ids that aren't plain are quoted.
 func (k Key) String() string {
 	s := k.Org + "/" + k.Inbox + "/" + k.Recording

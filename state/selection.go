@@ -42,14 +42,9 @@ func (s *Selection) Selects(k Key, e *Entry) bool {
 		(s.State == "" || e.State == s.State) &&
 		(s.Conversation == "" || e.ConversationID == s.Conversation) &&
 		(s.Name == "" || strings.Contains(Fold(e.Name), Fold(s.Name))) &&
-		(s.Participant == "" || slices.ContainsFunc(e.Participants, s.takesPart)) &&
+		(s.Participant == "" || slices.ContainsFunc(e.People(), func(p string) bool { return strings.Contains(p, Fold(s.Participant)) })) &&
 		(s.Case == "" || slices.Contains(e.Cases(), s.Case)) &&
 		s.selectsMeasures(e)
-}
-
-func (s *Selection) takesPart(p Participant) bool {
-	part := Fold(s.Participant)
-	return strings.Contains(Fold(p.UserID), part) || strings.Contains(Fold(p.Name), part) || strings.Contains(Fold(p.Address), part)
 }
 
 // selectsMeasures compares date, duration and size.
@@ -114,6 +109,37 @@ func (e *Entry) Created() time.Time {
 // Size returns the bytes of the newest version's media; false if there is no version.
 func (e *Entry) Size() (bytes int64, stored bool) {
 	return e.Newest().Size, len(e.Versions) > 0
+}
+
+// People returns what a Selection's Participant is a part of: the user ids, names and
+// addresses of the participants, folded.
+func (e *Entry) People() (people []string) {
+	for _, p := range e.Participants {
+		for _, s := range []string{p.UserID, p.Name, p.Address} {
+			if s != "" {
+				people = append(people, Fold(s))
+			}
+		}
+	}
+	return people
+}
+
+// SameSearch reports whether every Query finds two states of an entry alike. It may say no
+// although that is so.
+func (e *Entry) SameSearch(other *Entry) bool {
+	size, stored := e.Size()
+	otherSize, otherStored := other.Size()
+	return e.State == other.State && e.Name == other.Name && e.ConversationID == other.ConversationID && e.DateCreated == other.DateCreated &&
+		e.Milliseconds == other.Milliseconds && size == otherSize && stored == otherStored &&
+		slices.Equal(e.Participants, other.Participants) && len(e.Acts) == len(other.Acts)
+}
+
+// List joins elements, each between bytes of value 0, which none contains.
+func List(elements []string) string {
+	if len(elements) == 0 {
+		return ""
+	}
+	return "\x00" + strings.Join(elements, "\x00") + "\x00"
 }
 
 // Fold returns a text for comparisons: letters that differ only in their case are the same,

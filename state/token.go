@@ -19,6 +19,29 @@ type Token struct {
 // Same reports whether both are the same token, regardless of Expiry and Confirmed.
 func (t Token) Same(other Token) bool { return t.Access == other.Access && t.Refresh == other.Refresh }
 
+// MayRenew returns why the inbox, which holds the token have, must not get one that was
+// renewed from another: ErrLoggedOut or ErrTokenMoved.
+func (i *Inbox) MayRenew(have, from Token) error {
+	switch {
+	case i.LoggedOut:
+		return ErrLoggedOut
+	case !have.Same(from):
+		return ErrTokenMoved
+	}
+	return nil
+}
+
+// LoggedIn returns the edit of an inbox whose user logs in: edit, which may be nil, and the
+// end of a logout.
+func LoggedIn(edit func(*Inbox)) func(*Inbox) {
+	return func(i *Inbox) {
+		if edit != nil {
+			edit(i)
+		}
+		i.LoggedOut = false
+	}
+}
+
 const redacted = "[token]"
 
 // String returns "[token]", as do the other methods that print a Token.

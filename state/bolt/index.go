@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"slices"
 	"strings"
 
 	"github.com/archiverd/archiverd/state"
@@ -32,7 +31,7 @@ import (
 // rowKey returns the key of an entry's row.
 func rowKey(created int64, recording string) []byte {
 	k := binary.BigEndian.AppendUint64(nil, uint64(created)^1<<63)
-	if len(recording) > maxKey-len(k) {
+	if len(recording) > state.MaxID-len(k) {
 		sum := sha256.Sum256([]byte(recording))
 		return append(k, sum[:]...)
 	}
@@ -54,45 +53,20 @@ func appendRow(b []byte, recording string, e *state.Entry) []byte {
 		b = append(b, s...)
 	}
 	field(string(e.State))
-	if len(recording) <= maxKey-8 {
+	if len(recording) <= state.MaxID-8 {
 		recording = "" // it is in the key
 	}
 	field(recording)
 	field(strings.Map(func(r rune) rune { return r }, e.ConversationID)) // UTF-8, as the entry keeps it
 	field(state.Fold(e.Name))
-	var people []string
-	for _, p := range e.Participants {
-		for _, s := range []string{p.UserID, p.Name, p.Address} {
-			if s != "" {
-				people = append(people, state.Fold(s))
-			}
-		}
-	}
-	field(list(people))
-	field(list(e.Cases()))
+	field(state.List(e.People()))
+	field(state.List(e.Cases()))
 	return b
-}
-
-func list(elements []string) string {
-	if len(elements) == 0 {
-		return ""
-	}
-	return "\x00" + strings.Join(elements, "\x00") + "\x00"
-}
-
-// sameRow reports whether two states of an entry have the same row. It may say no of equal
-// rows.
-func sameRow(a, b *state.Entry) bool {
-	size, stored := a.Size()
-	otherSize, otherStored := b.Size()
-	return a.State == b.State && a.Name == b.Name && a.ConversationID == b.ConversationID && a.DateCreated == b.DateCreated &&
-		a.Milliseconds == b.Milliseconds && size == otherSize && stored == otherStored &&
-		slices.Equal(a.Participants, b.Participants) && len(a.Acts) == len(b.Acts)
 }
 
 // index brings the row of an entry up to date. old may be nil.
 func index(tx *bbolt.Tx, inbox, recording string, old, e *state.Entry) error {
-	if old != nil && sameRow(old, e) {
+	if old != nil && old.SameSearch(e) {
 		return nil
 	}
 	b, err := nested(tx, "search", inbox)
@@ -213,7 +187,7 @@ func (l *Ledger) reindex() error {
 	for _, key := range keys {
 		for after, more := "", true; more && err == nil; {
 			err = l.write(func(tx *bbolt.Tx) error {
-				chunk, err := l.collect(tx, key, after, indexChunk, func(_, _ []byte) bool { return false }, "live", "past")
+				chunk, err := l.collect(tx, stretch{key, after, indexChunk}, func(_, _ []byte) bool { return false }, "live", "past")
 				if err != nil {
 					return err
 				}

@@ -62,6 +62,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/codec"
 	"go.etcd.io/bbolt"
 )
@@ -71,9 +72,6 @@ var (
 	ErrHeld      = errors.New("the ledger is held by another process")
 	ErrNotLedger = errors.New("not a ledger")
 )
-
-// maxKey is bbolt's limit on a key, in bytes.
-const maxKey = bbolt.MaxKeySize
 
 // fill is how full bbolt leaves a page that it splits. New entries have random ids
 // and go into any page; first runs archive entries in order. This value suits both:
@@ -162,24 +160,7 @@ func (l *Ledger) batch(ctx context.Context, f func(*bbolt.Tx) error) error {
 
 // inboxKey returns the key of an inbox in the file.
 func inboxKey(org, inbox string) (string, error) {
-	if org == "" || strings.Trim(org, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return "", fmt.Errorf("organization %q: want letters a-z, digits and '-'", org)
-	}
-	k := org + "/" + inbox
-	if err := checkLen("inbox", inbox, maxKey-len(org)-1); err != nil {
-		return "", err
-	}
-	return k, nil
-}
-
-func checkLen(what, id string, max int) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("the id of the %s is empty", what)
-	case len(id) > max:
-		return fmt.Errorf("the id of the %s has %d bytes; the ledger takes %d", what, len(id), max)
-	}
-	return nil
+	return org + "/" + inbox, state.CheckInbox(org, inbox)
 }
 
 func splitKey(k []byte) (org, inbox string) {

@@ -127,7 +127,7 @@ func (l *Ledger) changeInbox(ctx context.Context, run transaction, org, inbox st
 func (p *page) apply(c state.Change) (*state.Entry, error) {
 	org, inbox := splitKey([]byte(p.key))
 	k := state.Key{Org: org, Inbox: inbox, Recording: c.Recording}
-	if err := checkLen("recording", c.Recording, maxKey); err != nil {
+	if err := state.CheckRecording(c.Recording); err != nil {
 		return nil, err
 	}
 	old, err := p.l.getEntry(p.tx, p.key, k)
@@ -278,7 +278,7 @@ func (l *Ledger) live(ctx context.Context, org, inbox, after string, limit int, 
 	}
 	var out []state.KeyedEntry
 	err = l.view(ctx, func(tx *bbolt.Tx) (err error) {
-		out, err = l.collect(tx, key, after, limit, skip, "live")
+		out, err = l.collect(tx, stretch{key, after, limit}, skip, "live")
 		return err
 	})
 	if err != nil {
@@ -313,7 +313,7 @@ func (l *Ledger) scan(ctx context.Context, org, inbox string, skip func(k, v []b
 		for after := ""; ; {
 			var chunk []state.KeyedEntry
 			err := l.view(ctx, func(tx *bbolt.Tx) (err error) {
-				chunk, err = l.collect(tx, key, after, scanChunk, counted, tops...)
+				chunk, err = l.collect(tx, stretch{key, after, scanChunk}, counted, tops...)
 				return err
 			})
 			if err != nil {
@@ -351,26 +351,32 @@ func (l *Ledger) inboxKeys(ctx context.Context, org, inbox string) ([]string, er
 	return keys, err
 }
 
-// collect returns the entries of one inbox in several buckets, in the order of ids. It
-// leaves out those for which skip returns true.
-func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func(k, v []byte) bool, tops ...string) ([]state.KeyedEntry, error) {
+// stretch is at most limit entries of one inbox, from the first with an id after `after`.
+type stretch struct {
+	inbox, after string
+	limit        int
+}
+
+// collect returns the stretch's entries in several buckets, in the order of ids. It leaves
+// out those for which skip returns true.
+func (l *Ledger) collect(tx *bbolt.Tx, of stretch, skip func(k, v []byte) bool, tops ...string) ([]state.KeyedEntry, error) {
 	type pos struct {
 		c    *bbolt.Cursor
 		k, v []byte
 	}
 	var at []*pos
 	for _, top := range tops {
-		if b := tx.Bucket([]byte(top)).Bucket([]byte(inbox)); b != nil {
+		if b := tx.Bucket([]byte(top)).Bucket([]byte(of.inbox)); b != nil {
 			p := &pos{c: b.Cursor()}
-			if p.k, p.v = p.c.Seek([]byte(after)); p.k != nil && string(p.k) == after {
+			if p.k, p.v = p.c.Seek([]byte(of.after)); p.k != nil && string(p.k) == of.after {
 				p.k, p.v = p.c.Next()
 			}
 			at = append(at, p)
 		}
 	}
-	org, id := splitKey([]byte(inbox))
+	org, id := splitKey([]byte(of.inbox))
 	var out []state.KeyedEntry
-	for len(out) < limit {
+	for len(out) < of.limit {
 		var least *pos
 		for _, p := range at {
 			if p.k != nil && (least == nil || bytes.Compare(p.k, least.k) < 0) {
@@ -382,7 +388,7 @@ func (l *Ledger) collect(tx *bbolt.Tx, inbox, after string, limit int, skip func
 		}
 		if !skip(least.k, least.v) {
 			k := state.Key{Org: org, Inbox: id, Recording: string(least.k)}
-			e, err := l.readEntry(tx, inbox, k, least.v)
+			e, err := l.readEntry(tx, of.inbox, k, least.v)
 			if err != nil {
 				return nil, err
 			}

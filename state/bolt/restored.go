@@ -24,7 +24,7 @@ func (l *Ledger) Restore(ctx context.Context, org, inbox string, all []state.Res
 }
 
 func (p *page) restore(k state.Key, r state.Restored) error {
-	if err := checkLen("recording", k.Recording, maxKey); err != nil {
+	if err := state.CheckRecording(k.Recording); err != nil {
 		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
 	old, err := p.l.getEntry(p.tx, p.key, k)

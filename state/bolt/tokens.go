@@ -30,13 +30,11 @@ func (l *Ledger) Token(ctx context.Context, org, inbox string) (state.Token, err
 func (l *Ledger) SaveToken(ctx context.Context, org, inbox string, from, to state.Token) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		have, err := p.token()
-		switch {
-		case err != nil:
+		if err == nil {
+			err = p.inbox.MayRenew(have, from)
+		}
+		if err != nil {
 			return err
-		case p.inbox.LoggedOut:
-			return state.ErrLoggedOut
-		case !have.Same(from):
-			return state.ErrTokenMoved
 		}
 		return p.putToken(to)
 	})
@@ -49,13 +47,7 @@ func (l *Ledger) SaveToken(ctx context.Context, org, inbox string, from, to stat
 // Login implements state.Inboxes.
 func (l *Ledger) Login(ctx context.Context, org, inbox string, t state.Token, edit func(*state.Inbox)) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
-		err := p.edit(func(i *state.Inbox) {
-			if edit != nil {
-				edit(i)
-			}
-			i.LoggedOut = false
-		})
-		return errors.Join(err, p.putToken(t))
+		return errors.Join(p.edit(state.LoggedIn(edit)), p.putToken(t))
 	})
 	if err != nil {
 		return fmt.Errorf("log in %s/%s: %w", org, inbox, err)

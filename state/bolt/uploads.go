@@ -59,7 +59,7 @@ func (l *Ledger) Uploads(ctx context.Context, org, inbox string) ([]state.Upload
 // uploadKey joins key and id with a NUL, which no key or id of a store holds.
 func uploadKey(key, id string) (string, error) {
 	k := key + "\x00" + id
-	if key == "" || id == "" || len(k) > maxKey || strings.Count(k, "\x00") > 1 {
+	if key == "" || id == "" || len(k) > state.MaxID || strings.Count(k, "\x00") > 1 {
 		return "", fmt.Errorf("an upload with key %q and id %q", key, id)
 	}
 	return k, nil

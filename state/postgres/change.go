@@ -33,7 +33,7 @@ type line struct {
 // change makes a change together with others of the same inbox. A context that ends before
 // the transaction begins ends the call; later it does not.
 func (l *Ledger) change(ctx context.Context, c change) error {
-	if err := checkPlace(c.org, c.inbox); err != nil {
+	if err := state.CheckInbox(c.org, c.inbox); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {

@@ -96,7 +96,7 @@ func (c *checker) inbox(ctx context.Context, tx pgx.Tx, row checkedInbox) error 
 		c.faultf("%w", err)
 		return nil
 	}
-	if err := checkPlace(in.Org, in.ID); err != nil {
+	if err := state.CheckInbox(in.Org, in.ID); err != nil {
 		c.faultf("inbox %d: %w", row.row, err)
 	}
 	var count state.Inbox

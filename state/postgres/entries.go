@@ -3,34 +3,12 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/codec"
 )
-
-// maxID is the longest id of an inbox or a recording, in bytes. It is the file's limit, so
-// that a ledger can move from one to the other.
-const maxID = 32768
-
-func checkPlace(org, inbox string) error {
-	if org == "" || strings.Trim(org, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return fmt.Errorf("organization %q: want letters a-z, digits and '-'", org)
-	}
-	return checkLen("inbox", inbox, maxID-len(org)-1)
-}
-
-func checkLen(what, id string, max int) error {
-	switch {
-	case id == "":
-		return fmt.Errorf("the id of the %s is empty", what)
-	case len(id) > max:
-		return fmt.Errorf("the id of the %s has %d bytes; the ledger takes %d", what, len(id), max)
-	}
-	return nil
-}
 
 // thisInbox is the number of the inbox that a statement's first two arguments name.
 const thisInbox = "(select inbox from inboxes where org = $1 and id = $2)"

@@ -75,7 +75,7 @@ func (l *Ledger) Restore(ctx context.Context, org, inbox string, all []state.Res
 }
 
 func (p *page) restore(r state.Restored) error {
-	if err := checkLen("recording", r.Recording, maxID); err != nil {
+	if err := state.CheckRecording(r.Recording); err != nil {
 		return fmt.Errorf("%w: %w", state.ErrInvalid, err)
 	}
 	old, err := p.entry(r.Recording)

@@ -136,7 +136,7 @@ func (p *page) entry(recording string) (*state.Entry, error) {
 
 // apply makes one change of an entry, and updates the counters.
 func (p *page) apply(c state.Change) (*state.Entry, error) {
-	if err := checkLen("recording", c.Recording, maxID); err != nil {
+	if err := state.CheckRecording(c.Recording); err != nil {
 		return nil, err
 	}
 	old, err := p.entry(c.Recording)

@@ -24,7 +24,7 @@ func (p *page) queueSearch(b *pgx.Batch) {
 	var sizes []*int64
 	var states []string
 	for id, e := range p.entries {
-		if old := p.old[id]; old != nil && sameSearch(old, e.Entry) {
+		if old := p.old[id]; old != nil && old.SameSearch(e.Entry) {
 			continue
 		}
 		recordings, created, durations = append(recordings, []byte(id)), append(created, e.Created().UnixMilli()), append(durations, max(0, e.Milliseconds))
@@ -37,40 +37,11 @@ func (p *page) queueSearch(b *pgx.Batch) {
 		states = append(states, string(e.State))
 		conversations = append(conversations, []byte(strings.ToValidUTF8(e.ConversationID, "\ufffd")))
 		names = append(names, []byte(state.Fold(e.Name)))
-		people, cases = append(people, list(participants(e.Entry))), append(cases, list(e.Cases()))
+		people, cases = append(people, []byte(state.List(e.Entry.People()))), append(cases, []byte(state.List(e.Entry.Cases())))
 	}
 	if len(states) > 0 {
 		b.Queue(putSearch, p.row, recordings, created, durations, sizes, states, conversations, names, people, cases)
 	}
-}
-
-func participants(e *state.Entry) (people []string) {
-	for _, p := range e.Participants {
-		for _, s := range []string{p.UserID, p.Name, p.Address} {
-			if s != "" {
-				people = append(people, state.Fold(s))
-			}
-		}
-	}
-	return people
-}
-
-// list joins elements, each between bytes of value 0, which none contains.
-func list(elements []string) []byte {
-	if len(elements) == 0 {
-		return []byte{}
-	}
-	return []byte("\x00" + strings.Join(elements, "\x00") + "\x00")
-}
-
-// sameSearch reports whether two states of an entry have the same row. It may say no of
-// equal rows.
-func sameSearch(a, b *state.Entry) bool {
-	size, stored := a.Size()
-	otherSize, otherStored := b.Size()
-	return a.State == b.State && a.Name == b.Name && a.ConversationID == b.ConversationID && a.DateCreated == b.DateCreated &&
-		a.Milliseconds == b.Milliseconds && size == otherSize && stored == otherStored &&
-		slices.Equal(a.Participants, b.Participants) && len(a.Acts) == len(b.Acts)
 }
 
 // conditions are those of a statement on search s and inboxes i.
@@ -122,7 +93,7 @@ func selected(s *state.Selection) *conditions {
 	text("position(? in s.name) > 0", state.Fold(s.Name))
 	text("position(? in s.participants) > 0", state.Fold(s.Participant))
 	if s.Case != "" {
-		c.add("position(? in s.cases) > 0 and s.cases <> ''", list([]string{s.Case}))
+		c.add("position(? in s.cases) > 0 and s.cases <> ''", []byte(state.List([]string{s.Case})))
 	}
 	measures(c, s)
 	return c

@@ -48,13 +48,11 @@ func (l *Ledger) SaveToken(ctx context.Context, org, inbox string, from, to stat
 func (l *Ledger) saveToken(ctx context.Context, claim int64, at place, from, to state.Token) error {
 	err := l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
 		have, err := p.token()
-		switch {
-		case err != nil:
+		if err == nil {
+			err = p.inbox.MayRenew(have, from)
+		}
+		if err != nil {
 			return err
-		case p.inbox.LoggedOut:
-			return state.ErrLoggedOut
-		case !have.Same(from):
-			return state.ErrTokenMoved
 		}
 		return p.putToken(to)
 	}})
@@ -67,12 +65,7 @@ func (l *Ledger) saveToken(ctx context.Context, claim int64, at place, from, to 
 // Login implements state.Inboxes.
 func (l *Ledger) Login(ctx context.Context, org, inbox string, t state.Token, edit func(*state.Inbox)) error {
 	err := l.change(ctx, change{place: place{org, inbox}, f: func(p *page) error {
-		p.inbox.Edit(func(i *state.Inbox) {
-			if edit != nil {
-				edit(i)
-			}
-			i.LoggedOut = false
-		})
+		p.inbox.Edit(state.LoggedIn(edit))
 		return p.putToken(t)
 	}})
 	if err != nil {

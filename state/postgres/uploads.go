@@ -30,7 +30,7 @@ func (l *Ledger) AddUpload(ctx context.Context, u state.UploadRef) error {
 }
 
 func uploadArgs(u state.UploadRef) ([]any, error) {
-	if u.Key == "" || u.ID == "" || len(u.Key)+len(u.ID) >= maxID || strings.Contains(u.Key+u.ID, "\x00") {
+	if u.Key == "" || u.ID == "" || len(u.Key)+len(u.ID) >= state.MaxID || strings.Contains(u.Key+u.ID, "\x00") {
 		return nil, fmt.Errorf("an upload with key %q and id %q", u.Key, u.ID)
 	}
 	data, err := codec.Marshal(u)
