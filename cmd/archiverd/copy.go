@@ -117,11 +117,21 @@ func (a *app) copyToFile(c *config.Config, path string) error {
 	return err
 }
 
-// copyLedger copies a ledger into an empty one, and compares them.
-func (a *app) copyLedger(c *config.Config, from, to interface {
-	replica.Ledger
+// copySource and copyTarget are the two ledgers of a copy.
+type copySource interface {
+	replica.Source
+	ID() string
 	Recount(context.Context) error
-}) error {
+}
+
+type copyTarget interface {
+	replica.Source // so that the copy can be compared
+	replica.Target
+	Recount(context.Context) error
+}
+
+// copyLedger copies a ledger into an empty one, and compares them.
+func (a *app) copyLedger(c *config.Config, from copySource, to copyTarget) error {
 	if err := from.Recount(a.stop); err != nil {
 		return err
 	}

@@ -12,11 +12,22 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// Ledger is a ledger that can be copied. *bolt.Ledger and *postgres.Ledger implement it.
-type Ledger interface {
-	state.Ledger
+// Source is a ledger that can be copied and compared. *bolt.Ledger and *postgres.Ledger
+// implement it, and Target.
+type Source interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
 	CopyInbox(ctx context.Context, org, inbox string) (state.InboxCopy, error)
+	Uploads(ctx context.Context, org, inbox string) ([]state.UploadRef, error)
+	Runs(ctx context.Context, limit int) ([]state.Run, error)
+}
+
+// Target is a ledger that a copy can be written into.
+type Target interface {
+	Restore(ctx context.Context, org, inbox string, all []state.Restored) error
 	PutInbox(ctx context.Context, c state.InboxCopy) error
+	AddUpload(ctx context.Context, u state.UploadRef) error
+	AddRun(ctx context.Context, r state.Run) error
 }
 
 // ErrDiffers: the two ledgers do not hold the same.
@@ -30,7 +41,7 @@ const chunk = 1000
 
 // Copy copies all of one ledger into another, which is empty and has the same id. It calls
 // copied for each entry. It does not change from.
-func Copy(ctx context.Context, from, to Ledger, copied func()) error {
+func Copy(ctx context.Context, from Source, to Target, copied func()) error {
 	inboxes, err := from.Inboxes(ctx, "")
 	if err != nil {
 		return err
@@ -52,7 +63,7 @@ func Copy(ctx context.Context, from, to Ledger, copied func()) error {
 	return err
 }
 
-func copyInbox(ctx context.Context, from, to Ledger, in state.Inbox, copied func()) error {
+func copyInbox(ctx context.Context, from Source, to Target, in state.Inbox, copied func()) error {
 	var some []state.Restored
 	put := func() error {
 		err := to.Restore(ctx, in.Org, in.ID, some)
@@ -82,28 +93,28 @@ func copyInbox(ctx context.Context, from, to Ledger, in state.Inbox, copied func
 
 // Compare returns ErrDiffers if the ledgers differ in any entry, inbox, pass, event, token,
 // upload or run. It calls compared for each entry.
-func Compare(ctx context.Context, a, b Ledger, compared func()) error {
-	inboxes, err := equal("the inboxes", func(l Ledger) (any, error) { return l.Inboxes(ctx, "") }, a, b)
+func Compare(ctx context.Context, a, b Source, compared func()) error {
+	inboxes, err := equal("the inboxes", func(l Source) (any, error) { return l.Inboxes(ctx, "") }, a, b)
 	if err != nil {
 		return err
 	}
 	for _, in := range inboxes.([]state.Inbox) {
 		name := "inbox " + in.Org + "/" + in.ID
-		if _, err := equal(name, func(l Ledger) (any, error) { return l.CopyInbox(ctx, in.Org, in.ID) }, a, b); err != nil {
+		if _, err := equal(name, func(l Source) (any, error) { return l.CopyInbox(ctx, in.Org, in.ID) }, a, b); err != nil {
 			return err
 		}
 	}
-	if _, err := equal("the uploads", func(l Ledger) (any, error) { return l.Uploads(ctx, "", "") }, a, b); err != nil {
+	if _, err := equal("the uploads", func(l Source) (any, error) { return l.Uploads(ctx, "", "") }, a, b); err != nil {
 		return err
 	}
-	if _, err := equal("the runs", func(l Ledger) (any, error) { return l.Runs(ctx, most) }, a, b); err != nil {
+	if _, err := equal("the runs", func(l Source) (any, error) { return l.Runs(ctx, most) }, a, b); err != nil {
 		return err
 	}
 	return compareEntries(ctx, a, b, compared)
 }
 
 // equal compares what the ledgers give, and returns it.
-func equal(what string, read func(Ledger) (any, error), a, b Ledger) (any, error) {
+func equal(what string, read func(Source) (any, error), a, b Source) (any, error) {
 	have, err := read(a)
 	if err != nil {
 		return nil, err
@@ -119,7 +130,7 @@ func equal(what string, read func(Ledger) (any, error), a, b Ledger) (any, error
 }
 
 // compareEntries walks through both ledgers side by side: all have the same order.
-func compareEntries(ctx context.Context, a, b Ledger, compared func()) error {
+func compareEntries(ctx context.Context, a, b Source, compared func()) error {
 	var failedA, failedB error
 	next, stop := iter.Pull2(entries(ctx, b, &failedB))
 	defer stop()
@@ -146,7 +157,7 @@ func compareEntries(ctx context.Context, a, b Ledger, compared func()) error {
 var errEnough = errors.New("enough")
 
 // entries are all entries of a ledger; failed is set if they can't be read to their end.
-func entries(ctx context.Context, l Ledger, failed *error) iter.Seq2[state.Key, *state.Entry] {
+func entries(ctx context.Context, l Source, failed *error) iter.Seq2[state.Key, *state.Entry] {
 	return func(yield func(state.Key, *state.Entry) bool) {
 		err := l.Scan(ctx, "", "", func(k state.Key, e *state.Entry) error {
 			if !yield(k, e) {

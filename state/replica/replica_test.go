@@ -77,12 +77,12 @@ func TestCopy(t *testing.T) {
 
 	// Numbers of events go on where they were.
 	k := state.Key{Org: "acme", Inbox: "u1", Recording: "r\x000"}
-	for _, l := range []Ledger{from, database, back} {
+	for _, l := range []state.Ledger{from, database, back} {
 		_, err := l.Move(ctx, k, state.StateArchived, state.StateGone, nil)
 		statetest.Must(t, err)
 	}
 	var last []uint64
-	for _, l := range []Ledger{from, database, back} {
+	for _, l := range []Source{from, database, back} {
 		c, err := l.CopyInbox(ctx, "acme", "u1")
 		statetest.Must(t, err)
 		last = append(last, c.LastEvent)
@@ -125,7 +125,7 @@ func TestCompare(t *testing.T) {
 			statetest.Must(t, Copy(ctx, from, to, nothing))
 			statetest.Must(t, Compare(ctx, from, to, nothing))
 			statetest.Must(t, change(to))
-			for _, pair := range [][2]Ledger{{from, to}, {to, from}} {
+			for _, pair := range [][2]Source{{from, to}, {to, from}} {
 				if err := Compare(ctx, pair[0], pair[1], nothing); !errors.Is(err, ErrDiffers) {
 					t.Errorf("Compare: %v", err)
 				}
