@@ -58,7 +58,7 @@ type oggStream struct {
 func (m *Media) ogg(headers [][]byte, s oggStream) {
 	seed := m.seed()
 	serial := uint32(seed)
-	m.head = append(oggPage(0x02, 0, serial, 0, headers[:1]), oggPage(0, 0, serial, 1, headers[1:])...)
+	m.head = append(oggPage(oggHead{flags: 0x02, serial: serial}, headers[:1]), oggPage(oggHead{serial: serial, sequence: 1}, headers[1:])...)
 	page := func(packets int64) int64 { return oggHeader + packets + packets*int64(s.size) }
 	m.unit = page(oggPackets)
 	pages := (s.packets + oggPackets - 1) / oggPackets
@@ -75,12 +75,19 @@ func (m *Media) ogg(headers [][]byte, s oggStream) {
 		if i == pages-1 {
 			flags = 0x04
 		}
-		sealPage(b, flags, s.granule(i*oggPackets+n-1), serial, uint32(i)+2, int(n))
+		sealPage(b, oggHead{flags, s.granule(i*oggPackets + n - 1), serial, uint32(i) + 2}, int(n))
 	}
 }
 
+// oggHead is what the header of a page says beside its lacing values.
+type oggHead struct {
+	flags            byte
+	granule          int64
+	serial, sequence uint32
+}
+
 // oggPage makes a page of whole packets.
-func oggPage(flags byte, granule int64, serial, sequence uint32, packets [][]byte) []byte {
+func oggPage(h oggHead, packets [][]byte) []byte {
 	var lacing, data []byte
 	for _, p := range packets {
 		for range len(p) / 255 {
@@ -90,17 +97,17 @@ func oggPage(flags byte, granule int64, serial, sequence uint32, packets [][]byt
 		data = append(data, p...)
 	}
 	b := append(append(make([]byte, oggHeader), lacing...), data...)
-	sealPage(b, flags, granule, serial, sequence, len(lacing))
+	sealPage(b, h, len(lacing))
 	return b
 }
 
 // sealPage writes the header of page b, whose lacing values and packets are in place.
-func sealPage(b []byte, flags byte, granule int64, serial, sequence uint32, segments int) {
+func sealPage(b []byte, h oggHead, segments int) {
 	copy(b, "OggS\x00")
-	b[5] = flags
-	binary.LittleEndian.PutUint64(b[6:], uint64(granule))
-	binary.LittleEndian.PutUint32(b[14:], serial)
-	binary.LittleEndian.PutUint32(b[18:], sequence)
+	b[5] = h.flags
+	binary.LittleEndian.PutUint64(b[6:], uint64(h.granule))
+	binary.LittleEndian.PutUint32(b[14:], h.serial)
+	binary.LittleEndian.PutUint32(b[18:], h.sequence)
 	clear(b[22:26])
 	b[26] = byte(segments)
 	binary.LittleEndian.PutUint32(b[22:], oggCRC(b))
