@@ -73,8 +73,8 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 
 // sighted returns what becomes of an entry whose recording is listed: the state, and the
 // change, nil if there is none. The zero Entry stands for an unknown recording.
-func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
-	relist := func(e *state.Entry) { p.fill(e, r, now) }
+func (v *visit) sighted(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
+	relist := func(e *state.Entry) { v.fill(e, r, now) }
 	found := func(e *state.Entry) { e.MissingSince = time.Time{} }
 	if e.Disposal() != nil {
 		return e.State, nil
@@ -98,7 +98,7 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 		}
 	case state.StateArchived:
 		if changed {
-			return p.changed(e, r, now)
+			return v.changed(e, r, now)
 		}
 		if !e.MissingSince.IsZero() || e.Changes > 0 {
 			return e.State, func(e *state.Entry) { e.MissingSince, e.Changes = time.Time{}, 0 }
@@ -108,7 +108,7 @@ func (p *pass) sighted(e state.Entry, r genesys.Recording, now time.Time) (state
 			return state.StateListed, relist
 		}
 		if now.Sub(e.DeleteRequestedAt) > listingLag {
-			p.log.Warn("still listed a day after its deletion was accepted", "recording", r.ID)
+			v.log.Warn("still listed a day after its deletion was accepted", "recording", r.ID)
 			return state.StateArchived, found
 		}
 	case state.StateGone:
@@ -128,9 +128,9 @@ const maxChanges = 5
 // again. If it changed in each of the last passes, it needs a person, and waits for a day,
 // then for longer. Otherwise a platform that changes recordings when they are downloaded
 // would have them downloaded for ever.
-func (p *pass) changed(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
+func (v *visit) changed(e state.Entry, r genesys.Recording, now time.Time) (state.State, func(*state.Entry)) {
 	relist := func(e *state.Entry) {
-		p.fill(e, r, now)
+		v.fill(e, r, now)
 		e.Changes++
 	}
 	n := e.Changes + 1 - maxChanges
@@ -150,19 +150,19 @@ func (p *pass) changed(e state.Entry, r genesys.Recording, now time.Time) (state
 const changesDelay = 24 * time.Hour
 
 // fill copies what the listing says into the entry.
-func (p *pass) fill(e *state.Entry, r genesys.Recording, now time.Time) {
+func (v *visit) fill(e *state.Entry, r genesys.Recording, now time.Time) {
 	if e.ListedAt.IsZero() {
 		e.ListedAt = now
 	}
 	if e.MediaKey == "" {
-		e.MediaKey = p.keys.Media(r.ID, r.DateCreated, p.in.Format)
+		e.MediaKey = v.keys.Media(r.ID, r.DateCreated, v.in.Format)
 	}
 	if differs(e.DateModified, e.Fingerprint, r) {
 		e.Mismatches = 0 // those of another version do not count
 	}
 	record.Describe(e, r)
 	e.DateModified, e.Fingerprint = r.DateModified, r.Fingerprint
-	e.Raw, e.Expanded = r.Raw, p.walk.Expanded
+	e.Raw, e.Expanded = r.Raw, v.walk.Expanded
 	e.MissingSince = time.Time{}
 }
 

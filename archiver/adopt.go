@@ -19,13 +19,13 @@ import (
 func (t *transfer) adopt(ctx context.Context, found storage.Object) error {
 	// The lock was computed when the upload began, up to a day before the upload was done.
 	lock := t.Retention.Lock(t.entry.DateCreated, found.Modified.Add(-24*time.Hour))
-	media, err := t.prover.Lock(ctx, found, lock)
+	media, err := t.Prover.Lock(ctx, found, lock)
 	if err != nil {
 		return err
 	}
 	d, err := t.findManifest(ctx, media)
 	if err == nil && d != nil {
-		d.obj, err = t.prover.Lock(ctx, d.obj, lock)
+		d.obj, err = t.Prover.Lock(ctx, d.obj, lock)
 	}
 	if err != nil {
 		return err

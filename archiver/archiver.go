@@ -17,7 +17,8 @@
 // visible, at most an upload under way; the ledger holds its id, and the next run aborts
 // it. Deletion comes last, and trusts only what it proves at that moment.
 //
-// The package knows Genesys, the store and the ledger by the small interfaces in ports.go.
+// The package knows Genesys, the store and the ledger by the small interfaces beside Options
+// and Inbox.
 package archiver
 
 import (
@@ -37,13 +38,20 @@ import (
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
+	"github.com/archiverd/archiverd/twins"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // Options configure an Archiver. A field is required unless its comment says otherwise.
 type Options struct {
-	Bucket    objects
+	Bucket    bucket
 	Ledger    ledger
+	Prover    *proof.Prover // of the bucket
+	Journal   *journal.Writer
+	Uploads   *uploads.Uploader
+	Twins     twins.Finder
 	Prefix    string        // of every key, without slashes at its ends
 	Workers   int           // transfers at a time
 	Memory    int64         // bytes of transfer buffers in all, at least PartSize
@@ -51,12 +59,35 @@ type Options struct {
 	MinAge    time.Duration // younger recordings wait for a later pass
 	Delete    Deletion
 	Retention proof.Retention
-	Version   string // of archiverd, for manifests and the journal
-	// Configuration is the SHA-256 of the configuration without its secrets, for
-	// the journal.
-	Configuration string
-	Observer      observer // may be nil
-	Log           *slog.Logger
+	Version   string   // of archiverd, for manifests
+	Observer  observer // may be nil
+	Log       *slog.Logger
+}
+
+// bucket is where a pass stores media; *storage.Bucket implements it.
+type bucket interface {
+	record.Bucket
+	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
+	SetHold(ctx context.Context, key, versionID string, on bool) error
+	Skew() (time.Duration, bool)
+}
+
+// ledger is what a pass asks of the ledger. What it changes, it changes through the claim.
+type ledger interface {
+	ID() string
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Archived(ctx context.Context, org, inbox string, recordings []string) (modified []string, err error)
+	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
+	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)
+}
+
+// observer is called when something happens. Its methods are called concurrently, and the
+// caller waits for them.
+type observer interface {
+	PassEnded(InboxReport)
+	Retried() // a request to Genesys is sent once more
 }
 
 // Deletion says whether and when originals are deleted.
@@ -71,7 +102,8 @@ type Deletion struct {
 
 func (d Deletion) allowed() bool { return d.Enabled && (d.Halted == nil || !d.Halted()) }
 
-// Inbox is one user's recordings and the means to reach them.
+// Inbox is one user's recordings and the means to reach them. *genesys.Client, *genesys.Links
+// and *genesys.Tokens are these means.
 type Inbox struct {
 	Org, ID     string
 	API         recordingsAPI
@@ -83,6 +115,26 @@ type Inbox struct {
 	// Under is told the claim that a pass works under before the pass sends its first
 	// request, and nil when the pass has ended. May be nil.
 	Under func(state.Claim)
+}
+
+type recordingsAPI interface {
+	Recordings(ctx context.Context, p genesys.ListParams) (*genesys.Listing, error)
+	Summary(ctx context.Context) (*genesys.Summary, error)
+	Reserve(ctx context.Context) (*genesys.Reservation, error)
+	Recording(ctx context.Context, id string, expand ...string) (*genesys.Recording, error)
+	Download(ctx context.Context, reserved *genesys.Reservation, api genesys.DownloadAPI, id string, f genesys.Format) (*genesys.Download, error)
+	DeleteRecording(ctx context.Context, id string) error
+	Skew() (time.Duration, bool)
+}
+
+type linkOpener interface {
+	Open(ctx context.Context, link string, at genesys.Position) (*genesys.Media, error)
+}
+
+// identity knows whose token is used for an inbox.
+type identity interface {
+	Confirmed() bool // users/me named the inbox's user since the last renewal
+	Me(ctx context.Context, expand ...string) (*genesys.User, error)
 }
 
 // Listed returns the part of the inbox that listing it needs.
@@ -100,8 +152,6 @@ type Archiver struct {
 	workers *semaphore.Weighted
 	buffers *buffers
 	pace    *rate.Limiter // nil: unlimited
-	prover  *proof.Prover
-	journal *journal.Writer
 
 	journalEvery int // recordings that a pass begins between two writings of the journal
 }
@@ -113,13 +163,8 @@ func New(o Options) *Archiver {
 		walks:   semaphore.NewWeighted(maxWalks),
 		workers: semaphore.NewWeighted(int64(o.Workers)),
 		buffers: newBuffers(o.Memory, o.Workers),
-		prover:  &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log},
 
 		journalEvery: record.MaxEvents,
-	}
-	a.journal = &journal.Writer{
-		Bucket: o.Bucket, Ledger: o.Ledger, Prover: a.prover, Prefix: o.Prefix, Retention: o.Retention,
-		Configuration: o.Configuration, Version: o.Version, Log: o.Log,
 	}
 	if o.Bandwidth > 0 {
 		a.pace = rate.NewLimiter(rate.Limit(o.Bandwidth), int(max(o.Bandwidth, readSize)))
@@ -160,22 +205,24 @@ func (a *Archiver) Run(ctx, stop context.Context, inboxes []Inbox) *Report {
 	a.Tally.Begin(len(inboxes))
 	stop, stopAll := context.WithCancelCause(stop)
 	defer stopAll(nil)
-	if err := a.Sweep(ctx, inboxes); err != nil {
-		stopAll(err)
-	}
 	type orgRun struct {
 		ctx    context.Context
 		cancel context.CancelCauseFunc
-		shared *organization
+		shared *twins.Register
 	}
 	orgs := map[string]orgRun{}
-	for _, in := range inboxes {
+	swept := make([]uploads.Inbox, len(inboxes))
+	for i, in := range inboxes {
+		swept[i] = uploads.Inbox{Org: in.Org, ID: in.ID}
 		if _, ok := orgs[in.Org]; !ok {
 			ctx, cancel := context.WithCancelCause(stop)
 			defer cancel(nil)
-			orgs[in.Org] = orgRun{ctx, cancel, newOrganization()}
+			orgs[in.Org] = orgRun{ctx, cancel, a.Twins.Register(in.Org)}
 		}
-		orgs[in.Org].shared.transferring.Add(1)
+		orgs[in.Org].shared.Transferring.Add(1)
+	}
+	if err := a.Uploads.Sweep(ctx, swept); err != nil {
+		stopAll(err)
 	}
 	begun := min(max(2, maxBegun/max(1, len(inboxes))), a.Workers*begunPerWorker)
 	var g errgroup.Group

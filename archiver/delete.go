@@ -44,8 +44,8 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		}
 		if !checked {
 			var err error
-			if err = errors.Join(p.clocksAgree(), p.journal.NotBehind(ctx, p.in.Org, p.in.ID)); err == nil {
-				trusted, err = p.prover.Trusted(ctx)
+			if err = errors.Join(p.clocksAgree(), p.Journal.NotBehind(ctx, p.in.Org, p.in.ID)); err == nil {
+				trusted, err = p.Prover.Trusted(ctx)
 			}
 			if err != nil {
 				return fmt.Errorf("nothing was deleted: %w", err)
@@ -114,8 +114,8 @@ func (p *pass) deletable(e state.KeyedEntry) bool {
 }
 
 // waited reports whether an archived entry has waited long enough: see Deletion.Due.
-func (p *pass) waited(e state.Entry, now time.Time) bool {
-	due, ok := p.Delete.Due(e)
+func (v *visit) waited(e state.Entry, now time.Time) bool {
+	due, ok := v.Delete.Due(e)
 	return ok && !now.Before(due)
 }
 
@@ -297,10 +297,10 @@ func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.R
 // any more.
 func (p *pass) servedAnother(e state.Entry) bool {
 	v := e.Versions[len(e.Versions)-1]
-	if !v.ArchivedAt.Before(p.org.begun) {
-		p.org.transferring.Wait()
+	if !v.ArchivedAt.Before(p.register.Begun) {
+		p.register.Transferring.Wait()
 	}
-	return p.org.isTwin(v.SHA256)
+	return p.register.Noted(v.SHA256)
 }
 
 // requestDeletion writes the request into the ledger, durably, and then sends it. The next
@@ -340,8 +340,8 @@ func (p *pass) requestDeletion(ctx context.Context, e state.KeyedEntry, trusted 
 
 // unsent reports whether the rate limit kept the request from being sent.
 func unsent(err error) bool {
-	var limited *genesys.LimitedError
-	return errors.As(err, &limited)
+	_, limited := errors.AsType[*genesys.LimitedError](err)
+	return limited
 }
 
 // deletionChecks returns the conditions that held when a deletion was requested, for the
@@ -360,6 +360,6 @@ func deletionChecks(trusted, complete bool) string {
 // said4xx reports whether Genesys itself refused the request. A 408 leaves open what was
 // done.
 func said4xx(err error) bool {
-	var e *genesys.Error
-	return errors.As(err, &e) && e.Parsed && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout
+	e := genesys.AsError(err)
+	return e != nil && e.Parsed && e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout
 }

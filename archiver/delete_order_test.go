@@ -313,7 +313,7 @@ func TestRefusedDeletionWaits(t *testing.T) {
 func TestRipe(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	at := func(d time.Duration) string { return now.Add(d).Format(time.RFC3339Nano) }
-	p := &pass{Archiver: &Archiver{Options: Options{Delete: Deletion{After: time.Hour}}}}
+	p := &visit{Archiver: &Archiver{Options: Options{Delete: Deletion{After: time.Hour}}}}
 	for name, c := range map[string]struct {
 		archived         time.Duration
 		modified, listed string

@@ -14,7 +14,7 @@ import (
 // keepJournal writes the events that the ledger has into the journal, and notes what is
 // wrong with the journal's newest objects.
 func (p *pass) keepJournal(ctx context.Context) error {
-	faults, err := p.journal.Write(ctx, p.claim, journal.Pass{
+	faults, err := p.Journal.Write(ctx, p.claim, journal.Pass{
 		Org: p.in.Org, Inbox: p.in.ID,
 		JournalPass: record.JournalPass{Pass: p.soFar(), Summary: p.walk.Summary, Total: p.walk.Total},
 		Daily:       p.ownerKnown,

@@ -45,8 +45,7 @@ func expected(rec genesys.Recording) media.Expected {
 // archived.
 func (d mediaDigest) judge(rec genesys.Recording, mayDoubt bool) (verdict, error) {
 	r, err := d.check.Finish(expected(rec))
-	var mismatch *media.MismatchError
-	if mayDoubt && errors.As(err, &mismatch) {
+	if mismatch, ok := errors.AsType[*media.MismatchError](err); ok && mayDoubt {
 		return verdict{suspect: mismatch.Reason, checks: []string{"whole body", "magic bytes"}}, nil
 	}
 	return verdict{whole: r.Whole, unproved: r.Unproved, duration: r.Duration, checks: r.Checks}, err

@@ -30,7 +30,7 @@ type reseen struct {
 func (t *transfer) keepVersion(ctx context.Context, how reseen) error {
 	e := t.entry
 	v := e.Versions[how.version]
-	trusted, err := t.prover.Trusted(ctx)
+	trusted, err := t.Prover.Trusted(ctx)
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,6 @@ func (p *pass) writeOwner(ctx context.Context, key string) (record.Owner, error)
 	if err != nil {
 		return o, err
 	}
-	_, _, err = p.prover.Put(ctx, storage.New{Key: key, ContentType: "application/json"}, text)
+	_, _, err = p.Prover.Put(ctx, storage.New{Key: key, ContentType: "application/json"}, text)
 	return o, err
 }

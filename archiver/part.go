@@ -34,8 +34,8 @@ type Part struct {
 func (a *Archiver) Pass(ctx, stop context.Context, in Inbox, part Part) InboxReport {
 	p := a.newPass(stop, in)
 	p.claim, p.slice, p.addPass = part.Claim, part.Slice, part.AddPass
-	p.limits = limits{min(max(2, maxBegun/part.Side), a.Workers*begunPerWorker), newOrganization()}
-	p.org.transferring.Add(1)
+	p.limits = limits{min(max(2, maxBegun/part.Side), a.Workers*begunPerWorker), a.Twins.Register(in.Org)}
+	p.register.Transferring.Add(1)
 	if e := part.Earlier; e != nil {
 		p.goesOn, p.record, p.foreign, p.corrupt = true, e.Pass, e.Foreign, e.Corrupt
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/archiverd/archiverd/listing"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/twins"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // Report is what a run did.
@@ -32,22 +34,36 @@ type InboxReport struct {
 	Corrupt    []string // keys at which the archive does not hold what the ledger says
 }
 
+// visit is one inbox as it is listed, by the rules of an Archiver. A pass acts on what the
+// listing shows, and Plan only says what a pass would do.
+type visit struct {
+	*Archiver
+	in   Inbox
+	keys record.Keys
+	log  *slog.Logger
+	walk *listing.Walk
+}
+
+func (a *Archiver) visit(stop context.Context, in Inbox) visit {
+	log := a.Log.With("org", in.Org, "inbox", in.ID)
+	return visit{
+		a, in, record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID}, log,
+		listing.New(stop, in.Listed(), a.Ledger, log, a.again),
+	}
+}
+
 // pass lists one inbox, transfers, settles and deletes.
 type pass struct {
-	*Archiver
-	in Inbox
+	visit
 	limits
-	keys    record.Keys
 	stop    context.Context         // once it ends, nothing new begins
 	halt    context.CancelCauseFunc // ends stop, with the error that ends the pass
-	log     *slog.Logger
 	claim   state.Claim             // the pass changes its inbox only through it
 	lose    context.CancelCauseFunc // ends the pass, and abandons its transfers: the claim is lost
 	atStart state.Inbox             // the inbox when the pass began
-	walk    *listing.Walk
 	places  survey
 
-	twins map[string][]state.Key // by SHA-256: recordings that share their media with one of this inbox
+	sharing twins.Found // recordings that share their media with one of this inbox
 
 	slice  time.Duration // after so long the transfers stop for now; 0: they don't
 	goesOn bool          // an earlier part of the pass yielded
@@ -70,27 +86,22 @@ type pass struct {
 // limits are what a pass shares with the other passes of its run.
 type limits struct {
 	maxBegun int // recordings begun and not finished, at most
-	org      *organization
+	register *twins.Register
 }
 
 func (a *Archiver) newPass(stop context.Context, in Inbox) *pass {
-	p := &pass{
-		Archiver: a,
-		in:       in,
-		keys:     record.Keys{Prefix: a.Prefix, Org: in.Org, Inbox: in.ID},
-		log:      a.Log.With("org", in.Org, "inbox", in.ID),
-		turns:    make(chan struct{}, 1),
-		record:   state.Pass{Start: time.Now().UTC()},
+	stop, halt := context.WithCancelCause(stop)
+	return &pass{
+		visit: a.visit(stop, in), stop: stop, halt: halt,
+		turns:  make(chan struct{}, 1),
+		record: state.Pass{Start: time.Now().UTC()},
 	}
-	p.stop, p.halt = context.WithCancelCause(stop)
-	p.walk = listing.New(p.stop, in.Listed(), a.Ledger, p.log, a.again)
-	return p
 }
 
 // make runs the pass and writes into the ledger how it went. It calls failed at once with
 // a failure, so that other passes which would meet it too do not begin.
 func (p *pass) make(ctx context.Context, failed func(error)) InboxReport {
-	transferred := sync.OnceFunc(p.org.transferring.Done)
+	transferred := sync.OnceFunc(p.register.Transferring.Done)
 	defer transferred()
 	defer p.halt(nil)
 	err := p.stopped()
@@ -138,7 +149,7 @@ func (p *pass) run(ctx context.Context, transferred func()) error {
 		return failure.OfLedger(err)
 	}
 	p.atStart = inbox
-	if err := p.abortLeft(ctx); err != nil {
+	if err := p.Uploads.AbortLeft(ctx, p.claim, uploads.Inbox{Org: p.in.Org, ID: p.in.ID}); err != nil {
 		return err
 	}
 	if p.goesOn { // first what the earlier walk found
@@ -323,8 +334,8 @@ func (p *pass) sameInbox(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) keyOf(id string) state.Key {
-	return state.Key{Org: p.in.Org, Inbox: p.in.ID, Recording: id}
+func (v *visit) keyOf(id string) state.Key {
+	return state.Key{Org: v.in.Org, Inbox: v.in.ID, Recording: id}
 }
 
 // move changes one entry, and marks an error as the ledger's. It writes although ctx has

@@ -25,15 +25,14 @@ type Planned struct {
 // Genesys, in the archive, or in the ledger's entries. A deletion also needs proofs that
 // only the run itself makes.
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
-	p := a.newPass(stop, in)
-	defer p.halt(nil)
-	return p.walk.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
+	v := a.visit(stop, in)
+	return v.walk.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
 		for _, r := range page {
-			e, err := p.Ledger.Entry(ctx, p.keyOf(r.ID))
+			e, err := v.Ledger.Entry(ctx, v.keyOf(r.ID))
 			if err != nil && !errors.Is(err, state.ErrNotFound) {
 				return known, failure.OfLedger(err)
 			}
-			listed, err := p.plan(e, r, emit)
+			listed, err := v.plan(e, r, emit)
 			if listed {
 				known++
 			}
@@ -47,17 +46,17 @@ func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) 
 
 // plan applies the listing to a copy of the entry. It reports whether the ledger would
 // then expect the recording to be listed.
-func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) (known bool, err error) {
+func (v *visit) plan(e state.Entry, r genesys.Recording, emit func(Planned) error) (known bool, err error) {
 	now := time.Now().UTC()
-	to, edit := p.sighted(e, r, now)
+	to, edit := v.sighted(e, r, now)
 	if edit != nil {
 		edit(&e)
 	}
 	e.State = to
 	known = to.Expected()
-	out := Planned{Org: p.in.Org, Inbox: p.in.ID, Recording: r.ID, Name: r.Name, Key: e.MediaKey}
+	out := Planned{Org: v.in.Org, Inbox: v.in.ID, Recording: r.ID, Name: r.Name, Key: e.MediaKey}
 	switch {
-	case p.due(e):
+	case v.due(e):
 		out.Action = "archive"
 		if len(e.Versions) > 0 {
 			out.Reason = "changed since it was archived"
@@ -66,9 +65,9 @@ func (p *pass) plan(e state.Entry, r genesys.Recording, emit func(Planned) error
 		out.Action, out.Reason = "wait", "younger than transfer.min_age"
 	case to == state.StateFailed:
 		out.Action, out.Reason = "wait", "tried again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
-	case to == state.StateArchived && p.Delete.Enabled && p.waited(e, now):
+	case to == state.StateArchived && v.Delete.Enabled && v.waited(e, now):
 		out.Action, out.Reason = "delete", "archived "+e.Versions[len(e.Versions)-1].ArchivedAt.Format(time.RFC3339)
-	case to == state.StateArchived && p.Delete.Enabled && now.Before(e.NextAttempt):
+	case to == state.StateArchived && v.Delete.Enabled && now.Before(e.NextAttempt):
 		out.Action, out.Reason = "wait", "its deletion was refused and is asked for again after "+e.NextAttempt.Format(time.RFC3339)+": "+e.LastError
 	default:
 		return known, nil

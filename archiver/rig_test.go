@@ -32,7 +32,7 @@ func newRig(t *testing.T, on *archivertest.Server, lock bool) *rig {
 	t.Helper()
 	r := &rig{World: archivertest.New(t, on, lock)}
 	r.options = Options{
-		Prefix: "genesys", Workers: 2, Memory: 2 * PartSize, Version: "v0.0.0-test",
+		Prefix: "genesys", Workers: 2, Memory: 2 * PartSize, Version: archivertest.Version,
 		Retention: proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }},
 		Delete:    Deletion{MaxPerPass: 1000},
 		Log:       r.Log,
@@ -63,10 +63,12 @@ func (r *rig) archiver(edit ...func(*Options)) *Archiver {
 		r.claim = nil
 	}
 	o := r.options
-	o.Bucket, o.Ledger = r.Store(), r.Ledger
+	b := r.Store()
+	o.Bucket, o.Ledger = b, r.Ledger
 	for _, f := range edit {
 		f(&o)
 	}
+	o.Prover, o.Journal, o.Uploads, o.Twins = r.Parts(b, o.Retention)
 	return New(o)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // stored is a media object that the store was proved to hold.
@@ -62,7 +63,7 @@ func (t *transfer) store(ctx context.Context, pl place, body *body) (*stored, er
 	if err != nil {
 		return nil, err
 	}
-	obj, readBack, err := t.prover.Prove(ctx, n.Key, versionID, d.Digest, n.Retention)
+	obj, readBack, err := t.Prover.Prove(ctx, n.Key, versionID, d.Digest, n.Retention)
 	if errors.Is(err, failure.ErrCorrupt) {
 		err = t.reportCorrupt(ctx, n.Key, err)
 	}
@@ -135,21 +136,11 @@ func (t *transfer) lookAtLast(ctx context.Context, key string) error {
 
 // sendParts uploads a body longer than one buffer, whose first bytes are in buf.
 func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, body io.Reader, buf []byte) (versionID string, v verdict, err error) {
-	u, err := t.Bucket.Create(ctx, n)
+	u, err := t.Uploads.Begin(ctx, t.claim, n)
 	if err != nil {
 		return "", v, placeTaken(proof.LockRefused(err, n.Retention))
 	}
-	if err := t.claim.AddUpload(ctx, state.UploadRef{Key: u.Key, ID: u.ID, Started: time.Now().UTC()}); err != nil {
-		t.abort(ctx, u)
-		return "", v, t.written(err)
-	}
-	defer func() {
-		if err != nil {
-			t.abort(ctx, u)
-		} else if lerr := t.claim.RemoveUpload(context.WithoutCancel(ctx), u.Key, u.ID); lerr != nil {
-			err = t.written(lerr)
-		}
-	}()
+	defer func() { err = u.End(ctx, err) }()
 	if err = t.sendEach(ctx, u, d, body, buf); err != nil {
 		return "", v, placeTaken(proof.LockRefused(err, n.Retention))
 	}
@@ -162,7 +153,7 @@ func (t *transfer) sendParts(ctx context.Context, n storage.New, d mediaDigest, 
 
 // sendEach sends what is in buf, which is full, and the rest of the body. If a second buffer
 // is free, it sends one part while it reads the next.
-func (p *pass) sendEach(ctx context.Context, u *storage.Upload, d mediaDigest, body io.Reader, buf []byte) error {
+func (p *pass) sendEach(ctx context.Context, u *uploads.Upload, d mediaDigest, body io.Reader, buf []byte) error {
 	spare := p.buffers.spare()
 	if spare != nil {
 		defer p.buffers.putSpare(spare)
@@ -188,19 +179,6 @@ func (p *pass) sendEach(ctx context.Context, u *storage.Upload, d mediaDigest, b
 		}
 	}
 	return nil
-}
-
-// abortTimeout bounds the clean-up of an abandoned upload.
-const abortTimeout = 10 * time.Second
-
-// abort ends an upload although its context may have ended. The ledger remembers the
-// upload, and the next runs make sure that it has ended.
-func (p *pass) abort(ctx context.Context, u *storage.Upload) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
-	defer cancel()
-	if err := u.Abort(ctx); err != nil {
-		p.log.Warn("an unfinished upload could not be aborted; the next run aborts it", "key", u.Key, "error", err)
-	}
 }
 
 // placeTaken makes errAgain of the refusal of a second create, of a conflict with another

@@ -50,7 +50,7 @@ func (p *pass) survey(ctx context.Context) {
 	if s.first == "" {
 		return
 	}
-	if trusted, err := p.prover.Trusted(ctx); err != nil || !trusted {
+	if trusted, err := p.Prover.Trusted(ctx); err != nil || !trusted {
 		return // the first write meets the error again, and that recording reports it
 	}
 	s.seed, s.taken = maphash.MakeSeed(), map[uint64]struct{}{}

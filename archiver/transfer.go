@@ -45,10 +45,10 @@ func (p *pass) transferAll(ctx context.Context) error {
 	}
 	err := p.eachWaiting(ctx, func(e state.KeyedEntry) error {
 		if e.Entry.Twin != "" {
-			p.org.twin(e.Entry.Twin)
+			p.register.Note(e.Entry.Twin)
 			return nil // askTwins asks for it
 		}
-		if !p.due(e.Entry) {
+		if !p.waits(e.Entry) {
 			return nil
 		}
 		if err := p.stopped(); err != nil {
@@ -84,7 +84,7 @@ func (p *pass) mayTransfer(ctx context.Context) error {
 	if err != nil || len(first) == 0 {
 		return failure.OfLedger(err)
 	}
-	err = p.journal.NotBehind(ctx, p.in.Org, p.in.ID)
+	err = p.Journal.NotBehind(ctx, p.in.Org, p.in.ID)
 	if err == nil || errors.Is(err, journal.ErrBehind) || failure.KindOf(err) == failure.KindLedger {
 		return err
 	}
@@ -109,23 +109,28 @@ func (p *pass) eachWaiting(ctx context.Context, f func(state.KeyedEntry) error) 
 	}, f)
 }
 
-// due reports whether this pass is to transfer an entry.
-func (p *pass) due(e state.Entry) bool {
+// waits reports whether an entry is due and has not failed in an earlier part of this pass.
+func (p *pass) waits(e state.Entry) bool {
+	failedInThis := p.goesOn && e.State == state.StateFailed && e.NextAttempt.After(p.record.Start)
+	return p.due(e) && !failedInThis
+}
+
+// due reports whether a pass that begins now is to transfer an entry.
+func (v *visit) due(e state.Entry) bool {
 	now := time.Now()
 	switch e.State {
 	case state.StateListed:
-		return !p.young(e, now)
+		return !v.young(e, now)
 	case state.StateFailed:
-		failedInThis := p.goesOn && e.NextAttempt.After(p.record.Start)
-		return !now.Before(e.NextAttempt) && !failedInThis
+		return !now.Before(e.NextAttempt)
 	}
 	return false
 }
 
 // young reports whether a recording ended or was changed so recently that it may still
 // change.
-func (p *pass) young(e state.Entry, now time.Time) bool {
-	if p.MinAge == 0 {
+func (v *visit) young(e state.Entry, now time.Time) bool {
+	if v.MinAge == 0 {
 		return false
 	}
 	var lasted time.Duration
@@ -133,11 +138,11 @@ func (p *pass) young(e state.Entry, now time.Time) bool {
 		lasted = time.Duration(min(*rec.DurationMilliseconds, int64(longest/time.Millisecond))) * time.Millisecond
 	}
 	created, ok := genesys.ParseTime(e.DateCreated)
-	if ok && !created.After(now.Add(MaxSkew)) && now.Sub(created.Add(lasted)) < p.MinAge {
+	if ok && !created.After(now.Add(MaxSkew)) && now.Sub(created.Add(lasted)) < v.MinAge {
 		return true
 	}
 	modified, ok := genesys.ParseTime(e.DateModified)
-	return ok && !modified.After(now.Add(MaxSkew)) && now.Sub(modified) < p.MinAge
+	return ok && !modified.After(now.Add(MaxSkew)) && now.Sub(modified) < v.MinAge
 }
 
 // longest is the longest duration in a recording's metadata that is believed when it says
@@ -253,7 +258,7 @@ func (t *transfer) fail(ctx context.Context, cause error) error {
 	t.Tally.Failed.Add(1)
 	t.count(func(r *state.Pass) { r.Failed++ })
 	now := time.Now().UTC()
-	var mismatch *media.MismatchError
+	_, mismatch := errors.AsType[*media.MismatchError](cause)
 	return t.edit(ctx, state.StateFailed, func(e *state.Entry) {
 		e.Attempts++
 		e.LastError = cause.Error()
@@ -262,7 +267,7 @@ func (t *transfer) fail(ctx context.Context, cause error) error {
 			e.FailedSince = now
 		}
 		e.NeedsPerson = now.Sub(e.FailedSince) >= personAfter
-		if errors.As(cause, &mismatch) {
+		if mismatch {
 			e.Mismatches++
 		}
 	})
@@ -292,6 +297,9 @@ func (p *pass) goOn(err error) error {
 		p.streak = 0
 	case changed:
 		p.log.Info("left as it is: someone else changed it in the ledger", "reason", err)
+	case errors.Is(err, state.ErrClaimLost):
+		p.lose(err)
+		return err
 	case failure.EndsPass(err):
 		return err
 	case failure.Temporary(err):

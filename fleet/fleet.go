@@ -28,17 +28,18 @@ import (
 // ClientInbox is the one inbox of an organization that uses client credentials.
 const ClientInbox = "client"
 
-// ledger is what the package asks of a ledger; *bolt.Ledger has it.
+// ledger is what a fleet asks of the ledger.
 type ledger interface {
-	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	inboxLister
 	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
 	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
 	Token(ctx context.Context, org, inbox string) (state.Token, error)
 	SaveToken(ctx context.Context, org, inbox string, old, renewed state.Token) error
 	AddRun(ctx context.Context, r state.Run) error
-	ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
-	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
-	AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error
+}
+
+type inboxLister interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 }
 
 // Options configure a Fleet. All are required, but for Heartbeat.

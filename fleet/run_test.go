@@ -18,6 +18,7 @@ import (
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 	"github.com/archiverd/archiverd/tally"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // newFleet makes a fleet of one organization without inboxes, on a ledger and a bucket of
@@ -37,7 +38,9 @@ func newFleet(t *testing.T, grant string) (*Fleet, *bolt.Ledger) {
 	c := &config.Config{Organizations: []config.Organization{{Name: "acme", Grant: grant}}}
 	log := slog.New(slog.DiscardHandler)
 	return New(Options{
-		Config: c, Ledger: l, Archiver: archiver.New(archiver.Options{Bucket: b, Ledger: l, Workers: 1, Log: log}), Log: log,
+		Config: c, Ledger: l, Archiver: archiver.New(archiver.Options{
+			Bucket: b, Ledger: l, Uploads: &uploads.Uploader{Bucket: b, Ledger: l, Log: log}, Workers: 1, Log: log,
+		}), Log: log,
 		Hosts: func(config.Organization) (*Hosts, error) { return &Hosts{}, nil },
 	}), l
 }

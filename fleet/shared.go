@@ -8,6 +8,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // A run that several processes share has three steps, each by any of them: one begins it,
@@ -33,12 +34,12 @@ func (f *Fleet) Begin(ctx context.Context, only Selection, askAnyway bool) ([]Du
 		return nil, err
 	}
 	var dues []Due
-	var inboxes []archiver.Inbox
+	var inboxes []uploads.Inbox
 	for _, i := range selected {
 		dues = append(dues, Due{i.Org, i.ID, i.Condition, i.NeedsPerson})
-		inboxes = append(inboxes, archiver.Inbox{Org: i.Org, ID: i.ID})
+		inboxes = append(inboxes, uploads.Inbox{Org: i.Org, ID: i.ID})
 	}
-	return dues, f.Archiver.Sweep(ctx, inboxes)
+	return dues, f.Archiver.Uploads.Sweep(ctx, inboxes)
 }
 
 // Pass makes one part of a pass, under the claim in part; see archiver.Pass. Its client of

@@ -18,11 +18,8 @@ func TestMain(m *testing.M) { archivertest.Main(m) }
 const org, user = archivertest.Org, archivertest.UserID
 
 func writer(r *archivertest.World) *journal.Writer {
-	return &journal.Writer{
-		Bucket: r.Store(), Ledger: r.Ledger, Prefix: "genesys", Version: "v0.0.0-test", Log: r.Log,
-		Retention: proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }},
-		Prover: &proof.Prover{Bucket: r.Store(), Prefix: "genesys", Ledger: r.Ledger.ID(), Log: r.Log},
-	}
+	_, w, _, _ := r.Parts(r.Store(), proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }})
+	return w
 }
 
 // An order brings the journal up to date with what it did; an inbox of which there is

@@ -25,16 +25,23 @@ import (
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/journal"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
+	"github.com/archiverd/archiverd/twins"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 const (
 	Org    = "acme"
 	UserID = "9a1f3f0e-5d55-4d0a-8a5e-2f6f2d6f0001"
+	// Version and Configuration are what the archive says of archiverd.
+	Version       = "v0.0.0-test"
+	Configuration = "cafe0000000000000000000000000000000000000000000000000000000000ab"
 	// The operations as the simulation counts them.
 	OpList, OpGet, OpDelete = "get_userrecordings", "get_userrecording", "delete_userrecording"
 	OpDownload, OpLink      = "get_userrecording_transcoding", "media_link"
@@ -167,6 +174,16 @@ func (r *World) Store() *storage.Bucket {
 		r.T.Fatal(err)
 	}
 	return b
+}
+
+// Parts makes what an Archiver works with beside the bucket and the ledger.
+func (r *World) Parts(b *storage.Bucket, kept proof.Retention) (*proof.Prover, *journal.Writer, *uploads.Uploader, twins.Finder) {
+	prover := &proof.Prover{Bucket: b, Prefix: "genesys", Ledger: r.Ledger.ID(), Log: r.Log}
+	w := &journal.Writer{
+		Bucket: b, Ledger: r.Ledger, Prover: prover, Prefix: "genesys", Retention: kept,
+		Configuration: Configuration, Version: Version, Log: r.Log,
+	}
+	return prover, w, &uploads.Uploader{Bucket: b, Ledger: r.Ledger, Prefix: "genesys", Log: r.Log}, twins.Finder{Ledger: r.Ledger}
 }
 
 // Add puts n recordings, rec-01 and so on, into the inbox and returns their ids.

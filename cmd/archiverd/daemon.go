@@ -23,6 +23,7 @@ import (
 	"github.com/archiverd/archiverd/service"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/workers"
 )
@@ -130,9 +131,13 @@ func (d *daemon) open(ctx context.Context, b *storage.Bucket) (ledger, error) {
 	return openRecounted(ctx, d.config)
 }
 
+type runLister interface {
+	Runs(ctx context.Context, limit int) ([]state.Run, error)
+}
+
 // lastRun returns when the last run started; zero: there was none. Runs that a wrong
 // clock dated in the future are ignored.
-func lastRun(ctx context.Context, l ledger) (time.Time, error) {
+func lastRun(ctx context.Context, l runLister) (time.Time, error) {
 	runs, err := l.Runs(ctx, 1000)
 	now := time.Now()
 	for _, r := range runs {
@@ -144,11 +149,10 @@ func lastRun(ctx context.Context, l ledger) (time.Time, error) {
 }
 
 func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
-	arch := newArchiver(c, b, d.ledger, d.app.logger(c.Log, d.app.stderr))
 	// A reload that turns deletions off stops those of every fleet: workers may still make
 	// passes with an earlier one.
-	arch.Delete.Halted = func() bool { return !d.current().DeleteOriginals.Enabled }
-	return newFleet(c, arch, d.ledger, d.metrics, d.pulse.Beat)
+	halted := func() bool { return !d.current().DeleteOriginals.Enabled }
+	return opened{c, b, d.ledger}.newFleet(d.app.logger(c.Log, d.app.stderr), hooks{d.metrics, d.pulse.Beat, halted})
 }
 
 // run makes one run of the schedule, or follows the one that the workers share.

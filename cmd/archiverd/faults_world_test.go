@@ -264,10 +264,11 @@ func (w *faultWorld) fleet(transport *network.Transport, b *storage.Bucket, l *b
 	w.Helper()
 	c := w.config()
 	log := slog.New(slog.NewTextHandler(w.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
-	f := newFleet(c, newArchiver(c, b, l, log), l, watch.NewMetrics("test"), nil)
+	f := opened{c, b, l}.newFleet(log, hooks{metrics: watch.NewMetrics("test")})
 	links := genesys.NewLinks(genesys.LinksOptions{Transport: transport, AllowHTTP: true, UserAgent: userAgent()})
 	if w.ledger != nil {
-		f.Archiver.Ledger = failingLedger{l, w.ledger}
+		failing := failingLedger{l, w.ledger}
+		f.Archiver.Ledger, f.Archiver.Journal.Ledger, f.Archiver.Uploads.Ledger = failing, failing, failing
 	}
 	f.Hosts = func(o config.Organization) (*fleet.Hosts, error) {
 		return &fleet.Hosts{Org: o, API: transport, Links: links, UserAgent: userAgent()}, nil

@@ -15,7 +15,6 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/control"
 	"github.com/archiverd/archiverd/service/watch"
-	"github.com/archiverd/archiverd/storage"
 )
 
 type reconcileFlags struct {
@@ -89,8 +88,9 @@ func (a *app) reconcile(ctx context.Context, c *config.Config, l ledger, f recon
 	report := &reconcileReport{app: a, Made: time.Now().UTC(), Version: version(), Ledger: l.ID(), Bucket: c.Storage.Bucket, Prefix: c.Storage.Prefix,
 		Org: f.only.Org, Inbox: f.only.Inbox, From: f.from, To: f.to}
 	err = a.alone(log, func() error {
-		auditor := newAuditor(c, b, l, log)
-		targets, err := a.targets(ctx, c, l, b, *f.only, log)
+		o := opened{c, b, l}
+		auditor := o.newAuditor(log)
+		targets, err := a.targets(ctx, o, *f.only, log)
 		if err != nil {
 			return err
 		}
@@ -126,8 +126,8 @@ func (a *app) alone(log *slog.Logger, f func() error) (err error) {
 }
 
 // targets returns the inboxes to reconcile.
-func (a *app) targets(ctx context.Context, c *config.Config, l ledger, b *storage.Bucket, only fleet.Selection, log *slog.Logger) ([]fleet.Target, error) {
-	fl := newFleet(c, newArchiver(c, b, l, log), l, watch.NewMetrics(version()), nil)
+func (a *app) targets(ctx context.Context, o opened, only fleet.Selection, log *slog.Logger) ([]fleet.Target, error) {
+	fl := o.newFleet(log, hooks{metrics: watch.NewMetrics(version())})
 	if a.daemon != nil { // only one fleet may use the tokens and rate budgets
 		var err error
 		if fl, err = a.daemon.readyFleet(ctx); err != nil {

@@ -58,10 +58,11 @@ func (a *app) retry(ctx context.Context, f runFlags, accept fleet.Acceptance) er
 			return err
 		}
 		m.AddLedger(l)
-		if err := a.prepare(c, l, newArchiver(c, b, l, a.logger(c.Log, a.stderr)), *f.only, accept); err != nil {
+		o := opened{c, b, l}
+		if err := a.prepare(c, l, o.newArchiver(a.logger(c.Log, a.stderr), hooks{metrics: m}), *f.only, accept); err != nil {
 			return err
 		}
-		return a.runOnce(ctx, c, b, l, m, f)
+		return a.runOnce(ctx, o, m, f)
 	})
 }
 

@@ -11,12 +11,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/archiverd/archiverd/archiver"
-	"github.com/archiverd/archiverd/config"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/postgres"
-	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
 
@@ -70,26 +68,26 @@ func (a *app) run(ctx context.Context, f runFlags) error {
 		return err
 	}
 	m.AddLedger(l)
-	if f.dryRun {
-		err = a.dryRun(ctx, c, b, l, m, f)
+	if o := (opened{c, b, l}); f.dryRun {
+		err = a.dryRun(ctx, o, m, f)
 	} else {
-		err = a.runOnce(ctx, c, b, l, m, f)
+		err = a.runOnce(ctx, o, m, f)
 	}
 	return errors.Join(err, l.Close())
 }
 
 // runOnce makes one run, prints its report, and writes and pushes its metrics as
 // configured.
-func (a *app) runOnce(ctx context.Context, c *config.Config, b *storage.Bucket, l ledger, m *watch.Metrics, f runFlags) error {
+func (a *app) runOnce(ctx context.Context, o opened, m *watch.Metrics, f runFlags) error {
 	shown := newProgress(a.stderr)
-	log := a.logger(c.Log, shown.w)
-	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
+	log := a.logger(o.Log, shown.w)
+	fl := o.newFleet(log, hooks{metrics: m})
 	run := fl.Run
-	if shared, ok := l.(*postgres.Ledger); ok {
-		run = joiner{c, shared, fl, log}.run
+	if shared, ok := o.ledger.(*postgres.Ledger); ok {
+		run = joiner{o.Config, shared, fl, log}.run
 	}
 	result, err := run(ctx, a.stop, f.request(shown, log))
-	a.leaveMetrics(c, m, log)
+	a.leaveMetrics(o.Config, m, log)
 	fl.Wait()
 	if err != nil {
 		return err
@@ -123,9 +121,9 @@ func (a *app) sayReport(r *fleet.Result) error {
 	return nil
 }
 
-func (a *app) dryRun(ctx context.Context, c *config.Config, b *storage.Bucket, l ledger, m *watch.Metrics, f runFlags) error {
-	log := a.logger(c.Log, a.stderr)
-	fl := newFleet(c, newArchiver(c, b, l, log), l, m, nil)
+func (a *app) dryRun(ctx context.Context, o opened, m *watch.Metrics, f runFlags) error {
+	log := a.logger(o.Log, a.stderr)
+	fl := o.newFleet(log, hooks{metrics: m})
 	inboxes, err := fl.Inboxes(ctx, *f.only)
 	if err != nil {
 		return err

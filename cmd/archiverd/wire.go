@@ -22,6 +22,8 @@ import (
 	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
+	"github.com/archiverd/archiverd/twins"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // openBucket opens the bucket and checks that it can be used.
@@ -70,7 +72,10 @@ func storageOptions(c *config.Config, moved func()) (storage.Options, error) {
 	}, fail(exitUsage, err)
 }
 
-// ledger is implemented by *bolt.Ledger and *postgres.Ledger.
+// ledger is the whole of a *bolt.Ledger or a *postgres.Ledger: which one it is, only the
+// configuration says. It is wide because this package opens the ledger and hands it to
+// packages that each ask for a part. A function here that calls a ledger itself asks only
+// for what it calls.
 type ledger interface {
 	state.Ledger
 	Recount(ctx context.Context) error // state.ErrDamaged if an entry is missing
@@ -155,35 +160,70 @@ func deletion(c *config.Config) archiver.Deletion {
 	}
 }
 
-func newArchiver(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *archiver.Archiver {
-	return archiver.New(archiver.Options{
-		Bucket:    b,
-		Ledger:    l,
-		Prefix:    c.Storage.Prefix,
-		Workers:   c.Transfer.Workers,
-		Memory:    c.Transfer.Memory,
-		Bandwidth: c.Transfer.Bandwidth,
-		MinAge:    c.Transfer.MinAge,
-		Delete:    deletion(c),
-		Retention: retention(c),
-		Version:   version(),
-		Log:       log,
+// opened is a configuration with the bucket and the ledger that it names.
+type opened struct {
+	*config.Config
+	bucket *storage.Bucket
+	ledger ledger
+}
 
-		Configuration: c.Hash(),
+// hooks are what a process is told by its fleet, and tells it.
+type hooks struct {
+	metrics *watch.Metrics
+	moved   func()      // called whenever bytes move; may be nil
+	halted  func() bool // while true, no deletion is requested; may be nil
+}
+
+func (o opened) newArchiver(log *slog.Logger, h hooks) *archiver.Archiver {
+	deletion := deletion(o.Config)
+	deletion.Halted = h.halted
+	return archiver.New(archiver.Options{
+		Bucket:    o.bucket,
+		Ledger:    o.ledger,
+		Prover:    o.newProver(log),
+		Journal:   o.newJournal(log),
+		Uploads:   &uploads.Uploader{Bucket: o.bucket, Ledger: o.ledger, Prefix: o.Storage.Prefix, Log: log},
+		Twins:     twins.Finder{Ledger: o.ledger},
+		Prefix:    o.Storage.Prefix,
+		Workers:   o.Transfer.Workers,
+		Memory:    o.Transfer.Memory,
+		Bandwidth: o.Transfer.Bandwidth,
+		MinAge:    o.Transfer.MinAge,
+		Delete:    deletion,
+		Retention: retention(o.Config),
+		Version:   version(),
+		Observer:  h.metrics,
+		Log:       log,
 	})
 }
 
-func newJournal(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *journal.Writer {
+func (o opened) newProver(log *slog.Logger) *proof.Prover {
+	return &proof.Prover{Bucket: o.bucket, Prefix: o.Storage.Prefix, Ledger: o.ledger.ID(), Log: log}
+}
+
+func (o opened) newJournal(log *slog.Logger) *journal.Writer {
 	return &journal.Writer{
-		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Configuration: c.Hash(), Version: version(), Log: log,
-		Prover: &proof.Prover{Bucket: b, Prefix: c.Storage.Prefix, Ledger: l.ID(), Log: log},
+		Bucket: o.bucket, Ledger: o.ledger, Prover: o.newProver(log), Prefix: o.Storage.Prefix, Retention: retention(o.Config),
+		Configuration: o.Hash(), Version: version(), Log: log,
 	}
 }
 
-func newAuditor(c *config.Config, b *storage.Bucket, l ledger, log *slog.Logger) *audit.Auditor {
+func (o opened) newAuditor(log *slog.Logger) *audit.Auditor {
 	return &audit.Auditor{
-		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Workers: c.Transfer.Workers, Retention: retention(c), Log: log, Tally: &tally.Tally{},
+		Bucket: o.bucket, Ledger: o.ledger, Prefix: o.Storage.Prefix, Workers: o.Transfer.Workers, Retention: retention(o.Config),
+		Log: log, Tally: &tally.Tally{},
 	}
+}
+
+func (o opened) newFleet(log *slog.Logger, h hooks) *fleet.Fleet {
+	f := fleet.Options{Config: o.Config, Ledger: o.ledger, Archiver: o.newArchiver(log, h), Log: log}
+	f.Hosts = func(org config.Organization) (*fleet.Hosts, error) {
+		return fleet.NewHosts(o.Config, org, userAgent(), h.metrics.APIRequest(org.Name), h.moved)
+	}
+	if address := o.HeartbeatURL.Reveal(); address != "" {
+		f.Heartbeat = func(stop context.Context) error { return sendHeartbeat(stop, o.Config, address) }
+	}
+	return fleet.New(f)
 }
 
 // retention returns the configured retention, in S3's terms.
@@ -193,18 +233,4 @@ func retention(c *config.Config) proof.Retention {
 		r.Mode = strings.ToUpper(mode)
 	}
 	return r
-}
-
-// newFleet makes the fleet of a configuration. It calls moved whenever bytes move; moved
-// may be nil.
-func newFleet(c *config.Config, arch *archiver.Archiver, l ledger, m *watch.Metrics, moved func()) *fleet.Fleet {
-	arch.Observer = m
-	o := fleet.Options{Config: c, Ledger: l, Archiver: arch, Log: arch.Log}
-	o.Hosts = func(org config.Organization) (*fleet.Hosts, error) {
-		return fleet.NewHosts(c, org, userAgent(), m.APIRequest(org.Name), moved)
-	}
-	if address := c.HeartbeatURL.Reveal(); address != "" {
-		o.Heartbeat = func(stop context.Context) error { return sendHeartbeat(stop, c, address) }
-	}
-	return fleet.New(o)
 }

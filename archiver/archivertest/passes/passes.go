@@ -24,7 +24,7 @@ func New(t *testing.T, on *archivertest.Server, lock bool) *Rig {
 	t.Helper()
 	r := &Rig{World: archivertest.New(t, on, lock)}
 	r.Options = archiver.Options{
-		Prefix: "genesys", Workers: 2, Memory: 2 * archiver.PartSize, Version: "v0.0.0-test",
+		Prefix: "genesys", Workers: 2, Memory: 2 * archiver.PartSize, Version: archivertest.Version,
 		Retention: proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }},
 		Delete:    archiver.Deletion{MaxPerPass: 1000},
 		Log:       r.Log,
@@ -44,10 +44,12 @@ func New(t *testing.T, on *archivertest.Server, lock bool) *Rig {
 func (r *Rig) Run(ctx context.Context, edit ...func(*archiver.Options)) archiver.InboxReport {
 	r.T.Helper()
 	o := r.Options
-	o.Bucket, o.Ledger = r.Store(), r.Ledger
+	b := r.Store()
+	o.Bucket, o.Ledger = b, r.Ledger
 	for _, f := range edit {
 		f(&o)
 	}
+	o.Prover, o.Journal, o.Uploads, o.Twins = r.Parts(b, o.Retention)
 	return archiver.New(o).Run(ctx, ctx, []archiver.Inbox{r.In}).Inboxes[0]
 }
 

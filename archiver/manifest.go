@@ -65,7 +65,7 @@ func (t *transfer) putManifest(ctx context.Context, m *record.Manifest, lock sto
 	if err != nil {
 		return described{}, err
 	}
-	obj, sum, err := t.prover.PutFree(ctx, storage.New{
+	obj, sum, err := t.Prover.PutFree(ctx, storage.New{
 		Key:         t.keys.Manifest(t.entry.MediaKey, 1),
 		ContentType: "application/json",
 		Metadata:    t.keys.Metadata(t.key.Recording, t.entry, t.in.Format),
