@@ -12,7 +12,7 @@ import (
 // MayBegin returns an error if the archive holds recordings of an organization and the
 // ledger knows none of them: the ledger was lost, or the archive is another's. It is
 // called with a nil l before a new ledger is made, so that rebuild finds its place free.
-func MayBegin(ctx context.Context, c *config.Config, b record.Bucket, l ledger) error {
+func MayBegin(ctx context.Context, c *config.Config, b record.Bucket, l inboxLister) error {
 	for _, o := range c.Organizations {
 		known, err := knows(ctx, l, o.Name)
 		if err != nil {
@@ -38,7 +38,7 @@ func MayBegin(ctx context.Context, c *config.Config, b record.Bucket, l ledger) 
 	return nil
 }
 
-func knows(ctx context.Context, l ledger, org string) (bool, error) {
+func knows(ctx context.Context, l inboxLister, org string) (bool, error) {
 	if l == nil {
 		return false, nil
 	}

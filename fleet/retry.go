@@ -17,10 +17,20 @@ type Acceptance struct {
 	Journal bool // the faults that the journal has now
 }
 
+// preparedLedger is what Prepare asks of the ledger.
+type preparedLedger interface {
+	inboxLister
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
+	ScanWaiting(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
+	Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error)
+	AcceptFaults(ctx context.Context, org, inbox string, faults []state.AcceptedFault) error
+}
+
 // Prepare makes the selected failed recordings due, and enters what is accepted, before a
 // run. It returns the faults of the journal that were accepted. What a person accepts is
 // accepted of one inbox: the selection has to be of one.
-func Prepare(ctx context.Context, l ledger, a *archiver.Archiver, only Selection, accept Acceptance) ([]record.JournalFault, error) {
+func Prepare(ctx context.Context, l preparedLedger, a *archiver.Archiver, only Selection, accept Acceptance) ([]record.JournalFault, error) {
 	if accept == (Acceptance{}) {
 		return nil, makeDue(ctx, l, only)
 	}
@@ -52,7 +62,7 @@ func Prepare(ctx context.Context, l ledger, a *archiver.Archiver, only Selection
 
 // Selected returns the selected inboxes that the ledger knows. A selection of no inbox is
 // a mistake, and an error.
-func Selected(ctx context.Context, l ledger, only Selection) ([]state.Inbox, error) {
+func Selected(ctx context.Context, l inboxLister, only Selection) ([]state.Inbox, error) {
 	inboxes, err := l.Inboxes(ctx, only.Org)
 	if err != nil {
 		return nil, err
@@ -65,7 +75,7 @@ func Selected(ctx context.Context, l ledger, only Selection) ([]state.Inbox, err
 }
 
 // makeDue moves failed recordings back to listed, so that the next pass tries them.
-func makeDue(ctx context.Context, l ledger, only Selection) error {
+func makeDue(ctx context.Context, l preparedLedger, only Selection) error {
 	var failed []state.Key
 	err := l.ScanWaiting(ctx, only.Org, only.Inbox, func(k state.Key, e *state.Entry) error {
 		if e.State == state.StateFailed {

@@ -15,12 +15,20 @@ import (
 // Bucket holds the operations that reading an archive needs; *storage.Bucket implements it.
 type Bucket interface {
 	Head(ctx context.Context, key, versionID string) (storage.Object, error)
+	getter
+	lister
+}
+
+type getter interface {
 	Get(ctx context.Context, key, versionID string) (io.ReadCloser, storage.Object, error)
+}
+
+type lister interface {
 	ListAfter(ctx context.Context, prefix, after string) iter.Seq2[storage.Object, error]
 }
 
 // ReadSmall reads at most most bytes of an object.
-func ReadSmall(ctx context.Context, b Bucket, key string, most int64) ([]byte, storage.Object, error) {
+func ReadSmall(ctx context.Context, b getter, key string, most int64) ([]byte, storage.Object, error) {
 	r, obj, err := b.Get(ctx, key, "")
 	if err != nil {
 		return nil, obj, err
@@ -35,7 +43,7 @@ func ReadSmall(ctx context.Context, b Bucket, key string, most int64) ([]byte, s
 
 // HoldsRecordings reports whether the archive holds media or manifests of an organization.
 // Objects whose keys archiverd would not make are ignored.
-func HoldsRecordings(ctx context.Context, b Bucket, prefix, org string) (bool, error) {
+func HoldsRecordings(ctx context.Context, b lister, prefix, org string) (bool, error) {
 	for _, kind := range []string{"media", "manifests"} {
 		for o, err := range b.ListAfter(ctx, prefix+"/"+kind+"/org="+org+"/", "") {
 			if err != nil {
@@ -51,7 +59,7 @@ func HoldsRecordings(ctx context.Context, b Bucket, prefix, org string) (bool, e
 
 // OtherInboxes returns the ids of the inboxes of which the archive holds media or
 // manifests, except those that are known.
-func OtherInboxes(ctx context.Context, b Bucket, prefix, org string, known []string) ([]string, error) {
+func OtherInboxes(ctx context.Context, b lister, prefix, org string, known []string) ([]string, error) {
 	found := map[string]bool{}
 	for _, kind := range []string{"media", "manifests"} {
 		dir := prefix + "/" + kind + "/org=" + org + "/inbox="
@@ -78,7 +86,7 @@ func OtherInboxes(ctx context.Context, b Bucket, prefix, org string, known []str
 }
 
 // firstInbox returns the escaped id in the first key after one, or "" if there is none.
-func firstInbox(ctx context.Context, b Bucket, prefix, after string) (string, error) {
+func firstInbox(ctx context.Context, b lister, prefix, after string) (string, error) {
 	for obj, err := range b.ListAfter(ctx, prefix, after) {
 		if err != nil {
 			return "", err

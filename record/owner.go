@@ -17,7 +17,7 @@ type Owner struct {
 }
 
 // ReadOwner reads a claim. It returns the zero Owner if the object is not an owner object.
-func ReadOwner(ctx context.Context, b Bucket, key string) (o Owner, err error) {
+func ReadOwner(ctx context.Context, b getter, key string) (o Owner, err error) {
 	text, _, err := ReadSmall(ctx, b, key, maxOwner)
 	if err != nil {
 		return o, err

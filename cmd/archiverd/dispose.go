@@ -91,7 +91,7 @@ func (a *app) listDisposable(ctx context.Context, f *orderFlags, before string) 
 }
 
 // searched gives the selected recordings of a ledger.
-func searched(l ledger, s state.Selection) keeping.Recordings {
+func searched(l searcher, s state.Selection) keeping.Recordings {
 	return func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
 		return l.Search(ctx, state.Query{Selection: s}, f)
 	}

@@ -111,7 +111,13 @@ type inboxToken struct {
 	token state.Token
 }
 
-func (w *snapshot) read(ctx context.Context, l ledger) (err error) {
+type examinedLedger interface {
+	enrolled
+	searcher
+	Recount(ctx context.Context) error
+}
+
+func (w *snapshot) read(ctx context.Context, l examinedLedger) (err error) {
 	if w.kept, err = kept(ctx, w.config, l); err != nil {
 		return err
 	}

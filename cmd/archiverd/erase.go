@@ -50,7 +50,7 @@ left, or failed.`,
 				if err != nil {
 					return err
 				}
-				return a.carryOut(cmd.Context(), l, s, f, o, "Erase", func(ctx context.Context, o keeping.Order) (keeping.Totals, error) {
+				return a.carryOut(cmd.Context(), l, s, f, o, func(ctx context.Context, o keeping.Order) (keeping.Totals, error) {
 					return k.Erase(ctx, o, keeping.Removal{With: with, Bypass: bypass})
 				})
 			})

@@ -105,7 +105,12 @@ func (a *app) export(s state.Selection, words []string, target string, e exportF
 	}
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	from, err := a.selected(c, b, s, words, e.fromArchive, log)
+	var from entries
+	if e.fromArchive {
+		from, err = a.selectedFromArchive(c, b, s, log)
+	} else {
+		from, err = a.selectedFromLedger(c, s, words)
+	}
 	if err != nil {
 		return err
 	}
@@ -169,12 +174,9 @@ type entries struct {
 	close  func()
 }
 
-// selected returns the selected entries: of the ledger, of the service that holds it, or of
-// a ledger that is made from the archive for this export alone.
-func (a *app) selected(c *config.Config, b *storage.Bucket, s state.Selection, words []string, fromArchive bool, log *slog.Logger) (entries, error) {
-	if fromArchive {
-		return a.selectedFromArchive(c, b, s, log)
-	}
+// selectedFromLedger returns the selected entries of the ledger, or of the service that
+// holds it. words select the same on a command line.
+func (a *app) selectedFromLedger(c *config.Config, s state.Selection, words []string) (entries, error) {
 	l, err := openLedger(a.stop, c, toRead)
 	if errors.Is(err, bolt.ErrHeld) {
 		return entries{a.askService(c, words), "the ledger of the running service", func() {}}, nil

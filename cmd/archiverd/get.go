@@ -43,7 +43,7 @@ arrive; exit code 6 then says that they are not the archived ones.`,
 	return c
 }
 
-func archivedVersion(ctx context.Context, l ledger, id string, number int) (state.Version, error) {
+func archivedVersion(ctx context.Context, l finder, id string, number int) (state.Version, error) {
 	found, err := find(ctx, l, id)
 	if err != nil {
 		return state.Version{}, err

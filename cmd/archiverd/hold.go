@@ -49,7 +49,7 @@ exit code 2.`,
 			if o.Case, err = caseName(args[0]); err != nil {
 				return err
 			}
-			return a.keep(cmd.Context(), s, f, o, "Hold", (*keeping.Keeper).Hold)
+			return a.keep(cmd.Context(), s, f, o, (*keeping.Keeper).Hold)
 		},
 	}
 	f = a.addOrder(c)
@@ -78,7 +78,7 @@ selected. The store's hold is released where no other case holds the recording.`
 				return err
 			}
 			o.Case = name
-			return a.keep(cmd.Context(), s, f, o, "Release", (*keeping.Keeper).Release)
+			return a.keep(cmd.Context(), s, f, o, (*keeping.Keeper).Release)
 		},
 	}
 	f = a.addOrder(c)
@@ -95,13 +95,13 @@ func caseName(name string) (string, error) {
 }
 
 // keep has a keeper carry out an order on the selected recordings.
-func (a *app) keep(ctx context.Context, s state.Selection, f *orderFlags, o keeping.Order, what string, do func(*keeping.Keeper, context.Context, keeping.Order) (keeping.Totals, error)) error {
+func (a *app) keep(ctx context.Context, s state.Selection, f *orderFlags, o keeping.Order, do func(*keeping.Keeper, context.Context, keeping.Order) (keeping.Totals, error)) error {
 	return a.withLedger(toWrite, func(c *config.Config, l ledger) error {
 		k, err := a.keeper(c, l)
 		if err != nil {
 			return err
 		}
-		return a.carryOut(ctx, l, s, f, o, what, func(ctx context.Context, o keeping.Order) (keeping.Totals, error) { return do(k, ctx, o) })
+		return a.carryOut(ctx, l, s, f, o, func(ctx context.Context, o keeping.Order) (keeping.Totals, error) { return do(k, ctx, o) })
 	})
 }
 
@@ -128,7 +128,11 @@ type caseJSON struct {
 	Reason     string    `json:"reason"`
 }
 
-func (a *app) listCases(ctx context.Context, l ledger) error {
+type scanner interface {
+	Scan(ctx context.Context, org, inbox string, f func(state.Key, *state.Entry) error) error
+}
+
+func (a *app) listCases(ctx context.Context, l scanner) error {
 	cases := map[string]*caseJSON{}
 	err := l.Scan(ctx, "", "", func(_ state.Key, e *state.Entry) error {
 		for _, name := range e.Cases() {

@@ -92,7 +92,13 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-func (a *app) inboxes(ctx context.Context, c *config.Config, l ledger, only fleet.Selection) error {
+// enrolled is the part of a ledger that knows inboxes and their tokens.
+type enrolled interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	Token(ctx context.Context, org, inbox string) (state.Token, error)
+}
+
+func (a *app) inboxes(ctx context.Context, c *config.Config, l enrolled, only fleet.Selection) error {
 	rows := []coverage{}
 	sum := totals{Access: map[string]int{}}
 	for _, o := range c.Organizations {
@@ -118,7 +124,7 @@ func (a *app) inboxes(ctx context.Context, c *config.Config, l ledger, only flee
 }
 
 // covered returns the inboxes of an organization's ledger and roster together.
-func covered(ctx context.Context, l ledger, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
+func covered(ctx context.Context, l enrolled, o config.Organization, roster map[string]string, only string) ([]coverage, error) {
 	known, err := l.Inboxes(ctx, o.Name)
 	if err != nil {
 		return nil, err
@@ -158,7 +164,7 @@ func covered(ctx context.Context, l ledger, o config.Organization, roster map[st
 }
 
 // access returns the access to an inbox, as far as the ledger shows it.
-func access(ctx context.Context, l ledger, o config.Organization, i state.Inbox, expected *bool) (string, error) {
+func access(ctx context.Context, l enrolled, o config.Organization, i state.Inbox, expected *bool) (string, error) {
 	switch {
 	case o.Grant == genesys.GrantCommand && !*expected: // it has a roster
 		return accessLeft, nil

@@ -66,7 +66,11 @@ The import uses the token up: it can't be used elsewhere afterwards.`,
 	return c
 }
 
-func (a *app) login(c *config.Config, l ledger, f loginFlags) error {
+type loginLedger interface {
+	Login(ctx context.Context, org, inbox string, t state.Token, edit func(*state.Inbox)) error
+}
+
+func (a *app) login(c *config.Config, l loginLedger, f loginFlags) error {
 	o, err := loginOrganization(c, f.org)
 	if err != nil {
 		return err
@@ -198,7 +202,7 @@ func (a *app) readLine(ctx context.Context) (string, error) {
 type enrolment struct {
 	org    config.Organization
 	want   string // the user who is to log in; "": anyone
-	ledger ledger
+	ledger loginLedger
 	login  *genesys.Login
 
 	user        *genesys.User // who logged in

@@ -32,7 +32,12 @@ Cloud keeps the authorization: an administrator can revoke it there.`,
 	return c
 }
 
-func (a *app) logout(ctx context.Context, c *config.Config, l ledger, org, inbox string) error {
+type logoutLedger interface {
+	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
+	Logout(ctx context.Context, org, inbox string) error
+}
+
+func (a *app) logout(ctx context.Context, c *config.Config, l logoutLedger, org, inbox string) error {
 	o, err := loginOrganization(c, org)
 	if err != nil {
 		return err

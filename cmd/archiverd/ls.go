@@ -63,7 +63,12 @@ are not found by them; archiverd rebuild reads both from the archive.`,
 	return c
 }
 
-func (a *app) ls(ctx context.Context, l ledger, q state.Query, asCSV bool) error {
+// searcher is a ledger in which recordings are looked for.
+type searcher interface {
+	Search(ctx context.Context, q state.Query, f func(state.Key, *state.Entry) error) error
+}
+
+func (a *app) ls(ctx context.Context, l searcher, q state.Query, asCSV bool) error {
 	if a.json {
 		return l.Search(ctx, q, func(k state.Key, e *state.Entry) error {
 			return a.printJSON(entryJSON{k.Org, k.Inbox, k.Recording, *e})

@@ -65,23 +65,23 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	write := newJournal(c, b, l, a.logger(c.Log, a.stderr)).WriteOrdered
+	write := opened{c, b, l}.newJournal(a.logger(c.Log, a.stderr)).WriteOrdered
 	return keeping.New(keeping.Options{
 		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Journal: write, Workers: c.Transfer.Workers,
 	}), nil
 }
 
 // carryOut asks, has an order carried out on the selected recordings, and says what became
-// of them. what completes "… N recordings?". It reports ids that the ledger doesn't know
-// before anything is changed.
-func (a *app) carryOut(ctx context.Context, l ledger, s state.Selection, f *orderFlags, o keeping.Order, what string, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
+// of them. It reports ids that the ledger doesn't know before anything is changed.
+func (a *app) carryOut(ctx context.Context, l searcher, s state.Selection, f *orderFlags, o keeping.Order, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
 	o.Recordings = searched(l, s)
 	n, err := selected(ctx, o.Recordings, s)
 	if err != nil {
 		return err
 	}
 	if !f.dryRun && !f.yes {
-		if err := a.confirm(fmt.Sprintf("%s %s of %s?", what, recordings(n), o.By)); err != nil {
+		verb := strings.ToUpper(string(o.Kind[:1])) + string(o.Kind[1:])
+		if err := a.confirm(fmt.Sprintf("%s %s of %s?", verb, recordings(n), o.By)); err != nil {
 			return err
 		}
 	}

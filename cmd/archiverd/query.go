@@ -53,7 +53,12 @@ const (
 	inboxesShown = 50
 )
 
-func (a *app) status(ctx context.Context, c *config.Config, l ledger, all bool) error {
+type statusLedger interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	runLister
+}
+
+func (a *app) status(ctx context.Context, c *config.Config, l statusLedger, all bool) error {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return err
@@ -142,9 +147,14 @@ func newShow(a *app) *cobra.Command {
 	return c
 }
 
+type finder interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+}
+
 // find looks for a recording by its id in every inbox: a recording can have been
 // in several.
-func find(ctx context.Context, l ledger, id string) ([]entryJSON, error) {
+func find(ctx context.Context, l finder, id string) ([]entryJSON, error) {
 	inboxes, err := l.Inboxes(ctx, "")
 	if err != nil {
 		return nil, err

@@ -61,7 +61,7 @@ func (a *app) retain(ctx context.Context, s state.Selection, f *orderFlags, o ke
 		}
 		return proof.Retention{Until: p.After}.End(e.DateCreated, e.Newest().ArchivedAt)
 	}
-	return a.keep(ctx, s, f, o, "Retain", func(k *keeping.Keeper, ctx context.Context, o keeping.Order) (keeping.Totals, error) {
+	return a.keep(ctx, s, f, o, func(k *keeping.Keeper, ctx context.Context, o keeping.Order) (keeping.Totals, error) {
 		return k.Retain(ctx, o, ends)
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // kept says that the configuration asks for a longer retention than the newest stored
 // recording has, or "". A change of the configuration changes nothing that is stored.
-func kept(ctx context.Context, c *config.Config, l ledger) (found string, err error) {
+func kept(ctx context.Context, c *config.Config, l searcher) (found string, err error) {
 	want := retention(c)
 	if want.Mode == "" {
 		return "", nil

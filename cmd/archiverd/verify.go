@@ -74,7 +74,7 @@ func (a *app) verify(ctx context.Context, c *config.Config, l ledger, only fleet
 	}
 	shown := newProgress(a.stderr)
 	log := a.logger(c.Log, shown.w)
-	auditor := newAuditor(c, b, l, log)
+	auditor := opened{c, b, l}.newAuditor(log)
 	auditor.Tally.Found.Store(entries)
 	finish := shown.follow(auditor.Tally, log)
 	v, verr := auditor.Verify(a.stop, only.Org, only.Inbox, depth, a.printFinding)
@@ -98,8 +98,12 @@ func (a *app) verify(ctx context.Context, c *config.Config, l ledger, only fleet
 	return nil
 }
 
+type inboxLister interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+}
+
 // countEntries returns how many recordings there are to verify.
-func countEntries(ctx context.Context, l state.Ledger, only fleet.Selection) (n int64, err error) {
+func countEntries(ctx context.Context, l inboxLister, only fleet.Selection) (n int64, err error) {
 	inboxes, err := fleet.Selected(ctx, l, only)
 	for _, i := range inboxes {
 		for _, count := range i.Counts {

@@ -24,7 +24,7 @@ Exit code 3: something selected could not be waived.`,
 			if err != nil {
 				return err
 			}
-			return a.keep(cmd.Context(), s, f, o, "Waive", (*keeping.Keeper).Waive)
+			return a.keep(cmd.Context(), s, f, o, (*keeping.Keeper).Waive)
 		},
 	}
 	f = a.addOrder(c)

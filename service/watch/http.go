@@ -152,7 +152,7 @@ const lateBy = 5 * time.Minute
 
 // Ready returns the check of /readyz: the ledger can be read, and the schedule is kept.
 // Genesys and the store are not checked: a restart does not help if they are down.
-func Ready(l ledger, status func() service.Status) func(context.Context) error {
+func Ready(l inboxLister, status func() service.Status) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if _, err := l.Inboxes(ctx, ""); err != nil {
 			return err

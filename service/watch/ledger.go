@@ -13,8 +13,12 @@ import (
 
 // ledger is implemented by *bolt.Ledger and *postgres.Ledger.
 type ledger interface {
-	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
+	inboxLister
 	Disk() (size, free int64, err error) // free -1: not known
+}
+
+type inboxLister interface {
+	Inboxes(ctx context.Context, org string) ([]state.Inbox, error)
 }
 
 // team is implemented by *workers.Worker.
