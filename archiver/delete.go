@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,7 +35,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 	}
 	var g errgroup.Group
 	g.SetLimit(p.Workers)
-	trusted, checked := false, false
+	trusts := sync.OnceValues(func() (bool, error) { return p.trusts(ctx) })
 	err := p.eachDeletable(ctx, func(e state.KeyedEntry) error {
 		if err := p.stopped(); err != nil {
 			return err
@@ -42,16 +43,9 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		if p.deletions.Load() >= int64(p.Delete.MaxPerPass) {
 			return errCapped
 		}
-		if !checked {
-			var err error
-			if err = errors.Join(p.clocksAgree(), p.Journal.NotBehind(ctx, p.in.Org, p.in.ID)); err == nil {
-				trusted, err = p.Prover.Trusted(ctx)
-			}
-			if err != nil {
-				return fmt.Errorf("nothing was deleted: %w", err)
-			}
-			trusted = trusted && !p.Delete.ReadBack
-			checked = true
+		trusted, err := trusts()
+		if err != nil {
+			return fmt.Errorf("nothing was deleted: %w", err)
 		}
 		if p.servedAnother(e.Entry) {
 			return nil
@@ -78,6 +72,16 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		return nil
 	}
 	return err
+}
+
+// trusts checks the conditions of the whole pass that take requests. It reports whether the
+// store's checksums are believed, or every byte is read back before a deletion.
+func (p *pass) trusts(ctx context.Context) (bool, error) {
+	if err := errors.Join(p.clocksAgree(), p.Journal.NotBehind(ctx, p.in.Org, p.in.ID)); err != nil {
+		return false, err
+	}
+	trusted, err := p.Prover.Trusted(ctx)
+	return trusted && !p.Delete.ReadBack, err
 }
 
 var errCapped = errors.New("max_per_pass reached")

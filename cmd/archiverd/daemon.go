@@ -67,25 +67,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	}
 	defer func() { err = errors.Join(err, d.ledger.Close()) }()
 	d.fleet = d.newFleet(c, b)
-	last, err := lastRun(ctx, d.ledger)
-	if err != nil {
+	if err := d.prepare(ctx); err != nil {
 		return err
 	}
-	if !d.reached {
-		last = time.Time{} // run at once: failed runs are repeated until the bucket can be used
-	}
-	if d.worker, err = d.share(ctx); err != nil {
-		return err
-	}
-	if d.worker == nil {
-		m.AddLedger(d.ledger)
-	} else {
-		m.AddSharedLedger(d.ledger, d.worker)
-	}
-	d.service = service.New(service.Options{
-		Schedule: service.Local(c.Schedule.Parsed), LastRun: last,
-		Run: func() error { return d.run(ctx) }, Passing: func(err error) bool { return codeOf(err) == exitTemporary }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
-	})
 	web, err := d.listen(ctx)
 	if err != nil {
 		return fail(exitUsage, err)
@@ -113,6 +97,30 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	parts.Wait()
 	d.log.Info("archiverd stops")
 	return left
+}
+
+// prepare makes the service that runs on the schedule, once the ledger is open.
+func (d *daemon) prepare(ctx context.Context) error {
+	last, err := lastRun(ctx, d.ledger)
+	if err != nil {
+		return err
+	}
+	if !d.reached {
+		last = time.Time{} // run at once: failed runs are repeated until the bucket can be used
+	}
+	if d.worker, err = d.share(ctx); err != nil {
+		return err
+	}
+	if d.worker == nil {
+		d.metrics.AddLedger(d.ledger)
+	} else {
+		d.metrics.AddSharedLedger(d.ledger, d.worker)
+	}
+	d.service = service.New(service.Options{
+		Schedule: service.Local(d.config.Schedule.Parsed), LastRun: last,
+		Run: func() error { return d.run(ctx) }, Passing: func(err error) bool { return codeOf(err) == exitTemporary }, Pulse: d.pulse, Doing: d.doing, Reload: d.reload, Log: d.log,
+	})
+	return nil
 }
 
 // open checks the bucket and opens the ledger. If the bucket can't be used for a
