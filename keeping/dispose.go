@@ -40,7 +40,7 @@ func (k *Keeper) Dispose(ctx context.Context, o Order, l *List, r Removal) (Tota
 		case e.State == "":
 			return refusef("the ledger does not know it")
 		case !mine && !listed[key].equal(k.item(key, e)):
-			return refusef("it is not any more as the list has it")
+			return refusef("it has changed since the list was made")
 		}
 		return k.begin(ctx, key, e, o, r)
 	}, r)

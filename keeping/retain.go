@@ -56,7 +56,7 @@ func retainable(e *state.Entry, act state.Act) error {
 	case act.Mode == "":
 		return refusef("it has no lock, and storage.object_lock.mode is none: set a mode")
 	case act.Until.Before(time.Now().Add(minLock)):
-		return refusef("it would be kept until %s, which has passed or is near", day(act.Until))
+		return refusef("it would be kept until %s, which has passed or is less than an hour away", day(act.Until))
 	}
 	return nil
 }

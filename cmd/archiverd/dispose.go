@@ -100,7 +100,7 @@ func searched(l searcher, s state.Selection) keeping.Recordings {
 func (a *app) dispose(ctx context.Context, f *orderFlags, r *removalFlags, d disposeFlags) error {
 	s, err := f.selection(nil)
 	if err == nil && !s.Empty() {
-		err = fail(exitUsage, errors.New("--approved does what the list names: select when the list is made"))
+		err = fail(exitUsage, errors.New("--approved removes what the list names: give the flags that select to --before --dry-run, which makes the list"))
 	}
 	if err != nil {
 		return err

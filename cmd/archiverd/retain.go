@@ -53,7 +53,7 @@ func (a *app) retain(ctx context.Context, s state.Selection, f *orderFlags, o ke
 	case period != "" && !ok:
 		return fail(exitUsage, fmt.Errorf("--for %s: want a period such as 10y or 3650d", period))
 	case until != "" && end.Before(time.Now().Add(time.Hour)):
-		return fail(exitUsage, fmt.Errorf("--until %s: it has passed, or is near", until))
+		return fail(exitUsage, fmt.Errorf("--until %s: want a time that is an hour from now, or later", until))
 	}
 	ends := func(e *state.Entry) time.Time {
 		if until != "" {

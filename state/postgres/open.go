@@ -147,7 +147,7 @@ func (l *Ledger) open(ctx context.Context, o Options) error {
 	}
 	l.id = have.id
 	if have.filling != o.Filling {
-		return fmt.Errorf("%w: %s is at it, or was interrupted. Then drop the database, make it again, run archiverd migrate, and begin anew", ErrFilling, have.filling)
+		return fmt.Errorf("%w: %s is filling it, or was interrupted. If it was interrupted, drop the database, make it again, run archiverd migrate, and begin anew", ErrFilling, have.filling)
 	}
 	both, diffs := have.binding.Join(o.Binding)
 	if len(diffs) > 0 {

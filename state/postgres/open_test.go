@@ -82,7 +82,7 @@ func TestBinding(t *testing.T) {
 func TestFilling(t *testing.T) {
 	address := migrated(t)
 	l := open(t, address, Options{ID: "taken over", Filling: "archiverd rebuild"})
-	refuses(t, address, Options{}, ErrFilling, "archiverd rebuild is at it")
+	refuses(t, address, Options{}, ErrFilling, "archiverd rebuild is filling it")
 	refuses(t, address, Options{ReadOnly: true}, ErrFilling, "drop the database")
 	refuses(t, address, Options{Filling: "archiverd rebuild"}, ErrNotEmpty, "empty database")
 	statetest.Must(t, l.Filled(t.Context()))
