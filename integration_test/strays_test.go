@@ -73,7 +73,7 @@ func TestStrayUploads(t *testing.T) {
 			old.Store(*u.UploadId, true)
 		}
 	}
-	if r := w.once(0); !strings.Contains(r.stderr, "ended an upload that nobody knew") {
+	if r := w.once(0); !strings.Contains(r.stderr, "aborted an upload that the ledger does not know") {
 		t.Errorf("not said: %s", r)
 	}
 	out, err := w.s3.Client().ListMultipartUploads(t.Context(), &s3.ListMultipartUploadsInput{Bucket: &w.bucket})

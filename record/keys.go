@@ -1,5 +1,5 @@
 // Package record describes the objects in the bucket: their keys, manifests, the chain of
-// an inbox's journal, the owner's claim, and the comparison of two locks. It reads an
+// an inbox's journal, the inbox's owner, and the comparison of two locks. It reads an
 // archive and never writes to it. The code that writes, audits and rebuilds an archive
 // shares this description; docs/manifest.schema.json and docs/journal.schema.json publish it.
 package record
@@ -57,7 +57,7 @@ func (k Keys) MediaPrefix() string {
 	return k.Prefix + "/media/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + "/"
 }
 
-// Owner returns the key of the claim on the inbox.
+// Owner returns the key of the owner object of the inbox.
 func (k Keys) Owner() string {
 	return k.Prefix + "/owners/org=" + k.Org + "/inbox=" + EscapeID(k.Inbox) + ".json"
 }

@@ -10,13 +10,13 @@ import (
 // maxOwner bounds the bytes read of an owner object.
 const maxOwner = 1 << 16
 
-// Owner is the claim of one ledger on one inbox, in the archive.
+// Owner is an owner object: it names the ledger that may delete from an inbox.
 type Owner struct {
 	Ledger  string    `json:"ledger"`
 	Claimed time.Time `json:"claimed"`
 }
 
-// ReadOwner reads a claim. It returns the zero Owner if the object is not an owner object.
+// ReadOwner reads an owner object. It returns the zero Owner if the object is not an owner object.
 func ReadOwner(ctx context.Context, b getter, key string) (o Owner, err error) {
 	text, _, err := ReadSmall(ctx, b, key, maxOwner)
 	if err != nil {
@@ -29,7 +29,7 @@ func ReadOwner(ctx context.Context, b getter, key string) (o Owner, err error) {
 }
 
 // Encode returns the bytes of the owner object: one line of JSON.
-func (o Owner) Encode() ([]byte, error) { return encode("claim", o) }
+func (o Owner) Encode() ([]byte, error) { return encode("owner", o) }
 
 // Owners returns the ids of the ledgers that own the inboxes of an organization, by the
 // inboxes' escaped ids. An object that is not an owner object gives "".
@@ -39,11 +39,11 @@ func Owners(ctx context.Context, b Bucket, prefix, org string) (map[string]strin
 		if err != nil {
 			return nil, err
 		}
-		claim, err := ReadOwner(ctx, b, o.Key)
+		owner, err := ReadOwner(ctx, b, o.Key)
 		if err != nil {
 			return nil, err
 		}
-		owners[strings.TrimSuffix(strings.TrimPrefix(o.Key, dir), ".json")] = claim.Ledger
+		owners[strings.TrimSuffix(strings.TrimPrefix(o.Key, dir), ".json")] = owner.Ledger
 	}
 	return owners, nil
 }

@@ -102,7 +102,7 @@ func (u *Uploader) AbortLeft(ctx context.Context, claim list, in Inbox) error {
 	return u.abort(ctx, left, claim)
 }
 
-// Sweep ends the uploads under way that the passes over these inboxes do not end: those
+// Sweep aborts the uploads under way that the passes over these inboxes do not abort: those
 // that earlier passes left in other inboxes, and those that the ledger does not know.
 func (u *Uploader) Sweep(ctx context.Context, inboxes []Inbox) error {
 	left, err := u.Ledger.Uploads(ctx, "", "")
@@ -142,9 +142,10 @@ func (u *Uploader) abort(ctx context.Context, left []state.UploadRef, kept list)
 // on this machine or another, has ended since.
 const unknownAge = 24 * time.Hour
 
-// abortUnknown ends uploads that the ledger does not know, because the reply to their
-// creation was lost. It ends only those of the run's inboxes that this ledger owns. A
-// store that does not list uploads keeps them: see the doctor. The error is the ledger's.
+// abortUnknown aborts uploads that the ledger does not know, because the reply to their
+// creation was lost. It aborts only uploads of those of the run's inboxes that this ledger
+// owns. A store that does not list uploads keeps them: see the doctor. The error is the
+// ledger's.
 func (u *Uploader) abortUnknown(ctx context.Context, inboxes []Inbox) error {
 	known, err := u.Ledger.Uploads(ctx, "", "")
 	if err != nil {
@@ -154,7 +155,7 @@ func (u *Uploader) abortUnknown(ctx context.Context, inboxes []Inbox) error {
 	before := time.Now().Add(skew - unknownAge)
 	for b, err := range u.Bucket.Uploads(ctx, u.Prefix+"/media/") {
 		if err != nil {
-			u.Log.Debug("the store does not list uploads, so uploads that nobody knows are not ended", "error", err)
+			u.Log.Debug("the store does not list uploads: those that the ledger does not know are not aborted", "error", err)
 			return nil
 		}
 		if b.At.After(before) || slices.ContainsFunc(known, func(k state.UploadRef) bool { return k.Key == b.Key && k.ID == b.ID }) {
@@ -166,16 +167,16 @@ func (u *Uploader) abortUnknown(ctx context.Context, inboxes []Inbox) error {
 			continue
 		}
 		if err := u.Bucket.AbortUpload(ctx, b.Key, b.ID); err != nil {
-			u.Log.Warn("an upload that nobody knows could not be ended", "key", b.Key, "begun", b.At, "error", err)
+			u.Log.Warn("an upload that the ledger does not know could not be aborted", "key", b.Key, "begun", b.At, "error", err)
 			continue
 		}
-		u.Log.Info("ended an upload that nobody knew", "key", b.Key, "begun", b.At)
+		u.Log.Info("aborted an upload that the ledger does not know", "key", b.Key, "begun", b.At)
 	}
 	return nil
 }
 
-// owns reports whether a media key belongs to an inbox of the run that this ledger has
-// claimed.
+// owns reports whether a media key belongs to an inbox of the run of which this ledger is the
+// owner.
 func (u *Uploader) owns(ctx context.Context, key string, inboxes []Inbox) (bool, error) {
 	k, ok := record.ParseKey(u.Prefix, key)
 	if !ok {
