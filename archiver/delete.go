@@ -47,8 +47,8 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 		if err != nil {
 			return fmt.Errorf("nothing was deleted: %w", err)
 		}
-		if p.servedAnother(e.Entry) {
-			return nil
+		if shared, err := p.register.Shared(ctx, e.Entry.Newest()); shared || err != nil {
+			return err
 		}
 		g.Go(func() error {
 			err := p.deleteOne(ctx, e, trusted)
@@ -294,17 +294,6 @@ func (p *pass) archiveAgain(ctx context.Context, e state.KeyedEntry, r genesys.R
 		e.Expanded = true // the request for the recording included its conversation
 	})
 	return err
-}
-
-// servedAnother reports whether another recording was served the media of this one in this
-// run. Of a recording that was archived in this run, that is known once no inbox transfers
-// any more.
-func (p *pass) servedAnother(e state.Entry) bool {
-	v := e.Versions[len(e.Versions)-1]
-	if !v.ArchivedAt.Before(p.register.Begun) {
-		p.register.Transferring.Wait()
-	}
-	return p.register.Noted(v.SHA256)
 }
 
 // requestDeletion writes the request into the ledger, durably, and then sends it. The next

@@ -29,9 +29,14 @@ func (t *transfer) judgeTwin(ctx context.Context, d mediaDigest, v verdict) (ver
 	}
 	e, sum := t.entry, d.Hex()
 	if e.Twin != "" && e.Twin != sum {
-		t.register.ServedOther(t.key, e.Twin)
+		if err := t.register.ServedOther(ctx, t.key, e.Twin); err != nil {
+			return v, err
+		}
 	}
-	shared := t.register.Served(t.key, d.Sum())
+	shared, err := t.register.Served(ctx, t.key, d.Sum())
+	if err != nil {
+		return v, err
+	}
 	if e.Twin != sum {
 		if shared {
 			return v, &twinError{sum}

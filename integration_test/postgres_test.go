@@ -84,8 +84,9 @@ func TestDatabaseCommands(t *testing.T) {
 	if r := w.expect(2, "status"); !strings.Contains(r.stderr, "there is no ledger") {
 		t.Errorf("without a ledger: %s", r)
 	}
-	w.once(0)
-	w.once(0)
+	for range 3 {
+		w.once(0)
+	}
 	states := map[state.State]int{}
 	for _, e := range w.databaseEntries() {
 		states[e.State]++

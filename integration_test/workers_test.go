@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -232,5 +233,54 @@ func TestWorkersDeletionsOff(t *testing.T) {
 	m.leaves(p)
 	if n := m.cloud.Requests(opDelete); n != 5 {
 		t.Errorf("%d deletions were asked for, want the two under way and the three before", n)
+	}
+}
+
+// TestWorkersMixedUpMedia wants the media of two inboxes compared as those of one, by
+// whichever passes they were served: what a cache mixed up once is asked for once more, what
+// two recordings are always served is suspect, and no original is deleted before that is
+// known.
+func TestWorkersMixedUpMedia(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 2, 0)
+	m.config["passes"] = 1
+	m.deleting()
+	for _, in := range m.inboxes {
+		for _, id := range []string{"once", "always", "never"} {
+			in.Add(genesystest.Recording{ID: id + "-" + in.ID, Duration: 3 * time.Second})
+		}
+	}
+	one, other := m.inboxes[0], m.inboxes[1]
+	always, theirs := m.mediaOf(one, "always-"+one.ID), m.mediaOf(other, "once-"+other.ID)
+	var once sync.Once
+	m.cloud.Configure(func(o *genesystest.Options) {
+		o.Serve = func(_, id string) (body []byte) {
+			switch {
+			case strings.HasPrefix(id, "always"):
+				return always
+			case id == "once-"+one.ID:
+				once.Do(func() { body = theirs })
+			}
+			return body
+		}
+	})
+	m.once(0)
+	if n := m.cloud.Requests(opDelete); n != 0 {
+		t.Errorf("%d originals were deleted in the run that archived them", n)
+	}
+	for range 4 {
+		m.once(0) // the world's guard looks at each deletion
+	}
+	all := m.databaseEntries()
+	for _, in := range m.inboxes {
+		for _, name := range []string{"once-", "never-"} {
+			if s := all[name+in.ID].State; s != state.StateDeleteRequested && s != state.StateDeleted {
+				t.Errorf("%s%s is %s, want its deletion asked for", name, in.ID, s)
+			}
+		}
+		e := all["always-"+in.ID]
+		if e.State != state.StateArchived || e.Newest().Suspect == "" {
+			t.Errorf("%s: what another recording is always served too is %s, %+v", in.ID, e.State, e.Newest())
+		}
 	}
 }

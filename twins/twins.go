@@ -26,7 +26,18 @@ const Reason = "another recording was served the same media: both are asked for 
 const maxFound = 16
 
 // Finder finds twins in a ledger.
-type Finder struct{ Ledger ledger }
+type Finder struct {
+	Ledger ledger
+	Across across // nil: no other process makes passes
+}
+
+// across compares media across the processes that make a run together; *postgres.Ledger
+// implements it. Sums are SHA-256 in hex.
+type across interface {
+	Served(ctx context.Context, k state.Key, sum string) (another bool, err error)
+	ServedOther(ctx context.Context, k state.Key, sum string) error
+	WasServed(ctx context.Context, org, sum string) (bool, error)
+}
 
 type ledger interface {
 	Entry(ctx context.Context, k state.Key) (state.Entry, error)
@@ -43,10 +54,11 @@ type Register struct {
 	// served the media of a recording here.
 	Transferring sync.WaitGroup
 	Asking       sync.Mutex // held while a recording is asked for once more: one at a time
-	Begun        time.Time
 
 	ledger    ledger
+	across    across
 	org       string
+	begun     time.Time
 	searching sync.Mutex // guards found; held while the ledger is searched
 	found     Found
 
@@ -62,30 +74,37 @@ type Found map[string][]state.Key
 // Register returns the register of a run that begins.
 func (f Finder) Register(org string) *Register {
 	return &Register{
-		Begun: time.Now(), ledger: f.Ledger, org: org,
+		ledger: f.Ledger, across: f.Across, org: org, begun: time.Now(),
 		seed: maphash.MakeSeed(), digests: map[[sha256.Size]byte]uint64{}, noted: map[string]bool{},
 	}
 }
 
 // Served notes that a recording was served media with this digest. It reports whether
 // another recording was served the same media before.
-func (r *Register) Served(k state.Key, sum [sha256.Size]byte) bool {
+func (r *Register) Served(ctx context.Context, k state.Key, sum [sha256.Size]byte) (bool, error) {
+	if r.across != nil {
+		another, err := r.across.Served(ctx, k, hex.EncodeToString(sum[:]))
+		return another, failure.OfLedger(err)
+	}
 	h := r.hash(k)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if first, seen := r.digests[sum]; seen {
-		return first != h
+		return first != h, nil
 	}
 	r.digests[sum] = h
-	return false
+	return false, nil
 }
 
 // ServedOther notes that a recording, when it was asked for once more, was served other
 // media than those with this SHA-256 in hex.
-func (r *Register) ServedOther(k state.Key, sum string) {
+func (r *Register) ServedOther(ctx context.Context, k state.Key, sum string) error {
 	var digest [sha256.Size]byte
 	if n, err := hex.Decode(digest[:], []byte(sum)); err != nil || n != len(digest) {
-		return
+		return nil
+	}
+	if r.across != nil {
+		return failure.OfLedger(r.across.ServedOther(ctx, k, sum))
 	}
 	h := r.hash(k)
 	r.mu.Lock()
@@ -93,6 +112,7 @@ func (r *Register) ServedOther(k state.Key, sum string) {
 	if r.digests[digest] == h {
 		delete(r.digests, digest)
 	}
+	return nil
 }
 
 func (r *Register) hash(k state.Key) uint64 {
@@ -106,11 +126,21 @@ func (r *Register) Note(sum string) {
 	r.noted[sum] = true
 }
 
-// Noted reports whether Note has noted the SHA-256.
-func (r *Register) Noted(sum string) bool {
+// Shared reports whether another recording was served the media of a version in this run. Of
+// a version that was archived in this run, that is known once no inbox transfers any more.
+// Where other processes transfer too, Shared does not wait for that, but says yes of all
+// media that were served in this run: the next run looks again.
+func (r *Register) Shared(ctx context.Context, v state.Version) (bool, error) {
+	if r.across != nil {
+		served, err := r.across.WasServed(ctx, r.org, v.SHA256)
+		return served, failure.OfLedger(err)
+	}
+	if !v.ArchivedAt.Before(r.begun) {
+		r.Transferring.Wait()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.noted[sum]
+	return r.noted[v.SHA256], nil
 }
 
 // Find returns the recordings of the organization that share their media with another

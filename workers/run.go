@@ -99,6 +99,9 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 		if err != nil || marked.RowsAffected() == 0 || len(passes) == 0 { // marked by another before: a stale process has nothing to add
 			return err
 		}
+		if _, err := tx.Exec(ctx, "delete from served"); err != nil { // it is about the run under way
+			return err
+		}
 		_, err = w.client.InsertManyFastTx(ctx, tx, passes)
 		return err
 	})

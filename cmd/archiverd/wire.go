@@ -177,13 +177,17 @@ type hooks struct {
 func (o opened) newArchiver(log *slog.Logger, h hooks) *archiver.Archiver {
 	deletion := deletion(o.Config)
 	deletion.Halted = h.halted
+	finder := twins.Finder{Ledger: o.ledger}
+	if l, ok := o.ledger.(*postgres.Ledger); ok {
+		finder.Across = l
+	}
 	return archiver.New(archiver.Options{
 		Bucket:    o.bucket,
 		Ledger:    o.ledger,
 		Prover:    o.newProver(log),
 		Journal:   o.newJournal(log),
 		Uploads:   &uploads.Uploader{Bucket: o.bucket, Ledger: o.ledger, Prefix: o.Storage.Prefix, Log: log},
-		Twins:     twins.Finder{Ledger: o.ledger},
+		Twins:     finder,
 		Prefix:    o.Storage.Prefix,
 		Workers:   o.Transfer.Workers,
 		Memory:    o.Transfer.Memory,

@@ -91,7 +91,7 @@ func (f *Facts) tables(ctx context.Context, conn *pgx.Conn) (err error) {
 	if f.Schema, err = schemaVersion(ctx, conn); err != nil || f.Schema == 0 {
 		return err
 	}
-	rows, err := conn.Query(ctx, `select p || ' on ' || t from unnest(array['ledger', 'inboxes', 'tokens', 'entries', 'search', 'events', 'passes', 'runs', 'uploads', 'workers']) t,
+	rows, err := conn.Query(ctx, `select p || ' on ' || t from unnest(array['ledger', 'inboxes', 'tokens', 'entries', 'search', 'events', 'passes', 'runs', 'uploads', 'workers', 'served']) t,
 		unnest(array['select', 'insert', 'update', 'delete']) p where to_regclass(t) is null or not has_table_privilege(to_regclass(t), p)`)
 	if err == nil {
 		f.Missing, err = pgx.CollectRows(rows, pgx.RowTo[string])

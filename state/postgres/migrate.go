@@ -20,7 +20,7 @@ import (
 var migrations embed.FS
 
 // schema is the version of the newest migration.
-const schema = 1
+const schema = 2
 
 // versions is the table in which goose notes the migrations that were applied.
 const versions = "archiverd_schema"

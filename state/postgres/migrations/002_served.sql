@@ -1,0 +1,12 @@
+-- +goose Up
+
+-- The media that recordings were served in the run under way, so that its workers notice if
+-- two recordings of an organization were served the same. A crash of the server or a failover
+-- empties it, which costs no more than that.
+create unlogged table served (
+  org       text collate "C" not null,
+  sha256    bytea not null,
+  inbox     bytea not null, -- of the first recording that was served them
+  recording bytea not null,
+  primary key (org, sha256)
+);
