@@ -2,10 +2,12 @@ package archiver
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/failure"
@@ -50,6 +52,51 @@ func TestPersonActsDuringThePass(t *testing.T) {
 	r.WantState("rec-02", state.StateArchived)
 	r.WantState("rec-03", state.StateDeleteRequested)
 	archivertest.WantSame(t, "deletions", r.Requests(opDelete), []string{"rec-03"})
+}
+
+// A person erases a recording, and waives one, while a pass asks Genesys whether they still
+// exist: the acts stand, and the pass goes on with the others.
+func TestPersonActsWhileThePassSettles(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.options.MinAge = 0
+	r.Add(3)
+	r.passed()
+	r.options.MinAge = 100 * 365 * 24 * time.Hour
+	r.User.Add(genesystest.Recording{ID: "rec-04"}) // waits
+	r.passed()
+	r.Cloud.Settle()
+	for _, id := range []string{"rec-01", "rec-02", "rec-04"} {
+		r.User.Remove(id)
+	}
+	r.passed() // misses them for the first time
+	acts := map[string]func(){
+		"rec-01": func() { r.act("rec-01", state.StateArchived, statetest.Act(state.ActErase).Do) },
+		"rec-04": func() { r.act("rec-04", state.StateWaived, statetest.Act(state.ActWaive).Do) },
+	}
+	for id, act := range acts {
+		r.Cloud.Inject(genesystest.Fault{Op: opGet, Recording: id, Times: 1, Effect: genesystest.Effect{Name: "act", Before: func(http.ResponseWriter, *http.Request) bool {
+			act()
+			return false
+		}}})
+	}
+	if report := r.passed(); report.Pass.Gone != 1 || report.Pass.Vanished != 0 {
+		t.Errorf("counted: %+v", report.Pass)
+	}
+	if e := r.WantState("rec-01", state.StateArchived); e.Disposal() == nil {
+		t.Error("the act is lost")
+	}
+	r.WantState("rec-02", state.StateGone)
+	r.WantState("rec-03", state.StateArchived)
+	r.WantState("rec-04", state.StateWaived)
+}
+
+// act changes an entry as a person's command does.
+func (r *rig) act(id string, to state.State, edit func(*state.Entry)) {
+	r.T.Helper()
+	if _, err := r.Ledger.Move(context.Background(), r.Key(id), r.Entry(id).State, to, edit); err != nil {
+		r.T.Error(err)
+	}
 }
 
 // A ledger from an old backup knows no later act: neither is the original of a held

@@ -51,12 +51,7 @@ func (p *pass) deleteAll(ctx context.Context, owned bool) error {
 			return err
 		}
 		g.Go(func() error {
-			err := p.deleteOne(ctx, e, trusted)
-			if errors.Is(err, state.ErrInvalid) { // since it was read
-				p.log.Info("original kept: a person holds the recording or disposes of it", "recording", e.Key.Recording, "reason", err)
-				err = nil
-			}
-			if err := p.goOn(err); err != nil {
+			if err := p.goOn(p.deleteOne(ctx, e, trusted)); err != nil {
 				p.halt(err)
 			}
 			return nil

@@ -26,12 +26,10 @@ func (p *pass) settle(ctx context.Context) error {
 		switch {
 		case e.Entry.Disposal() != nil:
 		case e.Entry.State == state.StateDeleteRequested:
-			p.count(func(r *state.Pass) { r.Deleted++ })
-			_, err := p.move(ctx, e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
-			return err
+			return p.goOn(p.deleted(ctx, e))
 		case e.Entry.MissingSince.IsZero():
 			_, err := p.move(ctx, e.Key, e.Entry.State, e.Entry.State, func(e *state.Entry) { e.MissingSince = p.record.Start })
-			return err
+			return p.goOn(err)
 		case e.Entry.MissingSince.Before(p.record.Start):
 			twice = append(twice, state.KeyedEntry{Key: e.Key, Entry: state.Entry{State: e.Entry.State}})
 		}
@@ -61,10 +59,17 @@ func (p *pass) settleShort(ctx context.Context) error {
 		if !genesys.AsError(err).NotFound() {
 			return p.goOn(err)
 		}
-		p.count(func(r *state.Pass) { r.Deleted++ })
-		_, err = p.move(ctx, e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
-		return err
+		return p.goOn(p.deleted(ctx, e))
 	})
+}
+
+// deleted notes that Genesys has deleted a recording as it was asked to.
+func (p *pass) deleted(ctx context.Context, e state.KeyedEntry) error {
+	_, err := p.move(ctx, e.Key, e.Entry.State, state.StateDeleted, func(*state.Entry) {})
+	if err == nil {
+		p.count(func(r *state.Pass) { r.Deleted++ })
+	}
+	return err
 }
 
 // disappear handles the entries that two complete walks did not see.
@@ -108,7 +113,7 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 		return err
 	}
 	if e.Entry.State != state.StateArchived {
-		if e.Entry.State, err = p.adoptStored(ctx, e.Key); err != nil {
+		if e.Entry.State, err = p.adoptStored(ctx, e.Key, e.Entry.State); err != nil {
 			log.Warn("deleted in Genesys, and not known whether its media were stored before", failure.Attr(err))
 			return err
 		}
@@ -116,22 +121,29 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 	to := state.StateVanished
 	if e.Entry.State == state.StateArchived {
 		to = state.StateGone
-		p.count(func(r *state.Pass) { r.Gone++ })
-	} else {
-		p.count(func(r *state.Pass) { r.Vanished++ })
-		log.Error("deleted in Genesys before it was archived")
 	}
-	_, err = p.move(ctx, e.Key, e.Entry.State, to, func(*state.Entry) {})
-	return err
+	if _, err = p.move(ctx, e.Key, e.Entry.State, to, func(*state.Entry) {}); err != nil {
+		return err
+	}
+	if to == state.StateGone {
+		p.count(func(r *state.Pass) { r.Gone++ })
+		return nil
+	}
+	log.Error("deleted in Genesys before it was archived")
+	p.count(func(r *state.Pass) { r.Vanished++ })
+	return nil
 }
 
 // adoptStored looks for media that were stored and not described before their original
 // disappeared, and archives them with the metadata that the ledger has. It returns the
-// entry's state.
-func (p *pass) adoptStored(ctx context.Context, k state.Key) (state.State, error) {
+// entry's state. If that was changed since it was in state was, nothing is done.
+func (p *pass) adoptStored(ctx context.Context, k state.Key, was state.State) (state.State, error) {
 	e, err := p.Ledger.Entry(ctx, k)
 	if err != nil {
 		return "", failure.OfLedger(err)
+	}
+	if e.State != was {
+		return e.State, &state.ConflictError{Key: k, Have: e.State, Want: was}
 	}
 	t := &transfer{pass: p, key: k, entry: e}
 	pl, err := t.place(ctx)

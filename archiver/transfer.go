@@ -295,8 +295,8 @@ func (p *pass) goOn(err error) error {
 	switch {
 	case err == nil:
 		p.streak = 0
-	case changed:
-		p.log.Info("left as it is: someone else changed it in the ledger", "reason", err)
+	case changed, errors.Is(err, state.ErrOrdered): // since it was read
+		p.log.Info("left as it is: a person changed it in the ledger meanwhile", "reason", err)
 	case errors.Is(err, state.ErrClaimLost):
 		p.lose(err)
 		return err

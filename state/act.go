@@ -144,7 +144,7 @@ func checkActs(old, e *Entry) error {
 	case len(acts) > 0 && entered && !waives:
 		return fmt.Errorf("%w: an act to %s does not change %q to %q", ErrInvalid, acts[0].Kind, old.State, e.State)
 	case e.State == StateDeleteRequested && entered && (len(e.Cases()) > 0 || e.Disposal() != nil):
-		return fmt.Errorf("%w: the original of a recording that is held or disposed of is not deleted", ErrInvalid)
+		return fmt.Errorf("%w: %w: the original of a recording that is held or disposed of is not deleted", ErrInvalid, ErrOrdered)
 	}
 	switch act := old.Disposal(); {
 	case act == nil && e.State.Disposed():
@@ -152,7 +152,7 @@ func checkActs(old, e *Entry) error {
 	case act == nil && e.Disposal() != nil && !Allowed(e.State, StateErased):
 		return fmt.Errorf("%w: a recording that is %s can't be disposed of", ErrInvalid, e.State)
 	case act != nil && (entered && !e.State.Disposed() || len(e.Versions) > len(old.Versions)):
-		return fmt.Errorf("%w: the recording is being disposed of, and can't become %s", ErrInvalid, e.State)
+		return fmt.Errorf("%w: %w: the recording is being disposed of, and can't become %s", ErrInvalid, ErrOrdered, e.State)
 	}
 	return nil
 }

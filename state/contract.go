@@ -37,6 +37,7 @@ var (
 	ErrNotFound     = errors.New("not in the ledger")
 	ErrEdge         = errors.New("no such change of state")
 	ErrInvalid      = errors.New("invalid entry")
+	ErrOrdered      = errors.New("a person ordered otherwise")    // comes with ErrInvalid: an act in the entry forbids the change
 	ErrDamaged      = errors.New("the ledger is damaged")         // it does not hold what was written
 	ErrJournalMoved = errors.New("the journal's head has moved")  // the head is not the one that the caller expects
 	ErrTokenMoved   = errors.New("the inbox has another token")   // the token is not the one that the caller expects
