@@ -26,6 +26,9 @@ var ErrOccupied = errors.New("it is not empty, and not an interrupted export of 
 var ErrComplete = errors.New("it holds this export already, complete")
 
 const (
+	pageName      = "index.html"
+	tableName     = "index.csv"
+	statementName = "statement.txt"
 	selectionName = "selection.txt"
 	sumsName      = "SHA256SUMS"
 )
@@ -106,7 +109,9 @@ func (d *Folder) begin(selection string) error {
 		return ErrComplete
 	}
 	d.kept = map[string]bool{}
-	return d.remove(".", func(name string) bool { return unfinished.MatchString(name) })
+	return d.remove(".", func(name string) bool {
+		return unfinished.MatchString(name) || name == pageName || name == tableName || name == statementName
+	})
 }
 
 // remove removes the files below a folder that f names.

@@ -253,7 +253,7 @@ func TestGoesOnFromAnyStep(t *testing.T) {
 		if steps > 0 { // as it was before
 			o.Search = func(ctx context.Context, f func(state.Key, *state.Entry) error) error {
 				return r.Ledger.Search(ctx, state.Query{Selection: all}, func(k state.Key, e *state.Entry) error {
-					e.Acts, e.State = nil, state.StateArchived
+					e.Acts, e.State, e.Name = nil, state.StateArchived, "call with Ann Smith"
 					return f(k, e)
 				})
 			}
@@ -271,16 +271,62 @@ func TestGoesOnFromAnyStep(t *testing.T) {
 		if _, err := r.export(state.Selection{IDs: []string{"rec-01"}}, NewFolder(dir)); !errors.Is(err, ErrOccupied) {
 			t.Fatalf("after %d steps another export gets %v", steps, err)
 		}
+		if steps > 0 { // interrupted once more, right at its beginning
+			if _, err := Run(context.Background(), r.options(all), &power{NewFolder(dir), 0}); !errors.Is(err, errPower) {
+				t.Fatal(err)
+			}
+			wantNoName(t, files(t, dir))
+		}
 		if _, err := r.export(all, NewFolder(dir)); err != nil {
 			t.Fatalf("after %d steps: %v", steps, err)
 		}
 		have := files(t, dir)
 		wantSums(t, have)
+		if steps > 0 {
+			wantNoName(t, have)
+		}
 		if _, left := have["recordings/acme/"+archivertest.UserID+"/rec-03/1.wav"]; left != (steps == 0) {
 			t.Fatalf("after %d steps, erased media are in the export: %t", steps, left)
 		}
 		if _, err := r.export(all, NewFolder(dir)); !errors.Is(err, ErrComplete) {
 			t.Fatalf("again: %v", err)
+		}
+	}
+}
+
+// wantNoName wants Ann Smith in no page, table or statement, and in no journal.
+func wantNoName(t *testing.T, all map[string]string) {
+	t.Helper()
+	for name, text := range all {
+		if !strings.Contains(name, ".part") && strings.Contains(text, "Ann Smith") {
+			t.Errorf("%s names a person of whom all was erased: %s", name, text)
+		}
+	}
+}
+
+// What the journal told of an erased recording while its transfer failed names nobody in the
+// export.
+func TestErasedNamesNobody(t *testing.T) {
+	r := newRig(t, 0, func(r *rig) {
+		r.User.Add(genesystest.Recording{ID: "rec", Name: "call with Ann Smith", ConversationID: "Ann Smith's", Duration: 100 * time.Millisecond})
+		r.Cloud.Inject(genesystest.Fault{Op: archivertest.OpLink, Times: 1, Effect: genesystest.HTML(200)})
+		r.Pass()
+	})
+	for _, to := range []state.State{state.StateArchived, state.StateErased} { // under way, then done
+		if e := r.Entry("rec"); e.Disposal() == nil {
+			r.do("rec", state.ActErase, to)
+		} else if _, err := r.Ledger.Move(t.Context(), r.Key("rec"), e.State, to, nil); err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if got, err := r.export(state.Selection{All: true}, NewFolder(dir)); err != nil || got.Lacking != 1 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		all := files(t, dir)
+		wantSums(t, all)
+		wantNoName(t, all)
+		if journal := all["recordings/acme/"+archivertest.UserID+"/rec/journal.jsonl"]; !strings.Contains(journal, `"to":"failed"`) {
+			t.Errorf("the journal does not tell of the failure: %s", journal)
 		}
 	}
 }

@@ -56,7 +56,7 @@ func newIndex(to Destination, o *Options) (*index, error) {
 		"next":  func(i int) int { return i + 1 },
 		"url":   func(name string) string { return strings.ReplaceAll(name, "%", "%25") }, // the name has no other character that a URL escapes
 	}).ParseFS(pages, "page/*"))}
-	for name, f := range map[string]**summed{"index.html": &x.page, "index.csv": &x.table, "statement.txt": &x.statement, sumsName: &x.sums} {
+	for name, f := range map[string]**summed{pageName: &x.page, tableName: &x.table, statementName: &x.statement, sumsName: &x.sums} {
 		made, err := to.create(name)
 		if err != nil {
 			return nil, errors.Join(&writeError{err}, x.drop())

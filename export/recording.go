@@ -57,6 +57,9 @@ func (x *export) recording(ctx context.Context, s *selected) error {
 		Created: e.DateCreated, Duration: time.Duration(e.Milliseconds) * time.Millisecond,
 		Name: e.Name, Conversation: e.ConversationID, Participants: e.Participants, Cases: e.Cases(),
 	}
+	if e.Disposal() != nil {
+		s.forget()
+	}
 	folder := "recordings/" + fileName(s.key.Org) + "/" + fileName(s.key.Inbox) + "/" + fileName(s.key.Recording)
 	why := notArchived(e)
 	if why == "" {
@@ -76,6 +79,17 @@ func (x *export) recording(ctx context.Context, s *selected) error {
 		names = append(names, v.Media.Name, v.Manifest.Name)
 	}
 	return x.to.only(folder, names...)
+}
+
+// forget drops what tells of a person: of a recording that was erased or disposed of, or is
+// being removed, the export tells no more than the ledger keeps of it in the end.
+func (s *selected) forget() {
+	s.row.Duration, s.row.Name, s.row.Conversation, s.row.Participants = 0, "", "", nil
+	for i := range s.events {
+		if l := s.events[i].Listed; l != nil {
+			l.Name, l.Conversation = "", ""
+		}
+	}
 }
 
 func (r *row) lack(why string, damaged bool) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -179,12 +180,57 @@ type entries struct {
 func (a *app) selectedFromLedger(c *config.Config, s state.Selection, words []string) (entries, error) {
 	l, err := openLedger(a.stop, c, toRead)
 	if errors.Is(err, bolt.ErrHeld) {
-		return entries{a.askService(c, words), "the ledger of the running service", func() {}}, nil
+		return spooled(a.stop, "the ledger of the running service", a.askService(c, words))
 	}
 	if err != nil {
 		return entries{}, err
 	}
-	return entries{searched(l, s), "the ledger " + l.ID(), func() { _ = l.Close() }}, nil // it was only read
+	defer l.Close() // it is only read
+	return spooled(a.stop, "the ledger "+l.ID(), searched(l, s))
+}
+
+// spooled writes what a search finds into a temporary file, and returns the entries of that
+// file. An export may take hours, and runs need the ledger meanwhile.
+func spooled(ctx context.Context, source string, search keeping.Recordings) (entries, error) {
+	file, err := os.CreateTemp("", "archiverd-export")
+	if err != nil {
+		return entries{}, err
+	}
+	w := bufio.NewWriter(file)
+	lines := json.NewEncoder(w)
+	err = os.Remove(file.Name()) // its bytes go when it is closed
+	if err == nil {
+		err = search(ctx, func(k state.Key, e *state.Entry) error {
+			return lines.Encode(entryJSON{k.Org, k.Inbox, k.Recording, *e})
+		})
+	}
+	if err = errors.Join(err, w.Flush()); err != nil {
+		return entries{}, errors.Join(err, file.Close())
+	}
+	read := func(_ context.Context, f func(state.Key, *state.Entry) error) error {
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		return eachEntry(bufio.NewReader(file), f)
+	}
+	return entries{read, source, func() { _ = file.Close() }}, nil // it was only read
+}
+
+// eachEntry calls f with entries as ls --json prints them.
+func eachEntry(lines io.Reader, f func(state.Key, *state.Entry) error) error {
+	for d := json.NewDecoder(lines); ; {
+		var e entryJSON
+		err := d.Decode(&e)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = f(state.Key{Org: e.Org, Inbox: e.Inbox, Recording: e.Recording}, &e.Entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
 // askService searches by the command ls, which the service runs. The export itself is not
@@ -201,20 +247,9 @@ func (a *app) askService(c *config.Config, words []string) keeping.Recordings {
 			}
 			w.CloseWithError(err)
 		}()
-		for d := json.NewDecoder(lines); ; {
-			var e entryJSON
-			err := d.Decode(&e)
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err == nil {
-				err = f(state.Key{Org: e.Org, Inbox: e.Inbox, Recording: e.Recording}, &e.Entry)
-			}
-			if err != nil {
-				lines.CloseWithError(err)
-				return err
-			}
-		}
+		err := eachEntry(lines, f)
+		lines.CloseWithError(err)
+		return err
 	}
 }
 
