@@ -42,7 +42,8 @@ func (d *Doctor) Store(ctx context.Context) []Check {
 	v.holds(ctx)
 	v.lifecycle(ctx)
 	v.unchecked("store.policy", "archiverd can't see what the bucket's policy, its replication and others' credentials allow: "+
-		"make sure that nobody can delete versions or change the lifecycle without your knowledge")
+		"make sure that nobody can delete versions or change the lifecycle without your knowledge. "+
+		"archiverd doctor --policy prints what archiverd's own credentials need, and what those of erase and dispose need")
 	return v.list
 }
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -194,6 +196,25 @@ func TestDocumentedPolicy(t *testing.T) {
 	}
 	if want := "of its manifests, journal, owners"; !strings.Contains(found["store.read"].Found, want) {
 		t.Errorf("want %q: %+v", want, found["store.read"])
+	}
+}
+
+// TestDoctorShowsPolicies wants doctor to print the policies of the documentation.
+func TestDoctorShowsPolicies(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, genesystest.Options{})
+	w.bucket = "recordings"
+	var printed struct{ Own, Removal policy }
+	if err := json.Unmarshal([]byte(w.expect(0, "doctor", "--policy", "--json").stdout), &printed); err != nil {
+		t.Fatal(err)
+	}
+	for page, p := range map[string]policy{"../docs/install.md": printed.Own, "../docs/records.md": printed.Removal} {
+		if diff := cmp.Diff(policyIn(t, page), p); diff != "" {
+			t.Errorf("%s has another policy: %s", page, diff)
+		}
+	}
+	if text := w.expect(0, "doctor", "--policy").stdout; !strings.Contains(text, "s3:DeleteObjectVersion") || !strings.Contains(text, "s3:BypassGovernanceRetention") {
+		t.Errorf("printed: %s", text)
 	}
 }
 

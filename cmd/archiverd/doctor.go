@@ -28,6 +28,7 @@ const doctorWidth = 16
 
 func newDoctor(a *app) *cobra.Command {
 	var org string
+	var policy bool
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Prove configuration, access and the store's promises",
@@ -42,11 +43,25 @@ For an organization with several inboxes, each check says how many inboxes passe
 lists at most 20 of the others. A finding that more than 20 share is one line. --json
 has every check of every inbox.
 
+--policy tests nothing. It prints the policies that the store needs, for the configured bucket
+and prefix: that of archiverd's own credentials, and that of the credentials which erase and
+dispose bring.
+
 Exit codes: 0 nothing failed; 2 something is set up wrongly; 4 Genesys refused; 5 a
 service can't be reached; 6 the store or the ledger breaks a promise.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context(), org) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !policy {
+				return a.doctor(cmd.Context(), org)
+			}
+			c, err := a.loadConfig()
+			if err != nil {
+				return err
+			}
+			return a.printPolicies(c)
+		},
 	}
+	c.Flags().BoolVar(&policy, "policy", false, "only print the policies that the store needs")
 	c.Flags().StringVar(&org, "org", "", "only this organization, by its configured `name`")
 	a.addJSON(c)
 	return c
