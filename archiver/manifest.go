@@ -87,7 +87,7 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value
 	}
 	if len(t.entry.Cases()) > 0 {
-		if err := t.hold(ctx, v); err != nil {
+		if err := t.hold(ctx, v, true); err != nil {
 			return err
 		}
 		v.Held = true
@@ -103,7 +103,7 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 	if err != nil {
 		return err
 	}
-	if err := t.holdLate(ctx, e); err != nil {
+	if err := t.matchHold(ctx, e); err != nil {
 		return err
 	}
 	t.warnDoubt(v)
@@ -117,28 +117,36 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 	return nil
 }
 
-// hold sets the store's legal hold on a version's media and manifest, and reads it back.
-func (t *transfer) hold(ctx context.Context, v state.Version) error {
+// hold sets or releases the store's legal hold of a version's media and manifest, and reads
+// it back.
+func (t *transfer) hold(ctx context.Context, v state.Version, on bool) error {
 	for _, o := range []struct{ key, version string }{{v.MediaKey, v.MediaVersionID}, {v.ManifestKey, v.ManifestVersionID}} {
-		if err := t.Bucket.SetHold(ctx, o.key, o.version, true); err != nil {
-			return fmt.Errorf("hold what is archived of a held recording: %w", err)
+		if err := t.Bucket.SetHold(ctx, o.key, o.version, on); err != nil {
+			return fmt.Errorf("hold what is archived of a held recording, and nothing else: %w", err)
 		}
 	}
 	return nil
 }
 
-// holdLate holds the newest version of an entry for which a case came up while the version
-// was on its way. A crash before it leaves a version that verify finds not held.
-func (t *transfer) holdLate(ctx context.Context, e state.Entry) error {
-	v, n := e.Newest(), len(e.Versions)
-	if v.Held || len(e.Cases()) == 0 {
-		return nil
+// matchHold makes the store hold the newest version of an entry if a case holds the
+// recording, and only then: a case may have come up, or been released, while the version was
+// on its way. The ledger is looked at again after each change of the store's. After a crash
+// in between, verify finds a version that is not held, and hold or release given again puts
+// it right.
+func (t *transfer) matchHold(ctx context.Context, e state.Entry) error {
+	for n := len(e.Versions); ; {
+		v, on := e.Versions[n-1], len(e.Cases()) > 0
+		if v.Held == on {
+			return nil
+		}
+		if err := t.hold(ctx, v, on); err != nil {
+			return err
+		}
+		var err error
+		if e, err = t.move(ctx, t.key, e.State, e.State, func(e *state.Entry) { e.Versions[n-1].Held = on }); err != nil {
+			return err
+		}
 	}
-	if err := t.hold(ctx, v); err != nil {
-		return err
-	}
-	_, err := t.move(ctx, t.key, e.State, e.State, func(e *state.Entry) { e.Versions[n-1].Held = len(e.Cases()) > 0 })
-	return err
 }
 
 // doubt returns why a version's media alone do not allow to delete the original, or "".

@@ -99,7 +99,7 @@ func (r *reconciler) unnamed(ctx context.Context, obj storage.Object, k record.K
 	h := r.hash(k.Recording)
 	s := r.sides[h]
 	switch {
-	case kind == ObjectUnknown && s&inLedger != 0:
+	case kind == ObjectReturned, kind == ObjectUnknown && s&inLedger != 0:
 		r.sides[h] |= inBucket | extra
 	case kind == ObjectUnknown:
 		r.sides[h] |= inBucket
@@ -131,6 +131,8 @@ func (r *reconciler) kind(ctx context.Context, key string, k record.Key) (Object
 	switch {
 	case !record.SameRecording(obj.Metadata, map[string]string{record.MetaOrg: k.Org, record.MetaInbox: k.Inbox, record.MetaRecording: k.Recording}):
 		return ObjectForeign, nil
+	case s&removed != 0:
+		return ObjectReturned, nil
 	case s&waits != 0:
 		return ObjectAdopt, nil
 	case s&inLedger != 0 && r.superseded(ctx, k, obj.Metadata[record.MetaDateModified]):

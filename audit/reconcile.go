@@ -27,8 +27,9 @@ const (
 	inGenesys side = 1 << iota
 	inLedger
 	inBucket
-	waits // the ledger has it as waiting: the next run adopts its objects in the bucket
-	extra // the bucket has an object of the recording that the ledger should name and does not
+	waits   // the ledger has it as waiting: the next run adopts its objects in the bucket
+	removed // the ledger has it as erased or expired: the bucket must have no object of it
+	extra   // the bucket has an object of the recording that the ledger should name and does not
 )
 
 // reconciler compares one inbox. For each recording it keeps a hash with its sides, a hash of
@@ -114,6 +115,9 @@ func (r *reconciler) readLedger(ctx context.Context) error {
 		s := inLedger
 		if e.State == state.StateListed || e.State == state.StateFailed {
 			s |= waits
+		}
+		if e.State.Disposed() {
+			s |= removed
 		}
 		r.sides[r.hash(record.EscapeID(k.Recording))] |= s
 		r.entries++
@@ -224,6 +228,9 @@ func (r *reconciler) class(e *state.Entry, s side, found []proof.Finding) (Class
 		}
 		return ClassDiffers, detail
 	}
+	if s&extra != 0 && s&removed != 0 {
+		return ClassDiffers, fmt.Sprintf("it is %s, and the bucket has an object of it again: give the same order again, which removes it", e.State)
+	}
 	if s&extra != 0 {
 		return ClassUnknown, "the bucket has a version of it that the ledger does not know"
 	}
@@ -302,12 +309,23 @@ func (r *reconciler) followJournal(ctx context.Context) error {
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
 		return failure.OfLedger(err)
 	}
-	faults, err := record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}}.Walk(ctx, in.Journal, func(state.JournalHead, *record.Journal) error {
+	chain := record.Chain{Bucket: r.Bucket, Keys: record.Keys{Prefix: r.Prefix, Org: r.out.Org, Inbox: r.out.Inbox}}
+	var short []record.JournalFault
+	faults, err := chain.Walk(ctx, in.Journal, func(at state.JournalHead, j *record.Journal) error {
 		r.out.Journal.Objects++
-		return nil
+		_, _, fault, err := r.shortJournal(ctx, chain, at, j)
+		if fault != nil {
+			short = append(short, *fault)
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read the inbox's journal: %w", err)
+	}
+	for _, f := range short { // which may be shorter than the chain says, too
+		if !slices.ContainsFunc(faults, func(g record.JournalFault) bool { return g.Kind == f.Kind && g.Key == f.Key }) {
+			faults = append(faults, f)
+		}
 	}
 	for _, f := range faults {
 		to := &r.out.Journal.Faults

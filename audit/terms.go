@@ -60,12 +60,13 @@ const (
 	ObjectLeftover ObjectKind = "leftover"
 	ObjectBad      ObjectKind = "known bad"
 	ObjectUnknown  ObjectKind = "unknown"
+	ObjectReturned ObjectKind = "returned"
 	ObjectForeign  ObjectKind = "foreign"
 	ObjectRemoved  ObjectKind = "removed"
 )
 
 // ObjectKinds are all kinds.
-var ObjectKinds = [...]ObjectKind{ObjectNamed, ObjectAdopt, ObjectLeftover, ObjectBad, ObjectUnknown, ObjectForeign, ObjectRemoved}
+var ObjectKinds = [...]ObjectKind{ObjectNamed, ObjectAdopt, ObjectLeftover, ObjectBad, ObjectUnknown, ObjectReturned, ObjectForeign, ObjectRemoved}
 
 // Meaning explains the kind to a person.
 func (k ObjectKind) Meaning() string {
@@ -80,6 +81,8 @@ func (k ObjectKind) Meaning() string {
 		return "the ledger records its key as bad; the recording is stored under another"
 	case ObjectUnknown:
 		return "written by archiverd, but the ledger does not know it"
+	case ObjectReturned:
+		return "of a recording that was erased or disposed of: give the same order again, which removes it"
 	case ObjectForeign:
 		return "not written by archiverd"
 	case ObjectRemoved:
@@ -89,4 +92,6 @@ func (k ObjectKind) Meaning() string {
 }
 
 // Wrong reports whether no object of the kind should be in an archive.
-func (k ObjectKind) Wrong() bool { return k == ObjectUnknown || k == ObjectForeign }
+func (k ObjectKind) Wrong() bool {
+	return k == ObjectUnknown || k == ObjectReturned || k == ObjectForeign
+}

@@ -68,7 +68,8 @@ type Verification struct {
 	Recordings   int64                  `json:"recordings"`
 	Versions     int64                  `json:"versions"`
 	Certificates int64                  `json:"certificates"` // of disposals
-	Objects      int64                  `json:"objects"`      // media and manifests, and two for each certificate
+	Journals     int64                  `json:"journals"`     // objects of journals that tell of recordings which persons had kept for longer
+	Objects      int64                  `json:"objects"`      // media and manifests, two for each certificate, and those of journals
 	Sound        int64                  `json:"sound"`
 	Faulty       map[record.Fault]int64 `json:"faulty"`
 	KnownBad     int64                  `json:"known_bad"` // keys, none of them among Objects
@@ -87,23 +88,24 @@ func (v *Verification) Found() (n int64) {
 
 // AddsUp reports whether each object was judged exactly once.
 func (v *Verification) AddsUp() bool {
-	return v.Objects == 2*(v.Versions+v.Certificates) && v.Objects == v.Sound+v.Found()
+	return v.Objects == 2*(v.Versions+v.Certificates)+v.Journals && v.Objects == v.Sound+v.Found()
 }
 
-// Verify compares every version in the ledger with the bucket, and calls emit with each
+// Verify compares every version in the ledger with the bucket, and the locks of the journal
+// objects that tell of recordings which persons had kept for longer. It calls emit with each
 // finding, one at a time. An empty org or inbox stands for all. It changes nothing. The error
 // says why not everything was compared: an unreachable store is an error, never a finding.
 func (a *Auditor) Verify(ctx context.Context, org, inbox string, depth Depth, emit func(proof.Finding) error) (Verification, error) {
 	v := a.newVerifier(depth)
 	var emitting sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
+	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(a.Workers)
-	err := a.Ledger.Scan(ctx, org, inbox, func(k state.Key, e *state.Entry) error {
-		if ctx.Err() != nil {
+	err := a.Ledger.Scan(each, org, inbox, func(k state.Key, e *state.Entry) error {
+		if each.Err() != nil {
 			return failure.ErrStopped
 		}
 		g.Go(func() error {
-			found, err := v.entry(ctx, k, e)
+			found, err := v.entry(each, k, e)
 			emitting.Lock()
 			defer emitting.Unlock()
 			for _, f := range found {
@@ -123,14 +125,18 @@ func (a *Auditor) Verify(ctx context.Context, org, inbox string, depth Depth, em
 	if failed := g.Wait(); failed != nil {
 		err = failed
 	}
+	if err == nil {
+		err = v.journals(ctx, emit)
+	}
 	return v.totals, err
 }
 
 // verifier compares entries with the bucket. Its methods may be called concurrently.
 type verifier struct {
 	*Auditor
-	depth   Depth
-	reading proof.Reading
+	depth    Depth
+	reading  proof.Reading
+	retained *retained
 
 	mu     sync.Mutex
 	totals Verification
@@ -138,7 +144,7 @@ type verifier struct {
 
 func (a *Auditor) newVerifier(depth Depth) *verifier {
 	return &verifier{
-		Auditor: a, depth: depth, reading: proof.Reading{Bucket: a.Bucket, Log: a.Log},
+		Auditor: a, depth: depth, reading: proof.Reading{Bucket: a.Bucket, Log: a.Log}, retained: newRetained(),
 		totals: Verification{Faulty: map[record.Fault]int64{}},
 	}
 }
@@ -151,6 +157,7 @@ func (v *verifier) count(f func(*Verification)) {
 
 // entry compares every version of an entry.
 func (v *verifier) entry(ctx context.Context, k state.Key, e *state.Entry) (found []proof.Finding, err error) {
+	v.retained.note(k, e)
 	v.count(func(t *Verification) {
 		if len(e.Versions) > 0 {
 			t.Recordings++
@@ -240,7 +247,7 @@ func (v *verifier) lookDisposed(ctx context.Context, e *state.Entry, o proof.Rec
 	if err != nil {
 		return nil, err
 	}
-	return proof.Flaws{proof.Flawf(record.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
+	return proof.Flaws{proof.Flawf(record.FaultReturned, "the recording is %s, and an object of %d bytes, written %s, is there: give the same order again, which removes it", e.State, obj.Size, obj.Modified.UTC().Format(time.RFC3339))}, nil
 }
 
 // find sends a HEAD for the newest version, which is the recorded one unless somebody changed

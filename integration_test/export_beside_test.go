@@ -24,7 +24,8 @@ func TestExportOfCase(t *testing.T) {
 		w.once(0)
 		w.expect(0, ordered("hold", "set", "Smith v. Jones", "r000", "r002")...)
 		w.expect(0, ordered("hold", "set", "another", "r001")...)
-		p := w.serve()
+		p := w.start("run")
+		w.awaitLog(p, "archiverd starts", 1)
 		args := func(name string, more ...string) []string {
 			return append(append([]string{"export", "--case", "Smith v. Jones"}, more...), filepath.Join(w.dir, name))
 		}
@@ -41,7 +42,7 @@ func TestExportOfCase(t *testing.T) {
 				t.Errorf("%s has another table: %s", name, cmp.Diff(lines, again))
 			}
 		}
-		w.expect(3, "export", "--case", "nobody's", filepath.Join(w.dir, "none"))
+		w.expect(2, "export", "--case", "nobody's", filepath.Join(w.dir, "none"))
 	})
 }
 

@@ -17,7 +17,6 @@ import (
 
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/state/postgres/postgrestest"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
 )
@@ -241,8 +240,10 @@ func TestHoldNeedsLocks(t *testing.T) {
 		plain.bucket = w.s3.NewBucket(t, false)
 		fill(plain.cloud.ClientInbox(), 1)
 		plain.once(0)
-		if r := plain.expect(2, ordered("hold", "set", "a case", "--all")...); !strings.Contains(r.stderr, "Object Lock") {
-			t.Errorf("without Object Lock: %s", r)
+		for _, dry := range []string{"--dry-run", "--json"} {
+			if r := plain.expect(2, append(ordered("hold", "set", "a case", "--all"), dry)...); !strings.Contains(r.stderr, "Object Lock") {
+				t.Errorf("without Object Lock, %s: %s", dry, r)
+			}
 		}
 		if found := plain.doctor(0); found["store.hold"].Result != "unchecked" {
 			t.Errorf("doctor: %+v", found["store.hold"])
@@ -444,47 +445,4 @@ func TestRetentionChanged(t *testing.T) {
 	if f, said := w.doctor(0)["ledger.retention"]; said {
 		t.Errorf("said for nothing: %+v", f)
 	}
-}
-
-// TestKeepingInDatabase gives orders beside a worker that has the ledger in a database.
-func TestKeepingInDatabase(t *testing.T) {
-	t.Parallel()
-	w := newWorldOn(t, storagetest.Versitygw(t), genesystest.Options{})
-	w.inDatabase(postgrestest.Run(t))
-	w.expect(0, "migrate")
-	inbox := w.cloud.ClientInbox()
-	fill(inbox, 3)
-	w.once(0)
-	w.expect(0, ordered("hold", "set", "a case", "r000")...)
-	w.expect(3, append(ordered("erase", "r000", "r001"), "--authority", "x", "--credentials", w.removalFile())...)
-	all := w.databaseEntries()
-	if e := all["r000"]; e.State != state.StateArchived || !slices.Equal(e.Cases(), []string{"a case"}) || !e.Versions[0].Held {
-		t.Errorf("held: %+v", e)
-	}
-	if e := all["r001"]; e.State != state.StateErased || w.below("r001") > 0 {
-		t.Errorf("erased: %+v", e)
-	}
-	w.wantTold("erased", []string{"r001"})
-	w.expect(0, "verify")
-	w.expect(0, "reconcile")
-}
-
-// TestHoldDuringTransfer holds a recording while its media are downloaded: what the pass
-// writes then is held.
-func TestHoldDuringTransfer(t *testing.T) {
-	onLockingStores(t, func(t *testing.T, w *world) {
-		w.daily()
-		inbox := w.cloud.ClientInbox()
-		fill(inbox, 1)
-		w.cloud.Inject(genesystest.Fault{Op: opLink, Times: 1, Effect: genesystest.Effect{Name: "hold", Before: func(http.ResponseWriter, *http.Request) bool {
-			w.expect(0, ordered("hold", "set", "a case", "r000")...)
-			return false
-		}}})
-		w.ends(w.serve())
-		w.wantHeld(true, inbox, "r000")
-		if e := w.entries(inbox)["r000"]; e.State != state.StateArchived || !e.Versions[0].Held {
-			t.Errorf("%+v", e)
-		}
-		w.expect(0, "verify")
-	})
 }

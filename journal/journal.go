@@ -219,14 +219,14 @@ func (b *book) add(ctx context.Context, head state.JournalHead, at time.Time) er
 	if err != nil {
 		return failure.OfLedger(err)
 	}
-	text, n, err := b.encode(ctx, head, events)
-	if err != nil {
-		return err
-	}
 	o := storage.New{
 		Key:         b.keys.JournalAt(at),
 		ContentType: "application/json",
 		Retention:   b.Retention.Lock("", time.Now()),
+	}
+	text, n, err := b.encode(ctx, head, events, &o.Retention)
+	if err != nil {
+		return err
 	}
 	obj, sum, err := b.Prover.Put(ctx, o, text)
 	if err != nil {

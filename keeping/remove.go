@@ -143,40 +143,69 @@ func (k *Keeper) tryRemoval(ctx context.Context, o Order, r Removal) error {
 }
 
 // begin enters an order to erase or expire into the ledger, if one recording may be removed.
+// What was removed before may be there again, from a put that arrived late, or put back by
+// somebody: it is removed like the first time.
 func (k *Keeper) begin(ctx context.Context, key state.Key, e *state.Entry, o Order, r Removal) error {
-	if e.State == disposed[o.Kind] {
-		return errAlready
-	}
-	if err := mayRemove(e, o.Kind); err != nil {
+	if err := k.mayBegin(ctx, key, e, o.Kind); err != nil {
 		return err
-	}
-	if e.State == state.StateWaived {
-		if err := k.idle(ctx, key); err != nil {
-			return err
-		}
 	}
 	there, err := k.stored(ctx, key, e, r.With)
 	if err != nil {
 		return err
 	}
+	if e.State.Disposed() && len(there) == 0 {
+		return errAlready
+	}
 	for _, v := range there {
 		if err := r.With.Removable(ctx, v, r.Bypass); err != nil {
-			return kept(v, err, r.Bypass)
+			return k.kept(ctx, key, v, err, r.Bypass)
 		}
 	}
-	if o.DryRun {
+	switch {
+	case o.DryRun:
 		return original(e)
+	case e.Disposal() != nil && !e.State.Disposed():
+		return nil // the ledger has the order, and an interruption left it unfinished
 	}
-	if e.Disposal() == nil {
-		_, err = k.edit(ctx, key, o.Do)
+	return k.enter(ctx, key, e, o)
+}
+
+// mayBegin says why the ledger, or a pass, keeps an entry from being removed.
+func (k *Keeper) mayBegin(ctx context.Context, key state.Key, e *state.Entry, kind state.ActKind) error {
+	if e.State.Disposed() {
+		return nil
 	}
-	return err
+	if err := mayRemove(e, kind); err != nil || e.State != state.StateWaived {
+		return err
+	}
+	return k.idle(ctx, key)
+}
+
+// enter enters the order into the ledger, unless the entry is no longer the one that was
+// looked at: a version that came meanwhile may be locked, and then could not be removed.
+func (k *Keeper) enter(ctx context.Context, key state.Key, e *state.Entry, o Order) error {
+	same := false
+	now, err := k.edit(ctx, key, func(now *state.Entry) {
+		if same = len(now.Versions) == len(e.Versions) && len(now.Acts) == len(e.Acts); same {
+			o.Do(now)
+		}
+	})
+	if err != nil || same {
+		return err
+	}
+	if err := mayRemove(&now, o.Kind); err != nil {
+		return err
+	}
+	return refusef("it changed while the order was carried out: give the order again")
 }
 
 // finish removes the objects of a recording of which the ledger has the order.
 func (k *Keeper) finish(ctx context.Context, key state.Key, e *state.Entry, kind state.ActKind, r Removal) error {
 	if err := k.empty(ctx, key, e, r); err != nil {
 		return err
+	}
+	if e.State.Disposed() {
+		return &remark{"objects of it were there again, and are removed"}
 	}
 	if _, err := k.move(ctx, key, disposed[kind], nil); err != nil {
 		return err
@@ -213,8 +242,6 @@ var disposed = map[state.ActKind]state.State{state.ActErase: state.StateErased, 
 // mayRemove says why the ledger keeps an entry from being removed.
 func mayRemove(e *state.Entry, kind state.ActKind) error {
 	switch act := e.Disposal(); {
-	case e.State.Disposed():
-		return refusef("it is %s already", e.State)
 	case act != nil && act.Kind != kind:
 		return refusef("%s began to %s it on %s: give that order again", act.By, act.Kind, day(act.At))
 	case act != nil:
@@ -235,10 +262,17 @@ func mayRemove(e *state.Entry, kind state.ActKind) error {
 }
 
 // kept turns what keeps a version into a reason to leave its recording.
-func kept(v storage.Version, err error, bypass bool) error {
+func (k *Keeper) kept(ctx context.Context, key state.Key, v storage.Version, err error, bypass bool) error {
 	locked, isLocked := errors.AsType[*storage.LockedError](err)
 	switch {
 	case errors.Is(err, storage.ErrHeld):
+		now, err := k.Ledger.Entry(ctx, key)
+		if err != nil {
+			return failure.OfLedger(err)
+		}
+		if len(now.Cases()) > 0 { // since it was looked at
+			return mayRemove(&now, state.ActErase)
+		}
 		return refusef("%s has a legal hold that no case of the ledger's names: release it in the store if it is not wanted", v.Key)
 	case isLocked && locked.Retention.Mode == "GOVERNANCE" && !bypass:
 		return refusef("governance retention keeps %s until %s: only --bypass-governance removes it before", v.Key, day(locked.Retention.Until))

@@ -21,14 +21,14 @@ const minLock = time.Hour
 // an entry, and that of the journal objects that tell of them. A longer one stays as it is.
 // Objects that have a lock keep its mode; others get the configured one.
 func (k *Keeper) Retain(ctx context.Context, o Order, until func(*state.Entry) time.Time) (Totals, error) {
-	told := &told{until: map[state.Key]time.Time{}}
+	told := &told{until: map[state.Key]storage.Retention{}}
 	totals, err := k.carryOut(ctx, o, func(ctx context.Context, key state.Key, e *state.Entry) error {
 		act := o.Act
 		act.Mode, act.Until = cmp.Or(k.Retention.Mode, e.Newest().RetentionMode), until(e)
 		if err := retainable(e, act); err != nil {
 			return err
 		}
-		told.add(key, act.Until)
+		told.add(key, storage.Retention{Mode: act.Mode, Until: act.Until})
 		longer := func(v state.Version) bool { return !v.RetainUntil.Before(act.Until) }
 		if !slices.ContainsFunc(e.Versions, func(v state.Version) bool { return !longer(v) }) {
 			return errAlready
@@ -81,18 +81,19 @@ func (k *Keeper) retain(ctx context.Context, key state.Key, e *state.Entry, act 
 // told are the recordings whose journal objects are to be kept as long as they are.
 type told struct {
 	mu    sync.Mutex
-	until map[state.Key]time.Time
+	until map[state.Key]storage.Retention
 }
 
-func (t *told) add(key state.Key, until time.Time) {
+func (t *told) add(key state.Key, until storage.Retention) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.until[key] = until
 }
 
 // retainJournals extends the lock of each journal object that tells of one of the recordings,
-// to the latest of these recordings' times.
-func (k *Keeper) retainJournals(ctx context.Context, until map[state.Key]time.Time) error {
+// to the latest of these recordings' times. A pass gives the objects that it writes later the
+// same locks.
+func (k *Keeper) retainJournals(ctx context.Context, until map[state.Key]storage.Retention) error {
 	inboxes := map[[2]string]bool{}
 	for key := range until {
 		inboxes[[2]string{key.Org, key.Inbox}] = true
@@ -100,17 +101,17 @@ func (k *Keeper) retainJournals(ctx context.Context, until map[state.Key]time.Ti
 	for in := range inboxes {
 		chain := record.Chain{Bucket: k.Bucket, Keys: record.Keys{Prefix: k.Prefix, Org: in[0], Inbox: in[1]}}
 		_, err := chain.Walk(ctx, state.JournalHead{}, func(at state.JournalHead, j *record.Journal) error {
-			var latest time.Time
+			var latest storage.Retention
 			for _, ev := range j.Events {
-				if t := until[state.Key{Org: in[0], Inbox: in[1], Recording: ev.Recording}]; t.After(latest) {
-					latest = t
+				if r := until[state.Key{Org: in[0], Inbox: in[1], Recording: ev.Recording}]; r.Until.After(latest.Until) {
+					latest = r
 				}
 			}
-			if latest.IsZero() {
+			if latest.Until.IsZero() {
 				return nil
 			}
 			return failure.Retry(ctx, func(error) {}, func() error {
-				_, err := k.Bucket.Extend(ctx, at.Key, at.VersionID, storage.Retention{Mode: k.Retention.Mode, Until: latest})
+				_, err := k.Bucket.Extend(ctx, at.Key, at.VersionID, latest)
 				return err
 			})
 		})

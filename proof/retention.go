@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -38,6 +39,15 @@ func (r Retention) Lock(dateCreated string, archived time.Time) storage.Retentio
 		return storage.Retention{}
 	}
 	return storage.Retention{Mode: r.Mode, Until: until}
+}
+
+// Longer returns a lock that also lasts as long as another one, unless that one has ended or
+// ends too soon. The mode of the first counts, if it has one.
+func Longer(lock, other storage.Retention, now time.Time) storage.Retention {
+	if !other.Until.After(lock.Until) || other.Until.Before(now.Add(minLock)) {
+		return lock
+	}
+	return storage.Retention{Mode: cmp.Or(lock.Mode, other.Mode), Until: other.Until}
 }
 
 // Describe returns what a manifest says of the lock that the media have.

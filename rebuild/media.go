@@ -74,7 +74,8 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	if id, _ := record.UnescapeID(k.Recording); !hashedID.MatchString(k.Recording) {
 		recording = id
 	}
-	if known, err := r.named(ctx, inbox, recording, key); known || err != nil {
+	stands, known, err := r.named(ctx, inbox, recording, key)
+	if known || err != nil {
 		return known, err
 	}
 	obj, err := r.head(ctx, key, "")
@@ -89,6 +90,8 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 		return false, r.find(record.FaultForeign, state.Key{Inbox: inbox, Recording: recording}, key, "archiverd did not write it")
 	case inbox == "" || recording == "":
 		return false, r.find(record.FaultManifest, state.Key{Inbox: inbox, Recording: recording}, key, "media without a manifest, and an id too long to be in the key: nothing shows whose they are")
+	case stands.Disposed():
+		return false, r.find(record.FaultReturned, state.Key{Inbox: inbox, Recording: recording}, key, "the recording is %s: give the same order again, which removes it", stands)
 	}
 	r.totals.Unfinished++
 	r.Log.Warn("media without a manifest: the next passes over the inbox describe them", "key", key)
@@ -101,14 +104,14 @@ func (r *rebuild) takeMedia(ctx context.Context, key string) (known bool, err er
 	})
 }
 
-// named reports whether a version of an entry names the media.
-func (r *rebuild) named(ctx context.Context, inbox, recording, key string) (bool, error) {
+// named returns the state of a recording, and whether a version of it names the media.
+func (r *rebuild) named(ctx context.Context, inbox, recording, key string) (stands state.State, known bool, err error) {
 	if inbox == "" || recording == "" {
-		return r.long[key], nil
+		return "", r.long[key], nil
 	}
 	e, err := r.Ledger.Entry(ctx, state.Key{Org: r.org.Name, Inbox: inbox, Recording: recording})
 	if err != nil && !errors.Is(err, state.ErrNotFound) {
-		return false, failure.OfLedger(err)
+		return "", false, failure.OfLedger(err)
 	}
-	return slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
+	return e.State, slices.ContainsFunc(e.Versions, func(v state.Version) bool { return v.MediaKey == key }), nil
 }

@@ -104,6 +104,12 @@ func TestRebuiltLedgerIsTheLostOne(t *testing.T) {
 			for _, f := range found {
 				t.Errorf("finding %+v", f)
 			}
+			for k, e := range want {
+				if e.State == state.StateFailed { // the next listing tells it
+					e.Name = ""
+					want[k] = e
+				}
+			}
 			wantRestored(t, ledgerEntries(t, r.Ledger), want)
 			after, err := r.Ledger.Inbox(t.Context(), org, r.In.ID)
 			if err != nil {
@@ -164,6 +170,9 @@ func TestRebuildKeepsCorruptMediaOut(t *testing.T) {
 		sum, found := r.rebuilt()
 		if len(found) > 0 || sum.Unfinished > 0 {
 			t.Errorf("%+v, found %+v", sum, found)
+		}
+		if lost.State == state.StateFailed {
+			lost.Name = "" // the next listing tells it
 		}
 		wantRestored(t, r.Entry("rec-01"), lost)
 		r.Login(r.User)

@@ -47,7 +47,7 @@ func (c Chain) Walk(ctx context.Context, head state.JournalHead, f func(state.Jo
 		case at.SHA256 != head.SHA256:
 			fault = &JournalFault{FaultAltered, at.Key, at.SHA256, fmt.Sprintf("has the SHA-256 %s, the ledger names %s", at.SHA256, head.SHA256)}
 		default:
-			fault, err = c.checkLock(ctx, at, LockOf(head))
+			fault, err = c.CheckLock(ctx, at, LockOf(head))
 		}
 		if err != nil {
 			return err
@@ -126,7 +126,7 @@ func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, 
 	case says == nil:
 		return &JournalFault{FaultForked, at.Key, at.SHA256, "names no previous object, but is not the first"}, nil
 	case says.Key == prev.Key && says.SHA256 == prev.SHA256:
-		return c.checkLock(ctx, prev, storage.Retention(says.Retention))
+		return c.CheckLock(ctx, prev, storage.Retention(says.Retention))
 	case says.Key == prev.Key:
 		return altered(prev), nil
 	case says.Key == torn.Key:
@@ -139,9 +139,10 @@ func (c Chain) checkLink(ctx context.Context, prev, torn, at state.JournalHead, 
 	return &JournalFault{FaultForked, at.Key, at.SHA256, fmt.Sprintf("follows %s, which another object follows too: two archiverds work on this inbox, or one continued with an old ledger", says.Key)}, err
 }
 
-// checkLock compares the lock that a GET showed of an object with the recorded lock. If
-// it is shorter or weaker, a HEAD decides: versitygw shows no lock in reply to a GET.
-func (c Chain) checkLock(ctx context.Context, at state.JournalHead, recorded storage.Retention) (*JournalFault, error) {
+// CheckLock compares the lock that a GET showed of an object with the recorded lock. If
+// it is shorter or weaker, a HEAD decides: versitygw shows no lock in reply to a GET. The
+// fault is nil if the lock is neither.
+func (c Chain) CheckLock(ctx context.Context, at state.JournalHead, recorded storage.Retention) (*JournalFault, error) {
 	if ShortLock(LockOf(at), recorded) == "" {
 		return nil, nil
 	}

@@ -38,7 +38,7 @@ func (f Fault) Meaning() string {
 	case FaultForeign:
 		return "at its key is something that archiverd did not write there"
 	case FaultReturned:
-		return "the recording was erased or disposed of, and its object is there again"
+		return "the recording was erased or disposed of, and its object is there again: give the same order again, which removes it"
 	case FaultUnfinished:
 		return "the recording's erasure or disposal began and did not end: run the same command again"
 	case FaultAltered:

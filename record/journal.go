@@ -77,7 +77,7 @@ type JournalEvent struct {
 	Why       string            `json:"why,omitempty"`      // the failure, or the checks made
 	Stored    *JournalStored    `json:"stored,omitempty"`   // if the change added a version
 	BadKeys   []string          `json:"bad_keys,omitempty"` // media keys found to hold other bytes than were written: never used again
-	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished, got a bad key or was waived, which no manifest describes; of one that was disposed of, its dates alone
+	Listed    *JournalRecording `json:"listed,omitempty"`   // of a recording that failed, vanished, got a bad key or was waived, which no manifest describes; with a name only if nothing of it can be erased; of one that was disposed of, its dates alone
 	Act       *state.Act        `json:"act,omitempty"`      // what a person did
 	Versions  []state.Version   `json:"versions,omitempty"` // of an act that disposes of the recording: what it removes
 

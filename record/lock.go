@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/storage"
 )
 
@@ -24,4 +25,16 @@ func ShortLock(have, recorded storage.Retention) string {
 		shown = have.Mode + " until " + have.Until.UTC().Format(time.RFC3339)
 	}
 	return fmt.Sprintf("the store shows %s, but %s until %s was recorded", shown, recorded.Mode, recorded.Until.UTC().Format(time.RFC3339))
+}
+
+// Retained returns the longest lock that a person ordered for a recording, and so for every
+// object of the journal that tells of it; the zero Retention if nobody did. The mode is for
+// objects that had no lock.
+func Retained(e *state.Entry) (longest storage.Retention) {
+	for _, a := range e.Acts {
+		if a.Kind == state.ActRetain && a.Until.After(longest.Until) {
+			longest = storage.Retention{Mode: a.Mode, Until: a.Until}
+		}
+	}
+	return longest
 }

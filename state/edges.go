@@ -61,7 +61,8 @@ var edges = [...]Edge{
 	{StateWaived, StateErased}, // of its earlier versions
 	{StateWaived, StateExpired},
 
-	{StateExpired, StateExpired}, // certified
+	{StateErased, StateErased},   // removed once more
+	{StateExpired, StateExpired}, // certified, or removed once more
 }
 
 // Edges returns the whole table. The caller owns it.

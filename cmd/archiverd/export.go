@@ -116,7 +116,7 @@ func (a *app) export(s state.Selection, words []string, target string, e exportF
 		return err
 	}
 	defer from.close()
-	if _, err := selected(a.stop, from.search, s); err != nil {
+	if _, _, err := selected(a.stop, from.search, s); err != nil {
 		return err
 	}
 	if e.dryRun {

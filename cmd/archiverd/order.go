@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/user"
 	"slices"
@@ -75,14 +76,19 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 // of them. It reports ids that the ledger doesn't know before anything is changed.
 func (a *app) carryOut(ctx context.Context, l searcher, s state.Selection, f *orderFlags, o keeping.Order, do func(context.Context, keeping.Order) (keeping.Totals, error)) error {
 	o.Recordings = searched(l, s)
-	n, err := selected(ctx, o.Recordings, s)
+	n, sum, err := selected(ctx, o.Recordings, s)
 	if err != nil {
 		return err
 	}
 	if !f.dryRun && !f.yes {
 		verb := strings.ToUpper(string(o.Kind[:1])) + string(o.Kind[1:])
-		if err := a.confirm(fmt.Sprintf("%s %s of %s?", verb, recordings(n), o.By)); err != nil {
+		if err := a.confirm(fmt.Sprintf("%s %s, by order of %s?", verb, recordings(n), o.By)); err != nil {
 			return err
+		}
+		if now, again, err := selected(ctx, o.Recordings, s); err != nil {
+			return err
+		} else if again != sum {
+			return fail(exitUsage, fmt.Errorf("other recordings are selected now than you were asked about, %s; nothing was done: give the command again", recordings(now)))
 		}
 	}
 	totals, err := do(a.stop, o)
@@ -114,12 +120,15 @@ func recordings(n int64) string {
 	return watch.Number(n) + " recordings"
 }
 
-// selected counts the selected recordings, which search finds. To select none, or an id
-// that is not found, is a mistake.
-func selected(ctx context.Context, search keeping.Recordings, s state.Selection) (n int64, err error) {
+// selected counts the selected recordings, which search finds, and returns a sum by which two
+// selections can be compared. To select none, or an id that is not found, is a mistake.
+func selected(ctx context.Context, search keeping.Recordings, s state.Selection) (n int64, sum uint64, err error) {
 	missing := slices.Clone(s.IDs)
 	err = search(ctx, func(k state.Key, _ *state.Entry) error {
 		n++
+		h := fnv.New64a()
+		fmt.Fprintf(h, "%q", [...]string{k.Org, k.Inbox, k.Recording})
+		sum += h.Sum64() // in any order
 		missing = slices.DeleteFunc(missing, func(id string) bool { return id == k.Recording })
 		return nil
 	})
@@ -132,7 +141,7 @@ func selected(ctx context.Context, search keeping.Recordings, s state.Selection)
 	case n == 0:
 		err = fail(exitUsage, errors.New("no recording is selected; nothing was done. archiverd ls with the same flags shows what they select"))
 	}
-	return n, err
+	return n, sum, err
 }
 
 // confirm asks a person at a terminal. Without one, --yes is required.

@@ -157,6 +157,9 @@ func (a *app) printVerification(v audit.Verification, depth audit.Depth, failure
 		fmt.Fprintf(w, "not judged\t%d\n", n)
 	}
 	fmt.Fprintf(w, "in all\t%d\tmedia and manifests of %d versions of %d recordings\n", v.Objects, v.Versions, v.Recordings)
+	if v.Certificates+v.Journals > 0 {
+		fmt.Fprintf(w, "\t\ttwo for each of %d certificates, and %d of journals that are kept for longer\n", v.Certificates, v.Journals)
+	}
 	if v.KnownBad > 0 {
 		fmt.Fprintf(w, "known bad\t%d\tfurther keys, which the ledger already records as bad\n", v.KnownBad)
 	}

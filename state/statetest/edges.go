@@ -23,6 +23,7 @@ deleted -> deleted listed archived erased expired
 gone -> gone listed archived erased expired
 vanished -> vanished listed waived
 waived -> waived listed erased expired
+erased -> erased
 expired -> expired`
 
 func agreedEdges() map[state.Edge]bool {

@@ -118,7 +118,7 @@ func mayAct(have, e state.Entry, what string) bool {
 	case "release":
 		return !moves
 	case "erase", "expire":
-		return !moves && held == 0 && len(e.Versions) > 0 && agreedEdges()[state.Edge{From: e.State, To: state.StateErased}]
+		return !moves && held == 0 && len(e.Versions) > 0 && (e.State.Disposed() || agreedEdges()[state.Edge{From: e.State, To: state.StateErased}])
 	case "waive":
 		return moves && e.State == state.StateWaived && disposed == ""
 	}
