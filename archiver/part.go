@@ -38,6 +38,7 @@ func (a *Archiver) Pass(ctx, stop context.Context, in Inbox, part Part) InboxRep
 	p.register.Transferring.Add(1)
 	if e := part.Earlier; e != nil {
 		p.goesOn, p.record, p.foreign, p.corrupt = true, e.Pass, e.Foreign, e.Corrupt
+		p.deletions.Store(e.Pass.DeleteRequested)
 	}
 	return p.make(ctx, func(error) {})
 }

@@ -77,3 +77,22 @@ func TestStoppedPartGoesOn(t *testing.T) {
 		t.Errorf("%v, the inbox is %s", err, in.Condition)
 	}
 }
+
+// A pass that is stopped among its deletions does not begin to count them again.
+func TestDeletionsOfAllParts(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(6)
+	r.passed()
+	r.options.Workers = 1
+	r.options.Delete.MaxPerPass = 3
+	stop, end := context.WithCancel(t.Context())
+	r.Cloud.Inject(genesystest.Fault{Op: opDelete, Skip: 1, Effect: genesystest.Effect{Before: func(http.ResponseWriter, *http.Request) bool {
+		end()
+		return false
+	}}})
+	got, parts := r.parts(stop, time.Hour)
+	if got.Err != nil || parts != 2 || got.Pass.DeleteRequested != 3 || len(r.Requests(opDelete)) != 3 {
+		t.Errorf("%d parts, %v, %+v, deletions of %q", parts, got.Err, got.Pass, r.Requests(opDelete))
+	}
+}
