@@ -21,9 +21,9 @@ import (
 // Open opens the ledger in the database at address, and makes one if the database has the
 // tables and no ledger.
 //
-// With a new seal key, Open seals the present tokens, and then writes their table anew, so
-// that its pages do not keep tokens in the clear. The database's log and its backups still
-// have them.
+// With a new seal key, Open seals the present tokens and writes their table anew, so that its
+// pages do not keep tokens in the clear. That takes the right to truncate the table. The
+// database's log and its backups still have the tokens in the clear.
 //
 // Errors, all with the remedy: ErrNoSchema, ErrOlder, state.ErrNewer;
 // *state.BindingError; state.ErrSealKey, for a missing or wrong seal key; state.ErrNoLedger,
@@ -239,9 +239,9 @@ func (l *Ledger) bind(ctx context.Context, config state.Binding) error {
 	})
 }
 
-// sealTokens seals all tokens, and then writes their table anew.
+// sealTokens seals all tokens.
 func (l *Ledger) sealTokens(ctx context.Context) error {
-	err := pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
+	return pgx.BeginFunc(ctx, l.pool, func(tx pgx.Tx) error {
 		// Whoever changes a token reads this row: see page.sealing.
 		if _, err := tx.Exec(ctx, "select from ledger for update"); err != nil {
 			return err
@@ -252,12 +252,10 @@ func (l *Ledger) sealTokens(ctx context.Context) error {
 		}
 		return l.sealAll(ctx, tx)
 	})
-	if err == nil {
-		_, err = l.pool.Exec(ctx, "vacuum (full) tokens")
-	}
-	return err
 }
 
+// sealAll replaces the file of the table, which keeps the tokens in the clear also where rows
+// of it were changed or deleted.
 func (l *Ledger) sealAll(ctx context.Context, tx pgx.Tx) error {
 	rows, err := tx.Query(ctx, "select t.inbox, i.org, i.id, t.token from tokens t join inboxes i using (inbox)")
 	if err != nil {
@@ -279,8 +277,11 @@ func (l *Ledger) sealAll(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
+	if _, err := tx.Exec(ctx, "truncate tokens"); err != nil {
+		return fmt.Errorf("seal the tokens: their table is written anew, and the database's user needs the right to truncate it: %w", err)
+	}
 	for inbox, data := range sealed {
-		if _, err := tx.Exec(ctx, "update tokens set token = $2 where inbox = $1", inbox, data); err != nil {
+		if _, err := tx.Exec(ctx, "insert into tokens (inbox, token) values ($1, $2)", inbox, data); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -143,6 +144,46 @@ func TestSeal(t *testing.T) {
 		t.Error("Check does not see it")
 	}
 	statetest.Must(t, l.Logout(t.Context(), "acme", "u2"))
+}
+
+// Sealing leaves no token in the clear in the table's file, or fails and seals nothing: for a
+// user who may not truncate the table.
+func TestSealedFile(t *testing.T) {
+	address := migrated(t)
+	plain, err := Open(t.Context(), address, Options{})
+	statetest.Must(t, err)
+	defer plain.Close()
+	statetest.Must(t, plain.Login(t.Context(), "acme", "u1", testToken, nil))
+	inFile := func() bool {
+		t.Helper()
+		statetest.Must(t, plain.exec(t.Context(), "checkpoint"))
+		var path string
+		statetest.Must(t, plain.row(t.Context(), &path, "select current_setting('data_directory') || '/' || pg_relation_filepath('tokens')"))
+		file, err := os.ReadFile(path)
+		statetest.Must(t, err)
+		return bytes.Contains(file, []byte("qzxvkw"))
+	}
+	if !inFile() {
+		t.Fatal("the test does not find a token in the clear")
+	}
+	role := fmt.Sprint("sealer_", rand.Uint64())
+	for _, do := range []string{"create role " + role + " login", "grant select, insert, update, delete on all tables in schema public to " + role} {
+		statetest.Must(t, plain.exec(t.Context(), do))
+	}
+	lesser := strings.Replace(address, "postgres@", role+"@", 1)
+	if _, err := Open(t.Context(), lesser, Options{SealKey: sealKey(1)}); err == nil || !strings.Contains(err.Error(), "the right to truncate it") {
+		t.Errorf("a user who may not truncate: %v", err)
+	}
+	if _, err := plain.Token(t.Context(), "acme", "u1"); err != nil {
+		t.Errorf("after a sealing that failed: %v", err)
+	}
+	sealed := open(t, address, Options{SealKey: sealKey(1)})
+	if got, err := sealed.Token(t.Context(), "acme", "u1"); err != nil || got != testToken {
+		t.Errorf("the token is not the one that was stored: %v", err)
+	}
+	if inFile() {
+		t.Error("the file has a token in the clear")
+	}
 }
 
 // An inbox that can't be stored fails its own call.
