@@ -70,7 +70,7 @@ func TestStatusOfThousands(t *testing.T) {
 		return l.AddRun(t.Context(), state.Run{Start: time.Now().Add(-time.Minute), End: time.Now(), Inboxes: 2000, ExitCode: 3})
 	})
 	w.wantStatus(4, "acme          2,000    4", "1,996 of 2,000 inboxes are well: archiverd status --all lists them",
-		"acme/u1999: the token command ended with 1", "archiverd login --org acme --inbox u0007", "acme/u0100: 1 failed, and are tried again", "acme/u0200: 1 of its recordings have failed for a week")
+		"acme/u1999: the token command ended with 1", "archiverd login --org acme --inbox u0007", "acme/u0100: 1 failed; the next runs try again", "acme/u0200: 1 of its recordings have failed for a week")
 	if out := w.expect(0, "status", "--all").stdout; strings.Count(out, "\nacme/u") != 2000+4 {
 		t.Errorf("status --all names %d inboxes, want each of 2,000, and 4 with a reason", strings.Count(out, "\nacme/u"))
 	}
@@ -83,7 +83,7 @@ func TestStatusOfThousands(t *testing.T) {
 	}
 	site := w.site(p)
 	_, _, page := w.fetch(site)
-	w.wantText(page, "3 inboxes need a person", "acme 2,000 4 0 2 ", "4 of 2,000: all inboxes", "acme/u0100 1 failed, and are tried again")
+	w.wantText(page, "3 inboxes need a person", "acme 2,000 4 0 2 ", "4 of 2,000: all inboxes", "acme/u0100 1 failed; the next runs try again")
 	if strings.Contains(page, "acme/u0001") {
 		t.Error("the page names an inbox that is well")
 	}

@@ -121,7 +121,9 @@ func TestBackingOff(t *testing.T) {
 		w.once(3)
 	}
 	asked := w.cloud.Requests(opTranscoding)
-	w.once(3)
+	if r := w.once(3); !strings.Contains(r.stdout, "1 failed before") {
+		t.Errorf("the table does not say why the exit code is 3: %s", r)
+	}
 	if n := w.cloud.Requests(opTranscoding) - asked; n != 0 {
 		t.Errorf("asked %d times for a recording that has just failed three times", n)
 	}

@@ -253,7 +253,7 @@ func (w *faultWorld) run() faultOutcome {
 	case failed > 0:
 		return faultOutcome{done.ExitCode, w.failure()}
 	}
-	return faultOutcome{done.ExitCode, result(done.Inboxes[0])}
+	return faultOutcome{done.ExitCode, result(done.Inboxes[0], done.Failures[0])}
 }
 
 // unseen shows no progress.

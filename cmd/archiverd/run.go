@@ -112,7 +112,7 @@ func (f runFlags) exitCode(r *fleet.Result, err error) int {
 }
 
 func (a *app) sayReport(r *fleet.Result) error {
-	if err := a.printReport(r.Report, r.ExitCode); err != nil {
+	if err := a.printReport(r); err != nil {
 		return err
 	}
 	if r.ExitCode != exitOK {
@@ -177,9 +177,9 @@ type inboxReportJSON struct {
 	Corrupt []string   `json:"corrupt,omitempty"`
 }
 
-func (a *app) printReport(r *archiver.Report, code int) error {
+func (a *app) printReport(r *fleet.Result) error {
 	if a.json {
-		out := reportJSON{Start: r.Start, End: r.End, ExitCode: code, Inboxes: []inboxReportJSON{}}
+		out := reportJSON{Start: r.Start, End: r.End, ExitCode: r.ExitCode, Inboxes: []inboxReportJSON{}}
 		for _, in := range r.Inboxes {
 			j := inboxReportJSON{Org: in.Org, Inbox: in.Inbox, Pass: in.Pass, Short: in.Short, Foreign: in.Foreign, Corrupt: in.Corrupt}
 			if in.Err != nil {
@@ -191,14 +191,16 @@ func (a *app) printReport(r *archiver.Report, code int) error {
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "INBOX\tLISTED\tARCHIVED\tFAILED\tBYTES\tDELETIONS\tRESULT")
-	for _, in := range r.Inboxes {
+	for i, in := range r.Inboxes {
 		p := in.Pass
-		fmt.Fprintf(w, "%s/%s\t%d\t%d\t%d\t%s\t%d\t%s\n", in.Org, cell(in.Inbox), p.Listed, p.Archived, p.Failed, size(p.Bytes), p.DeleteRequested, result(in))
+		fmt.Fprintf(w, "%s/%s\t%d\t%d\t%d\t%s\t%d\t%s\n", in.Org, cell(in.Inbox), p.Listed, p.Archived, p.Failed, size(p.Bytes), p.DeleteRequested, result(in, r.Failures[i]))
 	}
 	return w.Flush()
 }
 
-func result(in archiver.InboxReport) string {
+// result says in one cell how a pass went. failing are the inbox's failed recordings, also
+// those that this pass did not try again: they count for the exit code.
+func result(in archiver.InboxReport, failing fleet.Failures) string {
 	switch {
 	case in.Err != nil:
 		return cell(in.Err.Error())
@@ -210,10 +212,14 @@ func result(in archiver.InboxReport) string {
 		return cell(in.Short)
 	case in.Pass.Failed > 0:
 		return fmt.Sprintf("%d failed; archiverd ls --state failed shows why", in.Pass.Failed)
+	case failing.Recent > 0:
+		return fmt.Sprintf("%d failed before and wait for their next try; archiverd ls --state failed shows why", failing.Recent)
 	case in.Pass.Missing > 0:
 		return fmt.Sprintf("Genesys counts %d more recordings than it lists; the next run looks again", in.Pass.Missing)
 	case !in.Pass.Complete:
 		return "the listing kept changing; nothing was deleted"
+	case failing.NeedPerson > 0:
+		return fmt.Sprintf("%d need a person: archiverd ls --state failed shows why", failing.NeedPerson)
 	}
 	return "ok"
 }

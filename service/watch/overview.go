@@ -146,7 +146,7 @@ func needs(i state.Inbox, now time.Time) []Need {
 		{due && i.Condition == state.ConditionShort, true, i.Reason, "Everything that Genesys lists is archived. For the rest, set a smaller page_size or ask Genesys support."},
 		{due && i.Condition == state.ConditionNeedsLogin, true, i.Reason, fmt.Sprintf("Let its user log in: archiverd login --org %s --inbox %s", i.Org, i.ID)},
 		{i.NeedsPerson > 0, true, Number(i.NeedsPerson) + " of its recordings have failed for a week, or keep changing, and need a person", fmt.Sprintf(retry, i.ID)},
-		{due && news > 0, false, Number(news) + " failed, and are tried again", fmt.Sprintf(retry, i.ID)},
+		{due && news > 0, false, Number(news) + " failed; the next runs try again", fmt.Sprintf(retry, i.ID)},
 		{due && !old.IsZero() && now.Sub(old) > late, false, "the last pass left a recording waiting that was made on " + old.UTC().Format(time.DateOnly), ""},
 		{last.Vanished > 0, false, fmt.Sprintf("the last pass missed %s recordings that were deleted in Genesys before they were archived", Number(last.Vanished)),
 			fmt.Sprintf("See archiverd ls --state vanished --inbox %s.", i.ID)},

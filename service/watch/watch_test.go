@@ -338,7 +338,7 @@ func TestPage(t *testing.T) {
 			"Last good pass acme 3 2 1 2 4 1 1 5.9 KiB 2026-11-23 12:00",
 			"fail-2 acme/u1 for a week Needs a person: remove the reason, then run archiverd retry. 3 2026-11-23 11:59 fail-1 acme/u1 <b>no answer</b> Nothing to do: tried again after 2026-11-23 12:00 . 3 2026-11-23 11:00",
 			"2026-11-23 10:00 1h0m0s 3 5 0 0 0 B exit code 6",
-			"acme/u1 1 failed, and are tried again the last pass left a recording waiting", "ok 1 2 4 1 1 5.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
+			"acme/u1 1 failed; the next runs try again the last pass left a recording waiting", "ok 1 2 4 1 1 5.9 KiB 2026-11-23 12:00 acme/u2 needs login 0 0 0 0 0 0 B – 2 of 3: all inboxes",
 			"Nothing: delete_originals is off."}, []string{"Under way", "arch-1", "acme/u3"}},
 		"broken": {broken, archiver.Deletion{}, []string{"The last run could not be made: no such bucket", "No run is under way. The service is stopping."}, []string{"The next begins"}},
 		"running": {running, deleting, []string{
@@ -435,7 +435,7 @@ func TestThousands(t *testing.T) {
 	h := newSite(t, l, service.Status{Next: now}, archiver.Deletion{}, &tally.Tally{})
 	page := text(t, h, "/")
 	for _, want := range []string{"2 inboxes need a person", "acme 1,000 3 0 1 ", "umbrella 1,000 1 0 0 ", "4 of 2,000: all inboxes",
-		"umbrella/u0801 failing no permission", "acme/u0700 needs login revoked", "acme/u0702 1 failed, and are tried again", "acme/u1000 the last pass left a recording waiting"} {
+		"umbrella/u0801 failing no permission", "acme/u0700 needs login revoked", "acme/u0702 1 failed; the next runs try again", "acme/u1000 the last pass left a recording waiting"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q: %s", want, page)
 		}
