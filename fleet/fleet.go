@@ -35,6 +35,7 @@ type ledger interface {
 	EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error
 	Token(ctx context.Context, org, inbox string) (state.Token, error)
 	SaveToken(ctx context.Context, org, inbox string, old, renewed state.Token) error
+	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
 	AddRun(ctx context.Context, r state.Run) error
 }
 

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -22,6 +23,9 @@ type Hosts struct {
 	UserAgent string
 	Observe   genesys.Observer                        // of every request; may be nil
 	Again     func() (clientSecret string, err error) // reads a secret that was replaced; may be nil
+	Shared    bool                                    // other processes use the ledger too
+
+	alone func(ctx context.Context, renew func() error) error // see genesys.TokensOptions
 }
 
 // NewHosts returns the Hosts of an organization as configured. It calls moved whenever
@@ -53,7 +57,7 @@ func NewHosts(c *config.Config, o config.Organization, userAgent string, observe
 		Observe:   observe,
 	})
 	again := func() (string, error) { return c.ClientSecretAgain(o) }
-	return &Hosts{Org: o, API: api, Links: links, UserAgent: userAgent, Observe: observe, Again: again}, nil
+	return &Hosts{Org: o, API: api, Links: links, UserAgent: userAgent, Observe: observe, Again: again, Shared: c.State.URL != ""}, nil
 }
 
 // inbox makes the client of one inbox. It assumes that the rate budget was empty when
@@ -63,9 +67,12 @@ func (h *Hosts) inbox(l ledger, known state.Inbox, started time.Time, log *slog.
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
 	budget.OnHold(keepWait(l, known, log))
-	s := &session{ledger: l, org: known.Org, inbox: known.ID, api: h.API}
+	s := &session{ledger: l, org: known.Org, inbox: known.ID, api: h.API, log: log}
 	claimed := *h
 	claimed.API = s
+	if h.Shared {
+		claimed.alone = s.alone
+	}
 	in, _ := claimed.Client(known, s, budget)
 	in.Under = s.under
 	return in
@@ -81,6 +88,7 @@ func (h *Hosts) Client(known state.Inbox, store genesys.TokenStore, budget *gene
 		UserID:       known.ID,
 		Command:      genesys.Command{Argv: h.Org.TokenCommand},
 		Store:        store,
+		Alone:        h.alone,
 		Transport:    h.API,
 		Again:        h.Again,
 	})

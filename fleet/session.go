@@ -4,28 +4,32 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/archiverd/archiverd/claims"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/state"
 )
 
-// session keeps the token, and sends the requests, of one inbox's clients. While a pass has a
-// claim on the inbox, they renew the token under that claim: a refresh token is good for one
-// renewal, so no two processes may renew it. For the same reason they send nothing to Genesys
-// once the claim has run out.
+// session keeps the token, and sends the requests, of one inbox's clients. They renew the token
+// under a claim on the inbox: a refresh token is good for one renewal, so no two processes may
+// renew it. The claim is that of the pass, or one for the renewal alone. For the same reason
+// they send nothing to Genesys once the claim has run out.
 type session struct {
 	ledger     ledger
 	org, inbox string
 	api        http.RoundTripper
+	log        *slog.Logger
 
-	known state.Token // what the ledger held when the client last asked or saved; for one caller at a time
+	waits bool        // for another process; for one caller at a time, like known
+	known state.Token // what the ledger held when the client last asked or saved
 	claim atomic.Pointer[state.Claim]
 }
 
-// under sets the claim of the pass that begins; nil when the pass has ended.
+// under sets the claim of the pass or the renewal that begins; nil when that has ended.
 func (s *session) under(c state.Claim) {
 	if c == nil {
 		s.claim.Store(nil)
@@ -46,6 +50,31 @@ func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	return s.api.RoundTrip(r)
+}
+
+// alone calls renew while this process alone can renew the token: see
+// genesys.TokensOptions.Alone. A pass has a claim already.
+func (s *session) alone(ctx context.Context, renew func() error) error {
+	if s.claim.Load() != nil {
+		return renew()
+	}
+	c, err := s.ledger.Claim(ctx, s.org, s.inbox)
+	claimed := errors.Is(err, state.ErrClaimed)
+	if claimed && !s.waits {
+		s.log.Info("the token has to be renewed: waiting for the process that has the inbox to do so", "error", err)
+	}
+	if s.waits = claimed; claimed {
+		return fmt.Errorf("%w: %w", genesys.ErrTokenClaimed, err)
+	}
+	if err != nil {
+		return err
+	}
+	defer claims.Release(ctx, c, s.log)
+	s.under(c)
+	defer s.under(nil)
+	keeping, lose := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer lose(nil)
+	return claims.Keep(keeping, c, s.log, lose, renew)
 }
 
 func (s *session) LoadToken(ctx context.Context) (genesys.Token, error) {

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"testing"
@@ -76,4 +77,49 @@ func TestSessionAfterItsClaim(t *testing.T) {
 	if err := errors.Join(ask(), s.SaveToken(t.Context(), genesys.Token{Refresh: "4"})); err != nil || sent != 2 {
 		t.Errorf("after the pass: %d sent, %v", sent, err)
 	}
+}
+
+// Outside a pass a renewal takes a claim for itself and gives it back; in a pass it uses the
+// pass's. No two processes renew a token at once.
+func TestRenewalClaimsTheInbox(t *testing.T) {
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	one, other := &session{ledger: l, org: "acme", inbox: "u1", log: log}, &session{ledger: l, org: "acme", inbox: "u1", log: log}
+	refused := func(other *session) {
+		t.Helper()
+		if err := other.alone(t.Context(), func() error { return nil }); !errors.Is(err, genesys.ErrTokenClaimed) || !errors.Is(err, state.ErrClaimed) {
+			t.Errorf("another process renews the token too: %v", err)
+		}
+	}
+	renew := func(s, other *session) {
+		t.Helper()
+		err := s.alone(t.Context(), func() error {
+			refused(other)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew(one, other)
+	renew(other, one)
+	c, err := l.Claim(t.Context(), "acme", "u1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.under(c)
+	renew(one, other)
+	refused(other) // the pass goes on
+	one.under(nil)
+	if err := c.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	renew(other, one)
 }

@@ -14,6 +14,9 @@ const (
 	opToken     = "oauth_token"
 	spareLife   = 60 * time.Second // an access token with less time left is renewed before it is used
 	unknownLife = 5 * time.Minute  // of an access token whose reply has no expires_in: the shortest life that Genesys documents
+
+	claimPause    = time.Second     // between two looks at a token that another process may be renewing
+	claimPatience = 2 * time.Minute // for that process: a claim lives for a minute by default if its holder dies
 )
 
 // Tokens gives its Client the access token of one inbox, and renews it. It is safe for concurrent use; concurrent callers
@@ -29,12 +32,17 @@ const (
 //
 // Client credentials have no user: their token is saved as Confirmed, and steps 3 and 4 are left out. A token command takes
 // the place of step 1. It spends nothing, so the caller's context can cancel it.
+//
+// Where other processes use the store too, only the one that has the claim renews the token; the others wait for the token
+// that it saves. Before step 1 it takes the refresh token out of the store: if it dies or stands still after that, no other
+// process sends a refresh token that may be spent, and the user has to log in again. A refresh token that Genesys did not
+// refuse goes back into the store when the renewal fails.
 type Tokens struct {
 	o         TokensOptions
 	sender    *sender
 	turn      chan struct{} // held while the fields below are read or changed
 	current   Token
-	unsaved   bool  // current comes from a renewal, and SaveToken failed: keep it, and don't use it before it is saved
+	unsaved   bool  // SaveToken failed for current: keep it, and don't use it before it is saved
 	asked     bool  // users/me refused to answer for current
 	barred    error // why current must not be used: users/me named another user, or the token command failed
 	since     time.Time
@@ -101,15 +109,48 @@ func (t *Tokens) provide(ctx context.Context, rejected string) (renewed bool, er
 	if t.usable(rejected) {
 		return false, nil
 	}
+	for began := time.Now(); ; {
+		if err := t.look(ctx); err != nil || t.usable(rejected) {
+			return false, err
+		}
+		renewed, err := t.renewAlone(ctx, rejected)
+		changing := errors.Is(err, ErrTokenClaimed) || errors.Is(err, ErrOtherToken)
+		if !changing || time.Since(began) > claimPatience {
+			return renewed, err
+		}
+		select {
+		case <-time.After(claimPause):
+		case <-ctx.Done():
+			return false, &Error{Op: opToken, Err: ctx.Err()}
+		}
+	}
+}
+
+// renewAlone renews the token while no other process does, unless another one has renewed it.
+func (t *Tokens) renewAlone(ctx context.Context, rejected string) (renewed bool, err error) {
+	if t.o.Alone == nil {
+		return true, t.renew(ctx)
+	}
+	err = t.o.Alone(ctx, func() error {
+		if err := t.look(ctx); err != nil || t.usable(rejected) {
+			return err
+		}
+		renewed = true
+		return t.renew(ctx)
+	})
+	if err != nil && AsError(err) == nil {
+		err = &Error{Op: opToken, Err: fmt.Errorf("renew token: %w", err)}
+	}
+	return renewed, err
+}
+
+// look sets current to the token that is saved.
+func (t *Tokens) look(ctx context.Context) error {
 	saved, err := t.load(ctx)
-	if err != nil {
-		return false, err
+	if err == nil {
+		t.adopt(saved)
 	}
-	t.adopt(saved)
-	if t.usable(rejected) {
-		return false, nil
-	}
-	return true, t.renew(ctx)
+	return err
 }
 
 // bar returns why no token may be used now, or nil. A login ends that by storing another token. A failed token command is
@@ -183,19 +224,53 @@ func (t *Tokens) obtain(ctx context.Context) (Token, error) {
 	}
 	refresh := t.current.Refresh
 	if t.ofUser() && refresh == "" {
-		return Token{}, &Error{Op: opToken, Message: "no refresh token", Err: ErrNeedsLogin}
+		return Token{}, &Error{Op: opToken, Message: "no refresh token is left", Err: ErrNeedsLogin}
 	}
 	if t.ofUser() && refresh == t.spent {
 		return Token{}, t.needed
+	}
+	if err := t.takeOut(ctx); err != nil {
+		return Token{}, err
 	}
 	n, err := t.exchange(ctx, refresh)
 	if clientRefused(err) && t.otherSecret() { // a refused client spends no refresh token
 		n, err = t.exchange(ctx, refresh)
 	}
-	if errors.Is(err, ErrNeedsLogin) {
+	switch {
+	case errors.Is(err, ErrNeedsLogin):
 		t.spent, t.needed = refresh, err
+	case err != nil:
+		if lost := t.putBack(ctx); lost != nil {
+			err = errors.Join(err, lost)
+		}
 	}
 	return n, err
+}
+
+// takeOut saves current without its refresh token, which is about to be sent, if other processes use the store too. It
+// waits for the budget first, so that the refresh token is not out of the store for as long as a Retry-After lasts.
+func (t *Tokens) takeOut(ctx context.Context) error {
+	if t.o.Alone == nil || t.current.Refresh == "" {
+		return nil
+	}
+	if err := t.sender.budget.take(ctx, 0); err != nil {
+		return &Error{Op: opToken, Err: err}
+	}
+	n := t.current
+	n.Refresh = ""
+	if err := t.o.Store.SaveToken(ctx, n); err != nil {
+		return &Error{Op: opToken, Err: fmt.Errorf("take the refresh token out of the ledger: %w", bare(err, t.secrets(n)...))}
+	}
+	return nil
+}
+
+// putBack undoes takeOut. If it can't, the next call does.
+func (t *Tokens) putBack(ctx context.Context) error {
+	if t.o.Alone == nil || t.current.Refresh == "" {
+		return nil
+	}
+	t.unsaved = true
+	return t.save(ctx, t.current)
 }
 
 // exchange asks the login host for a new token. With client credentials there is no refresh token.

@@ -37,6 +37,9 @@ type TokenStore interface {
 	SaveToken(context.Context, Token) error   // durable once it returns nil; ErrOtherToken stores nothing
 }
 
+// ErrTokenClaimed: another process may be renewing the token. TokensOptions.Alone returns it.
+var ErrTokenClaimed error = permanent("another process may renew the inbox's token")
+
 // Grants. The first two names are Genesys'.
 const (
 	GrantClientCredentials = "client_credentials"
@@ -51,7 +54,10 @@ type TokensOptions struct {
 	UserID                           string  // whose inbox it is; "" with GrantClientCredentials
 	Command                          Command // with GrantCommand
 	Store                            TokenStore
-	Transport                        http.RoundTripper
+	// Alone calls renew while no other process that uses the store renews the token. If another process keeps this one from
+	// it, Alone returns ErrTokenClaimed and calls nothing. nil: no other process uses the store.
+	Alone     func(ctx context.Context, renew func() error) error
+	Transport http.RoundTripper
 	// Again reads ClientSecret again when Genesys refuses the client; nil: it is not read again.
 	Again func() (clientSecret string, err error)
 }

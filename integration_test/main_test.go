@@ -72,10 +72,17 @@ type process struct {
 	stdout bytes.Buffer // read only once it has ended
 	stderr transcript
 	ended  chan struct{}
+	ahead  time.Duration // its clock before the machine's
 }
 
 // startBinary starts archiverd; edit may change the command first.
 func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...string) *process {
+	t.Helper()
+	return startThen(t, env, edit, func(pid int) error { return nil }, args...)
+}
+
+// startThen is startBinary that calls then before anything waits for the process.
+func startThen(t *testing.T, env []string, edit func(*exec.Cmd), then func(pid int) error, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), commandTimeout)
 	p := &process{cmd: exec.CommandContext(ctx, binary, args...), ended: make(chan struct{})}
@@ -83,7 +90,11 @@ func startBinary(t *testing.T, env []string, edit func(*exec.Cmd), args ...strin
 	if edit != nil {
 		edit(p.cmd)
 	}
-	if err := p.cmd.Start(); err != nil {
+	err := p.cmd.Start()
+	if err == nil {
+		err = then(p.cmd.Process.Pid)
+	}
+	if err != nil {
 		cancel()
 		t.Fatalf("start archiverd: %v", err)
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -116,7 +115,7 @@ func (m *team) wantAlone(processes []*process) {
 				open[fmt.Sprint(l.Inbox, l.Claim)] = l
 			case "leaves the inbox":
 				if begun, ok := open[fmt.Sprint(l.Inbox, l.Claim)]; ok {
-					spans[l.Inbox] = append(spans[l.Inbox], span{begun.Time, l.Time, l.Claim})
+					spans[l.Inbox] = append(spans[l.Inbox], span{begun.Time.Add(-p.ahead), l.Time.Add(-p.ahead), l.Claim})
 				}
 			}
 		}
@@ -228,35 +227,6 @@ func TestWorkersAllStop(t *testing.T) {
 func (m *team) outlive() {
 	m.Helper()
 	m.execute("update inboxes set claimed_until = clock_timestamp(); update river_job set attempted_at = now() - interval '1 minute' where state = 'running'")
-}
-
-// TestWorkerFrozen stops a process in the middle of a request, for so long that another one
-// has its inbox, and wakes it then.
-func TestWorkerFrozen(t *testing.T) {
-	for name, op := range map[string]string{"download": opLink, "deletion": opDelete, "listing": opList} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := newMembers(t, 1)
-			m.cloud.Inject(genesystest.Fault{Op: op, Times: 1, Effect: m.cloud.Stall()})
-			m.await(op, 1)
-			frozen := m.all[0]
-			if err := frozen.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			other := m.start("run")
-			m.all = append(m.all, other)
-			inbox := m.cloud.Events()[slices.IndexFunc(m.cloud.Events(), func(e genesystest.Event) bool { return e.Op == op })].Inbox
-			m.awaitLog(other, fmt.Sprintf(`"msg":"works on the inbox","org":"acme","inbox":%q`, inbox), 1)
-			if err := frozen.cmd.Process.Signal(syscall.SIGCONT); err != nil {
-				t.Fatal(err)
-			}
-			m.cloud.Release()
-			m.awaitLog(frozen, "the claim on the inbox was lost", 1)
-			m.all = []*process{other} // what the frozen one tells of its times is late
-			m.leaves(frozen)
-			m.finish()
-		})
-	}
 }
 
 // line is one of a process' log.

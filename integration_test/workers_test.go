@@ -53,10 +53,12 @@ func newTeam(t *testing.T, o genesystest.Options, users, n int) *team {
 }
 
 // logIn gives every inbox a token whose access token lives for so long.
-func (m *team) logIn(life time.Duration) {
+func (m *team) logIn(life time.Duration) { m.Helper(); m.logInTo(life, m.inboxes...) }
+
+func (m *team) logInTo(life time.Duration, inboxes ...*genesystest.Inbox) {
 	m.Helper()
 	m.withDatabase(func(l *postgres.Ledger) {
-		for _, in := range m.inboxes {
+		for _, in := range inboxes {
 			t := state.Token{Access: in.IssueAccessToken(life), Refresh: in.IssueRefreshToken(), Expiry: time.Now().Add(life)}
 			if err := l.Login(m.Context(), "acme", in.ID, t, func(i *state.Inbox) { i.Name, i.Email = in.Name, in.Email }); err != nil {
 				m.Fatal(err)
