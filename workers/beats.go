@@ -12,7 +12,9 @@ import (
 // beats holds the jobs that this process works on. Each quarter of a claim's life, beat sets
 // their attempted_at to now. A running job whose attempted_at is older than a claim's life
 // belongs to a process that died or was suspended: every process makes such jobs available
-// again (rescue). River's own rescuer uses the process's clock, and looks only every 30 s.
+// again (rescue). River's own rescuer, which is off, uses the process's clock: one that is fast
+// would make jobs available that are under way, and one that is slow would leave those of the
+// dead.
 type beats struct {
 	mu     sync.Mutex
 	passes map[int64]string // by job

@@ -11,15 +11,26 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// clock is the database's clock. River dates jobs by the clock of each process; a wrong one
-// would put jobs off.
-type clock struct{ ahead atomic.Int64 } // of the database's clock, in nanoseconds
+// clock is the database's clock, as it was read last and has gone on since. River dates and
+// hands out jobs by the clock of each process; a wrong one would put jobs off for everyone.
+type clock struct{ read atomic.Pointer[reading] }
+
+// reading says what time it was in the database at a time of this process. What has passed
+// since is measured by a clock that nobody sets.
+type reading struct{ theirs, ours time.Time }
 
 // Now implements rivertype.TimeGenerator.
-func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *clock) Now() time.Time {
+	r := c.read.Load()
+	return r.theirs.Add(time.Since(r.ours))
+}
 
-// NowOrNil implements rivertype.TimeGenerator: the database uses its own clock.
-func (c *clock) NowOrNil() *time.Time { return nil }
+// NowOrNil implements rivertype.TimeGenerator. With nil, River would date new jobs by the
+// clock of this process.
+func (c *clock) NowOrNil() *time.Time {
+	now := c.Now()
+	return &now
+}
 
 // set reads the database's clock.
 func (c *clock) set(ctx context.Context, pool *pgxpool.Pool) error {
@@ -28,8 +39,7 @@ func (c *clock) set(ctx context.Context, pool *pgxpool.Pool) error {
 	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now); err != nil {
 		return fmt.Errorf("read the database's clock: %w", err)
 	}
-	asked := before.Add(time.Since(before) / 2)
-	c.ahead.Store(int64(now.Sub(asked)))
+	c.read.Store(&reading{now, before.Add(time.Since(before) / 2)})
 	return nil
 }
 

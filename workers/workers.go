@@ -78,6 +78,7 @@ type Worker struct {
 const (
 	runQueue  = "runs"
 	passQueue = "passes"
+	never     = 10 * 365 * 24 * time.Hour
 	// many attempts, because each rescue from a process that died counts as one.
 	many = 10_000
 )
@@ -95,9 +96,9 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	config := &river.Config{
 		Queues:                      map[string]river.QueueConfig{runQueue: {MaxWorkers: 1}, passQueue: {MaxWorkers: o.Passes}},
 		Workers:                     river.NewWorkers(),
-		JobTimeout:                  -1, // a pass takes as long as it takes; see beats
-		RescueStuckJobsAfter:        o.Claim,
-		CompletedJobRetentionPeriod: -1, // the end of a run reads its passes' jobs and deletes them
+		JobTimeout:                  -1,    // a pass takes as long as it takes; see beats
+		RescueStuckJobsAfter:        never, // by the clock of a process; see beats
+		CompletedJobRetentionPeriod: -1,    // the end of a run reads its passes' jobs and deletes them
 		MaxAttempts:                 many,
 		RetryPolicy:                 retry{w.clock},
 		Logger:                      slog.New(quieter{o.Log.Handler()}),
