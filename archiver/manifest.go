@@ -81,7 +81,7 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 	v.MediaKey, v.MediaVersionID, v.Size = media.Key, media.VersionID, media.Size
 	v.ManifestKey, v.ManifestVersionID, v.ManifestSize, v.ManifestSHA256 = d.obj.Key, d.obj.VersionID, d.obj.Size, d.sum
 	v.RetentionMode, v.RetainUntil = media.Retention.Mode, media.Retention.Until.UTC()
-	v.ArchivedAt = time.Now().UTC()
+	v.ArchivedAt = t.Prover.Now()
 	v.Checksum = ""
 	if media.Checksum.Algorithm != "" {
 		v.Checksum = media.Checksum.Algorithm + ":" + media.Checksum.Value

@@ -56,7 +56,7 @@ func (t *transfer) store(ctx context.Context, pl place, body *body) (*stored, er
 		Key:         pl.key,
 		ContentType: contentType(t.in.Format, body.media.ContentType),
 		Metadata:    t.keys.Metadata(t.key.Recording, t.entry, t.in.Format),
-		Retention:   t.Retention.Lock(t.entry.DateCreated, time.Now()),
+		Retention:   t.Retention.Lock(t.entry.DateCreated, t.Prover.Now()),
 	}
 	d := newMediaDigest(t.in.Format)
 	versionID, v, err := t.send(ctx, n, d, body, pl.fresh)

@@ -202,7 +202,7 @@ func (b *book) lock(ctx context.Context, at state.JournalHead) (state.JournalHea
 	obj, err := b.Bucket.Head(ctx, at.Key, at.VersionID) // the reply to the GET need not show the lock
 	if err == nil && obj.Retention.Mode == "" {
 		start, _ := record.JournalStart(at.Key)
-		obj, err = b.Prover.Lock(ctx, obj, b.Retention.Lock(start.Format(time.RFC3339Nano), time.Now()))
+		obj, err = b.Prover.Lock(ctx, obj, b.Retention.Lock(start.Format(time.RFC3339Nano), b.Prover.Now()))
 	}
 	return record.HeadOf(obj, at.SHA256), err
 }
@@ -222,7 +222,7 @@ func (b *book) add(ctx context.Context, head state.JournalHead, at time.Time) er
 	o := storage.New{
 		Key:         b.keys.JournalAt(at),
 		ContentType: "application/json",
-		Retention:   b.Retention.Lock("", time.Now()),
+		Retention:   b.Retention.Lock("", b.Prover.Now()),
 	}
 	text, n, err := b.encode(ctx, head, events, &o.Retention)
 	if err != nil {

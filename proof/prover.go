@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/record"
@@ -21,6 +22,7 @@ type bucket interface {
 	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
 	PutCorrupt(ctx context.Context, key string) error
 	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
+	Skew() (time.Duration, bool)
 	reader
 }
 

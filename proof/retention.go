@@ -21,6 +21,14 @@ type Retention struct {
 	Until func(time.Time) time.Time // the end of a retention that begins at the given time
 }
 
+// Now returns the time by this machine's clock or by the store's, whichever is later.
+// Deletions and retention count from it: by a clock that is slow, an original could be
+// deleted, or a lock end, too early, also by another machine whose clock is right.
+func (p *Prover) Now() time.Time {
+	skew, _ := p.Bucket.Skew()
+	return time.Now().Add(max(skew, 0)).UTC()
+}
+
 // End returns the end of a recording's retention. It counts from dateCreated if that is
 // believable, otherwise from the time at which the recording was archived.
 func (r Retention) End(dateCreated string, archived time.Time) time.Time {

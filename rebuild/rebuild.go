@@ -51,6 +51,7 @@ type bucket interface {
 	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
 	Hold(ctx context.Context, key, versionID string) (bool, error)
 	Check(ctx context.Context) error
+	Skew() (time.Duration, bool)
 	record.Bucket
 }
 
