@@ -20,12 +20,15 @@ import (
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/genesys/genesystest"
+	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/postgres"
 	"github.com/archiverd/archiverd/state/postgres/postgrestest"
 	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/storage/storagetest"
+	"github.com/archiverd/archiverd/twins"
+	"github.com/archiverd/archiverd/uploads"
 )
 
 // server is the PostgreSQL of this package's tests.
@@ -130,11 +133,16 @@ func (r *rig) worker(edit ...func(*Options)) *Worker {
 		Name: "acme", APIURL: r.cloud.APIURL(), LoginURL: r.cloud.LoginURL(), ClientID: "client", ClientSecret: config.NewSecret("secret"),
 		Grant: genesys.GrantAuthorizationCode, DownloadAPI: "transcoding", Format: "WAV", PageSize: 100, RequestsPerMinute: 3000,
 	}}}
+	c.State.URL = "postgres://"
+	kept := proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }}
+	prover := &proof.Prover{Bucket: r.bucket, Prefix: "genesys", Ledger: l.ID(), Log: log}
 	f := fleet.New(fleet.Options{
 		Config: c, Ledger: l, Log: log,
 		Archiver: archiver.New(archiver.Options{
-			Bucket: r.bucket, Ledger: l, Prefix: "genesys", Workers: 2, Memory: 64 << 20, Log: log,
-			Retention: proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }},
+			Bucket: r.bucket, Ledger: l, Prefix: "genesys", Workers: 2, Memory: 64 << 20, Log: log, Retention: kept, Prover: prover,
+			Journal: &journal.Writer{Bucket: r.bucket, Ledger: l, Prover: prover, Prefix: "genesys", Retention: kept, Log: log},
+			Uploads: &uploads.Uploader{Bucket: r.bucket, Ledger: l, Prefix: "genesys", Log: log},
+			Twins:   twins.Finder{Ledger: l},
 		}),
 		Hosts: func(o config.Organization) (*fleet.Hosts, error) {
 			return fleet.NewHosts(c, o, "archiverd/test", nil, nil)
