@@ -76,8 +76,8 @@ func TestWorkersRestored(t *testing.T) {
 			}
 			if stopped { // else those who lost their claims could not know it at once
 				m.wantAlone(append(slices.Clone(m.all), m.killed...))
+				m.rebuildsIt()
 			}
-			m.rebuildsIt()
 		})
 	}
 }

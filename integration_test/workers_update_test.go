@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/archiverd/archiverd/genesys/genesystest"
@@ -133,36 +131,26 @@ func TestWorkerReload(t *testing.T) {
 	m.config["transfer"] = map[string]any{"min_age": "0s", "workers": 1}
 	want := all(m.inboxes[0])
 	p := m.start("run")
-	reloads := 0
-	reload := func(said string) {
-		reloads++
-		m.writeConfig()
-		p.signal(t, syscall.SIGHUP)
-		m.awaitLog(p, "the configuration was read again", reloads)
-		if all := p.stderr.String(); !strings.Contains(all[strings.LastIndex(all, "the configuration was read again"):], said) {
-			t.Errorf("after the signal, the worker does not say %q", said)
-		}
-	}
 	m.awaitRuns(2)
 	if n := m.cloud.Requests(opDelete); n > 0 {
 		t.Errorf("%d originals were deleted though nobody asked for it", n)
 	}
 	m.cloud.Inject(genesystest.Fault{Op: opDelete, Skip: 1, Effect: m.cloud.Stall()})
 	m.deleting()
-	reload("it takes effect with the next run")
+	m.reload(p, "it takes effect with the next run", 1)
 	m.await(opDelete, 2)
 	m.config["delete_originals"] = map[string]any{"enabled": false}
-	reload("it takes effect with the next run")
+	m.reload(p, "it takes effect with the next run", 2)
 	m.cloud.Release()
 	m.runs(2)
 	if n := m.cloud.Requests(opDelete); n != 2 {
 		t.Errorf("%d deletions were requested, 2 of them before they were switched off", n)
 	}
 	m.config["state"].(map[string]any)["claim"] = "20s"
-	reload("restart the service for changes of state.url, its password and state.claim")
+	m.reload(p, "restart the service for changes of state.url, its password and state.claim", 1)
 	m.config["state"].(map[string]any)["claim"] = "10s"
 	m.deleting()
-	reload("it takes effect with the next run")
+	m.reload(p, "it takes effect with the next run", 3)
 	m.await(opDelete, 4)
 	m.leaves(p)
 	m.wantArchived(want)

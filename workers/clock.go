@@ -62,8 +62,13 @@ type atLeastEachMinute struct{ schedule func() cron.Schedule }
 // Next implements river.PeriodicSchedule.
 func (s atLeastEachMinute) Next(now time.Time) time.Time {
 	look := now.Add(time.Minute)
-	if next := s.schedule().Next(now); next.Before(look) {
+	if next := s.schedule().Next(now).Add(late); next.Before(look) {
 		return next
 	}
 	return look
 }
+
+// late is how long after a time of the schedule the leader makes a run for it. A job that is
+// made before that time is not due; River makes jobs up to 100 ms early, and the clock of a
+// process goes by the database's only nearly.
+const late = 250 * time.Millisecond

@@ -77,7 +77,7 @@ func hasBegun(run *rivertype.JobRow) bool {
 func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 	w := r.w
 	if job.Args.Scheduled {
-		due, err := w.due(ctx)
+		due, err := w.due(ctx, job.CreatedAt)
 		if err != nil || !due {
 			return errors.Join(err, w.forget(ctx))
 		}
@@ -138,16 +138,17 @@ func record(job *river.Job[runArgs]) state.Run {
 	return state.Run{ID: "job " + strconv.FormatInt(job.ID, 10), Start: job.CreatedAt.UTC()}
 }
 
-// due tells whether the schedule's time has come since the last run began.
-func (w *Worker) due(ctx context.Context) (bool, error) {
+// due tells whether the schedule's time has come since the last run began. at is when the
+// job was made, which will be when its run began: so a time of the schedule can't come once
+// more after it, and a run whose begin was interrupted does not keep itself from beginning.
+func (w *Worker) due(ctx context.Context, at time.Time) (bool, error) {
 	runs, err := w.Ledger.Runs(ctx, 1000)
 	if err != nil || w.Schedule == nil {
 		return false, err
 	}
-	now := w.clock.Now()
 	for _, r := range runs {
-		if !r.Start.After(now) && r.Error == "" { // a wrong clock may have dated one in the future
-			return !w.Schedule().Next(r.Start).After(now), nil
+		if r.Start.Before(at) && r.Error == "" { // a wrong clock may have dated one in the future
+			return !w.Schedule().Next(r.Start).After(at), nil
 		}
 	}
 	return true, nil // there never was one

@@ -185,25 +185,31 @@ func TestLostClaim(t *testing.T) {
 // TestDue wants a scheduled run once its time has come since the last run began.
 func TestDue(t *testing.T) {
 	r := newRig(t, 0)
-	w := r.worker(func(o *Options) { o.Schedule = every("@every 2h") })
-	now := time.Now().UTC()
+	w := r.worker(func(o *Options) { o.Schedule = every("0 */2 * * *") })
+	noon := time.Now().UTC().Truncate(24 * time.Hour).Add(12 * time.Hour)
+	run := func(at time.Duration) state.Run { return state.Run{ID: "job " + at.String(), Start: noon.Add(at)} }
+	failed, own := run(0), run(time.Second)
+	failed.Error = "no store"
 	for name, tc := range map[string]struct {
+		at   time.Duration // when the job was made
 		runs []state.Run
 		want bool
 	}{
-		"none yet":                      {nil, true},
-		"the last one is old":           {[]state.Run{{ID: "job 1", Start: now.Add(-3 * time.Hour)}}, true},
-		"many were missed":              {[]state.Run{{ID: "job 1", Start: now.Add(-300 * time.Hour)}}, true},
-		"the last one is new":           {[]state.Run{{ID: "job 1", Start: now.Add(-3 * time.Hour)}, {ID: "job 2", Start: now}}, false},
-		"the last one could not begin":  {[]state.Run{{ID: "job 1", Start: now, End: now, Error: "no store"}}, true},
-		"a wrong clock dated one":       {[]state.Run{{ID: "x", Start: now.Add(time.Hour)}, {ID: "job 2", Start: now.Add(-3 * time.Hour)}}, true},
-		"a wrong clock, and one is new": {[]state.Run{{ID: "x", Start: now.Add(time.Hour)}, {ID: "job 2", Start: now}}, false},
+		"none yet":                          {time.Second, nil, true},
+		"its time has come":                 {0, []state.Run{run(-2 * time.Hour)}, true},
+		"many were missed":                  {time.Second, []state.Run{run(-300 * time.Hour)}, true},
+		"its time has not come":             {-time.Millisecond, []state.Run{run(-2 * time.Hour)}, false},
+		"its time has passed, and was used": {time.Second, []state.Run{run(-2 * time.Hour), run(0)}, false},
+		"the last one could not begin":      {time.Second, []state.Run{failed}, true},
+		"its begin was interrupted":         {time.Second, []state.Run{run(-2 * time.Hour), own}, true},
+		"a wrong clock dated one":           {time.Second, []state.Run{run(time.Hour), run(-2 * time.Hour)}, true},
+		"a wrong clock, and one is new":     {time.Second, []state.Run{run(time.Hour), run(0)}, false},
 	} {
 		r.execute("truncate runs")
 		for _, run := range tc.runs {
 			must(t, r.ledger.AddRun(t.Context(), run))
 		}
-		if due, err := w.due(t.Context()); due != tc.want || err != nil {
+		if due, err := w.due(t.Context(), noon.Add(tc.at)); due != tc.want || err != nil {
 			t.Errorf("%s: due is %v, %v", name, due, err)
 		}
 	}
@@ -236,7 +242,7 @@ func TestSchedule(t *testing.T) {
 // TestLooks wants the leader to look at the schedule's times and each minute.
 func TestLooks(t *testing.T) {
 	now := time.Date(2026, 11, 28, 10, 0, 0, 0, time.UTC)
-	for spec, want := range map[string]time.Duration{"@every 20s": 20 * time.Second, "@every 2h": time.Minute, "1 10 * * *": time.Minute} {
+	for spec, want := range map[string]time.Duration{"@every 20s": 20*time.Second + late, "@every 2h": time.Minute, "1 10 * * *": time.Minute} {
 		if got := (atLeastEachMinute{every(spec)}).Next(now).Sub(now); got != want {
 			t.Errorf("%s: looks after %v, want %v", spec, got, want)
 		}
