@@ -86,8 +86,8 @@ func faults(t testing.TB, text string, variables map[string]string) []string {
 	if err == nil {
 		return nil
 	}
-	var e *Error
-	if !errors.As(err, &e) || c != nil || len(e.Faults) == 0 {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || c != nil || len(e.Faults) == 0 {
 		t.Fatalf("Load gave %v and %v, want nil and an *Error with faults", c, err)
 	}
 	var all []string

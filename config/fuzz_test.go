@@ -37,8 +37,8 @@ func FuzzLoad(f *testing.F) {
 			checkComplete(t, c)
 			return
 		}
-		var e *Error
-		if !errors.As(err, &e) || len(e.Faults) == 0 || c != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok || len(e.Faults) == 0 || c != nil {
 			t.Fatalf("Load gave %v and %v", c, err)
 		}
 		if !slices.IsSortedFunc(e.Faults, func(a, b Fault) int { return a.Line - b.Line }) {

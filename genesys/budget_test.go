@@ -269,8 +269,8 @@ func TestLimitedForTooLong(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				err := b.Wait(t.Context())
-				var limited *LimitedError
-				if !errors.As(err, &limited) || !limited.Until.Equal(start.Add(181*time.Second)) || time.Since(start) != 0 {
+				limited, ok := errors.AsType[*LimitedError](err)
+				if !ok || !limited.Until.Equal(start.Add(181*time.Second)) || time.Since(start) != 0 {
 					t.Errorf("%v after %v", err, time.Since(start))
 				}
 			})
@@ -340,8 +340,7 @@ func TestClientKeepsToTheBudget(t *testing.T) {
 			wg.Go(func() {
 				for ctx.Err() == nil {
 					err := c.DeleteRecording(ctx, "r")
-					var e *Error
-					if errors.As(err, &e) && e.Status == 429 && !durable.After(time.Now()) {
+					if e, ok := errors.AsType[*Error](err); ok && e.Status == 429 && !durable.After(time.Now()) {
 						t.Error("the caller saw the 429 first")
 					}
 				}

@@ -235,8 +235,8 @@ func serve(t *testing.T, h http.Handler) (string, *http.Transport) {
 
 func asError(t *testing.T, err error) *Error {
 	t.Helper()
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		t.Fatalf("error %v (%T) is not an *Error", err, err)
 	}
 	return e

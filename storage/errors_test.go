@@ -61,8 +61,8 @@ func TestErrorReplies(t *testing.T) {
 			}
 		})
 		err := operations(t.Context(), b)[opComplete]()
-		var e *Error
-		if !errors.As(err, &e) {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
 			t.Errorf("%s: %v", tc.code, err)
 			continue
 		}

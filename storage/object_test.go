@@ -72,8 +72,8 @@ func TestGetTruncated(t *testing.T) {
 	}
 	defer r.Close()
 	got, err := io.ReadAll(r)
-	var e *Error
-	if string(got) != "half" || !errors.As(err, &e) || !e.Temporary() || !errors.Is(err, io.ErrUnexpectedEOF) {
+	e, ok := errors.AsType[*Error](err)
+	if string(got) != "half" || !ok || !e.Temporary() || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("%q, %v", got, err)
 	}
 }

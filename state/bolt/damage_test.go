@@ -124,8 +124,8 @@ func useDamaged(t *testing.T, what, path string, readOnly bool) {
 	}
 	if !readOnly {
 		_, moved := l.Move(t.Context(), state.Key{Org: "acme", Inbox: "u1", Recording: "recording-0001"}, state.StateArchived, state.StateArchived, func(e *state.Entry) { e.Changes++ })
-		var conflict *state.ConflictError
-		if notDamage(moved) && !errors.As(moved, &conflict) {
+		_, conflict := errors.AsType[*state.ConflictError](moved)
+		if notDamage(moved) && !conflict {
 			t.Errorf("%s: Move: %v", what, moved)
 		}
 	}

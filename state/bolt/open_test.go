@@ -318,8 +318,8 @@ func TestBinding(t *testing.T) {
 						statetest.Must(t, l.Close())
 						return
 					}
-					var binding *state.BindingError
-					if !errors.As(err, &binding) || len(binding.Differences) == 0 {
+					binding, ok := errors.AsType[*state.BindingError](err)
+					if !ok || len(binding.Differences) == 0 {
 						t.Fatalf("Open: %v", err)
 					}
 					for _, want := range append(c.want, path, "state.path") {
@@ -343,8 +343,8 @@ func TestBinding(t *testing.T) {
 	finish(t, open(t, path, Options{Binding: bound(only)}))
 	for _, org := range []string{"acme", "beta", "new"} {
 		_, err := Open(path, Options{Binding: bound(func(b *state.Binding) { b.Organizations[org] = state.OrgBinding{APIHost: "x", ClientID: "y"} })})
-		var binding *state.BindingError
-		if !errors.As(err, &binding) || len(binding.Differences) != 2 {
+		binding, ok := errors.AsType[*state.BindingError](err)
+		if !ok || len(binding.Differences) != 2 {
 			t.Errorf("%s: %v", org, err)
 		}
 	}

@@ -102,8 +102,8 @@ func (s suite) conflict(t *testing.T) {
 			}
 			tries++
 			_, err := l.Move(t.Context(), k, e.From, e.To, func(*state.Entry) { t.Error("edit ran") })
-			var conflict *state.ConflictError
-			if !errors.As(err, &conflict) || *conflict != (state.ConflictError{Key: k, Have: have, Want: e.From}) {
+			conflict, ok := errors.AsType[*state.ConflictError](err)
+			if !ok || *conflict != (state.ConflictError{Key: k, Have: have, Want: e.From}) {
 				t.Errorf("%s: %v: %v", k, e, err)
 			}
 		}

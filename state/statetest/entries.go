@@ -64,8 +64,8 @@ func (s suite) moveRace(t *testing.T) {
 							AddVersion(i)(e)
 						}
 					})
-					var conflict *state.ConflictError
-					if err != nil && !errors.As(err, &conflict) {
+					_, conflict := errors.AsType[*state.ConflictError](err)
+					if err != nil && !conflict {
 						t.Error(err)
 					}
 					if err == nil {

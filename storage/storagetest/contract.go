@@ -148,15 +148,15 @@ func wantAbsent(t *testing.T, b *storage.Bucket, key string) {
 
 func wantErr(t *testing.T, err, want error) {
 	t.Helper()
-	var e *storage.Error
-	if !errors.Is(err, want) || !errors.As(err, &e) {
+	_, ok := errors.AsType[*storage.Error](err)
+	if !errors.Is(err, want) || !ok {
 		t.Errorf("error %v, want *storage.Error with %v", err, want)
 	}
 }
 
 func temporary(err error) bool {
-	var e *storage.Error
-	return errors.As(err, &e) && e.Temporary()
+	e, ok := errors.AsType[*storage.Error](err)
+	return ok && e.Temporary()
 }
 
 // random returns n bytes, the same every time.

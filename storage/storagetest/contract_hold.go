@@ -226,8 +226,8 @@ func (c contract) removeLocked(t *testing.T) {
 				}
 				continue
 			}
-			var locked *storage.LockedError
-			if !errors.As(err, &locked) || locked.Retention.Mode != r.Mode || !locked.Retention.Until.Equal(r.Until) {
+			locked, ok := errors.AsType[*storage.LockedError](err)
+			if !ok || locked.Retention.Mode != r.Mode || !locked.Retention.Until.Equal(r.Until) {
 				t.Errorf("%s, bypass %v: %v", o.Key, bypass, err)
 			}
 			wantBytes(t, b, o.Key, o.VersionID, []byte("locked"))
