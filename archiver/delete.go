@@ -18,9 +18,6 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
-// MaxSkew is how far this machine's clock may be from the clocks of Genesys and the store.
-const MaxSkew = 5 * time.Minute
-
 // deleteAll asks Genesys to delete originals, after everything else in the pass. Every
 // condition must hold: those of the whole pass are here, those of one recording in
 // deletable and deleteOne, in this order. If anything is absent or unclear, the original
@@ -154,7 +151,7 @@ func (p *pass) clocksAgree() error {
 		if !known {
 			return fmt.Errorf("%s has shown no clock to compare with", of.name)
 		}
-		if d.Abs() > MaxSkew {
+		if d.Abs() > proof.MaxSkew {
 			return fmt.Errorf("the clock of this machine and that of %s differ by %s: set it right", of.name, d.Round(time.Second))
 		}
 	}

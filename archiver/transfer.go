@@ -12,6 +12,7 @@ import (
 	"github.com/archiverd/archiverd/genesys"
 	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/media"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
 )
@@ -138,11 +139,11 @@ func (v *visit) young(e state.Entry, now time.Time) bool {
 		lasted = time.Duration(min(*rec.DurationMilliseconds, int64(longest/time.Millisecond))) * time.Millisecond
 	}
 	created, ok := genesys.ParseTime(e.DateCreated)
-	if ok && !created.After(now.Add(MaxSkew)) && now.Sub(created.Add(lasted)) < v.MinAge {
+	if ok && !created.After(now.Add(proof.MaxSkew)) && now.Sub(created.Add(lasted)) < v.MinAge {
 		return true
 	}
 	modified, ok := genesys.ParseTime(e.DateModified)
-	return ok && !modified.After(now.Add(MaxSkew)) && now.Sub(modified) < v.MinAge
+	return ok && !modified.After(now.Add(proof.MaxSkew)) && now.Sub(modified) < v.MinAge
 }
 
 // longest is the longest duration in a recording's metadata that is believed when it says

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/storage"
 )
@@ -240,7 +240,7 @@ func (f *findings) clock(name, whose string, skew func() (time.Duration, bool)) 
 	switch {
 	case !known:
 		f.warn(name, "make sure that nothing between this machine and "+whose+" removes the Date header from replies: without it no original is deleted", "the replies of %s had no date to compare with", whose)
-	case d.Abs() > archiver.MaxSkew:
+	case d.Abs() > proof.MaxSkew:
 		f.fail(name, failure.KindConfiguration, "set this machine's clock, as by NTP: retention is reckoned by it, and no original is deleted until the clocks agree",
 			"this machine's clock and that of %s differ by %s", whose, d.Abs().Round(time.Second))
 	default:

@@ -18,6 +18,9 @@ import (
 	"github.com/archiverd/archiverd/storage"
 )
 
+// MaxSkew is how far this machine's clock may be from the clocks of Genesys and the store.
+const MaxSkew = 5 * time.Minute
+
 type bucket interface {
 	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
 	PutCorrupt(ctx context.Context, key string) error

@@ -167,7 +167,7 @@ type opened struct {
 	ledger ledger
 }
 
-// hooks are what a process is told by its fleet, and tells it.
+// hooks connect a fleet with the process that it runs in.
 type hooks struct {
 	metrics *watch.Metrics
 	moved   func()      // called whenever bytes move; may be nil
