@@ -90,6 +90,7 @@ func parse(address string, o Options) (*pgxpool.Config, error) {
 	if c.ConnConfig.ConnectTimeout == 0 {
 		c.ConnConfig.ConnectTimeout = 10 * time.Second
 	}
+	c.ConnConfig.DialFunc = dialer().DialContext
 	if !strings.Contains(address, "pool_max_conns") {
 		c.MaxConns = connections
 	}
