@@ -105,7 +105,7 @@ func TestHold(t *testing.T) {
 		w.once(0)
 		for _, args := range [][]string{
 			{"hold", "set", "Smith v. Jones", "--reason", "x", "--yes"}, {"hold", "set", "Smith v. Jones", "r000", "--yes"}, {"hold", "set", " ", "r000", "--reason", "x", "--yes"},
-			{"hold", "release", "nobody's", "--reason", "x", "--yes"}, {"hold", "set", "Smith v. Jones", "r009", "--reason", "x", "--yes"},
+			{"hold", "set", "Smith v. Jones", "--org", "acme", "--name", "", "--reason", "x", "--yes"}, {"hold", "release", "nobody's", "--reason", "x", "--yes"}, {"hold", "set", "Smith v. Jones", "r009", "--reason", "x", "--yes"},
 		} {
 			w.expect(2, args...)
 		}
@@ -162,6 +162,9 @@ func TestHold(t *testing.T) {
 		w.wantHeld(false, inbox, "r000")
 		w.wantHeld(false, inbox, "r001")
 		w.expect(0, "verify")
+		if r := w.expect(2, ordered("hold", "release", "audit", "r002")...); !strings.Contains(r.stderr, `the case "audit" does not hold, among the selected: r002`) {
+			t.Errorf("a release of what is not held: %s", r)
+		}
 		if r := w.expect(2, ordered("hold", "release", "audit")...); !strings.Contains(r.stderr, `the case "audit" holds no recording`) {
 			t.Errorf("a release of nothing: %s", r)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/archiver/archivertest"
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
@@ -229,5 +230,25 @@ func TestRetainCoversTheJournal(t *testing.T) {
 	}
 	if want := []bool{true, true, true, false}; !slices.Equal(have, want) { // archived, retained, archived again, the other one
 		t.Errorf("kept for longer: %t, want %t", have, want)
+	}
+}
+
+// What is about a held recording and can't be undone is said: it is waived, and not archived
+// any more; or the deletion of its original was requested before.
+func TestWhatAHoldCannotKeepIsSaid(t *testing.T) {
+	r := newRig(t)
+	ids := r.Add(2)
+	r.Cloud.Inject(genesystest.Fault{Op: archivertest.OpLink, Recording: ids[0], Times: 1, Effect: genesystest.HTML(200)})
+	r.Pass(func(o *archiver.Options) { o.Delete.Enabled = true })
+	r.WantState(ids[1], state.StateDeleteRequested)
+	if out := r.hold("a", "smith", ids[1]); out.Result != Done || !strings.Contains(out.Why, "had been requested before") {
+		t.Errorf("held: %+v", out)
+	}
+	r.wantHeld(true, ids[1], 1)
+	r.hold("a", "smith", ids[0])
+	o, out := r.order(state.ActWaive, "b", ids[0])
+	r.ordered(r.keeper().Waive, o)
+	if out.Result != Done || !strings.Contains(out.Why, "held by smith") {
+		t.Errorf("waived: %+v", out)
 	}
 }

@@ -3,6 +3,7 @@ package keeping
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/state"
@@ -20,9 +21,12 @@ func (k *Keeper) Waive(ctx context.Context, o Order) (Totals, error) {
 		case o.DryRun:
 			return nil
 		}
-		_, err := k.Ledger.Move(context.WithoutCancel(ctx), key, e.State, state.StateWaived, o.Do)
+		now, err := k.Ledger.Move(context.WithoutCancel(ctx), key, e.State, state.StateWaived, o.Do)
 		if moved, ok := errors.AsType[*state.ConflictError](err); ok {
 			return refusef("it was %s a moment ago, and is %s now: look at it again", moved.Want, moved.Have)
+		}
+		if cases := now.Cases(); err == nil && len(cases) > 0 {
+			return &remark{"it is held by " + strings.Join(cases, ", ") + ", and archiverd does not try to archive it any more"}
 		}
 		return failure.OfLedger(err)
 	})

@@ -134,6 +134,8 @@ func selected(ctx context.Context, search keeping.Recordings, s state.Selection)
 	})
 	switch {
 	case err != nil:
+	case len(missing) > 0 && s.Case != "":
+		err = fail(exitUsage, fmt.Errorf("the case %q does not hold, among the selected: %s; nothing was done. archiverd ls --case lists what it holds", s.Case, cell(strings.Join(missing, ", "))))
 	case len(missing) > 0:
 		err = fail(exitUsage, fmt.Errorf("no such recording is among the selected: %s; nothing was done. archiverd ls lists those that there are", cell(strings.Join(missing, ", "))))
 	case n == 0 && s.Case != "":

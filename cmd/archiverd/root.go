@@ -220,8 +220,8 @@ func (a *app) addJSON(c *cobra.Command) {
 
 func addInbox(c *cobra.Command) *fleet.Selection {
 	s := &fleet.Selection{}
-	c.Flags().StringVar(&s.Org, "org", "", "only this organization, by its configured `name`")
-	c.Flags().StringVar(&s.Inbox, "inbox", "", "only this inbox, by its user `id`")
+	c.Flags().Var((*filled)(&s.Org), "org", "only this organization, by its configured `name`")
+	c.Flags().Var((*filled)(&s.Inbox), "inbox", "only this inbox, by its user `id`")
 	return s
 }
 

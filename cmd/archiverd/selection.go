@@ -41,9 +41,24 @@ func addSelection(c *cobra.Command) *selectionFlags {
 		"min-size":     {&f.minSize, "only recordings with media of this `size` or larger (500KB, 10MiB)"},
 		"max-size":     {&f.maxSize, "only recordings with media of this `size` or smaller"},
 	} {
-		c.Flags().StringVar(v.to, name, "", v.help)
+		c.Flags().Var((*filled)(v.to), name, v.help)
 	}
 	return f
+}
+
+// filled is the value of a flag that selects. An empty one is refused: a script whose variable
+// is not set would select more than was meant.
+type filled string
+
+func (f *filled) String() string { return string(*f) }
+func (f *filled) Type() string   { return "string" }
+
+func (f *filled) Set(s string) error {
+	if strings.TrimSpace(s) == "" {
+		return errors.New("it is empty: leave the flag out to select without it")
+	}
+	*f = filled(s)
+	return nil
 }
 
 func stateNames() (names []string) {
