@@ -48,7 +48,7 @@ import (
 type Options struct {
 	Bucket    bucket
 	Ledger    ledger
-	Prover    *proof.Prover // of the bucket
+	Prover    *proof.Prover // the Journal's too, so that the store is tried out once for both
 	Journal   *journal.Writer
 	Uploads   *uploads.Uploader
 	Twins     twins.Finder

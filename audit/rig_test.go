@@ -46,8 +46,10 @@ func (r *rig) rebuilt() {
 	if r.Ledger, err = bolt.Open(r.Path, bolt.Options{ID: id}); err != nil {
 		r.T.Fatal(err)
 	}
+	b := r.Store()
+	prover, _, _, _ := r.Parts(b, r.Options.Retention)
 	_, err = rebuild.FromArchive(r.T.Context(), rebuild.Options{
-		Bucket: r.Store(), Ledger: r.Ledger, Prefix: r.Options.Prefix, Version: r.Options.Version,
+		Bucket: b, Ledger: r.Ledger, Prover: prover, Prefix: r.Options.Prefix, Version: r.Options.Version,
 		Retention: r.Options.Retention, Log: r.Log, Tally: &tally.Tally{},
 	}, []rebuild.Org{{Name: org, Format: r.Format, Login: true}}, func(proof.Finding) error { return nil })
 	if err != nil {

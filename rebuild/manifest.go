@@ -92,7 +92,7 @@ func (r *rebuild) describe(ctx context.Context, k state.Key, e *state.Entry, i i
 		return err
 	}
 	keys := record.Keys{Prefix: r.Prefix, Org: k.Org, Inbox: k.Inbox}
-	obj, sum, err := r.prover.PutFree(ctx, storage.New{
+	obj, sum, err := r.Prover.PutFree(ctx, storage.New{
 		Key: keys.Manifest(e.MediaKey, 1), ContentType: "application/json",
 		Metadata: keys.Metadata(k.Recording, *e, genesys.Format(m.about.Format)), Retention: m.Retention,
 	}, text, false)

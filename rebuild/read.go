@@ -285,7 +285,7 @@ func (r *rebuild) complete(ctx context.Context, k state.Key, e *state.Entry, i i
 	obj, err := r.head(ctx, v.MediaKey, v.MediaVersionID)
 	archived, lost := obj.Modified.UTC(), unreadable(err)
 	if lost {
-		archived = r.prover.Now() // the time is not known: a deletion has to wait from now on
+		archived = r.Prover.Now() // the time is not known: a deletion has to wait from now on
 		if errors.Is(err, storage.ErrNotFound) {
 			err = nil // the step media finds that
 		} else {

@@ -28,7 +28,6 @@ import (
 	"github.com/archiverd/archiverd/proof"
 	"github.com/archiverd/archiverd/record"
 	"github.com/archiverd/archiverd/state"
-	"github.com/archiverd/archiverd/storage"
 	"github.com/archiverd/archiverd/tally"
 )
 
@@ -36,6 +35,7 @@ import (
 type Options struct {
 	Bucket  bucket
 	Ledger  ledger // new, to be filled
+	Prover  *proof.Prover
 	Prefix  string // of every key
 	Version string // of archiverd, for manifests
 	// Retention says in a manifest why media have no lock.
@@ -46,12 +46,8 @@ type Options struct {
 }
 
 type bucket interface {
-	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
-	PutCorrupt(ctx context.Context, key string) error
-	Retain(ctx context.Context, key, versionID string, r storage.Retention) error
 	Hold(ctx context.Context, key, versionID string) (bool, error)
 	Check(ctx context.Context) error
-	Skew() (time.Duration, bool)
 	record.Bucket
 }
 
@@ -97,7 +93,6 @@ type rebuild struct {
 	emit    func(proof.Finding) error
 	totals  *Result
 	reading proof.Reading
-	prover  *proof.Prover
 
 	versions int64 // in the entries
 }
@@ -106,7 +101,6 @@ type rebuild struct {
 // each finding. The error says why the ledger could not be made.
 func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Finding) error) (*Result, error) {
 	totals := &Result{Ledger: o.Ledger.ID(), Recordings: map[state.State]int64{}}
-	prover := &proof.Prover{Bucket: o.Bucket, Prefix: o.Prefix, Ledger: o.Ledger.ID(), Log: o.Log}
 	for _, org := range orgs {
 		owners, err := record.Owners(ctx, o.Bucket, o.Prefix, org.Name)
 		if err != nil {
@@ -114,8 +108,8 @@ func FromArchive(ctx context.Context, o Options, orgs []Org, emit func(proof.Fin
 		}
 		r := &rebuild{
 			Options: o, org: org, owners: owners, emit: emit, totals: totals,
-			reading: proof.Reading{Bucket: o.Bucket, Log: o.Log}, prover: prover,
-			ids: map[string]string{}, users: map[string]record.ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
+			reading: proof.Reading{Bucket: o.Bucket, Log: o.Log},
+			ids:     map[string]string{}, users: map[string]record.ManifestUser{}, long: map[string]bool{}, bad: map[string]bool{}, unread: map[string]bool{},
 		}
 		for _, step := range []func(context.Context) error{r.manifests, r.journals, r.entries, r.media, r.inboxes} {
 			if err := step(ctx); err != nil {

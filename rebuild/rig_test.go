@@ -61,8 +61,10 @@ func (r *rig) rebuild(ctx context.Context) (*Result, []proof.Finding, error) {
 		r.T.Fatal(err)
 	}
 	var found []proof.Finding
+	b := r.Store()
+	prover, _, _, _ := r.Parts(b, r.Options.Retention)
 	sum, err := FromArchive(ctx, Options{
-		Bucket: r.Store(), Ledger: r.Ledger, Prefix: r.Options.Prefix, Version: r.Options.Version,
+		Bucket: b, Ledger: r.Ledger, Prover: prover, Prefix: r.Options.Prefix, Version: r.Options.Version,
 		Retention: r.Options.Retention, Log: r.Log, Tally: &tally.Tally{},
 	}, []Org{{Name: org, Format: genesys.FormatWAV, Login: true}}, func(f proof.Finding) error {
 		found = append(found, f)

@@ -266,9 +266,9 @@ func (a *app) selectedFromArchive(c *config.Config, b *storage.Bucket, s state.S
 	}
 	remove := func() { _ = errors.Join(l.Close(), os.RemoveAll(dir)) } // nobody needs it any more
 	log.Info("reading the manifests and journals of the whole archive")
-	_, err = rebuild.FromArchive(a.stop, rebuild.Options{
-		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Version: version(), Retention: retention(c), Log: log, Tally: &tally.Tally{}, ReadOnly: true,
-	}, lostOrgs(c), func(f proof.Finding) error {
+	o := opened{c, b, l}.rebuildOptions(log, &tally.Tally{})
+	o.ReadOnly = true
+	_, err = rebuild.FromArchive(a.stop, o, lostOrgs(c), func(f proof.Finding) error {
 		log.Warn("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
 		return nil
 	})

@@ -66,7 +66,8 @@ func (a *app) keeper(c *config.Config, l ledger) (*keeping.Keeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	write := opened{c, b, l}.newJournal(a.logger(c.Log, a.stderr)).WriteOrdered
+	o, log := opened{c, b, l}, a.logger(c.Log, a.stderr)
+	write := o.newJournal(o.newProver(log), log).WriteOrdered
 	return keeping.New(keeping.Options{
 		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Retention: retention(c), Journal: write, Workers: c.Transfer.Workers,
 	}), nil

@@ -108,9 +108,7 @@ func (a *app) fill(c *config.Config, b *storage.Bucket, l ledger) (*rebuild.Resu
 	var done tally.Tally
 	finish := shown.follow(&done, log)
 	defer finish()
-	return rebuild.FromArchive(a.stop, rebuild.Options{
-		Bucket: b, Ledger: l, Prefix: c.Storage.Prefix, Version: version(), Retention: retention(c), Log: log, Tally: &done,
-	}, lostOrgs(c), func(f proof.Finding) error {
+	return rebuild.FromArchive(a.stop, opened{c, b, l}.rebuildOptions(log, &done), lostOrgs(c), func(f proof.Finding) error {
 		log.Error("found in the archive", "fault", f.Fault, "org", f.Org, "inbox", f.Inbox, "recording", f.Recording, "key", f.Key, "detail", f.Detail)
 		return nil
 	})

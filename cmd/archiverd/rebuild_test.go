@@ -72,7 +72,7 @@ func (w *faultWorld) rebuild() (*rebuild.Result, error) {
 	}
 	a := w.fleet(transport, b, l).Archiver
 	sum, err := rebuild.FromArchive(context.Background(), rebuild.Options{
-		Bucket: b, Ledger: l, Prefix: a.Prefix, Version: a.Version, Retention: a.Retention, Log: a.Log, Tally: &a.Tally,
+		Bucket: b, Ledger: l, Prover: a.Prover, Prefix: a.Prefix, Version: a.Version, Retention: a.Retention, Log: a.Log, Tally: &a.Tally,
 	}, []rebuild.Org{{Name: faultOrg, Format: "WAV"}}, func(proof.Finding) error { return nil })
 	if failed := l.Close(); failed != nil {
 		w.Fatal(failed)

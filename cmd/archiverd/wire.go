@@ -16,6 +16,7 @@ import (
 	"github.com/archiverd/archiverd/journal"
 	"github.com/archiverd/archiverd/network"
 	"github.com/archiverd/archiverd/proof"
+	"github.com/archiverd/archiverd/rebuild"
 	"github.com/archiverd/archiverd/service/watch"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
@@ -181,11 +182,12 @@ func (o opened) newArchiver(log *slog.Logger, h hooks) *archiver.Archiver {
 	if l, ok := o.ledger.(*postgres.Ledger); ok {
 		finder.Across = l
 	}
+	prover := o.newProver(log)
 	return archiver.New(archiver.Options{
 		Bucket:    o.bucket,
 		Ledger:    o.ledger,
-		Prover:    o.newProver(log),
-		Journal:   o.newJournal(log),
+		Prover:    prover,
+		Journal:   o.newJournal(prover, log),
 		Uploads:   &uploads.Uploader{Bucket: o.bucket, Ledger: o.ledger, Prefix: o.Storage.Prefix, Log: log},
 		Twins:     finder,
 		Prefix:    o.Storage.Prefix,
@@ -205,10 +207,17 @@ func (o opened) newProver(log *slog.Logger) *proof.Prover {
 	return &proof.Prover{Bucket: o.bucket, Prefix: o.Storage.Prefix, Ledger: o.ledger.ID(), Log: log}
 }
 
-func (o opened) newJournal(log *slog.Logger) *journal.Writer {
+func (o opened) newJournal(prover *proof.Prover, log *slog.Logger) *journal.Writer {
 	return &journal.Writer{
-		Bucket: o.bucket, Ledger: o.ledger, Prover: o.newProver(log), Prefix: o.Storage.Prefix, Retention: retention(o.Config),
+		Bucket: o.bucket, Ledger: o.ledger, Prover: prover, Prefix: o.Storage.Prefix, Retention: retention(o.Config),
 		Configuration: o.Hash(), Version: version(), Log: log,
+	}
+}
+
+func (o opened) rebuildOptions(log *slog.Logger, t *tally.Tally) rebuild.Options {
+	return rebuild.Options{
+		Bucket: o.bucket, Ledger: o.ledger, Prover: o.newProver(log), Prefix: o.Storage.Prefix, Version: version(),
+		Retention: retention(o.Config), Log: log, Tally: t,
 	}
 }
 
