@@ -65,7 +65,7 @@ func demo(ctx context.Context, binary, config string, workers bool) error {
 	if workers {
 		return d.showWorkers(ctx)
 	}
-	fill(cloud.ClientInbox())
+	fill(cloud.ClientInbox(), 0)
 	const client = "grant: client_credentials"
 	if config != "" {
 		d.config = config
@@ -81,11 +81,11 @@ func demo(ctx context.Context, binary, config string, workers bool) error {
 	return d.show(ctx)
 }
 
-// fill puts recordings into an inbox.
-func fill(inbox *genesystest.Inbox) {
+// fill puts recordings into the inbox of a user, by number. No two users have the same.
+func fill(inbox *genesystest.Inbox, user int) {
 	for n := range recordings {
 		inbox.Add(genesystest.Recording{
-			ID:          fmt.Sprintf("5f9c1e2a-0000-4000-8000-%012d", n+1),
+			ID:          fmt.Sprintf("5f9c1e2a-%04d-4000-8000-%012d", user, n+1),
 			Name:        fmt.Sprintf("Call with customer %d", n+1),
 			DateCreated: time.Date(2026, 11, 1+n, 9, 30, 0, 0, time.UTC),
 			Duration:    time.Duration(n+1) * time.Second,

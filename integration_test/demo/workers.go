@@ -97,9 +97,9 @@ func (c *crew) prepare(database string) error {
 	c.cloud.Configure(func(o *genesystest.Options) { o.Queued = 0 })
 	dir := filepath.Dir(c.config)
 	var roster strings.Builder
-	for _, name := range []string{"anna", "ben", "cleo", "dora", "emil", "finn"} {
+	for n, name := range []string{"anna", "ben", "cleo", "dora", "emil", "finn"} {
 		in := c.cloud.AddUser(name, strings.ToUpper(name[:1])+name[1:], name+"@example.com")
-		fill(in)
+		fill(in, n)
 		// The media of an inbox stop at some point, so that the kill comes in the middle.
 		c.cloud.Inject(genesystest.Fault{Op: "media_link", Inbox: name, Skip: stored, Times: genesystest.Always, Effect: c.cloud.Stall()})
 		c.inboxes = append(c.inboxes, in)
