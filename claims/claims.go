@@ -29,13 +29,19 @@ func Keep(ctx context.Context, c state.Claim, log *slog.Logger, lose context.Can
 	return err
 }
 
+// Over reports whether a claim has run out for this process, unless it was kept since. Both of
+// the process's clocks count: the monotonic one stands still while the machine is suspended,
+// and the wall clock may be set back.
+func Over(c state.Claim) bool {
+	until, now := c.Until(), time.Now()
+	return !until.IsZero() && (!now.Before(until) || !now.Round(0).Before(until.Round(0)))
+}
+
 // keep prolongs the claim until ctx ends.
 func keep(ctx context.Context, c state.Claim, log *slog.Logger, lose context.CancelCauseFunc) {
 	for until := c.Until(); !until.IsZero(); until = c.Until() {
-		select {
-		case <-ctx.Done():
+		if !rest(ctx, c, max(time.Until(until)/2, minPause)) {
 			return
-		case <-time.After(max(time.Until(until)/2, minPause)):
 		}
 		asking, cancel := context.WithDeadline(ctx, until)
 		err := c.Keep(asking)
@@ -44,13 +50,32 @@ func keep(ctx context.Context, c state.Claim, log *slog.Logger, lose context.Can
 		case err == nil || ctx.Err() != nil:
 		case errors.Is(err, state.ErrClaimLost):
 			lose(err)
-		case time.Now().Before(until):
+		case !Over(c):
 			log.Warn("the claim on the inbox could not be kept; tried again", "until", until, "error", err)
 		default:
 			lose(errors.Join(state.ErrClaimLost, err))
 		}
 	}
 }
+
+// rest waits for so long, or until the claim is over, as when a suspended machine wakes. It
+// returns false once ctx has ended.
+func rest(ctx context.Context, c state.Claim, pause time.Duration) bool {
+	for end := time.Now().Add(pause); time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(min(time.Until(end), lookEvery)):
+		}
+		if Over(c) {
+			return true
+		}
+	}
+	return true
+}
+
+// lookEvery is how often the clocks are read.
+const lookEvery = time.Second
 
 // minPause keeps the requests apart that try to keep a claim which has nearly run out.
 const minPause = 100 * time.Millisecond

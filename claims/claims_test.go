@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/archiverd/archiverd/claims"
 	"github.com/archiverd/archiverd/state"
@@ -59,5 +60,37 @@ func TestKeep(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// suspended returns what a time that was computed before a suspension is worth after it: the
+// monotonic clock lags by as much. Only the kernel makes such times, so their second word, which
+// is the monotonic reading, is changed here.
+func suspended(t time.Time, lag time.Duration) time.Time {
+	*(*int64)(unsafe.Add(unsafe.Pointer(&t), 8)) += int64(lag)
+	return t
+}
+
+// A claim that ran out while the machine was suspended is over at once, and is soon lost,
+// although it has an hour left by the monotonic clock.
+func TestSuspended(t *testing.T) {
+	begun := time.Now()
+	claim := &timedClaim{until: suspended(begun.Add(-time.Minute), time.Minute+time.Hour), fails: state.ErrClaimLost}
+	if !begun.Before(claim.until) || begun.Round(0).Before(claim.until.Round(0)) {
+		t.Fatalf("the test does not make such times: %v", claim.until)
+	}
+	if !claims.Over(claim) {
+		t.Error("the claim is not over")
+	}
+	ctx, lose := context.WithCancelCause(t.Context())
+	err := claims.Keep(ctx, claim, slog.New(slog.DiscardHandler), lose, func() error {
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Minute): // only a test that fails waits
+		}
+		return nil
+	})
+	if !errors.Is(err, state.ErrClaimLost) {
+		t.Errorf("the claim was not lost: %v", err)
 	}
 }

@@ -38,15 +38,15 @@ func (s *session) under(c state.Claim) {
 	s.claim.Store(&c)
 }
 
-// RoundTrip sends a request to Genesys. A process that was stopped for longer than its
-// claim lives, and goes on in the middle of a pass, sends no request.
+// RoundTrip sends a request to Genesys. A process that was stopped for longer than its claim
+// lives, or whose machine was suspended, and that goes on in the middle of a pass, sends none.
 func (s *session) RoundTrip(r *http.Request) (*http.Response, error) {
 	if c := s.claim.Load(); c != nil {
-		if until := (*c).Until(); !until.IsZero() && !time.Now().Before(until) {
+		if claims.Over(*c) {
 			if r.Body != nil {
 				r.Body.Close()
 			}
-			return nil, fmt.Errorf("%w: it ran out at %s", state.ErrClaimLost, until.Format(time.TimeOnly))
+			return nil, fmt.Errorf("%w: it ran out at %s", state.ErrClaimLost, (*c).Until().Format(time.TimeOnly))
 		}
 	}
 	return s.api.RoundTrip(r)

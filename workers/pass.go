@@ -88,7 +88,7 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 		return err
 	}
 	log := w.Log.With("org", job.Args.Org, "inbox", string(job.Args.Inbox), "claim", claim.Number())
-	if !time.Now().Before(claim.Until()) {
+	if claims.Over(claim) {
 		log.Warn("this process was stopped for so long that its new claim on the inbox has run out")
 		return river.JobSnooze(claimedPause)
 	}
