@@ -88,11 +88,7 @@ func (s *session) LoadToken(ctx context.Context) (genesys.Token, error) {
 // SaveToken saves a renewed token. It replaces only the token from which it was made, so a
 // login or logout in the meantime is not undone.
 func (s *session) SaveToken(ctx context.Context, t genesys.Token) error {
-	save := func(from, to state.Token) error { return s.ledger.SaveToken(ctx, s.org, s.inbox, from, to) }
-	if c := s.claim.Load(); c != nil {
-		save = func(from, to state.Token) error { return (*c).SaveToken(ctx, from, to) }
-	}
-	err := save(s.known, state.Token(t))
+	err := s.save(ctx, state.Token(t))
 	if errors.Is(err, state.ErrTokenMoved) {
 		err = fmt.Errorf("%w: %w", genesys.ErrOtherToken, err)
 	}
@@ -101,3 +97,30 @@ func (s *session) SaveToken(ctx context.Context, t genesys.Token) error {
 	}
 	return err
 }
+
+// save saves under the claim, if there is one. While that lives, save waits for a database that
+// is away: this token may be all that is left of a refresh token that is spent, and nobody has
+// it once the pass has ended.
+func (s *session) save(ctx context.Context, t state.Token) error {
+	c := s.claim.Load()
+	if c == nil {
+		return s.ledger.SaveToken(ctx, s.org, s.inbox, s.known, t)
+	}
+	for {
+		err := (*c).SaveToken(ctx, s.known, t)
+		if !errors.Is(err, state.ErrUnavailable) || claims.Over(*c) {
+			return err
+		}
+		s.log.Warn("the token could not be saved; tried again", "error", err)
+		select {
+		case <-time.After(savePause):
+		case <-ctx.Done():
+			return err
+		}
+		if have, lost := s.ledger.Token(ctx, s.org, s.inbox); lost == nil && have.Same(t) && have.Confirmed == t.Confirmed {
+			return nil // it was saved, and the answer was lost
+		}
+	}
+}
+
+const savePause = time.Second

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -122,4 +123,46 @@ func TestRenewalClaimsTheInbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	renew(other, one)
+}
+
+// awayClaim is one whose ledger was away when it answered for the first time.
+type awayClaim struct {
+	state.Claim
+	asked int
+}
+
+func (c *awayClaim) SaveToken(ctx context.Context, from, to state.Token) error {
+	err := c.Claim.SaveToken(ctx, from, to)
+	if c.asked++; c.asked == 1 {
+		return state.ErrUnavailable
+	}
+	return err
+}
+
+// A token that was saved although the answer was lost is not taken for another's.
+func TestSavedWithoutAnAnswer(t *testing.T) {
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "1"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c, err := l.Claim(t.Context(), "acme", "u1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := &awayClaim{Claim: c}
+	s := &session{ledger: l, org: "acme", inbox: "u1", log: slog.New(slog.DiscardHandler)}
+	if _, err := s.LoadToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.under(away)
+	if err := s.SaveToken(t.Context(), genesys.Token{Refresh: "2"}); err != nil {
+		t.Errorf("a token that was saved: %v", err)
+	}
+	if err := s.SaveToken(t.Context(), genesys.Token{Refresh: "3"}); err != nil || away.asked != 2 {
+		t.Errorf("the next token, asked %d times: %v", away.asked, err)
+	}
 }

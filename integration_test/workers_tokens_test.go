@@ -8,6 +8,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/postgres"
+	"github.com/archiverd/archiverd/state/postgres/postgrestest"
 )
 
 const (
@@ -81,5 +82,34 @@ func TestWorkersRenewAllTheTime(t *testing.T) {
 	m.noneSpent()
 	if n := m.cloud.Requests(opToken); n < 12 {
 		t.Errorf("%d renewals prove nothing", n)
+	}
+}
+
+// TestWorkersRenewWithoutDatabase takes the database away while Genesys renews a token. What
+// Genesys answers is saved once the database is back: the refresh token is spent, and without it
+// the user would have to log in.
+func TestWorkersRenewWithoutDatabase(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 1, 3)
+	m.config["state"].(map[string]any)["claim"] = "60s"
+	m.config["schedule"] = map[string]any{"cron": "@every 1s"}
+	m.logIn(0)
+	m.cloud.Inject(genesystest.Fault{Op: opToken, Effect: m.cloud.Stall()})
+	p := m.start("run")
+	m.await(opToken, 1)
+	if err := m.server.Stop(postgrestest.Immediate); err != nil {
+		t.Fatal(err)
+	}
+	m.cloud.Release()
+	m.awaitLog(p, "the token could not be saved; tried again", 8) // for longer than a request is repeated
+	if err := m.server.Again(); err != nil {
+		t.Fatal(err)
+	}
+	m.awaitRuns(2)
+	m.leaves(p)
+	m.wantAllOnce()
+	m.noneSpent()
+	if n := m.cloud.Requests(opToken); n != 1 {
+		t.Errorf("the token was renewed %d times", n)
 	}
 }
