@@ -66,8 +66,8 @@ func NewHosts(c *config.Config, o config.Organization, userAgent string, observe
 func (h *Hosts) inbox(l ledger, known state.Inbox, started time.Time, log *slog.Logger) archiver.Inbox {
 	log = log.With("org", known.Org, "inbox", known.ID)
 	budget := genesys.NewBudget(h.Org.RequestsPerMinute, genesys.BudgetState{EmptyAt: started, NotBefore: known.NotBefore})
-	budget.OnHold(keepWait(l, known, log))
 	s := &session{ledger: l, org: known.Org, inbox: known.ID, api: h.API, log: log}
+	budget.OnHold(s.keepWait)
 	claimed := *h
 	claimed.API = s
 	if h.Shared {

@@ -166,3 +166,39 @@ func TestSavedWithoutAnAnswer(t *testing.T) {
 		t.Errorf("the next token, asked %d times: %v", away.asked, err)
 	}
 }
+
+// A Retry-After never shortens the wait that is saved, and a process whose claim is lost saves
+// none.
+func TestWaitGoesForward(t *testing.T) {
+	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.EditInbox(t.Context(), "acme", "u1", func(*state.Inbox) {}); err != nil {
+		t.Fatal(err)
+	}
+	s := &session{ledger: l, org: "acme", inbox: "u1", log: slog.New(slog.DiscardHandler)}
+	at := time.Now().UTC().Truncate(time.Second)
+	wants := func(want time.Time) {
+		t.Helper()
+		if in, err := l.Inbox(t.Context(), "acme", "u1"); err != nil || !in.NotBefore.Equal(want) {
+			t.Errorf("nothing is sent before %v, want %v; %v", in.NotBefore, want, err)
+		}
+	}
+	s.keepWait(at.Add(time.Minute), "")
+	s.keepWait(at, "")
+	wants(at.Add(time.Minute))
+	c, err := l.Claim(t.Context(), "acme", "u1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.under(c)
+	s.keepWait(at.Add(2*time.Minute), "")
+	wants(at.Add(2 * time.Minute))
+	if err := c.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.keepWait(at.Add(3*time.Minute), "")
+	wants(at.Add(2 * time.Minute))
+}

@@ -2,25 +2,34 @@ package fleet
 
 import (
 	"context"
-	"log/slog"
 	"time"
 
 	"github.com/archiverd/archiverd/state"
 )
 
-// keepWait returns a function to be called for each Retry-After: it logs the wait and
-// saves it in the ledger, so that it holds after a restart.
-func keepWait(l ledger, in state.Inbox, log *slog.Logger) func(until time.Time, cut string) {
-	return func(until time.Time, cut string) {
-		if cut == "" {
-			log.Warn("Genesys limits the requests of this inbox", "until", until)
-		} else {
-			log.Warn("Genesys asked for more than an hour without requests; archiverd waits one hour; archiverd retry --ask-anyway sends requests at once",
-				"retry_after", cut, "until", until)
+// keepWait is called for each Retry-After: it logs the wait and saves it in the ledger, so that
+// it holds after a restart. A longer wait that is saved already, perhaps by another process,
+// stays.
+func (s *session) keepWait(until time.Time, cut string) {
+	if cut == "" {
+		s.log.Warn("Genesys limits the requests of this inbox", "until", until)
+	} else {
+		s.log.Warn("Genesys asked for more than an hour without requests; archiverd waits one hour; archiverd retry --ask-anyway sends requests at once",
+			"retry_after", cut, "until", until)
+	}
+	later := func(i *state.Inbox) {
+		if until.After(i.NotBefore) {
+			i.NotBefore = until
 		}
-		if err := l.EditInbox(context.Background(), in.Org, in.ID, func(i *state.Inbox) { i.NotBefore = until }); err != nil {
-			log.Error("could not save Retry-After; a restart would ignore it", "error", err)
-		}
+	}
+	var err error
+	if c := s.claim.Load(); c != nil {
+		err = (*c).EditInbox(context.Background(), later)
+	} else {
+		err = s.ledger.EditInbox(context.Background(), s.org, s.inbox, later)
+	}
+	if err != nil {
+		s.log.Error("could not save Retry-After; a restart would ignore it", "error", err)
 	}
 }
 
