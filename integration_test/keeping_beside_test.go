@@ -96,30 +96,37 @@ func TestRetainedJournalShortened(t *testing.T) {
 		inbox := w.cloud.ClientInbox()
 		fill(inbox, 2)
 		w.once(0)
-		before := w.journalKeys()[0]
-		lock, err := w.rootBucket().Retention(t.Context(), before, "")
+		journal, media := w.journalKeys()[0], w.objectsOf(inbox, "r000")[0].Key
+		lock, err := w.rootBucket().Retention(t.Context(), journal, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 		retain := ordered("retain", "r000", "--until", "2050-01-01")
+		if r := w.expect(0, append(retain, "--dry-run")...); !strings.Contains(r.stdout, "r000 of acme/"+inbox.ID+": until 2050-01-01, governance") {
+			t.Errorf("a dry run says %s", r)
+		}
 		w.expect(0, retain...)
 		w.expect(0, "verify")
 		w.expect(0, "reconcile")
-		_, err = w.s3.Client().PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{
-			Bucket: &w.bucket, Key: &before, BypassGovernanceRetention: aws.Bool(true),
-			Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: &lock.Until},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, command := range []string{"verify", "reconcile"} {
-			if r := w.expect(6, command); !strings.Contains(r.stdout, "lock") || !strings.Contains(r.stdout, before) {
-				t.Errorf("%s does not tell of the lock: %s", command, r)
+		for _, key := range []string{journal, media} {
+			_, err = w.s3.Client().PutObjectRetention(t.Context(), &s3.PutObjectRetentionInput{
+				Bucket: &w.bucket, Key: &key, BypassGovernanceRetention: aws.Bool(true),
+				Retention: &types.ObjectLockRetention{Mode: types.ObjectLockRetentionModeGovernance, RetainUntilDate: &lock.Until},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, command := range []string{"verify", "reconcile"} {
+				if r := w.expect(6, command); !strings.Contains(r.stdout, "lock") || !strings.Contains(r.stdout, key) {
+					t.Errorf("%s does not tell of the lock: %s", command, r)
+				}
 			}
 		}
+		if r := w.expect(0, retain...); !strings.Contains(r.stdout, "shorter in the store") {
+			t.Errorf("retain again: %s", r)
+		}
+		w.expect(0, "verify")
 		w.rebuilds(0)
-		w.expect(6, "verify")
-		w.expect(0, retain...)
 		w.expect(0, "verify")
 		w.expect(0, "reconcile")
 	})

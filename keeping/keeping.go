@@ -65,6 +65,7 @@ type bucket interface {
 	Put(ctx context.Context, n storage.New, body []byte, sha256 [32]byte) (storage.Object, error)
 	Hold(ctx context.Context, key, versionID string) (bool, error)
 	SetHold(ctx context.Context, key, versionID string, on bool) error
+	Retention(ctx context.Context, key, versionID string) (storage.Retention, error)
 	Extend(ctx context.Context, key, versionID string, r storage.Retention) (storage.Retention, error)
 }
 

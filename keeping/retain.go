@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,14 +30,21 @@ func (k *Keeper) Retain(ctx context.Context, o Order, until func(*state.Entry) t
 			return err
 		}
 		told.add(key, storage.Retention{Mode: act.Mode, Until: act.Until})
-		longer := func(v state.Version) bool { return !v.RetainUntil.Before(act.Until) }
-		if !slices.ContainsFunc(e.Versions, func(v state.Version) bool { return !longer(v) }) {
+		shorter := func(v state.Version) bool { return v.RetainUntil.Before(act.Until) }
+		already := !slices.ContainsFunc(e.Versions, shorter)
+		if !o.DryRun {
+			changed, err := k.retain(ctx, key, e, act)
+			if err != nil {
+				return err
+			}
+			if already && changed {
+				return &remark{"a lock was shorter in the store than in the ledger, and is as long again"}
+			}
+		}
+		if already {
 			return errAlready
 		}
-		if o.DryRun {
-			return nil
-		}
-		return k.retain(ctx, key, e, act)
+		return &remark{fmt.Sprintf("until %s, %s", day(act.Until), strings.ToLower(cmp.Or(e.Newest().RetentionMode, act.Mode)))}
 	})
 	if err != nil || o.DryRun {
 		return totals, err
@@ -61,21 +69,36 @@ func retainable(e *state.Entry, act state.Act) error {
 	return nil
 }
 
-// retain extends the locks of every version, then enters the act.
-func (k *Keeper) retain(ctx context.Context, key state.Key, e *state.Entry, act state.Act) error {
+// retain extends the locks of every version, unless they are as long, then enters the act,
+// unless the ledger has every version kept for as long. It reports whether it extended a lock.
+func (k *Keeper) retain(ctx context.Context, key state.Key, e *state.Entry, act state.Act) (changed bool, err error) {
+	enter := false
 	for _, v := range e.Versions {
+		enter = enter || v.RetainUntil.Before(act.Until)
+		lock := storage.Retention{Mode: act.Mode, Until: act.Until}
+		if v.RetainUntil.After(lock.Until) {
+			lock.Until = v.RetainUntil
+		}
 		for _, o := range []struct{ key, version string }{{v.MediaKey, v.MediaVersionID}, {v.ManifestKey, v.ManifestVersionID}} {
-			if _, err := k.Bucket.Extend(ctx, o.key, o.version, storage.Retention{Mode: act.Mode, Until: act.Until}); err != nil {
-				return err
+			have, err := k.Bucket.Retention(ctx, o.key, o.version)
+			if err == nil && have.Until.Before(lock.Until.Truncate(time.Second)) {
+				changed = true
+				_, err = k.Bucket.Extend(ctx, o.key, o.version, lock)
+			}
+			if err != nil {
+				return changed, err
 			}
 		}
+	}
+	if !enter {
+		return changed, nil
 	}
 	n := len(e.Versions)
 	now, err := k.edit(ctx, key, act.Do)
 	if err == nil && len(now.Versions) > n { // archived again meanwhile
 		return k.retain(ctx, key, &now, act)
 	}
-	return err
+	return changed, err
 }
 
 // told are the recordings whose journal objects are to be kept as long as they are.

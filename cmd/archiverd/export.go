@@ -154,7 +154,7 @@ func (a *app) sayExported(target string, r *export.Result) error {
 	} else {
 		_, err = fmt.Fprintf(a.stdout, "%s: %d of %d recordings, %d media files, %s\n", target, r.Exported, r.Selected, r.Files, size(r.Bytes))
 		if r.Lacking+r.Journals > 0 {
-			fmt.Fprintf(a.stdout, "%d recordings lack something, and %d faults are in the journals: statement.txt says what and why\n", r.Lacking, r.Journals)
+			fmt.Fprintf(a.stdout, "not whole: %s; faults in the journals: %d. statement.txt says what and why\n", recordings(r.Lacking), r.Journals)
 		}
 	}
 	switch {
