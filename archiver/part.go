@@ -8,7 +8,8 @@ import (
 	"github.com/archiverd/archiverd/state"
 )
 
-// ErrYielded ends a Pass that leaves its place to another, or was stopped, and goes on later.
+// ErrYielded ends a Pass that leaves its place to another, was stopped, or could not reach the
+// ledger, and goes on later.
 var ErrYielded = errors.New("the pass goes on later")
 
 // Part says how a Pass is made beside others, and in parts.

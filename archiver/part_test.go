@@ -3,6 +3,7 @@ package archiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -94,5 +95,50 @@ func TestDeletionsOfAllParts(t *testing.T) {
 	got, parts := r.parts(stop, time.Hour)
 	if got.Err != nil || parts != 2 || got.Pass.DeleteRequested != 3 || len(r.Requests(opDelete)) != 3 {
 		t.Errorf("%d parts, %v, %+v, deletions of %q", parts, got.Err, got.Pass, r.Requests(opDelete))
+	}
+}
+
+// awayClaim is of a ledger that can't be reached when a recording is first moved.
+type awayClaim struct {
+	state.Claim
+	moved bool
+}
+
+func (c *awayClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
+	if !c.moved {
+		c.moved = true
+		return state.Entry{}, fmt.Errorf("%w: injected", state.ErrUnavailable)
+	}
+	return c.Claim.Move(ctx, recording, from, to, edit)
+}
+
+// A part of a pass goes on later if it was stopped before it began, or could not reach the
+// ledger. Nothing speaks of a failure then, also not the pass when it has ended.
+func TestPartGoesOn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, archivertest.Checking, false)
+	r.Add(3)
+	c, err := r.Ledger.Claim(t.Context(), org, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	part := Part{Claim: c, Side: 1, Slice: time.Hour}
+	if got := r.archiver(deleting).Pass(t.Context(), stopped, r.in, part); !errors.Is(got.Err, ErrYielded) {
+		t.Errorf("a part that was stopped before it began ended with %v", got.Err)
+	}
+	part.Claim = &awayClaim{Claim: c}
+	got := r.archiver(deleting).Pass(t.Context(), t.Context(), r.in, part)
+	if !errors.Is(got.Err, ErrYielded) {
+		t.Errorf("a part without a ledger ended with %v", got.Err)
+	}
+	if in, err := r.Ledger.Inbox(t.Context(), org, user); err != nil || in.Condition == state.ConditionFailing {
+		t.Errorf("%v, the inbox is %s", err, in.Condition)
+	}
+	got.Pass.Error = "of the part before"
+	part.Claim, part.Earlier = c, &got
+	if got := r.archiver(deleting).Pass(t.Context(), t.Context(), r.in, part); got.Err != nil || got.Pass.Error != "" {
+		t.Errorf("the last part ended with %v, %+v", got.Err, got.Pass)
 	}
 }

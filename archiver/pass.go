@@ -109,8 +109,8 @@ func (p *pass) make(ctx context.Context, failed func(error)) InboxReport {
 		err = p.underClaim(ctx, func(ctx context.Context) error { return p.whole(ctx, transferred, failed) })
 		failed(err)
 	}
-	r := p.report(err)
-	if p.Observer != nil && !errors.Is(err, ErrYielded) {
+	r := p.report(p.orYielded(err))
+	if p.Observer != nil && !errors.Is(r.Err, ErrYielded) {
 		p.Observer.PassEnded(r)
 	}
 	return r
@@ -123,12 +123,12 @@ func (p *pass) report(err error) InboxReport {
 // whole does the work of a pass and writes journal and ledger. A pass that goes on later
 // only writes the journal: its record is not complete yet.
 func (p *pass) whole(ctx context.Context, transferred func(), failed func(error)) error {
-	err := p.run(ctx, transferred)
-	if p.slice > 0 && (errors.Is(err, ErrYielded) || failure.KindOf(err) == failure.KindStopped) {
+	err := p.orYielded(p.run(ctx, transferred))
+	if errors.Is(err, ErrYielded) {
 		if ctx.Err() == nil {
 			err = errors.Join(err, p.keepUp(ctx, 0))
 		}
-		return errors.Join(ErrYielded, err)
+		return err
 	}
 	if errors.Is(err, genesys.ErrNeedsLogin) {
 		err = fmt.Errorf("%w: archiverd login --org %s --inbox %s", err, p.in.Org, p.in.ID)
@@ -140,6 +140,16 @@ func (p *pass) whole(ctx context.Context, transferred func(), failed func(error)
 		err = errors.Join(err, p.keepJournal(ctx))
 	}
 	return errors.Join(err, p.finish(ctx, err))
+}
+
+// orYielded returns err, as ErrYielded too if a pass in parts was told to stop or could not
+// reach the ledger.
+func (p *pass) orYielded(err error) error {
+	goesOn := failure.KindOf(err) == failure.KindStopped || errors.Is(err, state.ErrUnavailable)
+	if p.slice == 0 || !goesOn || errors.Is(err, ErrYielded) {
+		return err
+	}
+	return errors.Join(ErrYielded, err)
 }
 
 // run does the work of a pass. It calls transferred once its first transfers are over.
@@ -227,6 +237,7 @@ func (p *pass) stopped() error { return failure.Stopped(p.stop) }
 func (p *pass) end(cause error) {
 	p.record.End = time.Now().UTC()
 	p.record.Findings = int64(len(p.foreign) + len(p.corrupt))
+	p.record.Error = "" // of an earlier part
 	if cause != nil {
 		p.record.Error = cause.Error()
 	}
