@@ -47,6 +47,9 @@ func (f *Fleet) Begin(ctx context.Context, only Selection, askAnyway bool) ([]Du
 // token meanwhile. A panic becomes the report's error.
 func (f *Fleet) Pass(ctx, stop context.Context, org, inbox string, part archiver.Part) (r archiver.InboxReport) {
 	r = archiver.InboxReport{Org: org, Inbox: inbox, Pass: state.Pass{Start: time.Now().UTC()}}
+	if part.Earlier != nil {
+		r = *part.Earlier
+	}
 	defer Recovered(os.Stderr, &r.Err)
 	known, err := f.Ledger.Inbox(ctx, org, inbox)
 	if err != nil {

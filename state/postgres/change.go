@@ -92,7 +92,7 @@ func (l *Ledger) together(ctx context.Context, calls []*change) {
 		if err == nil {
 			c.done <- errs[i]
 		} else {
-			c.done <- classify(err)
+			c.done <- Classify(err)
 		}
 	}
 }

@@ -26,7 +26,7 @@ func (l *Ledger) Check(ctx context.Context) error {
 		return errors.Join(c.orphans(ctx, tx), c.inboxes(ctx, tx), c.records(ctx, tx))
 	})
 	if err != nil {
-		return fmt.Errorf("check ledger: %w", classify(err))
+		return fmt.Errorf("check ledger: %w", Classify(err))
 	}
 	if len(c.faults) > 0 {
 		return fmt.Errorf("check ledger: %w", damaged(errors.Join(c.faults...)))
@@ -202,7 +202,7 @@ func (l *Ledger) Recount(ctx context.Context) error {
 		err = damaged(errors.Join(faults[:min(len(faults), checkLimit)]...))
 	}
 	if err != nil {
-		return fmt.Errorf("recount ledger: %w", classify(err))
+		return fmt.Errorf("recount ledger: %w", Classify(err))
 	}
 	return nil
 }

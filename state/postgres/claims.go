@@ -53,7 +53,7 @@ func (l *Ledger) Claim(ctx context.Context, org, inbox string) (state.Claim, err
 func (l *Ledger) row(ctx context.Context, value any, sql string, args ...any) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
-	return classify(l.pool.QueryRow(ctx, sql, args...).Scan(value))
+	return Classify(l.pool.QueryRow(ctx, sql, args...).Scan(value))
 }
 
 // claimed says why an inbox could not be claimed.

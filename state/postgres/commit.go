@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -62,8 +61,5 @@ func (l *Ledger) lastChange(ctx context.Context, at place) (number int64, err er
 		return 0, err
 	}
 	err = tx.QueryRow(ctx, "select change from inboxes where org = $1 and id = $2 for update", at.org, []byte(at.inbox)).Scan(&number)
-	if errors.Is(err, pgx.ErrNoRows) {
-		err = nil
-	}
 	return number, err
 }

@@ -13,7 +13,7 @@ func (l *Ledger) Binding(ctx context.Context) (state.Binding, error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	have, err := readContent(ctx, l.pool)
-	return have.binding, classify(err)
+	return have.binding, Classify(err)
 }
 
 // CopyInbox returns all that the ledger keeps of an inbox beside its entries and uploads.

@@ -21,7 +21,7 @@ func (l *Ledger) query(ctx context.Context, f func(pgx.Rows) error, sql string, 
 	if err == nil {
 		err = f(rows)
 	}
-	return classify(err)
+	return Classify(err)
 }
 
 // eachEntry calls f with the entries of one inbox: rows of recording, entry and raw.

@@ -29,9 +29,9 @@ func damaged(err error) error {
 	return fmt.Errorf("%w: %w: restore the database to a moment before, or rebuild the ledger from the archive in an empty database", state.ErrDamaged, err)
 }
 
-// classify tells what an error of the database means for the ledger. It leaves all others,
+// Classify tells what an error of the database means for the ledger. It leaves all others,
 // and the end of the caller's context, as they are.
-func classify(err error) error {
+func Classify(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, state.ErrUnavailable) {
 		return err
 	}
@@ -60,11 +60,9 @@ func ofServer(err error, server *pgconn.PgError) error {
 		return damaged(err)
 	case server.Code == "25006": // read only: a standby, or a primary that became one
 		return unavailable(err)
-	case server.Code == "57014": // canceled, perhaps by a timeout of the server
-		return unavailable(err)
 	case class == "08", class == "40", class == "53", class == "55", class == "57", class == "58":
 		return unavailable(err)
-	case class == "28", server.Code == "3D000", class == "42" && server.Code == "42501":
+	case class == "28", server.Code == "3D000", server.Code == "42501":
 		return fmt.Errorf("%w: check user, password, database and rights of state.url; archiverd doctor shows what is missing", err)
 	}
 	return err

@@ -45,12 +45,12 @@ func Examine(ctx context.Context, address string, o Options) (f Facts, err error
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c.ConnConfig)
 	if err != nil {
-		return f, fmt.Errorf("reach %s: %w", name(c), classify(err))
+		return f, fmt.Errorf("reach %s: %w", name(c), Classify(err))
 	}
 	defer conn.Close(ctx)
 	for _, look := range []func(context.Context, *pgx.Conn) error{f.server, f.settings, f.clock, f.tables, f.activity} {
 		if err := look(ctx, conn); err != nil {
-			return f, fmt.Errorf("look at %s: %w", name(c), classify(err))
+			return f, fmt.Errorf("look at %s: %w", name(c), Classify(err))
 		}
 	}
 	return f, nil

@@ -138,7 +138,7 @@ func (l *Ledger) AddRun(ctx context.Context, r state.Run) error {
 		err = l.addRun(ctx, key, r)
 	}
 	if err != nil {
-		return fmt.Errorf("add run: %w", classify(err))
+		return fmt.Errorf("add run: %w", Classify(err))
 	}
 	return nil
 }

@@ -52,14 +52,14 @@ func Migrate(ctx context.Context, address string, o Options) (applied []int64, e
 		return nil, err
 	}
 	if err := suits(ctx, db); err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", name(c), classify(err))
+		return nil, fmt.Errorf("migrate %s: %w", name(c), Classify(err))
 	}
 	results, err := p.Up(ctx)
 	for _, r := range results {
 		applied = append(applied, r.Source.Version)
 	}
 	if err != nil {
-		return applied, fmt.Errorf("migrate %s: %w", name(c), classify(err))
+		return applied, fmt.Errorf("migrate %s: %w", name(c), Classify(err))
 	}
 	version, err := p.GetDBVersion(ctx)
 	if err == nil {

@@ -56,7 +56,7 @@ func openWith(ctx context.Context, config *pgxpool.Config, o Options) (*Ledger, 
 	case errors.As(err, &binding):
 		return nil, errors.Join(err, l.Close())
 	case err != nil:
-		return nil, errors.Join(fmt.Errorf("open ledger in %s: %w", l.name, classify(err)), l.Close())
+		return nil, errors.Join(fmt.Errorf("open ledger in %s: %w", l.name, Classify(err)), l.Close())
 	}
 	return l, nil
 }
@@ -295,7 +295,7 @@ func (l *Ledger) Filled(ctx context.Context) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	if _, err := l.pool.Exec(ctx, "update ledger set filling = null"); err != nil {
-		return fmt.Errorf("finish the ledger in %s: %w", l.name, classify(err))
+		return fmt.Errorf("finish the ledger in %s: %w", l.name, Classify(err))
 	}
 	return nil
 }

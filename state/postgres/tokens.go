@@ -18,7 +18,7 @@ func (l *Ledger) Token(ctx context.Context, org, inbox string) (state.Token, err
 	defer cancel()
 	t, err := l.token(ctx, l.pool, place{org, inbox})
 	if err != nil {
-		return state.Token{}, fmt.Errorf("read token of %s/%s: %w", org, inbox, classify(err))
+		return state.Token{}, fmt.Errorf("read token of %s/%s: %w", org, inbox, Classify(err))
 	}
 	return t, nil
 }

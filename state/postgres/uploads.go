@@ -42,7 +42,7 @@ func (l *Ledger) exec(ctx context.Context, sql string, args ...any) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
 	_, err := l.pool.Exec(ctx, sql, args...)
-	return classify(err)
+	return Classify(err)
 }
 
 // RemoveUpload implements state.Uploads.
