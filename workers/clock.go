@@ -3,12 +3,15 @@ package workers
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/rivertype"
 	"github.com/robfig/cron/v3"
+
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // clock is the database's clock, as it was read last and has gone on since. River dates and
@@ -37,19 +40,20 @@ func (c *clock) set(ctx context.Context, pool *pgxpool.Pool) error {
 	before := time.Now()
 	var now time.Time
 	if err := pool.QueryRow(ctx, "select clock_timestamp()").Scan(&now); err != nil {
-		return fmt.Errorf("read the database's clock: %w", err)
+		return fmt.Errorf("read the database's clock: %w", postgres.Classify(err))
 	}
 	c.read.Store(&reading{now, before.Add(time.Since(before) / 2)})
 	return nil
 }
 
 // retry tries a failed job again after a second, then after one more each time, up to a
-// minute: the database or the store is away only for a while.
+// minute: the database or the store is away only for a while. Chance decides which process
+// gets the job next.
 type retry struct{ clock *clock }
 
 // NextRetry implements river.ClientRetryPolicy.
 func (r retry) NextRetry(job *rivertype.JobRow) time.Time {
-	return r.clock.Now().Add(min(time.Duration(max(1, len(job.Errors)))*time.Second, lastPause))
+	return r.clock.Now().Add(min(time.Duration(max(1, len(job.Errors)))*time.Second, lastPause) + rand.N(time.Second))
 }
 
 const lastPause = time.Minute

@@ -3,7 +3,27 @@ package workers
 import (
 	"context"
 	"log/slog"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/archiverd/archiverd/failure"
 )
+
+// failures says why jobs failed, which River itself says only to those who look for a fault.
+type failures struct{ log *slog.Logger }
+
+// HandleError implements river.ErrorHandler.
+func (f failures) HandleError(_ context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	f.log.Warn("a job failed; it is tried again", "job", job.ID, "kind", job.Kind, failure.Attr(err))
+	return nil
+}
+
+// HandlePanic implements river.ErrorHandler.
+func (f failures) HandlePanic(_ context.Context, job *rivertype.JobRow, cause any, trace string) *river.ErrorHandlerResult {
+	f.log.Error("a job failed by a fault of archiverd, and is tried again: please report this", "job", job.ID, "kind", job.Kind, "panic", cause, "trace", trace)
+	return nil
+}
 
 // quieter passes on what River says, a level lower: its errors are worth a warning, since it
 // goes on by itself, and its news are for those who look for a fault.

@@ -13,6 +13,7 @@ import (
 	"github.com/riverqueue/river/rivermigrate"
 
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // Migrate makes River's tables, or brings them to the version that this archiverd needs. It
@@ -28,7 +29,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool) (applied []int, err error)
 	}
 	done, err := m.Migrate(ctx, rivermigrate.DirectionUp, nil)
 	if err != nil {
-		return nil, fmt.Errorf("migrate the tables of the shared jobs: %w", err)
+		return nil, fmt.Errorf("migrate the tables of the shared jobs: %w", postgres.Classify(err))
 	}
 	for _, v := range done.Versions {
 		applied = append(applied, v.Version)
@@ -54,7 +55,7 @@ func checkSchema(ctx context.Context, pool *pgxpool.Pool) error {
 	last := 0
 	err = pool.QueryRow(ctx, "select coalesce(max(version), 0) from river_migration where line = 'main'").Scan(&last)
 	if err != nil && !isMissing(err) {
-		return fmt.Errorf("read the version of the tables of shared jobs: %w", err)
+		return fmt.Errorf("read the version of the tables of shared jobs: %w", postgres.Classify(err))
 	}
 	known := m.AllVersions()
 	switch newest := known[len(known)-1].Version; {

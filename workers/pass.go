@@ -8,11 +8,14 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/claims"
 	"github.com/archiverd/archiverd/failure"
+	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // passArgs are those of a pass's job. Ids of inboxes are any bytes.
@@ -69,13 +72,25 @@ type passWorker struct {
 }
 
 func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
+	err := p.work(ctx, job)
+	if _, later := errors.AsType[*rivertype.JobSnoozeError](err); err != nil && !later {
+		// What fails here may succeed elsewhere: the others shall get the next jobs first.
+		select {
+		case <-time.After(claimedPause):
+		case <-p.w.stop.Done():
+		}
+	}
+	return err
+}
+
+func (p *passWorker) work(ctx context.Context, job *river.Job[passArgs]) error {
 	w := p.w
 	if w.stop.Err() != nil {
 		return river.JobSnooze(0)
 	}
 	f, err := w.Fleet(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("prepare a pass: %w", err)
 	}
 	claim, err := w.Ledger.Claim(ctx, job.Args.Org, string(job.Args.Inbox))
 	switch {
@@ -98,10 +113,13 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 		claims.Release(ctx, claim, log)
 	}()
 	row, err := w.client.JobGet(ctx, job.ID)
-	if err != nil || row.FinalizedAt != nil {
-		return err
+	switch {
+	case err != nil:
+		return fmt.Errorf("read what a pass did: %w", postgres.Classify(err))
+	case row.FinalizedAt != nil:
+		return nil
 	}
-	part := archiver.Part{Claim: claim, Side: w.Passes, Slice: slice, AddPass: completing(job.ID, claim.(passAdder))}
+	part := archiver.Part{Claim: claim, Side: w.Passes, Slice: slice, AddPass: completing(job.JobRow, claim)}
 	if output := row.Output(); len(output) > 0 {
 		told, err := decode[report](output)
 		if err != nil {
@@ -115,9 +133,24 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	return w.settle(ctx, job, claim, got)
 }
 
-// settle writes down what came of a pass or a part of one. A pass that could write itself into
-// the ledger has completed its job there: see completing.
+// settle writes down what came of a pass or a part of one, also after the database was away
+// for a moment. A pass that could write itself into the ledger has completed its job there: see
+// completing.
 func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
+	for {
+		err := w.settleNow(ctx, job, claim, got)
+		if !errors.Is(err, state.ErrUnavailable) || !time.Now().Before(claim.Until()) {
+			return err
+		}
+		select {
+		case <-time.After(lookEvery):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+func (w *Worker) settleNow(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
 	lost := got.Err
 	if !errors.Is(lost, state.ErrClaimLost) {
 		lost = claim.Keep(ctx) // then the claim lives long enough for what follows
@@ -130,15 +163,34 @@ func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim sta
 	case lost != nil:
 		return lost
 	}
-	if !errors.Is(got.Err, archiver.ErrYielded) {
+	cause := got.Err
+	away := errors.Is(cause, state.ErrUnavailable)
+	if !errors.Is(cause, archiver.ErrYielded) && !away && !mayPassElsewhere(job.JobRow, cause) {
 		return w.write(ctx, completeJob, job.ID, reportOf(got))
 	}
 	got.Err = nil
 	if err := w.write(ctx, keepPart, job.ID, reportOf(got)); err != nil {
 		return err
 	}
-	return river.JobSnooze(0)
+	switch {
+	case away:
+		w.Log.Warn("the database could not be reached; the pass goes on later", "org", got.Org, "inbox", got.Inbox, "error", cause)
+		return river.JobSnooze(claimedPause)
+	case errors.Is(cause, archiver.ErrYielded):
+		return river.JobSnooze(0)
+	}
+	return cause
 }
+
+// mayPassElsewhere reports whether a pass failed by what may be wrong with this process alone,
+// while its configuration is changed on one machine after the other. After some tries the
+// failure counts.
+func mayPassElsewhere(job *rivertype.JobRow, cause error) bool {
+	_, usage := errors.AsType[*fleet.UsageError](cause)
+	return (usage || failure.KindOf(cause) == failure.KindClientRefused) && len(job.Errors) < triesElsewhere
+}
+
+const triesElsewhere = 8
 
 // passAdder is implemented by the claims of a ledger in PostgreSQL.
 type passAdder interface {
@@ -146,18 +198,21 @@ type passAdder interface {
 }
 
 // completing writes a pass into the ledger and completes its job, in one transaction: a worker
-// that dies leaves both or none.
-func completing(job int64, claim passAdder) func(context.Context, archiver.InboxReport, func(*state.Inbox)) error {
+// that dies leaves both or none. The job of a pass that may succeed elsewhere goes on.
+func completing(job *rivertype.JobRow, claim state.Claim) func(context.Context, archiver.InboxReport, func(*state.Inbox)) error {
 	return func(ctx context.Context, r archiver.InboxReport, edit func(*state.Inbox)) error {
+		if mayPassElsewhere(job, r.Err) {
+			return claim.AddPass(ctx, r.Pass, edit)
+		}
 		output, err := json.Marshal(reportOf(r))
 		if err != nil {
 			return fmt.Errorf("encode what a pass did: %w", err)
 		}
-		return claim.AddPassAnd(ctx, r.Pass, edit, completeJob, job, output)
+		return claim.(passAdder).AddPassAnd(ctx, r.Pass, edit, completeJob, job.ID, output)
 	}
 }
 
-const keepPart = "update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb) where id = $1"
+const keepPart = "update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb) where id = $1 and finalized_at is null"
 
 // completeJob takes the place of River's JobCompleteTx. That changes a job only while its state
 // is running, which a process that lost its claim may have changed; and it wants a pgx.Tx of its
@@ -165,14 +220,14 @@ const keepPart = "update river_job set metadata = metadata || jsonb_build_object
 const completeJob = `update river_job set metadata = metadata || jsonb_build_object('output', $2::jsonb),
 	state = 'completed', finalized_at = now() where id = $1 and finalized_at is null`
 
-// write writes what a pass has done so far into its job.
-func (w *Worker) write(ctx context.Context, sql string, job int64, r report) error {
-	output, err := json.Marshal(r)
+// write writes the output of a job.
+func (w *Worker) write(ctx context.Context, sql string, job int64, output any) error {
+	data, err := json.Marshal(output)
 	if err != nil {
-		return fmt.Errorf("encode what a pass did: %w", err)
+		return fmt.Errorf("encode what a job did: %w", err)
 	}
-	if _, err := w.Ledger.Pool().Exec(ctx, sql, job, output); err != nil {
-		return fmt.Errorf("write what a pass did: %w", err)
+	if _, err := w.Ledger.Pool().Exec(ctx, sql, job, data); err != nil {
+		return fmt.Errorf("write what a job did: %w", postgres.Classify(err))
 	}
 	return nil
 }

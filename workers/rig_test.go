@@ -134,16 +134,9 @@ func (r *rig) worker(edit ...func(*Options)) *Worker {
 		Grant: genesys.GrantAuthorizationCode, DownloadAPI: "transcoding", Format: "WAV", PageSize: 100, RequestsPerMinute: 3000,
 	}}}
 	c.State.URL = "postgres://"
-	kept := proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }}
-	prover := &proof.Prover{Bucket: r.bucket, Prefix: "genesys", Ledger: l.ID(), Log: log}
 	f := fleet.New(fleet.Options{
 		Config: c, Ledger: l, Log: log,
-		Archiver: archiver.New(archiver.Options{
-			Bucket: r.bucket, Ledger: l, Prefix: "genesys", Workers: 2, Memory: 64 << 20, Log: log, Retention: kept, Prover: prover,
-			Journal: &journal.Writer{Bucket: r.bucket, Ledger: l, Prover: prover, Prefix: "genesys", Retention: kept, Log: log},
-			Uploads: &uploads.Uploader{Bucket: r.bucket, Ledger: l, Prefix: "genesys", Log: log},
-			Twins:   twins.Finder{Ledger: l},
-		}),
+		Archiver: r.archiver(l, log),
 		Hosts: func(o config.Organization) (*fleet.Hosts, error) {
 			return fleet.NewHosts(c, o, "archiverd/test", nil, nil)
 		},
@@ -159,6 +152,18 @@ func (r *rig) worker(edit ...func(*Options)) *Worker {
 	w, err := New(r.Context(), o)
 	must(r, err)
 	return w
+}
+
+func (r *rig) archiver(l *postgres.Ledger, log *slog.Logger) *archiver.Archiver {
+	const prefix = "genesys"
+	retention := proof.Retention{Until: func(from time.Time) time.Time { return from.AddDate(7, 0, 0) }}
+	prover := &proof.Prover{Bucket: r.bucket, Prefix: prefix, Ledger: l.ID(), Log: log}
+	return archiver.New(archiver.Options{
+		Bucket: r.bucket, Ledger: l, Prover: prover, Prefix: prefix, Workers: 2, Memory: 64 << 20, Retention: retention, Log: log,
+		Journal: &journal.Writer{Bucket: r.bucket, Ledger: l, Prover: prover, Prefix: prefix, Retention: retention, Log: log},
+		Uploads: &uploads.Uploader{Bucket: r.bucket, Ledger: l, Prefix: prefix, Log: log},
+		Twins:   twins.Finder{Ledger: l},
+	})
 }
 
 // work lets a worker work until the end of the test.
@@ -177,7 +182,7 @@ func (r *rig) work(w *Worker) {
 // join begins a run over all inboxes, or joins the one under way.
 func (r *rig) join(w *Worker) int64 {
 	r.Helper()
-	id, err := w.Join(r.Context(), fleet.Selection{}, false)
+	id, err := w.Join(r.Context(), fleet.Selection{}, false, false)
 	must(r, err)
 	return id
 }

@@ -10,13 +10,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
 
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/failure"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // unfinished returns the states in which a job bars an equal one from being added. River's
@@ -30,7 +30,6 @@ func unfinished() []rivertype.JobState {
 
 // runArgs are those of a run's job. There is one such job at a time.
 type runArgs struct {
-	Scheduled bool            `json:"scheduled,omitempty"` // only if the schedule's time has come
 	Only      fleet.Selection `json:"only,omitzero"`
 	AskAnyway bool            `json:"ask_anyway,omitempty"`
 }
@@ -58,7 +57,7 @@ func (r *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	err := r.w.Ledger.Pool().QueryRow(ctx, `select count(*) from river_job
 		where kind = 'pass' and (args->>'run')::bigint = $1 and finalized_at is null`, job.ID).Scan(&left)
 	if err != nil {
-		return fmt.Errorf("look at the passes of a run: %w", err)
+		return fmt.Errorf("look at the passes of a run: %w", postgres.Classify(err))
 	}
 	if left > 0 {
 		return river.JobSnooze(lookEvery)
@@ -76,27 +75,20 @@ func hasBegun(run *rivertype.JobRow) bool {
 
 func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 	w := r.w
-	if job.Args.Scheduled {
-		due, err := w.due(ctx, job.CreatedAt)
-		if err != nil || !due {
-			return errors.Join(err, w.forget(ctx))
-		}
-	}
 	dues, err := w.dues(ctx, job)
 	if err != nil {
-		w.Log.Error("the run could not begin; it is tried again", failure.Attr(err))
-		return errors.Join(err, w.keep(ctx, job, err))
-	}
-	if err := w.keep(ctx, job, nil); err != nil {
-		return err
+		return w.putOff(ctx, job, err)
 	}
 	var passes []river.InsertManyParams
 	for _, d := range dues {
 		passes = append(passes, river.InsertManyParams{Args: passArgs{Run: job.ID, Org: d.Org, Inbox: []byte(d.Inbox), Condition: d.Condition, NeedsPerson: d.NeedsPerson}})
 	}
+	begun := false
 	err = pgx.BeginFunc(ctx, w.Ledger.Pool(), func(tx pgx.Tx) error {
-		marked, err := tx.Exec(ctx, `update river_job set metadata = metadata || '{"begun": true}' where id = $1 and not metadata ? 'begun'`, job.ID)
-		if err != nil || marked.RowsAffected() == 0 || len(passes) == 0 { // marked by another before: a stale process has nothing to add
+		marked, err := tx.Exec(ctx, `update river_job set metadata = metadata || '{"begun": true}'
+			where id = $1 and not metadata ? 'begun' and finalized_at is null`, job.ID)
+		begun = marked.RowsAffected() > 0
+		if err != nil || !begun || len(passes) == 0 {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "delete from served"); err != nil { // it is about the run under way
@@ -106,10 +98,30 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("add the passes of a run: %w", err)
+		return fmt.Errorf("add the passes of a run: %w", postgres.Classify(err))
 	}
-	w.Log.Info("run begun", "run", job.ID, "inboxes", len(dues))
+	if begun { // by this process: a stale one has nothing to say
+		w.Log.Info("run begun", "run", job.ID, "inboxes", len(dues))
+		if err := w.keep(ctx, job, nil); err != nil {
+			return err
+		}
+	}
 	return river.JobSnooze(lookEvery)
+}
+
+// putOff writes down why a run could not begin. The run is tried again, unless its inboxes are
+// none that this process knows.
+func (w *Worker) putOff(ctx context.Context, job *river.Job[runArgs], cause error) error {
+	if _, usage := errors.AsType[*fleet.UsageError](cause); usage && job.Args.Only != (fleet.Selection{}) {
+		text := fmt.Sprintf("worker %s refuses the run: %v: use the same configuration on every machine", w.Name, cause)
+		refused := outcome{Error: &failure.Told{Kind: failure.KindConfiguration, Text: text}}
+		return w.write(ctx, completeJob+" and not metadata ? 'begun'", job.ID, refused)
+	}
+	row, err := w.client.JobGet(ctx, job.ID)
+	if err == nil && row.FinalizedAt == nil && !hasBegun(row) { // nor did another process begin it meanwhile
+		err = w.keep(ctx, job, cause)
+	}
+	return errors.Join(fmt.Errorf("begin a run: %w", cause), err)
 }
 
 func (w *Worker) dues(ctx context.Context, job *river.Job[runArgs]) ([]fleet.Due, error) {
@@ -138,33 +150,9 @@ func record(job *river.Job[runArgs]) state.Run {
 	return state.Run{ID: "job " + strconv.FormatInt(job.ID, 10), Start: job.CreatedAt.UTC()}
 }
 
-// due tells whether the schedule's time has come since the last run began. at is when the
-// job was made, which will be when its run began: so a time of the schedule can't come once
-// more after it, and a run whose begin was interrupted does not keep itself from beginning.
-func (w *Worker) due(ctx context.Context, at time.Time) (bool, error) {
-	runs, err := w.Ledger.Runs(ctx, 1000)
-	if err != nil || w.Schedule == nil {
-		return false, err
-	}
-	for _, r := range runs {
-		if r.Start.Before(at) && r.Error == "" { // a wrong clock may have dated one in the future
-			return !w.Schedule().Next(r.Start).After(at), nil
-		}
-	}
-	return true, nil // there never was one
-}
-
-// forget deletes jobs of runs that ended long ago, or were not due.
-func (w *Worker) forget(ctx context.Context) error {
-	_, err := w.Ledger.Pool().Exec(ctx, "delete from river_job where kind = 'run' and finalized_at < now() - interval '1 hour'")
-	if err != nil {
-		return fmt.Errorf("delete jobs of earlier runs: %w", err)
-	}
-	return nil
-}
-
 // outcome is the output of a run's job.
 type outcome struct {
+	Error    *failure.Told    `json:"error,omitempty"` // why there could be no run
 	Start    time.Time        `json:"start"`
 	End      time.Time        `json:"end"`
 	Inboxes  []report         `json:"inboxes"`
@@ -172,7 +160,13 @@ type outcome struct {
 }
 
 func readOutcome(row *rivertype.JobRow) (*archiver.Report, []fleet.Failures, error) {
+	if len(row.Output()) == 0 {
+		return nil, nil, fmt.Errorf("the run has not ended: its job in the database is %s, which archiverd never does: begin another run", row.State)
+	}
 	o, err := decode[outcome](row.Output())
+	if err == nil {
+		err = o.Error.Err()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -183,23 +177,32 @@ func readOutcome(row *rivertype.JobRow) (*archiver.Report, []fleet.Failures, err
 	return r, o.Failures, nil
 }
 
+// readPasses reads what the passes of a run did, unless the run has ended.
+const readPasses = `select pass.args, coalesce(pass.metadata->'output', 'null'), pass.state = 'completed'
+	from river_job run left join river_job pass on pass.kind = 'pass' and (pass.args->>'run')::bigint = run.id
+	where run.id = $1 and run.finalized_at is null order by pass.id`
+
 // end ends a run. A crash before the transaction repeats it: the record in the ledger is
-// the same, and the heartbeat is sent twice.
+// the same, and the heartbeat is sent twice. A process that stood still meanwhile finds the
+// run ended, and does nothing.
 func (r *runWorker) end(ctx context.Context, job *river.Job[runArgs]) error {
 	w := r.w
 	f, err := w.Fleet(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("end a run: %w", err)
 	}
 	e := fleet.Ended{Run: record(job), Recorded: job.Args.Only == (fleet.Selection{}), ExitCode: w.ExitCode}
 	out := outcome{Start: e.Run.Start}
-	rows, err := w.Ledger.Pool().Query(ctx, `select args, coalesce(metadata->'output', 'null') from river_job
-		where kind = 'pass' and (args->>'run')::bigint = $1 order by id`, job.ID)
+	rows, err := w.Ledger.Pool().Query(ctx, readPasses, job.ID)
 	if err != nil {
-		return fmt.Errorf("read the passes of a run: %w", err)
+		return fmt.Errorf("read the passes of a run: %w", postgres.Classify(err))
 	}
 	var args, output []byte
-	_, err = pgx.ForEachRow(rows, []any{&args, &output}, func() error {
+	var completed *bool
+	read, err := pgx.ForEachRow(rows, []any{&args, &output, &completed}, func() error {
+		if completed == nil { // a run over no inbox
+			return nil
+		}
 		a, err := decode[passArgs](args)
 		if err != nil {
 			return err
@@ -208,14 +211,17 @@ func (r *runWorker) end(ctx context.Context, job *river.Job[runArgs]) error {
 		if err != nil {
 			return err
 		}
+		if !*completed {
+			told.Error = failure.Tell(errors.New("the pass did not end: its job in the database was ended from outside archiverd"))
+		}
 		told.Org, told.Inbox = a.Org, a.Inbox
 		e.Dues = append(e.Dues, fleet.Due{Org: a.Org, Inbox: string(a.Inbox), Condition: a.Condition, NeedsPerson: a.NeedsPerson})
 		e.Reports = append(e.Reports, told.inbox())
 		out.Inboxes = append(out.Inboxes, told)
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("read the passes of a run: %w", err)
+	if err != nil || read.RowsAffected() == 0 {
+		return err
 	}
 	result, err := f.End(ctx, w.stop, e)
 	if err != nil {
@@ -223,16 +229,26 @@ func (r *runWorker) end(ctx context.Context, job *river.Job[runArgs]) error {
 	}
 	f.Wait()
 	out.End, out.Failures = result.End, result.Failures
-	return pgx.BeginFunc(ctx, w.Ledger.Pool(), func(tx pgx.Tx) error {
-		if _, err := w.client.JobUpdateTx(ctx, tx, job.ID, &river.JobUpdateParams{Output: out}); err != nil {
+	return w.complete(ctx, job.ID, out)
+}
+
+// complete completes a run's job, and deletes the passes' jobs.
+func (w *Worker) complete(ctx context.Context, run int64, out outcome) error {
+	output, err := json.Marshal(out)
+	if err != nil {
+		return fmt.Errorf("encode what a run did: %w", err)
+	}
+	err = pgx.BeginFunc(ctx, w.Ledger.Pool(), func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, completeJob, run, output); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "delete from river_job where kind = 'pass' and (args->>'run')::bigint = $1", job.ID); err != nil {
-			return err
-		}
-		_, err := river.JobCompleteTx[*riverpgxv5.Driver](ctx, tx, job)
+		_, err := tx.Exec(ctx, "delete from river_job where kind = 'pass' and (args->>'run')::bigint = $1", run)
 		return err
 	})
+	if err != nil {
+		return fmt.Errorf("end a run: %w", postgres.Classify(err))
+	}
+	return w.forget(ctx)
 }
 
 func decode[T any](data []byte) (v T, err error) {

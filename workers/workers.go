@@ -36,6 +36,7 @@ import (
 	"github.com/archiverd/archiverd/archiver"
 	"github.com/archiverd/archiverd/fleet"
 	"github.com/archiverd/archiverd/state"
+	"github.com/archiverd/archiverd/state/postgres"
 )
 
 // ledger is what the package asks of a ledger; *postgres.Ledger has it.
@@ -100,6 +101,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 		RescueStuckJobsAfter:        never, // by the clock of a process; see beats
 		CompletedJobRetentionPeriod: -1,    // the end of a run reads its passes' jobs and deletes them
 		MaxAttempts:                 many,
+		ErrorHandler:                failures{o.Log},
 		RetryPolicy:                 retry{w.clock},
 		Logger:                      slog.New(quieter{o.Log.Handler()}),
 		Test:                        river.TestConfig{Time: w.clock},
@@ -107,10 +109,11 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 	if o.Schedule != nil {
 		config.PeriodicJobs = []*river.PeriodicJob{river.NewPeriodicJob(
 			atLeastEachMinute{o.Schedule},
-			func() (river.JobArgs, *river.InsertOpts) { return runArgs{Scheduled: true}, nil },
+			func() (river.JobArgs, *river.InsertOpts) { return lookArgs{}, nil },
 			&river.PeriodicJobOpts{RunOnStart: true},
 		)}
 	}
+	river.AddWorker(config.Workers, &lookWorker{w: w})
 	river.AddWorker(config.Workers, &runWorker{w: w})
 	river.AddWorker(config.Workers, &passWorker{w: w})
 	var err error
@@ -122,13 +125,14 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 }
 
 // Work takes part in runs until stop ends. Then it leaves its passes to the other
-// processes, within the grace. ctx must outlive stop.
+// processes, within the grace. ctx must outlive stop. A Worker that can't begin to work
+// returns an error at once.
 func (w *Worker) Work(ctx, stop context.Context) error {
 	working, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.stop, w.abort = stop, working
 	if err := w.client.Start(ctx); err != nil {
-		return fmt.Errorf("start to share the jobs: %w", err)
+		return fmt.Errorf("start to share the jobs: %w", postgres.Classify(err))
 	}
 	var parts sync.WaitGroup
 	parts.Go(func() { w.beat(working) })
@@ -169,7 +173,7 @@ func (w *Worker) Follow(stop context.Context, idle func()) error {
 		}
 		err := w.Ledger.Pool().QueryRow(stop, "select exists (select from river_job where kind = 'run' and finalized_at is null)").Scan(&under)
 		if err != nil && stop.Err() == nil {
-			return fmt.Errorf("%w: look whether a run is under way: %w", state.ErrUnavailable, err)
+			return fmt.Errorf("look whether a run is under way: %w", postgres.Classify(err))
 		}
 	}
 	return nil
@@ -180,15 +184,16 @@ const followEvery = 3 * time.Second
 // Doing describes what this process does, for people.
 func (w *Worker) Doing() string { return w.beats.text() }
 
-// ErrOther says that a run over other inboxes is under way.
+// ErrOther says that a run is under way that can't be joined.
 var ErrOther = errors.New("another run is under way")
 
 // Join returns the number of a run over the selected inboxes: a new one, or the one that is
-// under way if it is over the same. ErrOther, with its number, if another one is under way.
-func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway bool) (int64, error) {
+// under way if it is over the same. ErrOther, with its number, if another one is under way;
+// with anew also if it has begun to pass over inboxes.
+func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway, anew bool) (int64, error) {
 	added, err := w.client.Insert(ctx, runArgs{Only: only, AskAnyway: askAnyway}, nil)
 	if err != nil {
-		return 0, fmt.Errorf("begin a run: %w", err)
+		return 0, fmt.Errorf("begin a run: %w", postgres.Classify(err))
 	}
 	if !added.UniqueSkippedAsDuplicate {
 		return added.Job.ID, nil
@@ -198,7 +203,7 @@ func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway bool)
 	if err != nil {
 		return 0, err
 	}
-	if args.Only != only || askAnyway && !args.AskAnyway {
+	if args.Only != only || askAnyway && !args.AskAnyway || anew && hasBegun(added.Job) {
 		return id, ErrOther
 	}
 	return id, nil

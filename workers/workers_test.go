@@ -30,7 +30,7 @@ func TestOneRun(t *testing.T) {
 	for i := range ids {
 		all.Go(func() {
 			var err error
-			if ids[i], err = workers[i%2].Join(t.Context(), fleet.Selection{}, false); err != nil {
+			if ids[i], err = workers[i%2].Join(t.Context(), fleet.Selection{}, false, false); err != nil {
 				t.Error(err)
 			}
 		})
@@ -45,7 +45,7 @@ func TestOneRun(t *testing.T) {
 		only      fleet.Selection
 		askAnyway bool
 	}{{fleet.Selection{Org: "acme"}, false}, {fleet.Selection{}, true}} {
-		if id, err := workers[1].Join(t.Context(), other.only, other.askAnyway); !errors.Is(err, ErrOther) || id != ids[0] {
+		if id, err := workers[1].Join(t.Context(), other.only, other.askAnyway, false); !errors.Is(err, ErrOther) || id != ids[0] {
 			t.Errorf("%+v joins run %d, %v", other, id, err)
 		}
 	}
@@ -174,7 +174,7 @@ func TestLostClaim(t *testing.T) {
 	if err := w.settle(t.Context(), job, claim, got); !isSnooze(err) {
 		t.Errorf("settled with %v", err)
 	}
-	if err := completing(job.ID, claim.(passAdder))(t.Context(), got, func(*state.Inbox) {}); !errors.Is(err, state.ErrClaimLost) {
+	if err := completing(job.JobRow, claim)(t.Context(), got, func(*state.Inbox) {}); !errors.Is(err, state.ErrClaimLost) {
 		t.Errorf("the pass was written with %v", err)
 	}
 	if n := r.number("select count(*) from river_job where kind = 'pass' and finalized_at is null"); n != 1 || w.ClaimsLost() != 1 {
@@ -220,13 +220,13 @@ func TestSchedule(t *testing.T) {
 	r := newRig(t, 1)
 	must(t, r.ledger.AddRun(t.Context(), state.Run{ID: "job 0", Start: time.Now().Add(-30 * time.Hour), End: time.Now().Add(-29 * time.Hour)}))
 	r.execute(`create function tell() returns trigger language plpgsql as $$ begin notify ended; return null; end $$;
-		create trigger tell after update on river_job for each row when (new.kind = 'run' and new.finalized_at is not null) execute function tell()`)
+		create trigger tell after update on river_job for each row when (new.kind in ('run', 'look') and new.finalized_at is not null and old.finalized_at is null) execute function tell()`)
 	ended := r.listen("ended")
 	w := r.worker(func(o *Options) { o.Schedule = every("@every 2h") })
 	r.work(w)
-	ended(1)
-	// As the leader does, at each of its looks.
-	added, err := w.client.Insert(t.Context(), runArgs{Scheduled: true}, nil)
+	ended(2) // a look, and the run that it began
+	// As the leader does each minute.
+	added, err := w.client.Insert(t.Context(), lookArgs{}, nil)
 	if err != nil || added.UniqueSkippedAsDuplicate {
 		t.Fatalf("%+v, %v", added, err)
 	}
