@@ -54,6 +54,9 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	stop, end := context.WithCancel(a.stop)
+	defer end()
+	a.stop = stop
 	d := &daemon{app: a, metrics: m, flags: f, pulse: service.NewPulse(), log: a.logger(c.Log, a.stderr), config: c}
 	if d.configPath, err = filepath.Abs(a.configPath); err != nil {
 		return err
@@ -91,7 +94,10 @@ func (a *app) serve(ctx context.Context, c *config.Config, m *watch.Metrics, f r
 	}
 	var left error
 	if d.worker != nil {
-		parts.Go(func() { left = d.worker.Work(ctx, a.stop) })
+		parts.Go(func() {
+			defer end() // a service that can't work must not look like one that is idle
+			left = d.worker.Work(ctx, a.stop)
+		})
 	}
 	d.service.Serve(a.stop, hup)
 	parts.Wait()

@@ -13,7 +13,7 @@ import (
 )
 
 func newRetry(a *app) *cobra.Command {
-	f := runFlags{once: true}
+	f := runFlags{once: true, anew: true}
 	var accept fleet.Acceptance
 	c := &cobra.Command{
 		Use:   "retry",

@@ -21,6 +21,7 @@ import (
 type runFlags struct {
 	once, dryRun, strict bool
 	askAnyway            bool // although a Retry-After has not passed
+	anew                 bool // join no run that has begun
 	only                 *fleet.Selection
 }
 
@@ -84,7 +85,7 @@ func (a *app) runOnce(ctx context.Context, o opened, m *watch.Metrics, f runFlag
 	fl := o.newFleet(log, hooks{metrics: m})
 	run := fl.Run
 	if shared, ok := o.ledger.(*postgres.Ledger); ok {
-		run = joiner{o.Config, shared, fl, log}.run
+		run = joiner{o.Config, shared, fl, log, f.anew}.run
 	}
 	result, err := run(ctx, a.stop, f.request(shown, log))
 	a.leaveMetrics(o.Config, m, log)

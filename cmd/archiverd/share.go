@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/robfig/cron/v3"
 
@@ -50,6 +51,7 @@ type joiner struct {
 	ledger *postgres.Ledger
 	fleet  *fleet.Fleet
 	log    *slog.Logger
+	anew   bool // do not join a run that has begun to pass over inboxes
 }
 
 // run does what Fleet.Run does. If a run over the same inboxes is under way, run joins it.
@@ -68,7 +70,10 @@ func (j joiner) run(ctx, stop context.Context, r fleet.Request) (*fleet.Result, 
 	defer leave()
 	var left error
 	var work sync.WaitGroup
-	work.Go(func() { left = w.Work(ctx, working) })
+	work.Go(func() {
+		defer leave() // if this process can't work, nobody may
+		left = w.Work(ctx, working)
+	})
 	finish := r.Follow(&j.fleet.Archiver.Tally)
 	result, err := j.await(working, w, r)
 	leave()
@@ -83,20 +88,25 @@ func (j joiner) run(ctx, stop context.Context, r fleet.Request) (*fleet.Result, 
 
 // await begins or joins the run and waits for its end.
 func (j joiner) await(stop context.Context, w *workers.Worker, r fleet.Request) (*fleet.Result, error) {
-	for {
-		id, err := w.Join(stop, r.Only, r.AskAnyway)
+	for waiting := int64(0); ; {
+		id, err := w.Join(stop, r.Only, r.AskAnyway, j.anew && waiting == 0)
 		other := errors.Is(err, workers.ErrOther)
 		if err != nil && !other {
 			return nil, err
 		}
-		if other {
+		if other && id != waiting {
 			j.log.Info("waiting for the run under way to end", "run", id)
+			waiting = id
 		}
 		report, failures, err := w.Wait(stop, id)
 		switch {
 		case stop.Err() != nil:
 			return nil, fail(exitTemporary, errors.New("stopped before the run had ended; the other processes go on with it, or the next run does"))
 		case other:
+			select {
+			case <-time.After(otherPause): // it may be unable to begin
+			case <-stop.Done():
+			}
 			continue
 		case err != nil:
 			return nil, err
@@ -104,3 +114,6 @@ func (j joiner) await(stop context.Context, w *workers.Worker, r fleet.Request) 
 		return &fleet.Result{Report: report, Failures: failures}, nil
 	}
 }
+
+// otherPause keeps apart the tries to begin a run while another one is under way.
+const otherPause = time.Second
