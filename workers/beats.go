@@ -80,7 +80,7 @@ func (w *Worker) beat(ctx context.Context) {
 
 func (w *Worker) rescue(ctx context.Context) error {
 	freed, err := w.Ledger.Pool().Exec(ctx, `update river_job set state = 'available', scheduled_at = now()
-		where state = 'running' and kind in ('run', 'pass') and attempted_at < now() - $1::interval`, w.Claim)
+		where state = 'running' and attempted_at < now() - $1::interval`, w.Claim)
 	if err == nil && freed.RowsAffected() > 0 {
 		w.Log.Warn("jobs of a process that gave no sign of life go on elsewhere", "jobs", freed.RowsAffected())
 	}

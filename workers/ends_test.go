@@ -80,6 +80,20 @@ func TestLook(t *testing.T) {
 	}
 }
 
+// TestDeadLook wants a look taken over whose process died: no other one is made beside it.
+func TestDeadLook(t *testing.T) {
+	r := newRig(t, 0)
+	w := r.worker()
+	if _, err := w.client.Insert(t.Context(), lookArgs{}, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.execute("update river_job set state = 'running', attempt = 1, attempted_by = '{dead}', attempted_at = now() - interval '1 minute'")
+	must(t, w.rescue(t.Context()))
+	if n := r.number("select count(*) from river_job where state = 'available'"); n != 1 {
+		t.Error("nobody takes the look over")
+	}
+}
+
 // TestEndedFromOutside wants no run, and no pass, to count as a good one that River or a person
 // ended.
 func TestEndedFromOutside(t *testing.T) {
