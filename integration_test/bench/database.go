@@ -67,6 +67,9 @@ func (b *bench) measureWorkers(ctx context.Context, entries string, r *workersRe
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := os.Setenv("TMPDIR", b.tmpfs); err != nil { // of the S3 servers
+		return err
+	}
 	if r.PostgreSQL, err = versionOf(ctx, s); err != nil {
 		return err
 	}

@@ -39,20 +39,25 @@ type bench struct {
 	archiverdPath, rclonePath, docs string
 	rounds                          int
 
-	dir    string // on tmpfs
+	tmpfs  string // a directory in memory
+	dir    string // of configurations and ledgers: tmpfs, or on a disk to measure workers
 	origin *origin
 	sink   *sink
 }
 
 func (b *bench) run(ctx context.Context, what, entries string) (err error) {
-	if b.dir, err = os.MkdirTemp("/dev/shm", "archiverd-bench-"); err != nil {
+	if b.tmpfs, err = os.MkdirTemp("/dev/shm", "archiverd-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.dir)
-	if what != "workers" { // PostgreSQL needs a disk
-		if err := os.Setenv("TMPDIR", b.dir); err != nil { // of the S3 servers
+	defer os.RemoveAll(b.tmpfs)
+	b.dir = b.tmpfs
+	if what == "workers" { // compares with PostgreSQL, which needs a disk
+		if b.dir, err = os.MkdirTemp("", "archiverd-bench-"); err != nil {
 			return err
 		}
+		defer os.RemoveAll(b.dir)
+	} else if err := os.Setenv("TMPDIR", b.tmpfs); err != nil { // of the S3 servers
+		return err
 	}
 	if b.origin, err = newOrigin(); err != nil {
 		return err
