@@ -25,8 +25,8 @@ func (f failures) HandlePanic(_ context.Context, job *rivertype.JobRow, cause an
 	return nil
 }
 
-// quieter passes on what River says, a level lower: its errors are worth a warning, since it
-// goes on by itself, and its news are for those who look for a fault.
+// quieter passes River's log on, one level lower. River's errors become warnings, because River
+// tries again by itself; its other lines become debug lines.
 type quieter struct{ slog.Handler }
 
 // Enabled implements slog.Handler.

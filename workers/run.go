@@ -109,8 +109,8 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 	return river.JobSnooze(lookEvery)
 }
 
-// putOff writes down why a run could not begin. The run is tried again, unless its inboxes are
-// none that this process knows.
+// putOff writes down why a run could not begin. The run is tried again, unless this process
+// knows none of its inboxes.
 func (w *Worker) putOff(ctx context.Context, job *river.Job[runArgs], cause error) error {
 	if _, usage := errors.AsType[*fleet.UsageError](cause); usage && job.Args.Only != (fleet.Selection{}) {
 		text := fmt.Sprintf("worker %s refuses the run: %v: use the same configuration on every machine", w.Name, cause)
@@ -182,9 +182,9 @@ const readPasses = `select pass.args, coalesce(pass.metadata->'output', 'null'),
 	from river_job run left join river_job pass on pass.kind = 'pass' and (pass.args->>'run')::bigint = run.id
 	where run.id = $1 and run.finalized_at is null order by pass.id`
 
-// end ends a run. A crash before the transaction repeats it: the record in the ledger is
-// the same, and the heartbeat is sent twice. A process that stood still meanwhile finds the
-// run ended, and does nothing.
+// end ends a run. After a crash before the transaction, end runs again: it writes the same
+// record, and sends a second heartbeat. A process that was suspended meanwhile finds the run
+// ended, and does nothing.
 func (r *runWorker) end(ctx context.Context, job *river.Job[runArgs]) error {
 	w := r.w
 	f, err := w.Fleet(ctx)

@@ -9,10 +9,10 @@
 //   - One pass over an inbox at a time. Jobs run at least once, so a job alone proves
 //     nothing: a pass works under the inbox's claim, and whoever has the claim decides what
 //     becomes of the job.
-//   - A pass yields its place after a while of transfers and goes on later, here or
-//     elsewhere: a huge inbox does not keep the others waiting.
-//   - The passes of a process that is told to stop go on elsewhere at once, those of one
-//     that died once their claims have run out.
+//   - A pass stops after some minutes of transfers and goes on later, in this process or in
+//     another: a huge inbox does not keep the others waiting.
+//   - If a process is told to stop, other processes go on with its passes at once. If it dies,
+//     they do so once its claims have run out.
 //   - A run has ended when its last pass has, wherever that ran. Its passes' jobs are then
 //     deleted, so River's tables stay small.
 package workers
@@ -184,12 +184,13 @@ const followEvery = 3 * time.Second
 // Doing describes what this process does, for people.
 func (w *Worker) Doing() string { return w.beats.text() }
 
-// ErrOther says that a run is under way that can't be joined.
+// ErrOther says that the run under way can't be joined: it is over other inboxes, it waits as
+// Genesys asked (without askAnyway), or it has begun although anew was asked for.
 var ErrOther = errors.New("another run is under way")
 
-// Join returns the number of a run over the selected inboxes: a new one, or the one that is
-// under way if it is over the same. ErrOther, with its number, if another one is under way;
-// with anew also if it has begun to pass over inboxes.
+// Join returns the number of a run over the selected inboxes: a new run, or the run under way
+// if it is over the same inboxes. anew refuses a run that has begun to pass over inboxes. With
+// ErrOther, Join returns the number of the run under way.
 func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway, anew bool) (int64, error) {
 	added, err := w.client.Insert(ctx, runArgs{Only: only, AskAnyway: askAnyway}, nil)
 	if err != nil {
