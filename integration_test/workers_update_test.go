@@ -107,11 +107,11 @@ func TestWorkerLeavesAtOnce(t *testing.T) {
 	m.cloud.Inject(genesystest.Fault{Op: opLink, Times: genesystest.Always, Effect: m.cloud.Stall()})
 	one := m.start("run")
 	m.await(opLink, 3)
-	m.awaitLog(one, "works on the inbox", 3)
+	m.awaitLog(one, `"msg":"works on the inbox"`, 3)
 	two := m.start("run")
 	m.awaitLog(two, "archiverd starts", 1)
 	m.leaves(one)
-	m.awaitLog(two, "works on the inbox", 3)
+	m.awaitLog(two, `"msg":"works on the inbox"`, 3)
 	m.cloud.ClearFaults()
 	m.cloud.Release()
 	if r := m.awaitRuns(1); r.Inboxes != 3 || r.Archived != 6 || r.ExitCode != 0 {
