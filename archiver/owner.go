@@ -22,7 +22,7 @@ func (p *pass) own(ctx context.Context) (bool, error) {
 		}
 	}
 	if err != nil {
-		return false, fmt.Errorf("claim the inbox: %w", err)
+		return false, fmt.Errorf("enter the inbox's owner: %w", err)
 	}
 	mine := have.Ledger == p.Ledger.ID()
 	if !mine {
