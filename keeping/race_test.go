@@ -186,6 +186,7 @@ func TestLatePut(t *testing.T) {
 	late := strings.TrimSuffix(v.MediaKey, ".wav") + "~2.wav"
 	r.Put(late, []byte("late"))
 	r.Overwrite(v.ManifestKey, []byte("late"))
+	r.Remove(late) // hidden, and still there
 	if out := r.erase("b", id); out.Result != Done || !strings.Contains(out.Why, "there again") {
 		t.Errorf("erased again: %+v", out)
 	}
