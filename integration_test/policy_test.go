@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -180,6 +181,10 @@ func TestDocumentedPolicy(t *testing.T) {
 	if left := inbox.IDs(); len(left) > 0 {
 		t.Errorf("not deleted: %q", left)
 	}
+	w.expect(0, ordered("hold", "set", "a case", "--all")...)
+	w.expect(0, ordered("hold", "release", "a case", "r000")...)
+	w.expect(0, ordered("retain", "--all", "--until", "2050-01-01")...)
+	w.expect(0, "export", "--all", filepath.Join(w.dir, "export"))
 	w.expect(0, "verify", "--read")
 	w.expect(0, "reconcile")
 	w.removeLedger()
