@@ -10,11 +10,11 @@ import (
 )
 
 // beats holds the jobs that this process works on. Each quarter of a claim's life, beat sets
-// their attempted_at to now. A running job whose attempted_at is older than a claim's life
-// belongs to a process that died or was suspended: every process makes such jobs available
-// again (rescue). River's own rescuer, which is off, uses the process's clock: one that is fast
-// would make jobs available that are under way, and one that is slow would leave those of the
-// dead.
+// their attempted_at to now. A running job whose attempted_at is older than that belongs to a
+// process that died or was suspended: every process makes such jobs available again (rescue),
+// after the longest life that claims of a living worker have. River's own rescuer, which is off,
+// uses the process's clock: one that is fast would make jobs available that are under way, and
+// one that is slow would leave those of the dead.
 type beats struct {
 	mu     sync.Mutex
 	passes map[int64]string // by job
@@ -80,7 +80,7 @@ func (w *Worker) beat(ctx context.Context) {
 
 func (w *Worker) rescue(ctx context.Context) error {
 	freed, err := w.Ledger.Pool().Exec(ctx, `update river_job set state = 'available', scheduled_at = now()
-		where state = 'running' and attempted_at < now() - $1::interval`, w.Claim)
+		where state = 'running' and attempted_at < now() - (select max(claim) from workers where seen > now() - claim)`)
 	if err == nil && freed.RowsAffected() > 0 {
 		w.Log.Warn("jobs of a process that gave no sign of life go on elsewhere", "jobs", freed.RowsAffected())
 	}

@@ -88,9 +88,30 @@ func TestDeadLook(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.execute("update river_job set state = 'running', attempt = 1, attempted_by = '{dead}', attempted_at = now() - interval '1 minute'")
+	must(t, w.live(t.Context()))
 	must(t, w.rescue(t.Context()))
 	if n := r.number("select count(*) from river_job where state = 'available'"); n != 1 {
 		t.Error("nobody takes the look over")
+	}
+}
+
+// TestDifferentClaims wants a worker with a short state.claim to leave the jobs of one with a
+// longer one alone, for as long as that one lives.
+func TestDifferentClaims(t *testing.T) {
+	r := newRig(t, 1)
+	short, long := r.worker(), r.worker(func(o *Options) { o.Claim = time.Hour })
+	r.begins(long)
+	r.execute("update river_job set state = 'running', attempt = 1, attempted_by = '{long}', attempted_at = now() - interval '1 minute' where kind = 'pass'")
+	must(t, long.live(t.Context()))
+	must(t, short.live(t.Context()))
+	for _, dead := range []bool{false, true} {
+		if dead {
+			r.execute("update workers set seen = now() - claim where claim = interval '1 hour'")
+		}
+		must(t, short.rescue(t.Context()))
+		if n := r.number("select count(*) from river_job where kind = 'pass' and state = 'available'"); n == 1 != dead {
+			t.Errorf("while the other worker is dead: %v, %d of its jobs go on elsewhere", dead, n)
+		}
 	}
 }
 

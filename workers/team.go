@@ -39,12 +39,12 @@ func (t Team) Alive() (n int) {
 // A worker keeps a row with its last sign of life, also while it holds no inbox. The row of
 // one that died is shown for an hour.
 const (
-	signOfLife = "insert into workers (holder) values ($1) on conflict (holder) do update set seen = now()"
+	signOfLife = "insert into workers (holder, claim) values ($1, $2) on conflict (holder) do update set seen = now()"
 	forgetDead = "delete from workers where seen < now() - interval '1 hour'"
 	forgetOwn  = "delete from workers where holder = $1"
 )
 
-const lookAtMembers = `select coalesce(w.holder, i.holder), w.started, w.seen, coalesce(w.seen > now() - $1::interval, false),
+const lookAtMembers = `select coalesce(w.holder, i.holder), w.started, w.seen, coalesce(w.seen > now() - w.claim, false),
 		coalesce(array_agg(i.org order by i.org, i.id) filter (where i.org is not null), '{}'),
 		coalesce(array_agg(i.id order by i.org, i.id) filter (where i.org is not null), '{}')
 	from workers w full join (select org, id, holder from inboxes where claimed_until > now()) i on i.holder = w.holder
@@ -55,10 +55,10 @@ const lookAtPasses = `select count(*) filter (where state = 'running'), count(*)
 	from river_job where kind = 'pass' and finalized_at is null`
 
 // Look returns the processes that share the ledger in the database, and counts the passes of
-// the run under way. claim is how long a claim lives: a process that has given no sign of life
-// for so long is not alive.
-func Look(ctx context.Context, pool *pgxpool.Pool, claim time.Duration) (t Team, err error) {
-	rows, err := pool.Query(ctx, lookAtMembers, claim)
+// the run under way. A process that has given no sign of life for as long as its claims live is
+// not alive.
+func Look(ctx context.Context, pool *pgxpool.Pool) (t Team, err error) {
+	rows, err := pool.Query(ctx, lookAtMembers)
 	if err != nil {
 		return t, fmt.Errorf("look at the workers: %w", err)
 	}
@@ -90,7 +90,7 @@ func Look(ctx context.Context, pool *pgxpool.Pool, claim time.Duration) (t Team,
 }
 
 // Team looks at this worker and the others.
-func (w *Worker) Team(ctx context.Context) (Team, error) { return Look(ctx, w.Ledger.Pool(), w.Claim) }
+func (w *Worker) Team(ctx context.Context) (Team, error) { return Look(ctx, w.Ledger.Pool()) }
 
 // ClaimsLost is how many claims this worker has lost to others, or let run out.
 func (w *Worker) ClaimsLost() int64 { return w.lost.Load() }
@@ -98,7 +98,7 @@ func (w *Worker) ClaimsLost() int64 { return w.lost.Load() }
 // live gives a sign of life.
 func (w *Worker) live(ctx context.Context) error {
 	b := &pgx.Batch{}
-	b.Queue(signOfLife, w.Name)
+	b.Queue(signOfLife, w.Name, w.Claim)
 	b.Queue(forgetDead)
 	return w.Ledger.Pool().SendBatch(ctx, b).Close()
 }

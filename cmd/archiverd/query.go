@@ -67,7 +67,7 @@ func (a *app) status(ctx context.Context, c *config.Config, l statusLedger, all 
 	if err != nil {
 		return err
 	}
-	team, err := lookAtTeam(ctx, c, l)
+	team, err := lookAtTeam(ctx, l)
 	if err != nil {
 		return err
 	}

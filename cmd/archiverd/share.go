@@ -32,12 +32,12 @@ func (d *daemon) share(ctx context.Context) (*workers.Worker, error) {
 }
 
 // lookAtTeam returns what the processes are doing that share a ledger; nil if it is a file.
-func lookAtTeam(ctx context.Context, c *config.Config, l any) (*workers.Team, error) {
+func lookAtTeam(ctx context.Context, l any) (*workers.Team, error) {
 	shared, ok := l.(*postgres.Ledger)
 	if !ok {
 		return nil, nil
 	}
-	t, err := workers.Look(ctx, shared.Pool(), c.State.Claim)
+	t, err := workers.Look(ctx, shared.Pool())
 	return &t, err
 }
 

@@ -161,7 +161,7 @@ func (b *bench) failover(ctx context.Context, s *postgrestest.Server, claim time
 	name := fmt.Sprintf("failover%.0f", claim.Seconds())
 	set := settings{inboxes: victims, workers: transfers, passes: 1, claim: claim}
 	err = b.withCrew(ctx, s, name, set, victims, func(c *crew) error {
-		team, err := c.await(ctx, claim, func(t jobs.Team) bool { return len(c.holders(t)) == victims })
+		team, err := c.await(ctx, func(t jobs.Team) bool { return len(c.holders(t)) == victims })
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (b *bench) failover(ctx context.Context, s *postgrestest.Server, claim time
 		if err := c.start(b, survivors); err != nil {
 			return err
 		}
-		if _, err := c.await(ctx, claim, func(t jobs.Team) bool { return t.Alive() == victims+survivors }); err != nil {
+		if _, err := c.await(ctx, func(t jobs.Team) bool { return t.Alive() == victims+survivors }); err != nil {
 			return err
 		}
 		f.Stills, err = b.killAll(ctx, c.holders(team), claim)
@@ -306,7 +306,7 @@ func (c *crew) spent() (sum time.Duration) {
 }
 
 // await waits until the services do what is wanted.
-func (c *crew) await(ctx context.Context, claim time.Duration, wanted func(jobs.Team) bool) (jobs.Team, error) {
+func (c *crew) await(ctx context.Context, wanted func(jobs.Team) bool) (jobs.Team, error) {
 	pool, err := pgxpool.New(ctx, c.set.database)
 	if err != nil {
 		return jobs.Team{}, err
@@ -315,7 +315,7 @@ func (c *crew) await(ctx context.Context, claim time.Duration, wanted func(jobs.
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	for {
-		team, err := jobs.Look(ctx, pool, claim)
+		team, err := jobs.Look(ctx, pool)
 		if err != nil || wanted(team) {
 			return team, err
 		}
