@@ -2,8 +2,11 @@ package integration_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -353,4 +356,57 @@ func (w *world) wantCertificate(printed, page string) string {
 	}
 	w.Fatalf("no certificate: %s", printed)
 	return ""
+}
+
+// TestPutAfterErasure holds a worker's put up on its way, kills the worker, erases the
+// recording, and lets the put arrive: reconcile finds it, and the same order removes it.
+func TestPutAfterErasure(t *testing.T) {
+	onLockingStores(t, func(t *testing.T, w *world) {
+		started, arrives, arrived := make(chan *process, 1), make(chan struct{}), make(chan struct{})
+		w.between(func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Method != http.MethodPut || !strings.Contains(r.URL.Path, "/media/") || !strings.Contains(r.URL.Path, "r000~2") {
+					next.ServeHTTP(rw, r)
+					return
+				}
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				(<-started).kill()
+				<-arrives
+				late := r.Clone(context.WithoutCancel(r.Context()))
+				late.Body = io.NopCloser(bytes.NewReader(body))
+				reply := httptest.NewRecorder()
+				next.ServeHTTP(reply, late)
+				if reply.Code != http.StatusOK {
+					t.Errorf("the late put: %d %s", reply.Code, reply.Body)
+				}
+				close(arrived)
+			})
+		})
+		inbox := w.cloud.ClientInbox()
+		fill(inbox, 1)
+		w.once(0)
+		inbox.Change("r000")
+		p := w.start("run", "--once")
+		started <- p
+		p.wait()
+		w.expect(0, ordered("waive", "r000")...)
+		erase := append(ordered("erase", "r000"), "--authority", "x", "--credentials", w.removalFile())
+		w.expect(0, erase...)
+		w.expect(0, "verify")
+		w.expect(0, "reconcile")
+		close(arrives)
+		<-arrived
+		if r := w.expect(6, "reconcile"); !strings.Contains(r.stdout, "returned") || !strings.Contains(r.stdout, "r000~2") {
+			t.Errorf("reconcile does not tell of the late put: %s", r)
+		}
+		w.once(0) // which takes nothing of it into the ledger
+		w.expect(0, erase...)
+		if left := w.below("r000"); left > 0 {
+			t.Errorf("%d versions are left", left)
+		}
+		w.expect(0, "reconcile")
+	})
 }
