@@ -45,6 +45,7 @@ func TestWhatErrorsMean(t *testing.T) {
 		{&DownError{away}, KindTemporary, retried, run},
 		{&genesys.LimitedError{}, KindTemporary, final, pass},
 		{state.ErrClaimed, KindTemporary, final, nothing},
+		{&genesys.Error{Op: "oauth_token", Err: errors.Join(genesys.ErrTokenClaimed, state.ErrClaimed)}, KindTemporary, final, nothing},
 		{state.ErrClaimLost, KindTemporary, final, pass},
 		{ErrStopped, KindStopped, final, pass},
 		{&genesys.Error{Op: "oauth_token", Err: context.Canceled}, KindStopped, final, nothing},
