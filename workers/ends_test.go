@@ -249,6 +249,25 @@ func TestUnfitProcess(t *testing.T) {
 	}
 }
 
+// TestRefusedClient wants a pass whose client Genesys refused to be written down, and to be tried
+// by others, which may have the new secret already.
+func TestRefusedClient(t *testing.T) {
+	r := newRig(t, 1)
+	w := r.worker()
+	r.begins(w)
+	pass := readJob[passArgs](r, w, r.number("select id from river_job where kind = 'pass'"))
+	c, err := w.Ledger.Claim(t.Context(), "acme", r.inboxes[0].ID)
+	must(t, err)
+	got := archiver.InboxReport{Org: "acme", Inbox: r.inboxes[0].ID, Pass: state.Pass{Start: time.Now().UTC()}, Err: &failure.Told{Kind: failure.KindClientRefused, Text: "401"}}
+	must(t, completing(pass.JobRow, c)(t.Context(), got, func(*state.Inbox) {}))
+	if err := w.settle(t.Context(), pass, c, got); !errors.Is(err, got.Err) {
+		t.Errorf("settled with %v", err)
+	}
+	if n := r.number("select count(*) from river_job where kind = 'pass' and finalized_at is null"); n != 1 || r.number("select count(*) from passes") != 1 {
+		t.Errorf("%d jobs are left", n)
+	}
+}
+
 // told sends the warnings of a log also to a channel.
 type told struct {
 	slog.Handler
@@ -288,6 +307,20 @@ func TestFailedJob(t *testing.T) {
 	r.work(w)
 	if text := r.awaitWarning(failed); !strings.Contains(text, "failed") {
 		t.Errorf("the log says %q", text)
+	}
+}
+
+// TestStoppedProcess wants a process that is told to stop to leave its jobs to others at once,
+// also if the stop itself keeps it from preparing a pass.
+func TestStoppedProcess(t *testing.T) {
+	r := newRig(t, 1)
+	stop, end := context.WithCancel(t.Context())
+	w := r.worker(func(o *Options) {
+		o.Fleet = func(context.Context) (*fleet.Fleet, error) { end(); return nil, stop.Err() }
+	})
+	w.stop, w.abort = stop, t.Context()
+	if err := (&passWorker{w: w}).Work(t.Context(), nil); !isSnooze(err) {
+		t.Errorf("the job ended with %v", err)
 	}
 }
 

@@ -85,11 +85,11 @@ func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 
 func (p *passWorker) work(ctx context.Context, job *river.Job[passArgs]) error {
 	w := p.w
-	if w.stop.Err() != nil {
-		return river.JobSnooze(0)
-	}
 	f, err := w.Fleet(ctx)
-	if err != nil {
+	switch {
+	case w.stop.Err() != nil:
+		return river.JobSnooze(0)
+	case err != nil:
 		return fmt.Errorf("prepare a pass: %w", err)
 	}
 	claim, err := w.Ledger.Claim(ctx, job.Args.Org, string(job.Args.Inbox))

@@ -1,11 +1,12 @@
 // Package workers shares the runs of one configuration among any number of equal
 // processes. They meet in the ledger's PostgreSQL database, in which River keeps the jobs.
 //
-// A run is a job, and each pass of the run is a job. What is promised:
+// A run is a job, and each pass of the run is a job. A job of a third kind, a look, adds a run
+// if one is due. What is promised:
 //
-//   - One run at a time. River's elected leader adds a run when the schedule says so. A
-//     time of the schedule that comes during a run is skipped; one that was missed while
-//     no process worked is made up for once. Times are the database's.
+//   - One run at a time. River's elected leader adds a look when the schedule says so, and each
+//     minute. A time of the schedule that comes during a run is skipped; one that was missed
+//     while no process worked is made up for once. Times are the database's.
 //   - One pass over an inbox at a time. Jobs run at least once, so a job alone proves
 //     nothing: a pass works under the inbox's claim, and whoever has the claim decides what
 //     becomes of the job.
