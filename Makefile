@@ -50,8 +50,9 @@ stores: tools .tools/weed ## run against Ceph RGW and SeaweedFS too and write do
 	go test -count=1 -timeout 30m ./integration_test -run TestStores -servers versitygw,minio,ceph-rgw,seaweedfs -update
 
 SEED ?= $(shell date +%s)
-soak: tools ## kill archiverd hundreds of times at random moments, for some minutes
-	go test -count=1 -timeout 3h ./integration_test -run 'TestCrashes|TestWorkersCrash' -v -kills 300 -seed $(SEED)
+soak: tools ## kill archiverd hundreds of times at random moments, and 300 workers, for half an hour
+	go test -count=1 -timeout 3h ./integration_test -run TestCrashes -v -kills 300 -seed $(SEED)
+	go test -count=1 -timeout 3h ./integration_test -run TestWorkersCrash -v -kills 1200 -seed $(SEED)
 
 check: tools .tools/staticcheck ## what CI checks beside the tests
 	.ci/install ffmpeg pg_createcluster

@@ -136,7 +136,8 @@ func (m *team) wantAlone(processes []*process) {
 }
 
 // TestWorkersCrash kills workers at random moments, with deletions on, while recordings
-// arrive. make soak does so for long, with another seed each time.
+// arrive. A worker dies for every fourth of -kills. make soak does so for long, with another
+// seed each time.
 func TestWorkersCrash(t *testing.T) {
 	m := newMembers(t, 3)
 	r := rand.New(rand.NewPCG(*seed, 2))
