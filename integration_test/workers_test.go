@@ -286,3 +286,22 @@ func TestWorkersMixedUpMedia(t *testing.T) {
 		}
 	}
 }
+
+// TestRetryBesideWorkers wants retry to try a failed recording again although the run under way
+// has passed over its inbox already: it waits for the end of that run, and makes another.
+func TestRetryBesideWorkers(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 2, 1)
+	m.cloud.Inject(genesystest.Fault{Op: opLink, Inbox: m.inboxes[0].ID, Effect: genesystest.Status(404, "")})
+	m.cloud.Inject(genesystest.Fault{Op: opLink, Inbox: m.inboxes[1].ID, Effect: m.cloud.Stall()})
+	p := m.start("run")
+	m.awaitLog(p, fmt.Sprintf(`"msg":"pass done","org":"acme","inbox":%q`, m.inboxes[0].ID), 1)
+	retry := m.start("retry")
+	m.awaitLog(retry, "waiting for the run under way to end", 1)
+	m.cloud.Release()
+	if r := retry.wait(); r.code != 0 {
+		t.Errorf("retry ended with %s", r)
+	}
+	m.leaves(p)
+	m.wantAllOnce()
+}
