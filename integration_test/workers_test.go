@@ -305,3 +305,16 @@ func TestRetryBesideWorkers(t *testing.T) {
 	m.leaves(p)
 	m.wantAllOnce()
 }
+
+// TestWorkerCanNotWork wants archiverd to end, with the reason, if River can't be started.
+func TestWorkerCanNotWork(t *testing.T) {
+	t.Parallel()
+	m := newTeam(t, genesystest.Options{}, 1, 1)
+	m.execute(`create function refuse() returns trigger language plpgsql as $$ begin raise 'no queues today'; end $$;
+		create trigger refuse before insert or update on river_queue for each row execute function refuse()`)
+	for _, args := range [][]string{{"run"}, {"run", "--once"}} {
+		if r := m.start(args...).wait(); r.code == 0 || !strings.Contains(r.stderr, "start to share the jobs") {
+			t.Errorf("%q ended with %s", args, r)
+		}
+	}
+}

@@ -70,16 +70,21 @@ func (j joiner) run(ctx, stop context.Context, r fleet.Request) (*fleet.Result, 
 	defer leave()
 	var left error
 	var work sync.WaitGroup
+	early := false
 	work.Go(func() {
-		defer leave() // if this process can't work, nobody may
 		left = w.Work(ctx, working)
+		early = left != nil && working.Err() == nil
+		leave() // if this process can't work, perhaps none does
 	})
 	finish := r.Follow(&j.fleet.Archiver.Tally)
 	result, err := j.await(working, w, r)
 	leave()
 	work.Wait()
 	finish()
-	if err != nil {
+	switch {
+	case early:
+		return nil, left
+	case err != nil:
 		return nil, errors.Join(err, left)
 	}
 	result.ExitCode = r.ExitCode(result, nil)
