@@ -28,8 +28,7 @@ create table inboxes (
 create table workers (
   holder  text primary key, -- as in inboxes
   started timestamptz not null default now(),
-  seen    timestamptz not null default now(), -- its last sign of life
-  claim   interval not null -- how long its claims live: after that without a sign of life, it counts as dead
+  seen    timestamptz not null default now() -- its last sign of life
 );
 
 create table tokens (

@@ -10,3 +10,8 @@ create unlogged table served (
   recording bytea not null,
   primary key (org, sha256)
 );
+
+-- How long a worker's claims live: after that without a sign of life, it counts as dead. A row
+-- from before is of a worker that has to be started anew, and is given the default.
+alter table workers add column claim interval not null default '60 seconds';
+alter table workers alter column claim drop default;
