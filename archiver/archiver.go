@@ -4,13 +4,13 @@
 // A pass has one order:
 //
 //	walk       list the inbox until the listing proves itself complete
-//	transfer   for each recording that waits:
+//	transfer   for each recording that waits (transfer.go):
 //	             1 place     a listing or HEAD finds a free key, or media to adopt
-//	             2 media     download, check, hash, create-only put, HEAD proves it
-//	             3 manifest  create-only put, HEAD proves it
-//	             4 ledger    listed → archived
+//	             2 media     download, check, hash, create-only put, HEAD proves it (store.go)
+//	             3 manifest  create-only put, HEAD proves it (manifest.go)
+//	             4 ledger    listed → archived (enter, in manifest.go)
 //	settle     recordings that two complete walks missed are vanished or gone
-//	delete     if enabled: originals whose stored objects are proved once more
+//	delete     if enabled: originals whose stored objects are proved once more (delete.go)
 //
 // A crash between 2 and 3, or between 3 and 4, leaves an object that the next pass finds in
 // step 1 and adopts: the normal code does the repair. A crash inside 2 leaves nothing

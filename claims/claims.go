@@ -1,5 +1,6 @@
 // Package claims keeps a claim on an inbox while work is done under it, and releases the
-// claim after that.
+// claim after that. The ledger makes and compares the number that fences off an earlier
+// holder: see [state.Claim].
 package claims
 
 import (

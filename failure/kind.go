@@ -1,5 +1,6 @@
 // Package failure says what an error of Genesys, the store or the ledger means: who has to
-// act, what it ends, and whether trying again soon can help. Retry does try again.
+// act, what it ends, and whether trying again soon can help. Retry tries one action again
+// within a pass. When a later pass tries a recording again is for package archiver to say.
 package failure
 
 import (

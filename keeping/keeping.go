@@ -21,6 +21,8 @@
 // verify reports it as unfinished. After a crash before the act, retain leaves a longer lock
 // than the ledger says, and release leaves no hold where the ledger has one.
 //
+// Versions of a held recording that are archived later are held by package archiver.
+//
 // Erasing and disposing delete with a [storage.Remover], which has credentials of its own.
 // Nothing else here can delete.
 package keeping
