@@ -204,7 +204,8 @@ func TestWorkersShareARun(t *testing.T) {
 }
 
 // TestWorkersDeletionsOff wants deletions that are switched off to end in every pass under
-// way, also in one that began before an earlier change of the configuration.
+// way, also in one that began before an earlier change of the configuration, and also if they
+// are switched on again with another rule.
 func TestWorkersDeletionsOff(t *testing.T) {
 	t.Parallel()
 	m := newTeam(t, genesystest.Options{}, 3, 3)
@@ -229,6 +230,8 @@ func TestWorkersDeletionsOff(t *testing.T) {
 	m.await(opDelete, 5) // the third inbox's pass has the new configuration
 	delete(m.config, "delete_originals")
 	m.reload(p, "takes effect with the next run", 2)
+	m.config["delete_originals"] = map[string]any{"enabled": true, "after": "1000h"} // which the passes under way don't know
+	m.reload(p, "takes effect with the next run", 3)
 	close(gates[0])
 	close(gates[2])
 	m.awaitRuns(2)

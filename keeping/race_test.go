@@ -238,6 +238,26 @@ func TestRetainCoversTheJournal(t *testing.T) {
 	}
 }
 
+// The clock of the person's machine may be behind that of the store, by which a recording was
+// archived: the ledger knows the longer retention all the same.
+func TestRetainByASlowClock(t *testing.T) {
+	r := newRig(t)
+	id := r.Add(1)[0]
+	r.Passed()
+	until := time.Date(2080, 1, 1, 0, 0, 0, 0, time.UTC)
+	o, _ := r.order(state.ActRetain, "a", id)
+	stored := r.Entry(id)
+	o.At = stored.Newest().ArchivedAt.Add(-time.Hour)
+	totals, err := r.keeper().Retain(t.Context(), o, func(*state.Entry) time.Time { return until })
+	if err != nil || totals[Done] != 1 {
+		t.Fatalf("%v, %v", totals, err)
+	}
+	stored = r.Entry(id)
+	if have := stored.Newest().RetainUntil; !have.Equal(until) {
+		t.Errorf("in the ledger it is retained until %v, want %v", have, until)
+	}
+}
+
 // What is about a held recording and can't be undone is said: it is waived, and not archived
 // any more; or the deletion of its original was requested before.
 func TestWhatAHoldCannotKeepIsSaid(t *testing.T) {

@@ -93,6 +93,11 @@ func (k *Keeper) retain(ctx context.Context, key state.Key, e *state.Entry, act 
 	if !enter {
 		return changed, nil
 	}
+	for _, v := range e.Versions {
+		if v.ArchivedAt.After(act.At) { // by the store's clock, which may be ahead of this one
+			act.At = v.ArchivedAt
+		}
+	}
 	n := len(e.Versions)
 	now, err := k.edit(ctx, key, act.Do)
 	if err == nil && len(now.Versions) > n { // archived again meanwhile

@@ -198,7 +198,8 @@ func (r *Register) mark(ctx context.Context, sums map[string]bool) (Found, error
 		_, err := r.ledger.Move(context.WithoutCancel(ctx), k, state.StateArchived, state.StateListed, func(e *state.Entry) {
 			e.Twin, e.Why = e.Newest().SHA256, Reason
 		})
-		if _, moved := errors.AsType[*state.ConflictError](err); err != nil && !moved {
+		_, moved := errors.AsType[*state.ConflictError](err)
+		if err != nil && !moved && !errors.Is(err, state.ErrOrdered) {
 			return nil, err
 		}
 	}

@@ -139,7 +139,7 @@ func (p *passWorker) work(ctx context.Context, job *river.Job[passArgs]) error {
 func (w *Worker) settle(ctx context.Context, job *river.Job[passArgs], claim state.Claim, got archiver.InboxReport) error {
 	for {
 		err := w.settleNow(ctx, job, claim, got)
-		if !errors.Is(err, state.ErrUnavailable) || !time.Now().Before(claim.Until()) {
+		if !errors.Is(err, state.ErrUnavailable) || claims.Over(claim) {
 			return err
 		}
 		select {

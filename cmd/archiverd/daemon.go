@@ -163,9 +163,9 @@ func lastRun(ctx context.Context, l runLister) (time.Time, error) {
 }
 
 func (d *daemon) newFleet(c *config.Config, b *storage.Bucket) *fleet.Fleet {
-	// A reload that turns deletions off stops those of every fleet: workers may still make
-	// passes with an earlier one.
-	halted := func() bool { return !d.current().DeleteOriginals.Enabled }
+	// A reload that changes the rules of deletion stops the deletions of every earlier fleet: a
+	// pass under way knows the old rules alone, also when deletions are turned on once more.
+	halted := func() bool { return d.current().DeleteOriginals != c.DeleteOriginals }
 	return opened{c, b, d.ledger}.newFleet(d.app.logger(c.Log, d.app.stderr), hooks{d.metrics, d.pulse.Beat, halted})
 }
 
@@ -235,7 +235,7 @@ func (d *daemon) doing() string {
 }
 
 // reload reads the configuration again. A valid one takes effect with the next run, but
-// if it turns deletions off, they stop at once.
+// if it changes the rules of deletion, passes under way delete nothing more.
 func (d *daemon) reload() cron.Schedule {
 	c, err := config.Load(d.configPath, d.app.lookupEnv)
 	if err == nil {
