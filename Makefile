@@ -26,7 +26,7 @@ demo-workers: build ## three workers share six inboxes; one is killed in the mid
 
 test: tools ## every test, integration with real S3 servers and a browser included
 	.ci/install chromium ffmpeg pg_createcluster promtool unzip
-	go test -count=1 -timeout 15m ./...
+	go test -count=1 -parallel 3 -timeout 20m ./...
 
 bench: build tools .tools/rclone ## measure beside rclone and write and print docs/performance.md; a quiet machine, please
 	go run ./integration_test/bench -archiverd bin/archiverd -rclone .tools/rclone
