@@ -143,6 +143,29 @@ func TestTwinThatFailedBetween(t *testing.T) {
 	}
 }
 
+// While a recording of another inbox waits to be asked for once more, because it was served the
+// media of one that is archived, the original of the archived one stays: nobody knows yet whose
+// media they are.
+func TestKeepsWhatAnotherWasServed(t *testing.T) {
+	r := newRig(t, archivertest.Checking, false)
+	id := r.Add(1)[0]
+	r.pass()
+	sum := r.newest(id).SHA256
+	other := state.Key{Org: org, Inbox: "unreachable", Recording: "twin"}
+	wait := func(from state.State, twin string) {
+		t.Helper()
+		if _, err := r.Ledger.Move(t.Context(), other, from, state.StateListed, func(e *state.Entry) { e.Twin = twin }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait("", sum)
+	r.pass(deleting)
+	r.WantState(id, state.StateArchived)
+	wait(state.StateListed, "")
+	r.pass(deleting)
+	r.WantState(id, state.StateDeleteRequested)
+}
+
 // Half transcodes of an earlier version are not counted for the next one.
 func TestMismatchesAreOfOneVersion(t *testing.T) {
 	t.Parallel()

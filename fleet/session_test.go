@@ -29,14 +29,14 @@ func (c *counter) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{Body: http.NoBody}, nil
 }
 
-// Once the claim is over, no request is sent and no token is saved. After the pass the
-// client works as before.
-func TestSessionAfterItsClaim(t *testing.T) {
+// claimed returns a ledger with the token of one inbox, and a claim on the inbox.
+func claimed(t *testing.T) (*bolt.Ledger, state.Claim) {
+	t.Helper()
 	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	t.Cleanup(func() { l.Close() })
 	if err := l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "1"}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -44,6 +44,13 @@ func TestSessionAfterItsClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l, c
+}
+
+// Once the claim is over, no request is sent and no token is saved. After the pass the
+// client works as before.
+func TestSessionAfterItsClaim(t *testing.T) {
+	l, c := claimed(t)
 	var sent counter
 	s := &session{ledger: l, org: "acme", inbox: "u1", api: &sent}
 	if _, err := s.LoadToken(t.Context()); err != nil {
@@ -141,18 +148,7 @@ func (c *awayClaim) SaveToken(ctx context.Context, from, to state.Token) error {
 
 // A token that was saved although the answer was lost is not taken for another's.
 func TestSavedWithoutAnAnswer(t *testing.T) {
-	l, err := bolt.Open(filepath.Join(t.TempDir(), "ledger.db"), bolt.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if err := l.Login(t.Context(), "acme", "u1", state.Token{Refresh: "1"}, nil); err != nil {
-		t.Fatal(err)
-	}
-	c, err := l.Claim(t.Context(), "acme", "u1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l, c := claimed(t)
 	away := &awayClaim{Claim: c}
 	s := &session{ledger: l, org: "acme", inbox: "u1", log: slog.New(slog.DiscardHandler)}
 	if _, err := s.LoadToken(t.Context()); err != nil {

@@ -59,8 +59,9 @@ type Register struct {
 	across    across
 	org       string
 	begun     time.Time
-	searching sync.Mutex // guards found; held while the ledger is searched
+	searching sync.Mutex // guards found and waited; held while the ledger is searched
 	found     Found
+	waited    map[string]bool // of the media of twins that waited when a deletion was first considered; see waitingSums
 
 	seed    maphash.Seed
 	mu      sync.Mutex
@@ -126,11 +127,16 @@ func (r *Register) Note(sum string) {
 	r.noted[sum] = true
 }
 
-// Shared reports whether another recording was served the media of a version in this run. Of
-// a version that was archived in this run, that is known once no inbox transfers any more.
+// Shared reports whether another recording was served the media of a version: in this run, or
+// before, if that one still waits to be asked for once more, perhaps in an inbox that no pass
+// can reach now. Of a version that was archived in this run, that is known once no inbox
+// transfers any more.
 // Where other processes transfer too, Shared does not wait for that, but says yes of all
 // media that were served in this run: the next run looks again.
 func (r *Register) Shared(ctx context.Context, v state.Version) (bool, error) {
+	if waits, err := r.waits(ctx, v.SHA256); waits || err != nil {
+		return waits, failure.OfLedger(err)
+	}
 	if r.across != nil {
 		served, err := r.across.WasServed(ctx, r.org, v.SHA256)
 		return served, failure.OfLedger(err)
@@ -143,6 +149,35 @@ func (r *Register) Shared(ctx context.Context, v state.Version) (bool, error) {
 	return r.noted[v.SHA256], nil
 }
 
+// waits reports whether a recording that was served media with this SHA-256 in hex waits to be
+// asked for once more. One search of the ledger serves all deletions of a run: Note and across
+// know of those that are served them in this run.
+func (r *Register) waits(ctx context.Context, sum string) (bool, error) {
+	r.searching.Lock()
+	defer r.searching.Unlock()
+	if r.waited == nil {
+		sums, err := r.waitingSums(ctx)
+		if err != nil {
+			return false, err
+		}
+		r.waited = sums
+	}
+	return r.waited[sum], nil
+}
+
+// waitingSums returns the SHA-256 in hex of the media of all twins that wait to be asked for
+// once more.
+func (r *Register) waitingSums(ctx context.Context) (map[string]bool, error) {
+	sums := map[string]bool{}
+	err := r.ledger.ScanWaiting(ctx, r.org, "", func(_ state.Key, e *state.Entry) error {
+		if e.Twin != "" {
+			sums[e.Twin] = true
+		}
+		return nil
+	})
+	return sums, err
+}
+
 // Find returns the recordings of the organization that share their media with another
 // recording, among them those of the waiting entries. One search of the ledger serves all
 // passes of a run.
@@ -152,18 +187,13 @@ func (r *Register) Find(ctx context.Context, waiting []state.KeyedEntry) (Found,
 	if !slices.ContainsFunc(waiting, func(e state.KeyedEntry) bool { return r.found[e.Entry.Twin] == nil }) {
 		return r.found, nil
 	}
-	r.mu.Lock()
-	sums := maps.Clone(r.noted)
-	r.mu.Unlock()
-	err := r.ledger.ScanWaiting(ctx, r.org, "", func(_ state.Key, e *state.Entry) error {
-		if e.Twin != "" {
-			sums[e.Twin] = true
-		}
-		return nil
-	})
+	sums, err := r.waitingSums(ctx)
 	if err != nil {
 		return nil, failure.OfLedger(err)
 	}
+	r.mu.Lock()
+	maps.Copy(sums, r.noted)
+	r.mu.Unlock()
 	r.found, err = r.mark(ctx, sums)
 	return r.found, failure.OfLedger(err)
 }

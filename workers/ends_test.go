@@ -249,15 +249,21 @@ func TestUnfitProcess(t *testing.T) {
 	}
 }
 
-// TestRefusedClient wants a pass whose client Genesys refused to be written down, and to be tried
-// by others, which may have the new secret already.
-func TestRefusedClient(t *testing.T) {
+// onePass returns a worker in a run over one inbox, the job of its pass, and a claim on the inbox.
+func onePass(t *testing.T) (*rig, *Worker, *river.Job[passArgs], state.Claim) {
+	t.Helper()
 	r := newRig(t, 1)
 	w := r.worker()
 	r.begins(w)
-	pass := readJob[passArgs](r, w, r.number("select id from river_job where kind = 'pass'"))
 	c, err := w.Ledger.Claim(t.Context(), "acme", r.inboxes[0].ID)
 	must(t, err)
+	return r, w, readJob[passArgs](r, w, r.number("select id from river_job where kind = 'pass'")), c
+}
+
+// TestRefusedClient wants a pass whose client Genesys refused to be written down, and to be tried
+// by others, which may have the new secret already.
+func TestRefusedClient(t *testing.T) {
+	r, w, pass, c := onePass(t)
 	got := archiver.InboxReport{Org: "acme", Inbox: r.inboxes[0].ID, Pass: state.Pass{Start: time.Now().UTC()}, Err: &failure.Told{Kind: failure.KindClientRefused, Text: "401"}}
 	must(t, completing(pass.JobRow, c)(t.Context(), got, func(*state.Inbox) {}))
 	if err := w.settle(t.Context(), pass, c, got); !errors.Is(err, got.Err) {
@@ -360,12 +366,7 @@ func (c *awayClaim) Keep(ctx context.Context) error {
 // TestSettleWithoutDatabase wants what a part of a pass did to be written down although the
 // database was away at its end, and the pass to go on.
 func TestSettleWithoutDatabase(t *testing.T) {
-	r := newRig(t, 1)
-	w := r.worker()
-	r.begins(w)
-	pass := readJob[passArgs](r, w, r.number("select id from river_job where kind = 'pass'"))
-	c, err := w.Ledger.Claim(t.Context(), "acme", r.inboxes[0].ID)
-	must(t, err)
+	r, w, pass, c := onePass(t)
 	got := archiver.InboxReport{Org: "acme", Inbox: r.inboxes[0].ID, Pass: state.Pass{Archived: 7}, Err: state.ErrUnavailable}
 	if err := w.settle(t.Context(), pass, &awayClaim{Claim: c}, got); !isSnooze(err) {
 		t.Errorf("settled with %v", err)
