@@ -71,15 +71,14 @@ func (t *transfer) setAside(ctx context.Context, sum string) error {
 // served again means nothing before the second was asked for too.
 func (p *pass) askTwins(ctx context.Context) error {
 	for range 2 {
-		waiting, err := p.waitingTwins(ctx)
+		waiting, err := p.settledTwins(ctx)
 		if err != nil || len(waiting) == 0 {
 			return err
 		}
-		p.register.Transferring.Wait() // then all recordings that share their media are known
 		if p.sharing, err = p.register.Find(ctx, waiting); err != nil {
 			return err
 		}
-		if waiting, err = p.waitingTwins(ctx); err != nil {
+		if waiting, err = p.settledTwins(ctx); err != nil { // Find may have added some
 			return err
 		}
 		if err := p.askEach(ctx, waiting); err != nil {
@@ -108,12 +107,18 @@ func (p *pass) askEach(ctx context.Context, twins []state.KeyedEntry) error {
 	return nil
 }
 
-func (p *pass) waitingTwins(ctx context.Context) (twins []state.KeyedEntry, err error) {
+// settledTwins returns the recordings that wait to be asked for once more, where all that share
+// their media are known.
+func (p *pass) settledTwins(ctx context.Context) (twins []state.KeyedEntry, err error) {
 	err = p.eachWaiting(ctx, func(e state.KeyedEntry) error {
-		if e.Entry.Twin != "" {
+		if e.Entry.Twin == "" {
+			return nil
+		}
+		settled, err := p.register.Settled(ctx, e.Entry.Twin)
+		if settled {
 			twins = append(twins, e)
 		}
-		return nil
+		return err
 	})
 	return twins, err
 }

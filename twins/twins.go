@@ -36,7 +36,7 @@ type Finder struct {
 type across interface {
 	Served(ctx context.Context, k state.Key, sum string) (another bool, err error)
 	ServedOther(ctx context.Context, k state.Key, sum string) error
-	WasServed(ctx context.Context, org, sum string) (bool, error)
+	FirstServed(ctx context.Context, org, sum string) (state.Key, error)
 }
 
 type ledger interface {
@@ -138,8 +138,8 @@ func (r *Register) Shared(ctx context.Context, v state.Version) (bool, error) {
 		return waits, failure.OfLedger(err)
 	}
 	if r.across != nil {
-		served, err := r.across.WasServed(ctx, r.org, v.SHA256)
-		return served, failure.OfLedger(err)
+		first, err := r.across.FirstServed(ctx, r.org, v.SHA256)
+		return first != (state.Key{}), failure.OfLedger(err)
 	}
 	if !v.ArchivedAt.Before(r.begun) {
 		r.Transferring.Wait()
@@ -178,13 +178,33 @@ func (r *Register) waitingSums(ctx context.Context) (map[string]bool, error) {
 	return sums, err
 }
 
+// Settled reports whether a search of the ledger finds each recording that was served media
+// with this SHA-256 in hex. Once no inbox transfers any more, it does. Where other processes
+// transfer too, Settled does not wait for that: the one that was served them first may be on
+// its way still, and the next run looks again.
+func (r *Register) Settled(ctx context.Context, sum string) (bool, error) {
+	if r.across == nil {
+		r.Transferring.Wait()
+		return true, nil
+	}
+	first, err := r.across.FirstServed(ctx, r.org, sum)
+	if err != nil || first == (state.Key{}) {
+		return err == nil, failure.OfLedger(err)
+	}
+	e, err := r.ledger.Entry(ctx, first)
+	if errors.Is(err, state.ErrNotFound) {
+		return true, nil
+	}
+	return e.State != state.StateListed || e.Twin == sum, failure.OfLedger(err)
+}
+
 // Find returns the recordings of the organization that share their media with another
 // recording, among them those of the waiting entries. One search of the ledger serves all
-// passes of a run.
+// passes of a run that this process makes alone.
 func (r *Register) Find(ctx context.Context, waiting []state.KeyedEntry) (Found, error) {
 	r.searching.Lock()
 	defer r.searching.Unlock()
-	if !slices.ContainsFunc(waiting, func(e state.KeyedEntry) bool { return r.found[e.Entry.Twin] == nil }) {
+	if r.across == nil && !slices.ContainsFunc(waiting, func(e state.KeyedEntry) bool { return r.found[e.Entry.Twin] == nil }) {
 		return r.found, nil
 	}
 	sums, err := r.waitingSums(ctx)

@@ -2,7 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/archiverd/archiverd/state"
 )
@@ -31,12 +34,17 @@ func (l *Ledger) ServedOther(ctx context.Context, k state.Key, sha256 string) er
 	return nil
 }
 
-// WasServed reports whether a recording of the organization was served media with this
-// SHA-256 in the run under way.
-func (l *Ledger) WasServed(ctx context.Context, org, sha256 string) (served bool, err error) {
-	const look = "select exists (select from served where org = $1 and sha256 = decode($2, 'hex'))"
-	if err := l.row(ctx, &served, look, org, sha256); err != nil {
-		return false, fmt.Errorf("look whether media were served: %w", err)
+// FirstServed returns the recording of the organization that was the first to be served media
+// with this SHA-256 in the run under way; the zero Key if none was.
+func (l *Ledger) FirstServed(ctx context.Context, org, sha256 string) (state.Key, error) {
+	const look = "select array[inbox, recording] from served where org = $1 and sha256 = decode($2, 'hex')"
+	var first [][]byte
+	err := l.row(ctx, &first, look, org, sha256)
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return state.Key{}, nil
+	case err != nil:
+		return state.Key{}, fmt.Errorf("look whether media were served: %w", err)
 	}
-	return served, nil
+	return state.Key{Org: org, Inbox: string(first[0]), Recording: string(first[1])}, nil
 }

@@ -27,10 +27,10 @@ func TestServed(t *testing.T) {
 		if got != want {
 			t.Errorf("another recording was served the media of %s: %t", k, got)
 		}
-		is, err := other.WasServed(t.Context(), k.Org, sum)
+		is, err := other.FirstServed(t.Context(), k.Org, sum)
 		statetest.Must(t, err)
-		if !is {
-			t.Errorf("%s was served its media, and that is not known", k)
+		if is.Org != k.Org || !want && is != k {
+			t.Errorf("%s was served its media, and the first was %s", k, is)
 		}
 	}
 	served(one, first, sum, false)
@@ -45,8 +45,8 @@ func TestServed(t *testing.T) {
 	served(other, key("acme", "u1", "r"), sum, true)
 	statetest.Must(t, other.ServedOther(t.Context(), first, sum))
 	served(other, key("acme", "u1", "r"), sum, false)
-	if is, err := one.WasServed(t.Context(), "acme", strings.Repeat("0c", 32)); is || err != nil {
-		t.Errorf("media that nobody was served: %t, %v", is, err)
+	if is, err := one.FirstServed(t.Context(), "acme", strings.Repeat("0c", 32)); is != (state.Key{}) || err != nil {
+		t.Errorf("media that nobody was served: %s, %v", is, err)
 	}
 }
 
