@@ -88,7 +88,12 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 		marked, err := tx.Exec(ctx, `update river_job set metadata = metadata || '{"begun": true}'
 			where id = $1 and not metadata ? 'begun' and finalized_at is null`, job.ID)
 		begun = marked.RowsAffected() > 0
-		if err != nil || !begun || len(passes) == 0 {
+		if err != nil || !begun { // by another process: this one has nothing to say
+			return err
+		}
+		// While this transaction has the job, no process can end the run: a record that is
+		// written now takes the place of no later one.
+		if err := w.keep(ctx, job, nil); err != nil || len(passes) == 0 {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "delete from served"); err != nil { // it is about the run under way
@@ -100,11 +105,8 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 	if err != nil {
 		return fmt.Errorf("add the passes of a run: %w", postgres.Classify(err))
 	}
-	if begun { // by this process: a stale one has nothing to say
+	if begun {
 		w.Log.Info("run begun", "run", job.ID, "inboxes", len(dues))
-		if err := w.keep(ctx, job, nil); err != nil {
-			return err
-		}
 	}
 	return river.JobSnooze(lookEvery)
 }
