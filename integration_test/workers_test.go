@@ -175,6 +175,17 @@ func TestWorkersShareARun(t *testing.T) {
 	t.Parallel()
 	m := newTeam(t, genesystest.Options{}, 12, 5)
 	m.config["passes"] = 2
+	gate := make(chan struct{}) // opens once each worker has two inboxes
+	var held atomic.Int64
+	for _, in := range m.inboxes {
+		m.cloud.Inject(genesystest.Fault{Op: opTranscoding, Inbox: in.ID, Effect: genesystest.Effect{Before: func(http.ResponseWriter, *http.Request) bool {
+			if held.Add(1) == 3*2 {
+				close(gate)
+			}
+			<-gate
+			return false
+		}}})
+	}
 	var workers []*process
 	for range 3 {
 		workers = append(workers, m.start("run"))
