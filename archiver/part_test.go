@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -101,12 +102,11 @@ func TestDeletionsOfAllParts(t *testing.T) {
 // awayClaim is of a ledger that can't be reached when a recording is first moved.
 type awayClaim struct {
 	state.Claim
-	moved bool
+	moved atomic.Bool
 }
 
 func (c *awayClaim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	if !c.moved {
-		c.moved = true
+	if !c.moved.Swap(true) {
 		return state.Entry{}, fmt.Errorf("%w: injected", state.ErrUnavailable)
 	}
 	return c.Claim.Move(ctx, recording, from, to, edit)
