@@ -27,7 +27,7 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 	now := time.Now().UTC()
 	settled := known
 	var waiting []string
-	err = p.claim.List(ctx, func(get func(string) (state.Entry, bool)) []state.Change {
+	err = p.claim.List(ctx, idsOf(page), func(get func(string) (state.Entry, bool)) []state.Change {
 		known, waiting = settled, nil
 		var changes []state.Change
 		for _, r := range page {
@@ -54,11 +54,7 @@ func (p *pass) absorb(ctx context.Context, page []genesys.Recording) (known int6
 // unsettled returns the recordings of a page without those that are archived as they are
 // listed, and the number of those.
 func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []genesys.Recording, settled int64, err error) {
-	ids := make([]string, len(page))
-	for i, r := range page {
-		ids[i] = r.ID
-	}
-	archived, err := p.Ledger.Archived(ctx, p.in.Org, p.in.ID, ids)
+	archived, err := p.Ledger.Archived(ctx, p.in.Org, p.in.ID, idsOf(page))
 	if err != nil {
 		return nil, 0, failure.OfLedger(err)
 	}
@@ -69,6 +65,14 @@ func (p *pass) unsettled(ctx context.Context, page []genesys.Recording) (rest []
 		}
 	}
 	return rest, int64(len(page) - len(rest)), nil
+}
+
+func idsOf(page []genesys.Recording) []string {
+	ids := make([]string, len(page))
+	for i, r := range page {
+		ids[i] = r.ID
+	}
+	return ids
 }
 
 // sighted returns what becomes of an entry whose recording is listed: the state, and the

@@ -77,7 +77,7 @@ type ledger interface {
 	ID() string
 	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
 	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
-	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Entries(ctx context.Context, org, inbox string, recordings []string) (map[string]state.Entry, error)
 	Archived(ctx context.Context, org, inbox string, recordings []string) (modified []string, err error)
 	Live(ctx context.Context, org, inbox, after string, limit int, skip func(recording string) bool) ([]state.KeyedEntry, error)
 	Waiting(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error)

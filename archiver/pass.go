@@ -345,10 +345,6 @@ func (p *pass) sameInbox(ctx context.Context) error {
 	return nil
 }
 
-func (v *visit) keyOf(id string) state.Key {
-	return state.Key{Org: v.in.Org, Inbox: v.in.ID, Recording: id}
-}
-
 // move changes one entry, and marks an error as the ledger's. It writes although ctx has
 // ended, because it writes what has happened.
 func (p *pass) move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {

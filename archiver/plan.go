@@ -2,7 +2,6 @@ package archiver
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/archiverd/archiverd/failure"
@@ -27,12 +26,12 @@ type Planned struct {
 func (a *Archiver) Plan(ctx, stop context.Context, in Inbox, emit func(Planned) error) error {
 	v := a.visit(stop, in)
 	return v.walk.List(ctx, func(_ context.Context, page []genesys.Recording) (known int64, err error) {
+		entries, err := v.Ledger.Entries(ctx, v.in.Org, v.in.ID, idsOf(page))
+		if err != nil {
+			return known, failure.OfLedger(err)
+		}
 		for _, r := range page {
-			e, err := v.Ledger.Entry(ctx, v.keyOf(r.ID))
-			if err != nil && !errors.Is(err, state.ErrNotFound) {
-				return known, failure.OfLedger(err)
-			}
-			listed, err := v.plan(e, r, emit)
+			listed, err := v.plan(entries[r.ID], r, emit)
 			if listed {
 				known++
 			}

@@ -138,10 +138,11 @@ func (p *pass) disappearOne(ctx context.Context, e state.KeyedEntry) error {
 // disappeared, and archives them with the metadata that the ledger has. It returns the
 // entry's state. If that was changed since it was in state was, nothing is done.
 func (p *pass) adoptStored(ctx context.Context, k state.Key, was state.State) (state.State, error) {
-	e, err := p.Ledger.Entry(ctx, k)
+	found, err := p.Ledger.Entries(ctx, k.Org, k.Inbox, []string{k.Recording})
 	if err != nil {
 		return "", failure.OfLedger(err)
 	}
+	e := found[k.Recording]
 	if e.State != was {
 		return e.State, &state.ConflictError{Key: k, Have: e.State, Want: was}
 	}

@@ -105,8 +105,8 @@ func (c stagedClaim) Move(ctx context.Context, recording string, from, to state.
 	return e, err
 }
 
-func (c stagedClaim) List(ctx context.Context, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return c.stage.step("ledger list", func() error { return c.Claim.List(ctx, f) })
+func (c stagedClaim) List(ctx context.Context, recordings []string, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return c.stage.step("ledger list", func() error { return c.Claim.List(ctx, recordings, f) })
 }
 
 func (c stagedClaim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {

@@ -36,7 +36,7 @@ func TestMayBegin(t *testing.T) {
 		}
 	}
 	listed := state.Change{Recording: "rec-1", To: state.StateListed, Edit: func(*state.Entry) {}}
-	err = l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) []state.Change { return []state.Change{listed} })
+	err = l.List(t.Context(), "acme", "u1", nil, func(func(string) (state.Entry, bool)) []state.Change { return []state.Change{listed} })
 	if err != nil {
 		t.Fatal(err)
 	}

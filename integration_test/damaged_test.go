@@ -18,7 +18,7 @@ import (
 func (w *world) manyEntries(n int) {
 	w.Helper()
 	w.withLedger(func(l *bolt.Ledger) error {
-		return l.List(w.Context(), "acme", "client", func(func(string) (state.Entry, bool)) (all []state.Change) {
+		return l.List(w.Context(), "acme", "client", nil, func(func(string) (state.Entry, bool)) (all []state.Change) {
 			for i := range n {
 				all = append(all, state.Change{Recording: fmt.Sprintf("recording-%04d", i), To: state.StateListed})
 			}

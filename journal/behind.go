@@ -32,14 +32,24 @@ func (w *Writer) NotBehind(ctx context.Context, org, inbox string) error {
 // knowsActs returns ErrBehind if an object of the journal tells of an act that the ledger
 // does not know.
 func (b *book) knowsActs(ctx context.Context, j *record.Journal) error {
+	var acted []string
+	for _, ev := range j.Events {
+		if ev.Act != nil {
+			acted = append(acted, ev.Recording)
+		}
+	}
+	if len(acted) == 0 {
+		return nil
+	}
+	entries, err := b.Ledger.Entries(ctx, b.pass.Org, b.pass.Inbox, acted)
+	if err != nil {
+		return failure.OfLedger(err)
+	}
 	for _, ev := range j.Events {
 		if ev.Act == nil {
 			continue
 		}
-		e, err := b.Ledger.Entry(ctx, b.keyOf(ev.Recording))
-		if err != nil && !errors.Is(err, state.ErrNotFound) {
-			return failure.OfLedger(err)
-		}
+		e := entries[ev.Recording]
 		if !slices.ContainsFunc(e.Acts, func(a state.Act) bool { return a.ID == ev.Act.ID }) {
 			return fmt.Errorf("%s of recording %q by %s on %s: %w", ev.Act.Kind, ev.Recording, ev.Act.By, ev.Act.At.Format(time.DateOnly), ErrBehind)
 		}

@@ -51,7 +51,7 @@ type Writer struct {
 type ledger interface {
 	ID() string
 	Inbox(ctx context.Context, org, id string) (state.Inbox, error)
-	Entry(ctx context.Context, k state.Key) (state.Entry, error)
+	Entries(ctx context.Context, org, inbox string, recordings []string) (map[string]state.Entry, error)
 	Events(ctx context.Context, org, inbox string, limit int) ([]state.Event, error)
 	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
 }

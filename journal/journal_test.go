@@ -62,7 +62,7 @@ func TestObjectsAreBounded(t *testing.T) {
 	r := archivertest.New(t, archivertest.Echoing, false)
 	const n = 2*record.MaxEvents + 1
 	var want []string
-	err := r.Ledger.List(t.Context(), org, user, func(func(string) (state.Entry, bool)) (all []state.Change) {
+	err := r.Ledger.List(t.Context(), org, user, nil, func(func(string) (state.Entry, bool)) (all []state.Change) {
 		for i := range n {
 			id := fmt.Sprintf("rec-%05d", i)
 			all = append(all, state.Change{Recording: id, To: state.StateListed},

@@ -25,11 +25,16 @@ func (b *book) encode(ctx context.Context, head state.JournalHead, events []stat
 	if head.Key != "" {
 		j.Previous = &record.JournalLink{Key: head.Key, SHA256: head.SHA256, Retention: record.JournalRetention(record.LockOf(head))}
 	}
+	var entries map[string]state.Entry // of the next events
 	for size := 0; len(j.Events) < len(events) && size < record.MaxEventBytes; {
-		e, kept, err := b.eventOf(ctx, events[len(j.Events)])
-		if err != nil {
-			return nil, 0, err
+		n := len(j.Events)
+		if n%entriesChunk == 0 {
+			var err error
+			if entries, err = b.entriesOf(ctx, events[n:min(n+entriesChunk, len(events))]); err != nil {
+				return nil, 0, err
+			}
 		}
+		e, kept := eventOf(events[n], entries[events[n].Recording])
 		*lock = proof.Longer(*lock, kept, time.Now())
 		j.Add(e)
 		text, err := json.Marshal(e)
@@ -42,17 +47,33 @@ func (b *book) encode(ctx context.Context, head state.JournalHead, events []stat
 	return text, len(j.Events), err
 }
 
+// entriesChunk is the number of events whose entries are read at once.
+const entriesChunk = 500
+
+// entriesOf returns the entries that events tell of.
+func (b *book) entriesOf(ctx context.Context, events []state.Event) (map[string]state.Entry, error) {
+	var ids []string
+	for _, ev := range events {
+		if ev.Accepted == nil {
+			ids = append(ids, ev.Recording)
+		}
+	}
+	entries, err := b.Ledger.Entries(ctx, b.pass.Org, b.pass.Inbox, ids)
+	for _, id := range ids {
+		if _, ok := entries[id]; err == nil && !ok {
+			err = fmt.Errorf("the ledger has an event of recording %q, and no entry: %w", id, state.ErrNotFound)
+		}
+	}
+	return entries, failure.OfLedger(err)
+}
+
 // eventOf returns the ledger's event in a form that can be read without the ledger, and the
-// lock that a person ordered for what tells of the recording.
-func (b *book) eventOf(ctx context.Context, ev state.Event) (record.JournalEvent, storage.Retention, error) {
+// lock that a person ordered for what tells of the recording. e is the event's entry.
+func eventOf(ev state.Event, e state.Entry) (record.JournalEvent, storage.Retention) {
 	if ev.Accepted != nil {
-		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, storage.Retention{}, nil
+		return record.JournalEvent{At: ev.At, Accepted: ev.Accepted}, storage.Retention{}
 	}
 	out := record.JournalEvent{At: ev.At, Recording: ev.Recording, From: ev.From, To: ev.To, Why: record.Clip(ev.Why), BadKeys: ev.BadKeys, Act: ev.Act}
-	e, err := b.Ledger.Entry(ctx, b.keyOf(ev.Recording))
-	if err != nil {
-		return out, storage.Retention{}, failure.OfLedger(err)
-	}
 	if ev.Version > 0 {
 		v := e.Versions[ev.Version-1]
 		out.Stored = &record.JournalStored{
@@ -73,9 +94,5 @@ func (b *book) eventOf(ctx context.Context, ev state.Event) (record.JournalEvent
 	case out.Listed != nil && (!lost || len(e.Versions) > 0): // what is archived may be erased one day
 		out.Listed.Name = ""
 	}
-	return out, record.Retained(&e), nil
-}
-
-func (b *book) keyOf(recording string) state.Key {
-	return state.Key{Org: b.pass.Org, Inbox: b.pass.Inbox, Recording: recording}
+	return out, record.Retained(&e)
 }

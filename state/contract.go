@@ -59,6 +59,10 @@ type Recordings interface {
 	// Entry reads one entry; ErrNotFound if there is none.
 	Entry(ctx context.Context, k Key) (Entry, error)
 
+	// Entries reads the entries of some recordings of one inbox, at one moment. It leaves
+	// out recordings that have none.
+	Entries(ctx context.Context, org, inbox string, recordings []string) (map[string]Entry, error)
+
 	// Move takes the entry from one state to another, or edits it within its state if
 	// both are the same, and returns the changed entry. From "" it creates the entry,
 	// and the inbox if that is new. edit may be nil. It gets the entry to change, may
@@ -70,10 +74,10 @@ type Recordings interface {
 	Move(ctx context.Context, k Key, from, to State, edit func(*Entry)) (Entry, error)
 
 	// List applies one page of a listing in one transaction: all of it or nothing.
-	// f reads entries with get, which must not be called after f has returned, and
-	// returns the changes, each like a Move. A recording may have several changes;
-	// they are applied in their order. f may run more than once.
-	List(ctx context.Context, org, inbox string, f func(get func(recording string) (Entry, bool)) []Change) error
+	// f reads entries of the given recordings with get, which must not be called after f
+	// has returned, and returns the changes, each like a Move. A recording may have
+	// several changes; they are applied in their order. f may run more than once.
+	List(ctx context.Context, org, inbox string, recordings []string, f func(get func(recording string) (Entry, bool)) []Change) error
 
 	// Archived returns Entry.Settled of each recording; "" where the ledger does not
 	// know the recording. It is far cheaper than reading the entries.
@@ -229,7 +233,7 @@ type Claim interface {
 	Release(ctx context.Context) error
 
 	Move(ctx context.Context, recording string, from, to State, edit func(*Entry)) (Entry, error)
-	List(ctx context.Context, f func(get func(recording string) (Entry, bool)) []Change) error
+	List(ctx context.Context, recordings []string, f func(get func(recording string) (Entry, bool)) []Change) error
 	EditInbox(ctx context.Context, edit func(*Inbox)) error
 	AddPass(ctx context.Context, p Pass, edit func(*Inbox)) error
 	SaveToken(ctx context.Context, from, to Token) error

@@ -69,8 +69,8 @@ func (c failingClaim) Move(ctx context.Context, recording string, from, to state
 	return e, err
 }
 
-func (c failingClaim) List(ctx context.Context, f func(func(string) (state.Entry, bool)) []state.Change) error {
-	return c.commit("List", func() error { return c.Claim.List(ctx, f) })
+func (c failingClaim) List(ctx context.Context, recordings []string, f func(func(string) (state.Entry, bool)) []state.Change) error {
+	return c.commit("List", func() error { return c.Claim.List(ctx, recordings, f) })
 }
 
 func (c failingClaim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {

@@ -23,7 +23,7 @@ func preload(l state.Ledger, user string, n int) error {
 		return err
 	}
 	for from := 0; from < n; from += pageOf {
-		err := l.List(context.Background(), orgName, user, func(func(string) (state.Entry, bool)) []state.Change {
+		err := l.List(context.Background(), orgName, user, nil, func(func(string) (state.Entry, bool)) []state.Change {
 			var changes []state.Change
 			for i := from; i < min(n, from+pageOf); i++ {
 				changes = append(changes, archived(user, i)...)

@@ -97,7 +97,7 @@ func TestPageIsBounded(t *testing.T) {
 		ids = append(ids, fmt.Sprintf("r%05d", i))
 	}
 	listed(t, l, "u000", ids...)
-	must(t, l.List(t.Context(), "acme", "u000", func(func(string) (state.Entry, bool)) (changes []state.Change) {
+	must(t, l.List(t.Context(), "acme", "u000", nil, func(func(string) (state.Entry, bool)) (changes []state.Change) {
 		for i, id := range ids {
 			c := state.Change{Recording: id, From: state.StateListed, To: state.StateArchived, Edit: archivedAt(now)}
 			if i < 60 {

@@ -44,7 +44,7 @@ func newLedger(t *testing.T) *bolt.Ledger {
 // listed puts recordings into an inbox.
 func listed(t *testing.T, l *bolt.Ledger, inbox string, ids ...string) {
 	t.Helper()
-	must(t, l.List(t.Context(), "acme", inbox, func(func(string) (state.Entry, bool)) (changes []state.Change) {
+	must(t, l.List(t.Context(), "acme", inbox, nil, func(func(string) (state.Entry, bool)) (changes []state.Change) {
 		for _, id := range ids {
 			changes = append(changes, state.Change{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) {
 				e.Name, e.Raw, e.DateModified = "Secret call of "+id, []byte("{}"), "2026-11-01T00:00:00.000Z"

@@ -110,7 +110,7 @@ func fillInbox(b *testing.B, l *Ledger, i ids, inbox string, n int) {
 	}
 	step := func(size int, change func(state.Key) state.Change) {
 		for at := 0; at < n; at += size {
-			err := l.List(b.Context(), "acme", inbox, func(func(string) (state.Entry, bool)) []state.Change {
+			err := l.List(b.Context(), "acme", inbox, nil, func(func(string) (state.Entry, bool)) []state.Change {
 				var cs []state.Change
 				for _, k := range keys[at:min(at+size, n)] {
 					cs = append(cs, change(k))

@@ -81,8 +81,8 @@ func (c *claim) Move(ctx context.Context, recording string, from, to state.State
 	return e, err
 }
 
-func (c *claim) List(ctx context.Context, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	return c.change(func() error { return c.l.List(ctx, c.org, c.inbox, f) })
+func (c *claim) List(ctx context.Context, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+	return c.change(func() error { return c.l.List(ctx, c.org, c.inbox, recordings, f) })
 }
 
 func (c *claim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {

@@ -39,7 +39,7 @@ func manyRecordings(t *testing.T) (good []byte, used []int) {
 	path := newPath(t)
 	l := open(t, path, Options{})
 	l.db.NoSync = true
-	statetest.Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (all []state.Change) {
+	statetest.Must(t, l.List(t.Context(), "acme", "u1", nil, func(func(string) (state.Entry, bool)) (all []state.Change) {
 		for i := range recordings {
 			id := fmt.Sprintf("recording-%04d", i)
 			all = append(all, state.Change{Recording: id, From: "", To: state.StateListed, Edit: nil}, state.Change{Recording: id, From: state.StateListed, To: state.StateArchived, Edit: statetest.AddVersion(i)})

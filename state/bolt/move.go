@@ -31,6 +31,30 @@ func (l *Ledger) Entry(ctx context.Context, k state.Key) (state.Entry, error) {
 	return *e, nil
 }
 
+// Entries implements state.Recordings.
+func (l *Ledger) Entries(ctx context.Context, org, inbox string, recordings []string) (map[string]state.Entry, error) {
+	in, err := inboxKey(org, inbox)
+	if err != nil {
+		return nil, fmt.Errorf("read entries: %w", err)
+	}
+	found := map[string]state.Entry{}
+	err = l.view(ctx, func(tx *bbolt.Tx) error {
+		for _, r := range recordings {
+			switch e, err := l.getEntry(tx, in, state.Key{Org: org, Inbox: inbox, Recording: r}); {
+			case err != nil:
+				return fmt.Errorf("%q: %w", r, err)
+			case e != nil:
+				found[r] = *e
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read entries of %s: %w", in, err)
+	}
+	return found, nil
+}
+
 // Move implements state.Recordings. Concurrent Moves share a transaction and its fsync;
 // if one fails, the others succeed.
 func (l *Ledger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
@@ -46,7 +70,7 @@ func (l *Ledger) Move(ctx context.Context, k state.Key, from, to state.State, ed
 }
 
 // List implements state.Recordings. f runs once, and every other writer waits for it.
-func (l *Ledger) List(ctx context.Context, org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+func (l *Ledger) List(ctx context.Context, org, inbox string, _ []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
 	err := l.changeInbox(ctx, l.update, org, inbox, func(p *page) error {
 		var failed error
 		get := func(recording string) (state.Entry, bool) {

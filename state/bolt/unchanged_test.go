@@ -18,7 +18,7 @@ func TestNothingNewWritesNothing(t *testing.T) {
 		return tx
 	}
 	before := written()
-	statetest.Must(t, l.List(t.Context(), "acme", "u1", func(get func(string) (state.Entry, bool)) []state.Change {
+	statetest.Must(t, l.List(t.Context(), "acme", "u1", []string{"r1"}, func(get func(string) (state.Entry, bool)) []state.Change {
 		if _, ok := get("r1"); !ok {
 			t.Error("the entry is not there")
 		}
@@ -28,7 +28,7 @@ func TestNothingNewWritesNothing(t *testing.T) {
 	if now := written(); now != before {
 		t.Errorf("%d transactions were written", now-before)
 	}
-	statetest.Must(t, l.List(t.Context(), "acme", "new", func(func(string) (state.Entry, bool)) []state.Change { return nil }))
+	statetest.Must(t, l.List(t.Context(), "acme", "new", nil, func(func(string) (state.Entry, bool)) []state.Change { return nil }))
 	statetest.Must(t, l.EditInbox(t.Context(), "acme", "newer", noEdit))
 	statetest.Must(t, l.EditInbox(t.Context(), "acme", "u1", func(in *state.Inbox) { in.Name = "n" }))
 	if now := written(); now != before+3 {

@@ -104,8 +104,8 @@ func (c *claim) Move(ctx context.Context, recording string, from, to state.State
 	return c.l.move(ctx, c.number, state.Key{Org: c.at.org, Inbox: c.at.inbox, Recording: recording}, state.Change{Recording: recording, From: from, To: to, Edit: edit})
 }
 
-func (c *claim) List(ctx context.Context, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	return c.l.list(ctx, c.number, c.at, f)
+func (c *claim) List(ctx context.Context, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+	return c.l.list(ctx, c.number, c.at, recordings, f)
 }
 
 func (c *claim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {

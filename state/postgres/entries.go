@@ -40,25 +40,34 @@ func (l *Ledger) eachEntry(rows pgx.Rows, f func(recording string, e *state.Entr
 
 // Entry implements state.Recordings.
 func (l *Ledger) Entry(ctx context.Context, k state.Key) (state.Entry, error) {
-	var found *state.Entry
-	err := l.query(ctx, func(rows pgx.Rows) error {
-		return l.eachEntry(rows, func(_ string, e *state.Entry) error { found = e; return nil }, k.Org, k.Inbox)
-	}, readEntries, k.Org, []byte(k.Inbox), [][]byte{[]byte(k.Recording)})
-	if err == nil && found == nil {
-		err = state.ErrNotFound
-	}
+	found, err := l.Entries(ctx, k.Org, k.Inbox, []string{k.Recording})
 	if err != nil {
-		return state.Entry{}, fmt.Errorf("read entry %s: %w", k, err)
+		return state.Entry{}, err
 	}
-	return *found, nil
+	e, ok := found[k.Recording]
+	if !ok {
+		return state.Entry{}, fmt.Errorf("read entry %s: %w", k, state.ErrNotFound)
+	}
+	return e, nil
+}
+
+// Entries implements state.Recordings.
+func (l *Ledger) Entries(ctx context.Context, org, inbox string, recordings []string) (map[string]state.Entry, error) {
+	found := map[string]state.Entry{}
+	err := l.query(ctx, func(rows pgx.Rows) error {
+		return l.eachEntry(rows, func(recording string, e *state.Entry) error { found[recording] = *e; return nil }, org, inbox)
+	}, readEntries, org, []byte(inbox), manyIDs(recordings))
+	if err != nil {
+		return nil, fmt.Errorf("read entries of %s/%s: %w", org, inbox, err)
+	}
+	return found, nil
 }
 
 // Archived implements state.Recordings.
 func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []string) ([]string, error) {
 	at := make(map[string]int, len(recordings))
-	ids := make([][]byte, len(recordings))
 	for i, r := range recordings {
-		at[r], ids[i] = i, []byte(r)
+		at[r] = i
 	}
 	dates := make([]string, len(recordings))
 	// The first byte of an entry is the length of Settled, which follows.
@@ -74,7 +83,7 @@ func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []s
 			return nil
 		})
 		return err
-	}, sql, org, []byte(inbox), ids)
+	}, sql, org, []byte(inbox), manyIDs(recordings))
 	if err != nil {
 		return nil, fmt.Errorf("look entries of %s/%s up: %w", org, inbox, err)
 	}
@@ -82,6 +91,15 @@ func (l *Ledger) Archived(ctx context.Context, org, inbox string, recordings []s
 		dates[i] = dates[at[r]]
 	}
 	return dates, nil
+}
+
+// manyIDs returns ids as the database has them.
+func manyIDs(recordings []string) [][]byte {
+	ids := make([][]byte, len(recordings))
+	for i, r := range recordings {
+		ids[i] = []byte(r)
+	}
+	return ids
 }
 
 // idChunk is how many ids Live reads at once to leave out those that are skipped.

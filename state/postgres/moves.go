@@ -25,12 +25,12 @@ func (l *Ledger) move(ctx context.Context, claim int64, k state.Key, c state.Cha
 }
 
 // List implements state.Recordings.
-func (l *Ledger) List(ctx context.Context, org, inbox string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	return l.list(ctx, 0, place{org, inbox}, f)
+func (l *Ledger) List(ctx context.Context, org, inbox string, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+	return l.list(ctx, 0, place{org, inbox}, recordings, f)
 }
 
-func (l *Ledger) list(ctx context.Context, claim int64, at place, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	err := l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
+func (l *Ledger) list(ctx context.Context, claim int64, at place, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+	err := l.change(ctx, change{place: at, claim: claim, reads: recordings, f: func(p *page) error {
 		changes := f(func(recording string) (state.Entry, bool) {
 			e, err := p.entry(recording)
 			if err != nil || e == nil {

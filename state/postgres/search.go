@@ -74,11 +74,7 @@ func selected(s *state.Selection) *conditions {
 		}
 	}
 	if len(s.IDs) > 0 {
-		ids := make([][]byte, len(s.IDs))
-		for i, id := range s.IDs {
-			ids[i] = []byte(id)
-		}
-		c.add("s.recording = any(?)", ids)
+		c.add("s.recording = any(?)", manyIDs(s.IDs))
 	}
 	if s.Org != "" {
 		c.inboxes = append(c.inboxes, c.number("i.org = ?", []any{s.Org}))

@@ -22,7 +22,7 @@ func lived(t *testing.T) *bolt.Ledger {
 	t.Cleanup(func() { l.Close() })
 	ctx := t.Context()
 	for _, inbox := range []string{"u1", "u/\xff", "u2"} {
-		statetest.Must(t, l.List(ctx, "acme", inbox, func(func(string) (state.Entry, bool)) (cs []state.Change) {
+		statetest.Must(t, l.List(ctx, "acme", inbox, nil, func(func(string) (state.Entry, bool)) (cs []state.Change) {
 			for n := range 1100 { // more than a chunk
 				id := fmt.Sprint("r\x00", n)
 				cs = append(cs, state.Change{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) { e.Raw, e.Name = []byte("{ }"), "n\x00" }})

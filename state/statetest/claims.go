@@ -64,7 +64,7 @@ func changes(c state.Claim) map[string]func(context.Context) error {
 			return err
 		},
 		"List": func(ctx context.Context) error {
-			return c.List(ctx, func(func(string) (state.Entry, bool)) []state.Change {
+			return c.List(ctx, nil, func(func(string) (state.Entry, bool)) []state.Change {
 				return []state.Change{{Recording: "new", To: state.StateListed}}
 			})
 		},

@@ -140,8 +140,9 @@ func (m *model) list(rt *rapid.T) {
 			m.put(k, e)
 		}
 	}
-	err := m.l.List(rt.Context(), k.Org, k.Inbox, func(get func(string) (state.Entry, bool)) []state.Change {
-		for id := range map[string]bool{"r": true, "none": true} {
+	ids := []string{"r", "none"}
+	err := m.l.List(rt.Context(), k.Org, k.Inbox, ids, func(get func(string) (state.Entry, bool)) []state.Change {
+		for _, id := range ids {
 			e, ok := get(id)
 			want, known := before[state.Key{Org: k.Org, Inbox: k.Inbox, Recording: id}]
 			if ok != known {
@@ -253,17 +254,23 @@ func (m *model) compare(rt *rapid.T) {
 	Same(rt, have, counted)
 }
 
-// compareArchived compares Archived with the model, and Live for the entries that Archived
-// does not settle.
+// compareArchived compares Archived and Entries with the model, and Live for the entries that
+// Archived does not settle.
 func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
 	dates, err := m.l.Archived(rt.Context(), box.Org, box.Inbox, append(live, "unknown"))
 	if err != nil {
 		rt.Fatal(err)
 	}
+	entries, err := m.l.Entries(rt.Context(), box.Org, box.Inbox, append(live, "unknown"))
+	if err != nil {
+		rt.Fatal(err)
+	}
+	known := map[string]state.Entry{}
 	settled := map[string]bool{}
 	var want, rest []string
 	for _, recording := range live {
-		e, date := m.entries[state.Key{Org: box.Org, Inbox: box.Inbox, Recording: recording}], ""
+		known[recording] = m.entries[state.Key{Org: box.Org, Inbox: box.Inbox, Recording: recording}]
+		e, date := known[recording], ""
 		if e.State == state.StateArchived && e.MissingSince.IsZero() {
 			date = e.Versions[len(e.Versions)-1].DateModified
 		}
@@ -272,6 +279,7 @@ func (m *model) compareArchived(rt *rapid.T, box state.Key, live []string) {
 			rest = append(rest, recording)
 		}
 	}
+	Same(rt, entries, known)
 	Same(rt, dates, append(want, ""))
 	m.comparePages(rt, box, rest, func(ctx context.Context, org, inbox, after string, limit int) ([]state.KeyedEntry, error) {
 		return m.l.Live(ctx, org, inbox, after, limit, func(recording string) bool { return settled[recording] })

@@ -185,7 +185,7 @@ func (s suite) searchFollows(t *testing.T) {
 func (s suite) searchPages(t *testing.T) {
 	l := s.fresh(t)
 	const n = 1300
-	Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
+	Must(t, l.List(t.Context(), "acme", "u1", nil, func(func(string) (state.Entry, bool)) (cs []state.Change) {
 		for i := range n {
 			id := fmt.Sprintf("%04d", i)
 			cs = append(cs, state.Change{Recording: id, To: state.StateListed, Edit: func(e *state.Entry) {
@@ -220,7 +220,7 @@ func (s suite) searchPages(t *testing.T) {
 func (s suite) searchWhileMoving(t *testing.T) {
 	l := s.fresh(t)
 	const n = 600
-	Must(t, l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
+	Must(t, l.List(t.Context(), "acme", "u1", nil, func(func(string) (state.Entry, bool)) (cs []state.Change) {
 		for i := range n {
 			cs = append(cs, state.Change{Recording: fmt.Sprintf("%04d", i), To: state.StateListed})
 		}
@@ -243,7 +243,7 @@ func (s suite) searchWhileMoving(t *testing.T) {
 		if left > 1 {
 			return nil
 		}
-		return l.List(t.Context(), "acme", "u1", func(func(string) (state.Entry, bool)) (cs []state.Change) {
+		return l.List(t.Context(), "acme", "u1", nil, func(func(string) (state.Entry, bool)) (cs []state.Change) {
 			for i := range n {
 				cs = append(cs, state.Change{Recording: fmt.Sprintf("%04d", i), From: state.StateFailed, To: state.StateListed})
 			}

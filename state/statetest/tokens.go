@@ -84,7 +84,7 @@ func (s suite) contexts(t *testing.T) {
 		"Move":    func() error { _, err := l.Move(ctx, k, state.StateArchived, state.StateGone, nil); return err },
 		"Restore": func() error { return l.Restore(ctx, "acme", "u1", nil) },
 		"List": func() error {
-			return l.List(ctx, "acme", "u1", func(func(string) (state.Entry, bool)) []state.Change {
+			return l.List(ctx, "acme", "u1", nil, func(func(string) (state.Entry, bool)) []state.Change {
 				return []state.Change{{Recording: "new", To: state.StateListed}}
 			})
 		},
