@@ -73,6 +73,9 @@ type passWorker struct {
 
 func (p *passWorker) Work(ctx context.Context, job *river.Job[passArgs]) error {
 	err := p.work(ctx, job)
+	if err == nil {
+		p.w.wake(ctx, job.Args.Run)
+	}
 	if _, later := errors.AsType[*rivertype.JobSnoozeError](err); err != nil && !later {
 		// What fails here may succeed elsewhere: the others shall get the next jobs first.
 		select {

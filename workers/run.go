@@ -65,6 +65,32 @@ func (r *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	return r.end(ctx, job)
 }
 
+// wakeRun makes a run's job due if none of its passes is open, and tells River's clients so, as
+// River does when it adds a job; by their clocks, which go by the database's only nearly, too. It returns whether the job looks at its passes at this moment,
+// and may have seen the last one open.
+const wakeRun = `with over as (
+		select where not exists (select from river_job
+			where queue = $2 and state = any($3::text[]::river_job_state[]) and (args->>'run')::bigint = $1)),
+	woken as (
+		update river_job set scheduled_at = least(scheduled_at, now() - interval '1 second')
+		where id = $1 and state = 'available' and exists (select from over)
+		returning pg_notify(current_schema() || '.river_insert', json_build_object('queue', queue)::text))
+	select exists (select from over) and exists (select from river_job where id = $1 and state = 'running')`
+
+// wake ends a run at once if the pass that has ended was its last. If that fails, the run's job
+// looks by itself.
+func (w *Worker) wake(ctx context.Context, run int64) {
+	ctx, cancel := context.WithTimeout(ctx, lookEvery)
+	defer cancel()
+	for looks := true; looks; {
+		if err := w.Ledger.Pool().QueryRow(ctx, wakeRun, run, passQueue, unfinished()).Scan(&looks); err != nil {
+			w.Log.Debug("the run could not be told that a pass has ended; it looks by itself", "error", err)
+			return
+		}
+		looks = looks && failure.Pause(ctx, waitEvery)
+	}
+}
+
 // hasBegun reports whether the passes' jobs of a run were added.
 func hasBegun(run *rivertype.JobRow) bool {
 	m, err := decode[struct {

@@ -101,6 +101,7 @@ func New(ctx context.Context, o Options) (*Worker, error) {
 		JobTimeout:                  -1,    // a pass takes as long as it takes; see beats
 		RescueStuckJobsAfter:        never, // by the clock of a process; see beats
 		CompletedJobRetentionPeriod: -1,    // the end of a run reads its passes' jobs and deletes them
+		FetchCooldown:               fetchCooldown,
 		MaxAttempts:                 many,
 		ErrorHandler:                failures{o.Log},
 		RetryPolicy:                 retry{w.clock},
@@ -215,24 +216,34 @@ func (w *Worker) Join(ctx context.Context, only fleet.Selection, askAnyway, anew
 // database can't be reached. It returns an error if the run could not begin.
 func (w *Worker) Wait(ctx context.Context, run int64) (*archiver.Report, []fleet.Failures, error) {
 	for {
+		pause := waitEvery
 		row, err := w.client.JobGet(ctx, run)
 		switch {
 		case errors.Is(err, rivertype.ErrNotFound):
 			return nil, nil, errors.New("the run has ended so long ago that its report is gone: see archiverd status")
 		case err != nil:
 			w.Log.Warn("the database does not tell whether the run has ended; asked again", "error", err)
+			pause = lookEvery
 		case row.FinalizedAt != nil:
 			return readOutcome(row)
 		case row.State == rivertype.JobStateRetryable && !hasBegun(row):
 			return nil, nil, fmt.Errorf("%w: the run can't begin yet; the next archiverd run tries again: %s", state.ErrUnavailable, row.Errors[len(row.Errors)-1].Error)
 		}
 		select {
-		case <-time.After(lookEvery):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil, nil, ctx.Err()
 		}
 	}
 }
 
-// lookEvery is how often the end of a run is looked for.
+// fetchCooldown is the shortest time between two looks for jobs, which a new or an ended job
+// causes: with River's default, a place for a pass stays free that much longer.
+const fetchCooldown = 20 * time.Millisecond
+
+// waitEvery is how often a command looks whether the run has ended for which it waits.
+const waitEvery = 100 * time.Millisecond
+
+// lookEvery is how often a run looks whether its passes have ended, in case that the last one
+// could not wake it.
 const lookEvery = time.Second

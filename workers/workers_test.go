@@ -77,6 +77,27 @@ func TestRunBegins(t *testing.T) {
 	}
 }
 
+// TestWake wants the last pass of a run, and no pass before it, to make the run's job due and to
+// tell River so, which would look a second later otherwise.
+func TestWake(t *testing.T) {
+	r := newRig(t, 2)
+	w := r.worker()
+	w.stop, w.abort = t.Context(), t.Context()
+	run := r.begins(w)
+	r.execute("update river_job set scheduled_at = now() + interval '1 hour' where kind = 'run'")
+	await := r.listen(`"public.river_insert"`)
+	pass := r.number("select min(id) from river_job where kind = 'pass'")
+	for _, last := range []bool{false, true} {
+		must(t, (&passWorker{w: w}).Work(t.Context(), readJob[passArgs](r, w, pass)))
+		due := r.number("select count(*) from river_job where id = $1 and scheduled_at <= now()", run) == 1
+		if due != last {
+			t.Errorf("last pass: %v, and the run is due: %v", last, due)
+		}
+		pass++
+	}
+	await(1)
+}
+
 // runJob reads a run's job as a process gets it.
 func (r *rig) runJob(w *Worker, id int64) *river.Job[runArgs] {
 	r.Helper()
