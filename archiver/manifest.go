@@ -92,6 +92,7 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		}
 		v.Held = true
 	}
+	t.leaveWorker()
 	e, err := t.move(ctx, t.key, t.entry.State, state.StateArchived, func(e *state.Entry) {
 		if !e.Expanded && len(t.rec.Raw) > 0 { // the listing was too large for conversations
 			record.Describe(e, t.rec)
@@ -115,6 +116,14 @@ func (t *transfer) enter(ctx context.Context, media storage.Object, d described,
 		}
 	})
 	return nil
+}
+
+// leaveWorker gives the worker back before the ledger is told that the recording is archived: the
+// ledger may have it wait for others.
+func (t *transfer) leaveWorker() {
+	if t.turn != nil {
+		t.turn.giveBack()
+	}
 }
 
 // hold sets or releases the store's legal hold of a version's media and manifest, and reads

@@ -51,6 +51,7 @@ func (t *transfer) keepVersion(ctx context.Context, how reseen) error {
 			return err
 		}
 	}
+	t.leaveWorker()
 	err = t.edit(ctx, state.StateArchived, func(e *state.Entry) {
 		v := &e.Versions[len(e.Versions)-1]
 		if v.ManifestModified == "" {

@@ -27,8 +27,8 @@ type stored struct {
 }
 
 // download downloads the recording into a free place and describes it there.
-func (t *transfer) download(ctx context.Context, turn *turn, pl place) error {
-	src, err := turn.ready(ctx, t.key.Recording)
+func (t *transfer) download(ctx context.Context, pl place) error {
+	src, err := t.turn.ready(ctx, t.key.Recording)
 	if err != nil {
 		return err
 	}

@@ -156,6 +156,7 @@ type transfer struct {
 	key   state.Key
 	entry state.Entry       // as the ledger has it
 	rec   genesys.Recording // the metadata that go into the manifest
+	turn  *turn             // of the attempt under way; nil: it needs none
 }
 
 // transferOne archives one recording. Its error ends the pass.
@@ -204,13 +205,13 @@ var errAgain = errors.New("begin again")
 // attempt looks for the recording's place, unless it is fresh. It adopts the media that are
 // there, or downloads them.
 func (t *transfer) attempt(ctx context.Context, fresh bool) error {
-	turn, err := t.begin(ctx)
-	if err != nil {
+	var err error
+	if t.turn, err = t.begin(ctx); err != nil {
 		return err
 	}
-	defer turn.giveBack()
+	defer t.turn.giveBack()
 	if fresh {
-		return t.download(ctx, turn, place{key: record.Nth(t.entry.MediaKey, 1, t.in.Format), fresh: true})
+		return t.download(ctx, place{key: record.Nth(t.entry.MediaKey, 1, t.in.Format), fresh: true})
 	}
 	pl, err := t.place(ctx)
 	if err != nil {
@@ -219,7 +220,7 @@ func (t *transfer) attempt(ctx context.Context, fresh bool) error {
 	if pl.found != nil {
 		return t.adopt(ctx, *pl.found)
 	}
-	return t.download(ctx, turn, pl)
+	return t.download(ctx, pl)
 }
 
 // metadata returns the metadata that go into the manifest. If the listing was too large to

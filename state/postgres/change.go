@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -15,8 +16,10 @@ import (
 // change is a call that changes one inbox.
 type change struct {
 	place
-	claim int64               // the number of the claim that the change is made under; 0: under none
+	claim *claim              // that the change is made under; nil: none
 	reads []string            // recordings whose entries f will ask for
+	alone bool                // f reads nothing else from the database
+	late  bool                // may wait for others; see Options.Gather
 	f     func(p *page) error // may run more than once
 	done  chan error          // has room for one
 	ended func() error        // the error of the caller's context
@@ -28,6 +31,7 @@ type line struct {
 	turn    sync.Mutex
 	users   int // guarded by Ledger.mu, as is waiting
 	waiting []*change
+	hurry   chan struct{} // has room for one: a call came that may not wait for others
 }
 
 // change makes a change together with others of the same inbox. A context that ends before
@@ -42,6 +46,12 @@ func (l *Ledger) change(ctx context.Context, c change) error {
 	c.done, c.ended = make(chan error, 1), ctx.Err
 	q := l.enter(&c)
 	defer l.leave(c.place, q)
+	if !c.late {
+		select {
+		case q.hurry <- struct{}{}:
+		default:
+		}
+	}
 	q.turn.Lock()
 	defer q.turn.Unlock()
 	select {
@@ -49,12 +59,26 @@ func (l *Ledger) change(ctx context.Context, c change) error {
 		return err
 	default:
 	}
+	if c.late {
+		c.claim.gather(q)
+	}
 	l.mu.Lock()
 	calls := q.waiting
 	q.waiting = nil
 	l.mu.Unlock()
 	l.together(context.WithoutCancel(ctx), calls)
+	if c.claim != nil {
+		c.claim.last = time.Now()
+	}
 	return <-c.done
+}
+
+// gather lets others come whose calls may be made in the same transaction.
+func (c *claim) gather(q *line) {
+	select {
+	case <-q.hurry:
+	case <-time.After(time.Until(c.last.Add(c.l.gather))):
+	}
 }
 
 func (l *Ledger) enter(c *change) *line {
@@ -62,7 +86,7 @@ func (l *Ledger) enter(c *change) *line {
 	defer l.mu.Unlock()
 	q := l.lines[c.place]
 	if q == nil {
-		q = &line{}
+		q = &line{hurry: make(chan struct{}, 1)}
 		l.lines[c.place] = q
 	}
 	q.users++
@@ -102,6 +126,9 @@ func (l *Ledger) together(ctx context.Context, calls []*change) {
 func (l *Ledger) attempt(ctx context.Context, calls []*change) (errs []error, err error) {
 	ctx, cancel := limited(ctx)
 	defer cancel()
+	if done, err := l.goOn(ctx, calls); done {
+		return make([]error, len(calls)), err
+	}
 	conn, err := l.pool.Acquire(ctx)
 	if err != nil {
 		return nil, err
@@ -114,11 +141,29 @@ func (l *Ledger) attempt(ctx context.Context, calls []*change) (errs []error, er
 		rollback(conn)
 		return errs, err
 	}
-	err = p.commit()
+	return errs, l.finish(p, calls, p.commit())
+}
+
+// finish gives the connection back after a commit that met the error err.
+func (l *Ledger) finish(p *page, calls []*change, err error) error {
+	if err == nil {
+		p.conn.Release()
+	} else {
+		rollback(p.conn)
+	}
 	if unanswered(err) {
 		err = l.lookUp(p, err)
 	}
-	return errs, err
+	if err != nil {
+		return err
+	}
+	for _, call := range calls {
+		if c := call.claim; c != nil && c.number == p.claim {
+			c.knows = p.knowledge(c.knows)
+			break
+		}
+	}
+	return nil
 }
 
 // rollback ends a transaction that is not committed, and gives the connection back. If that
@@ -138,7 +183,7 @@ func (p *page) runAll(calls []*change) (errs []error, err error) {
 	for _, c := range calls {
 		before := p.mark()
 		err := c.ended()
-		if err == nil && c.claim != 0 && c.claim != p.claim {
+		if err == nil && c.claim != nil && c.claim.number != p.claim {
 			err = fmt.Errorf("%w: %s/%s", state.ErrClaimLost, p.org, p.inboxID)
 		}
 		if err == nil {
@@ -170,46 +215,55 @@ var errUnchanged = errors.New("nothing to change")
 
 const enterInbox = "insert into inboxes (org, id, info) values ($1, $2, '{}') on conflict do nothing"
 
-const readInbox = "select inbox, info, event, change, claim, claimed_until > clock_timestamp() from inboxes where org = $1 and id = $2"
+// lockInbox locks an inbox, and reads what the lock protects: the query around the locking one
+// looks at the clock after the lock was granted.
+const lockInbox = `select inbox, info, event, change, claim, claimed_until > clock_timestamp()
+	from (select * from inboxes where org = $1 and id = $2 for update) i`
 
-const lockInbox = "select from inboxes where org = $1 and id = $2 for update"
+// forceGeneric has the transaction's statements planned once for each connection. The plans do
+// not depend on the values, and making a plan takes longer than to follow it.
+const forceGeneric = "set local plan_cache_mode = force_generic_plan"
 
-const readEntries = `select recording, entry, raw from entries
-	where inbox = (select inbox from inboxes where org = $1 and id = $2) and recording = any($3)`
+const readEntries = "select recording, entry, raw from entries where inbox = $1 and recording = any($2)"
 
-// begin begins a transaction, locks the inbox and reads what the calls will need, in one
-// round trip. It enters an inbox that is new.
+// begin begins a transaction, locks the inbox and reads what the calls will need. It enters an
+// inbox that is new. Calls under a claim, which knows the inbox's number, take one round trip.
 func (l *Ledger) begin(ctx context.Context, conn *pgxpool.Conn, calls []*change) (*page, error) {
 	at := calls[0].place
 	p := newPage(ctx, l, conn, at)
+	var reads [][]byte
+	var number int64
 	for _, c := range calls {
-		for _, id := range c.reads {
-			p.old[id] = nil
+		reads = append(reads, manyIDs(c.reads)...)
+		if c.claim != nil {
+			number = c.claim.inbox
 		}
 	}
 	b := &pgx.Batch{}
 	b.Queue("begin")
-	p.queueReads(b)
-	if err := conn.SendBatch(ctx, b).Close(); err != nil || p.row != 0 {
+	b.Queue(forceGeneric)
+	// The lock comes first, so that what is read is what the lock protects.
+	b.Queue(lockInbox, at.org, []byte(at.inbox)).Query(p.scanInbox)
+	if number != 0 && len(reads) > 0 {
+		p.absent(reads)
+		b.Queue(readEntries, number, reads).Query(p.scanEntries)
+	}
+	if err := conn.SendBatch(ctx, b).Close(); err != nil {
 		return p, err
 	}
-	b = &pgx.Batch{}
-	b.Queue(enterInbox, at.org, []byte(at.inbox))
-	p.queueReads(b)
-	return p, conn.SendBatch(ctx, b).Close()
-}
-
-// queueReads queues the lock before everything else, so that what is read is what the lock
-// protects, and the clock is read after the lock was granted.
-func (p *page) queueReads(b *pgx.Batch) {
-	id := []byte(p.inboxID)
-	b.Queue(lockInbox, p.org, id)
-	b.Queue(readInbox, p.org, id).Query(p.scanInbox)
-	var recordings [][]byte
-	for r := range p.old {
-		recordings = append(recordings, []byte(r))
+	if p.row == 0 {
+		b = &pgx.Batch{}
+		b.Queue(enterInbox, at.org, []byte(at.inbox))
+		b.Queue(lockInbox, at.org, []byte(at.inbox)).Query(p.scanInbox)
+		if err := conn.SendBatch(ctx, b).Close(); err != nil {
+			return p, err
+		}
 	}
-	if len(recordings) > 0 {
-		b.Queue(readEntries, p.org, id, recordings).Query(p.scanEntries)
+	if p.row == number || len(reads) == 0 {
+		return p, nil
 	}
+	// If the database was restored since the claim was made, the inbox may have another
+	// number: what was read are not its entries.
+	clear(p.old)
+	return p, p.read(reads)
 }

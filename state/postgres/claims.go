@@ -18,6 +18,9 @@ type claim struct {
 	l      *Ledger
 	at     place
 	number int64
+	inbox  int64     // the inbox's number in the database
+	knows  *known    // nil: nothing; guarded by the turn of the inbox's line, as is last
+	last   time.Time // when the last transaction under the claim ended
 
 	mu    sync.Mutex
 	until time.Time
@@ -28,7 +31,7 @@ type claim struct {
 // without the last commits: another process may still work under one of these.
 const takeClaim = `update inboxes set holder = $3, claimed_until = clock_timestamp() + $4,
 		claim = greatest(claim + 1, (extract(epoch from clock_timestamp()) * 1000000)::bigint)
-	where org = $1 and id = $2 and claimed_until <= clock_timestamp() returning claim`
+	where org = $1 and id = $2 and claimed_until <= clock_timestamp() returning claim, inbox`
 
 const keepClaim = `update inboxes set claimed_until = clock_timestamp() + $4
 	where org = $1 and id = $2 and claim = $3 and claimed_until > clock_timestamp() returning claim`
@@ -39,7 +42,7 @@ const releaseClaim = "update inboxes set claimed_until = '-infinity' where org =
 // out.
 func (l *Ledger) Claim(ctx context.Context, org, inbox string) (state.Claim, error) {
 	c := &claim{l: l, at: place{org, inbox}, until: time.Now().Add(l.claim)}
-	err := l.row(ctx, &c.number, takeClaim, org, []byte(inbox), l.holder, l.claim)
+	err := l.values(ctx, []any{&c.number, &c.inbox}, takeClaim, org, []byte(inbox), l.holder, l.claim)
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = l.claimed(ctx, c.at)
 	}
@@ -51,9 +54,13 @@ func (l *Ledger) Claim(ctx context.Context, org, inbox string) (state.Claim, err
 
 // row reads one value.
 func (l *Ledger) row(ctx context.Context, value any, sql string, args ...any) error {
+	return l.values(ctx, []any{value}, sql, args...)
+}
+
+func (l *Ledger) values(ctx context.Context, values []any, sql string, args ...any) error {
 	ctx, cancel := limited(ctx)
 	defer cancel()
-	return Classify(l.pool.QueryRow(ctx, sql, args...).Scan(value))
+	return Classify(l.pool.QueryRow(ctx, sql, args...).Scan(values...))
 }
 
 // claimed says why an inbox could not be claimed.
@@ -101,32 +108,32 @@ func (c *claim) Release(ctx context.Context) error {
 }
 
 func (c *claim) Move(ctx context.Context, recording string, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	return c.l.move(ctx, c.number, state.Key{Org: c.at.org, Inbox: c.at.inbox, Recording: recording}, state.Change{Recording: recording, From: from, To: to, Edit: edit})
+	return c.l.move(ctx, c, state.Key{Org: c.at.org, Inbox: c.at.inbox, Recording: recording}, state.Change{Recording: recording, From: from, To: to, Edit: edit})
 }
 
 func (c *claim) List(ctx context.Context, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	return c.l.list(ctx, c.number, c.at, recordings, f)
+	return c.l.list(ctx, c, c.at, recordings, f)
 }
 
 func (c *claim) EditInbox(ctx context.Context, edit func(*state.Inbox)) error {
-	return c.l.editInbox(ctx, c.number, c.at, edit)
+	return c.l.editInbox(ctx, c, c.at, edit)
 }
 
 func (c *claim) AddPass(ctx context.Context, p state.Pass, edit func(*state.Inbox)) error {
-	return c.l.addPass(ctx, c.number, c.at, p, edit)
+	return c.l.addPass(ctx, c, c.at, p, edit)
 }
 
 // AddPassAnd does what AddPass does, and executes a statement in the same transaction.
 func (c *claim) AddPassAnd(ctx context.Context, p state.Pass, edit func(*state.Inbox), sql string, args ...any) error {
-	return c.l.addPass(ctx, c.number, c.at, p, edit, statement{sql, args})
+	return c.l.addPass(ctx, c, c.at, p, edit, statement{sql, args})
 }
 
 func (c *claim) SaveToken(ctx context.Context, from, to state.Token) error {
-	return c.l.saveToken(ctx, c.number, c.at, from, to)
+	return c.l.saveToken(ctx, c, c.at, from, to)
 }
 
 func (c *claim) MoveJournal(ctx context.Context, from, to state.JournalHead, has []state.Event) error {
-	return c.l.moveJournal(ctx, c.number, c.at, from, to, has)
+	return c.l.moveJournal(ctx, c, c.at, from, to, has)
 }
 
 func (c *claim) AddUpload(ctx context.Context, u state.UploadRef) error {
@@ -150,7 +157,7 @@ func (c *claim) RemoveUpload(ctx context.Context, key, id string) error {
 
 // add makes a statement under the claim.
 func (c *claim) add(ctx context.Context, sql string, args ...any) error {
-	return c.l.change(ctx, change{place: c.at, claim: c.number, f: func(p *page) error {
+	return c.l.change(ctx, change{place: c.at, claim: c, f: func(p *page) error {
 		p.add(sql, args...)
 		return nil
 	}})

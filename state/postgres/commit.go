@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -30,13 +31,18 @@ func refused(err error) bool {
 func (l *Ledger) lookUp(p *page, cause error) error {
 	ctx, cancel := limited(context.WithoutCancel(p.ctx))
 	defer cancel()
+	own := rand.Int64()
 	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		number, err := l.lastChange(ctx, place{p.org, p.inboxID})
 		switch {
 		case err == nil && number == p.number:
 			return nil
-		case err == nil && number == p.before:
+		case err == nil && (number == own || number == p.before && !p.resumed):
 			return unavailable(fmt.Errorf("nothing was changed: %w", cause))
+		case err == nil && number == p.before:
+			// The transaction began with its commit: it may be on its way to the server and
+			// have locked nothing yet. It fails when it finds another number.
+			err = l.exec(ctx, overtake, p.org, []byte(p.inboxID), p.before, own)
 		case err == nil: // another process has changed the inbox since
 			return unavailable(fmt.Errorf("it is not known whether the change was made: %w", cause))
 		}
@@ -47,6 +53,8 @@ func (l *Ledger) lookUp(p *page, cause error) error {
 		}
 	}
 }
+
+const overtake = "update inboxes set change = $4 where org = $1 and id = $2 and change = $3"
 
 // lastChange returns the number that the last change of an inbox left; 0: there was none. It
 // waits for the server to end a change that is under way: the lock does so for an inbox that

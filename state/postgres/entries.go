@@ -56,7 +56,7 @@ func (l *Ledger) Entries(ctx context.Context, org, inbox string, recordings []st
 	found := map[string]state.Entry{}
 	err := l.query(ctx, func(rows pgx.Rows) error {
 		return l.eachEntry(rows, func(recording string, e *state.Entry) error { found[recording] = *e; return nil }, org, inbox)
-	}, readEntries, org, []byte(inbox), manyIDs(recordings))
+	}, "select recording, entry, raw from entries where inbox = "+thisInbox+" and recording = any($3)", org, []byte(inbox), manyIDs(recordings))
 	if err != nil {
 		return nil, fmt.Errorf("read entries of %s/%s: %w", org, inbox, err)
 	}

@@ -85,37 +85,59 @@ func TestLostReply(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			l, cut := openCut(t)
 			statetest.Bring(t, l, testKey, state.StateArchived) // all statements are prepared by now
-			const moves = 3
-			for i := range moves {
+			moves := []string{"r0", "r1", "r2"}
+			for _, r := range moves {
 				k := testKey
-				k.Recording = fmt.Sprint("r", i)
+				k.Recording = r
 				statetest.Bring(t, l, k, state.StateListed)
 			}
-			var g sync.WaitGroup
-			var once sync.Once
-			for i := range moves {
-				g.Go(func() {
-					k := testKey
-					k.Recording = fmt.Sprint("r", i)
-					_, err := l.Move(t.Context(), k, state.StateListed, state.StateArchived, func(e *state.Entry) {
-						statetest.AddVersion(i)(e)
-						once.Do(func() { cut.Store(&how) }) // the next that is written is the commit
-					})
-					if made && err != nil || !made && err != nil && !errors.Is(err, state.ErrUnavailable) {
-						t.Errorf("the move said %v", err)
-					}
-					e, readErr := l.Entry(t.Context(), k)
-					statetest.Must(t, readErr)
-					if (e.State == state.StateArchived) != (err == nil) {
-						t.Errorf("the move said %v, and the entry is %s", err, e.State)
-					}
-				})
+			loseReply(t, l, cut, how, made, moves, func(r string, edit func(*state.Entry)) error {
+				k := testKey
+				k.Recording = r
+				_, err := l.Move(t.Context(), k, state.StateListed, state.StateArchived, edit)
+				return err
+			})
+		})
+		t.Run(how+" under a claim", func(t *testing.T) {
+			l, cut := openCut(t)
+			moves := []string{"r0", "r1", "r2"}
+			c := listed(t, l, append(moves, "first")...)
+			_, err := c.Move(t.Context(), "first", state.StateListed, state.StateArchived, statetest.AddVersion(9))
+			statetest.Must(t, err)
+			loseReply(t, l, cut, how, made, moves, func(r string, edit func(*state.Entry)) error {
+				_, err := c.Move(t.Context(), r, state.StateListed, state.StateArchived, edit)
+				return err
+			})
+		})
+	}
+}
+
+// loseReply archives listed recordings, and cuts the connection when the first is committed.
+func loseReply(t *testing.T, l *Ledger, cut *atomic.Pointer[string], how string, made bool, recordings []string, move func(r string, edit func(*state.Entry)) error) {
+	t.Helper()
+	var g sync.WaitGroup
+	var once sync.Once
+	for i, r := range recordings {
+		g.Go(func() {
+			k := testKey
+			k.Recording = r
+			err := move(r, func(e *state.Entry) {
+				statetest.AddVersion(i)(e)
+				once.Do(func() { cut.Store(&how) }) // the next that is written is the commit
+			})
+			if made && err != nil || !made && err != nil && !errors.Is(err, state.ErrUnavailable) {
+				t.Errorf("the move said %v", err)
 			}
-			g.Wait()
-			if counts := inboxOf(t, l).Counts; made != (counts[state.StateListed] == 0) {
-				t.Errorf("the inbox counts %v", counts)
+			e, readErr := l.Entry(t.Context(), k)
+			statetest.Must(t, readErr)
+			if (e.State == state.StateArchived) != (err == nil) {
+				t.Errorf("the move said %v, and the entry is %s", err, e.State)
 			}
 		})
+	}
+	g.Wait()
+	if counts := inboxOf(t, l).Counts; made != (counts[state.StateListed] == 0) {
+		t.Errorf("the inbox counts %v", counts)
 	}
 }
 

@@ -50,11 +50,11 @@ func (l *Ledger) readInboxes(ctx context.Context, where string, args ...any) (al
 
 // EditInbox implements state.Inboxes.
 func (l *Ledger) EditInbox(ctx context.Context, org, id string, edit func(*state.Inbox)) error {
-	return l.editInbox(ctx, 0, place{org, id}, edit)
+	return l.editInbox(ctx, nil, place{org, id}, edit)
 }
 
-func (l *Ledger) editInbox(ctx context.Context, claim int64, at place, edit func(*state.Inbox)) error {
-	err := l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
+func (l *Ledger) editInbox(ctx context.Context, under *claim, at place, edit func(*state.Inbox)) error {
+	err := l.change(ctx, change{place: at, claim: under, f: func(p *page) error {
 		p.inbox.Edit(edit)
 		return nil
 	}})
@@ -77,13 +77,13 @@ func startKey(start time.Time) (string, error) {
 
 // AddPass implements state.Inboxes.
 func (l *Ledger) AddPass(ctx context.Context, org, inbox string, pass state.Pass, edit func(*state.Inbox)) error {
-	return l.addPass(ctx, 0, place{org, inbox}, pass, edit)
+	return l.addPass(ctx, nil, place{org, inbox}, pass, edit)
 }
 
-func (l *Ledger) addPass(ctx context.Context, claim int64, at place, pass state.Pass, edit func(*state.Inbox), more ...statement) error {
+func (l *Ledger) addPass(ctx context.Context, under *claim, at place, pass state.Pass, edit func(*state.Inbox), more ...statement) error {
 	key, err := startKey(pass.Start)
 	if err == nil {
-		err = l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
+		err = l.change(ctx, change{place: at, claim: under, f: func(p *page) error {
 			data, err := codec.Marshal(pass)
 			if err != nil {
 				return err

@@ -34,11 +34,11 @@ func (l *Ledger) Events(ctx context.Context, org, inbox string, limit int) (all 
 
 // MoveJournal implements state.Journals.
 func (l *Ledger) MoveJournal(ctx context.Context, org, inbox string, from, to state.JournalHead, has []state.Event) error {
-	return l.moveJournal(ctx, 0, place{org, inbox}, from, to, has)
+	return l.moveJournal(ctx, nil, place{org, inbox}, from, to, has)
 }
 
-func (l *Ledger) moveJournal(ctx context.Context, claim int64, at place, from, to state.JournalHead, has []state.Event) error {
-	err := l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
+func (l *Ledger) moveJournal(ctx context.Context, under *claim, at place, from, to state.JournalHead, has []state.Event) error {
+	err := l.change(ctx, change{place: at, claim: under, f: func(p *page) error {
 		if p.inbox.Journal.Key != from.Key || p.inbox.Journal.SHA256 != from.SHA256 {
 			return fmt.Errorf("%w: it is %q, expected %q", state.ErrJournalMoved, p.inbox.Journal.Key, from.Key)
 		}

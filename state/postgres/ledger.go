@@ -40,6 +40,7 @@ type Options struct {
 	SealKey  []byte           // 32 bytes; nil: tokens are kept in the clear
 	ReadOnly bool             // changes nothing, and makes no ledger
 	Claim    time.Duration    // how long a claim lives without Keep; 0: 60 s
+	Gather   time.Duration    // the least time between two transactions that only note recordings of one inbox as archived under a claim; those that come meanwhile share the next
 	Now      func() time.Time // the clock of entries, passes and events; nil: time.Now
 }
 
@@ -50,6 +51,7 @@ type Ledger struct {
 	id       string
 	holder   string // names this Ledger in the claims that it makes
 	claim    time.Duration
+	gather   time.Duration
 	readOnly bool
 	seal     *codec.Sealer // nil: tokens are kept in the clear
 	now      func() time.Time

@@ -9,12 +9,13 @@ import (
 
 // Move implements state.Recordings.
 func (l *Ledger) Move(ctx context.Context, k state.Key, from, to state.State, edit func(*state.Entry)) (state.Entry, error) {
-	return l.move(ctx, 0, k, state.Change{Recording: k.Recording, From: from, To: to, Edit: edit})
+	return l.move(ctx, nil, k, state.Change{Recording: k.Recording, From: from, To: to, Edit: edit})
 }
 
-func (l *Ledger) move(ctx context.Context, claim int64, k state.Key, c state.Change) (state.Entry, error) {
+func (l *Ledger) move(ctx context.Context, under *claim, k state.Key, c state.Change) (state.Entry, error) {
 	var e *state.Entry
-	err := l.change(ctx, change{place: place{k.Org, k.Inbox}, claim: claim, reads: []string{k.Recording}, f: func(p *page) (err error) {
+	late := under != nil && stageOf(c.From) == waiting && c.To == state.StateArchived
+	err := l.change(ctx, change{place: place{k.Org, k.Inbox}, claim: under, reads: []string{k.Recording}, alone: true, late: late, f: func(p *page) (err error) {
 		e, err = p.apply(c)
 		return err
 	}})
@@ -26,11 +27,11 @@ func (l *Ledger) move(ctx context.Context, claim int64, k state.Key, c state.Cha
 
 // List implements state.Recordings.
 func (l *Ledger) List(ctx context.Context, org, inbox string, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	return l.list(ctx, 0, place{org, inbox}, recordings, f)
+	return l.list(ctx, nil, place{org, inbox}, recordings, f)
 }
 
-func (l *Ledger) list(ctx context.Context, claim int64, at place, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
-	err := l.change(ctx, change{place: at, claim: claim, reads: recordings, f: func(p *page) error {
+func (l *Ledger) list(ctx context.Context, under *claim, at place, recordings []string, f func(get func(recording string) (state.Entry, bool)) []state.Change) error {
+	err := l.change(ctx, change{place: at, claim: under, reads: recordings, f: func(p *page) error {
 		changes := f(func(recording string) (state.Entry, bool) {
 			e, err := p.entry(recording)
 			if err != nil || e == nil {

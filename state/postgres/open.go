@@ -41,7 +41,7 @@ func openWith(ctx context.Context, config *pgxpool.Config, o Options) (*Ledger, 
 	if err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Ledger{name: name(config), claim: o.Claim, readOnly: o.ReadOnly, seal: s, now: o.Now, holder: holderName(rand.Text()), lines: make(map[place]*line)}
+	l := &Ledger{name: name(config), claim: o.Claim, gather: o.Gather, readOnly: o.ReadOnly, seal: s, now: o.Now, holder: holderName(rand.Text()), lines: make(map[place]*line)}
 	if l.claim == 0 {
 		l.claim = time.Minute
 	}

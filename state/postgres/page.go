@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -29,8 +28,10 @@ type page struct {
 	before  int64 // that of the transaction before; 0: there was none
 	claim   int64 // number of the claim that lives; -1: none does
 	broken  error // the database failed; nothing can be made any more
+	resumed bool  // nothing was read: commit compares what the claim's holder knows; see goOn
 
 	was []byte                  // the inbox as it was read
+	is  []byte                  // the inbox as it was written
 	old map[string]*state.Entry // entries as they were read; nil: there is none
 
 	pending
@@ -123,15 +124,28 @@ func (p *page) entry(recording string) (*state.Entry, error) {
 	if e, ok := p.old[recording]; ok {
 		return e, nil
 	}
-	p.old[recording] = nil
-	rows, err := p.conn.Query(p.ctx, readEntries, p.org, []byte(p.inboxID), [][]byte{[]byte(recording)})
-	if err == nil {
-		err = p.scanEntries(rows)
-	}
+	err := p.read(manyIDs([]string{recording}))
 	if err != nil {
 		p.broken = err
 	}
 	return p.old[recording], err
+}
+
+// read reads entries as they are in the database.
+func (p *page) read(recordings [][]byte) error {
+	p.absent(recordings)
+	rows, err := p.conn.Query(p.ctx, readEntries, p.row, recordings)
+	if err == nil {
+		err = p.scanEntries(rows)
+	}
+	return err
+}
+
+// absent notes that there are no entries of recordings, unless scanEntries finds them.
+func (p *page) absent(recordings [][]byte) {
+	for _, r := range recordings {
+		p.old[string(r)] = nil
+	}
 }
 
 // apply makes one change of an entry, and updates the counters.
@@ -181,14 +195,21 @@ func (p *page) changed() bool {
 	return err != nil || string(data) != string(p.was) || len(p.entries)+len(p.events)+len(p.more) > 0
 }
 
+const updateInbox = "update inboxes set info = $2, event = $3, change = $4 where inbox = $1"
+
 // commit writes everything and commits, in one round trip.
 func (p *page) commit() error {
 	b := &pgx.Batch{}
+	if p.resumed {
+		b.Queue("begin")
+		b.Queue(forceGeneric)
+	}
+	if err := p.queueInbox(b); err != nil { // first, because that locks the inbox
+		return err
+	}
 	p.queueEntries(b)
 	p.queueSearch(b)
-	err := errors.Join(p.queueEvents(b), p.queueInbox(b))
-	if err != nil {
-		rollback(p.conn)
+	if err := p.queueEvents(b); err != nil {
 		return err
 	}
 	for _, s := range p.more {
@@ -199,14 +220,9 @@ func (p *page) commit() error {
 		committed = tag.String()
 		return nil
 	})
-	err = p.conn.SendBatch(p.ctx, b).Close()
+	err := p.conn.SendBatch(p.ctx, b).Close()
 	if err == nil && committed != "COMMIT" {
 		err = fmt.Errorf("the commit ended with %s", committed)
-	}
-	if err == nil {
-		p.conn.Release()
-	} else {
-		rollback(p.conn)
 	}
 	return err
 }
@@ -285,11 +301,14 @@ func (p *page) queueEvents(b *pgx.Batch) error {
 	return nil
 }
 
-func (p *page) queueInbox(b *pgx.Batch) error {
-	data, err := encodeInbox(p.inbox)
-	if err != nil {
+func (p *page) queueInbox(b *pgx.Batch) (err error) {
+	if p.is, err = encodeInbox(p.inbox); err != nil {
 		return err
 	}
-	b.Queue("update inboxes set info = $2, event = $3, change = $4 where inbox = $1", p.row, data, int64(p.event), p.number)
+	if p.resumed {
+		b.Queue(updateKnown, p.row, p.is, int64(p.event), p.number, p.before, p.claim)
+	} else {
+		b.Queue(updateInbox, p.row, p.is, int64(p.event), p.number)
+	}
 	return nil
 }

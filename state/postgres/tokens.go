@@ -42,11 +42,11 @@ func (l *Ledger) token(ctx context.Context, q querier, at place) (state.Token, e
 
 // SaveToken implements state.Inboxes.
 func (l *Ledger) SaveToken(ctx context.Context, org, inbox string, from, to state.Token) error {
-	return l.saveToken(ctx, 0, place{org, inbox}, from, to)
+	return l.saveToken(ctx, nil, place{org, inbox}, from, to)
 }
 
-func (l *Ledger) saveToken(ctx context.Context, claim int64, at place, from, to state.Token) error {
-	err := l.change(ctx, change{place: at, claim: claim, f: func(p *page) error {
+func (l *Ledger) saveToken(ctx context.Context, under *claim, at place, from, to state.Token) error {
+	err := l.change(ctx, change{place: at, claim: under, f: func(p *page) error {
 		have, err := p.token()
 		if err == nil {
 			err = p.inbox.MayRenew(have, from)
