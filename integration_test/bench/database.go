@@ -211,14 +211,19 @@ func transitions(ctx context.Context, l *postgres.Ledger, inboxes, recordings in
 	began := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range inboxes {
+		claim, err := l.Claim(ctx, orgName, userID(i))
+		if err != nil {
+			return r, err
+		}
+		defer func() { err = errors.Join(err, claim.Release(context.WithoutCancel(ctx))) }()
 		for worker := range workers {
 			g.Go(func() error {
 				random := rand.New(rand.NewPCG(uint64(i), uint64(worker)))
 				for time.Since(began) < rateTime {
 					n := random.IntN(recordings/workers)*workers + worker
-					k := state.Key{Org: orgName, Inbox: userID(i), Recording: recordingID(userID(i), n)}
+					id := recordingID(userID(i), n)
 					for _, e := range [][2]state.State{{state.StateArchived, state.StateDeleteRequested}, {state.StateDeleteRequested, state.StateArchived}} {
-						if _, err := l.Move(ctx, k, e[0], e[1], func(e *state.Entry) { e.DeleteAttempts++ }); err != nil {
+						if _, err := claim.Move(ctx, id, e[0], e[1], func(e *state.Entry) { e.DeleteAttempts++ }); err != nil {
 							return err
 						}
 						made.Add(1)

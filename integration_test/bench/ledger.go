@@ -23,13 +23,12 @@ func preload(l state.Ledger, user string, n int) error {
 		return err
 	}
 	for from := 0; from < n; from += pageOf {
-		err := l.List(context.Background(), orgName, user, nil, func(func(string) (state.Entry, bool)) []state.Change {
-			var changes []state.Change
-			for i := from; i < min(n, from+pageOf); i++ {
-				changes = append(changes, archived(user, i)...)
-			}
-			return changes
-		})
+		var ids []string
+		var changes []state.Change
+		for i := from; i < min(n, from+pageOf); i++ {
+			ids, changes = append(ids, recordingID(user, i)), append(changes, archived(user, i)...)
+		}
+		err := l.List(context.Background(), orgName, user, ids, func(func(string) (state.Entry, bool)) []state.Change { return changes })
 		if err != nil {
 			return err
 		}
