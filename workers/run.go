@@ -65,9 +65,9 @@ func (r *runWorker) Work(ctx context.Context, job *river.Job[runArgs]) error {
 	return r.end(ctx, job)
 }
 
-// wakeRun makes a run's job due if none of its passes is open, and tells River's clients so, as
-// River does when it adds a job; by their clocks, which go by the database's only nearly, too. It returns whether the job looks at its passes at this moment,
-// and may have seen the last one open.
+// wakeRun makes a run's job due, also by clocks that go by the database's only nearly, if none of
+// its passes is open, and tells River's clients so, as River does when it adds a job. It returns
+// whether the job looks at its passes at this moment, and may have seen the last one open.
 const wakeRun = `with over as (
 		select where not exists (select from river_job
 			where queue = $2 and state = any($3::text[]::river_job_state[]) and (args->>'run')::bigint = $1)),
