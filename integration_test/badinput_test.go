@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"maps"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -155,14 +154,7 @@ func (w *world) removeLedger() {
 // unreachable is the URL of a port on which nobody listens.
 func unreachable(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + l.Addr().String()
+	return "http://" + freeAddress(t)
 }
 
 // TestConfigCheck wants every fault at once, each with its place.

@@ -22,6 +22,7 @@ import (
 	"github.com/archiverd/archiverd/genesys/genesystest"
 	"github.com/archiverd/archiverd/state"
 	"github.com/archiverd/archiverd/state/bolt"
+	"github.com/archiverd/archiverd/storage/storagetest"
 )
 
 // newOrg is an organization of users who have not logged in, with two recordings each.
@@ -45,12 +46,11 @@ func newOrg(t *testing.T, o genesystest.Options, ids ...string) (*world, []*gene
 // freeAddress is one on loopback that nobody listens at.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := storagetest.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 // loginUnderWay is an archiverd login that waits for its user.

@@ -70,7 +70,7 @@ func writeKeys(path string, s *Server) error {
 // freePorts returns n ports that nothing listens on.
 func freePorts(n int) (ports []string, err error) {
 	for range n {
-		address, err := freeAddress()
+		address, err := FreeAddress()
 		if err != nil {
 			return nil, err
 		}

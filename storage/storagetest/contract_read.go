@@ -109,7 +109,7 @@ func (c contract) access(t *testing.T) {
 }
 
 func (c contract) unreachable(t *testing.T) {
-	address, err := freeAddress()
+	address, err := FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -90,7 +91,7 @@ func startOnce(name, path string, c Capabilities, cmd command) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
-	address, err := freeAddress()
+	address, err := FreeAddress()
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -150,12 +151,17 @@ func stop(p *os.Process, exited <-chan struct{}) {
 	}
 }
 
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+// FreeAddress returns an address on loopback that nothing listens on. The system gives its port to
+// nobody who asks for any free port, so no server of a test gets requests that are meant for
+// whoever is told to listen there.
+func FreeAddress() (string, error) {
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000)) // Linux gives 32768 and above
+		if l, err := net.Listen("tcp", address); err == nil {
+			return address, l.Close()
+		}
 	}
-	return l.Addr().String(), l.Close()
+	return "", errors.New("no free port between 10000 and 29999")
 }
 
 // tool returns the path of a binary in .tools, beside the go.mod above the working directory.
