@@ -211,9 +211,9 @@ func transitions(ctx context.Context, l *postgres.Ledger, inboxes, recordings in
 	began := time.Now()
 	g, ctx := errgroup.WithContext(ctx)
 	for i := range inboxes {
-		claim, err := l.Claim(ctx, orgName, userID(i))
-		if err != nil {
-			return r, err
+		claim, failed := l.Claim(ctx, orgName, userID(i))
+		if failed != nil {
+			return r, failed
 		}
 		defer func() { err = errors.Join(err, claim.Release(context.WithoutCancel(ctx))) }()
 		for worker := range workers {
