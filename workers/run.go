@@ -119,7 +119,10 @@ func (r *runWorker) begin(ctx context.Context, job *river.Job[runArgs]) error {
 		}
 		// While this transaction has the job, no process can end the run: a record that is
 		// written now takes the place of no later one.
-		if err := w.keep(ctx, job, nil); err != nil || len(passes) == 0 {
+		if job.Args.Only == (fleet.Selection{}) {
+			err = w.Ledger.AddRunTx(ctx, tx, record(job))
+		}
+		if err != nil || len(passes) == 0 {
 			return err
 		}
 		if _, err := tx.Exec(ctx, "delete from served"); err != nil { // it is about the run under way
@@ -160,15 +163,13 @@ func (w *Worker) dues(ctx context.Context, job *river.Job[runArgs]) ([]fleet.Due
 	return f.Begin(ctx, job.Args.Only, job.Args.AskAnyway)
 }
 
-// keep records that a run is under way, or why it can't be made yet.
+// keep records why a run can't be made yet.
 func (w *Worker) keep(ctx context.Context, job *river.Job[runArgs], cause error) error {
 	if job.Args.Only != (fleet.Selection{}) {
 		return nil
 	}
 	r := record(job)
-	if cause != nil {
-		r.ExitCode, r.Error, r.End = w.ExitCode(nil, cause), cause.Error(), w.clock.Now().UTC()
-	}
+	r.ExitCode, r.Error, r.End = w.ExitCode(nil, cause), cause.Error(), w.clock.Now().UTC()
 	return w.Ledger.AddRun(ctx, r)
 }
 

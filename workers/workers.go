@@ -45,6 +45,7 @@ type ledger interface {
 	Pool() *pgxpool.Pool
 	Claim(ctx context.Context, org, inbox string) (state.Claim, error)
 	AddRun(ctx context.Context, r state.Run) error
+	AddRunTx(ctx context.Context, tx pgx.Tx, r state.Run) error
 	Runs(ctx context.Context, limit int) ([]state.Run, error)
 }
 

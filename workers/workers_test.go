@@ -77,6 +77,17 @@ func TestRunBegins(t *testing.T) {
 	}
 }
 
+// TestOneConnection wants a run to begin and end where state.url allows a process one connection.
+func TestOneConnection(t *testing.T) {
+	r := newRig(t, 2)
+	r.address += "&pool_max_conns=1"
+	w := r.worker()
+	r.work(w)
+	if report := r.ends(w, r.join(w)); len(report.Inboxes) != 2 {
+		t.Errorf("the run had %d inboxes", len(report.Inboxes))
+	}
+}
+
 // TestWake wants the last pass of a run, and no pass before it, to make the run's job due and to
 // tell River so, which would look a second later otherwise.
 func TestWake(t *testing.T) {

@@ -133,28 +133,38 @@ func readJSON[T any](ctx context.Context, l *Ledger, sql string, args ...any) (a
 
 // AddRun implements state.Runs.
 func (l *Ledger) AddRun(ctx context.Context, r state.Run) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	return addRun(ctx, l.pool, r)
+}
+
+// AddRunTx does what AddRun does in a transaction of the ledger's database.
+func (l *Ledger) AddRunTx(ctx context.Context, tx pgx.Tx, r state.Run) error {
+	return addRun(ctx, tx, r)
+}
+
+// batcher is the pool, or a transaction.
+type batcher interface {
+	SendBatch(ctx context.Context, b *pgx.Batch) pgx.BatchResults
+}
+
+func addRun(ctx context.Context, to batcher, r state.Run) error {
 	key, err := startKey(r.Start)
+	var data []byte
 	if err == nil {
-		err = l.addRun(ctx, key, r)
+		data, err = codec.Marshal(r)
+	}
+	if err == nil {
+		// A record that replaces itself does so with the same content: repeating it is harmless.
+		b := &pgx.Batch{}
+		b.Queue("insert into runs (start, id, run) values ($1, $2, $3) on conflict (start, id) do update set run = excluded.run", key, r.ID, data)
+		b.Queue("delete from runs where (start, id) <= (select start, id from runs order by start desc, id desc offset $1 limit 1)", kept)
+		err = to.SendBatch(ctx, b).Close()
 	}
 	if err != nil {
 		return fmt.Errorf("add run: %w", Classify(err))
 	}
 	return nil
-}
-
-func (l *Ledger) addRun(ctx context.Context, key string, r state.Run) error {
-	ctx, cancel := limited(ctx)
-	defer cancel()
-	data, err := codec.Marshal(r)
-	if err != nil {
-		return err
-	}
-	// A record that replaces itself does so with the same content: repeating it is harmless.
-	b := &pgx.Batch{}
-	b.Queue("insert into runs (start, id, run) values ($1, $2, $3) on conflict (start, id) do update set run = excluded.run", key, r.ID, data)
-	b.Queue("delete from runs where (start, id) <= (select start, id from runs order by start desc, id desc offset $1 limit 1)", kept)
-	return l.pool.SendBatch(ctx, b).Close()
 }
 
 // Runs implements state.Runs.
